@@ -1,0 +1,1 @@
+"""The same composite on any torch model: operations are bent, models are not."""

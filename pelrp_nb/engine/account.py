@@ -1,0 +1,83 @@
+"""Keepers of the ledger: who kept how much, row by row, while the backward pass runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Category = Literal["constants", "softmax", "stabilisers"]
+FILLER = 1e30                                    # beyond this an added constant is a mask, not an amount
+
+
+def better(x: Tensor) -> Tensor:
+    """The same numbers in float32 or better."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float32)
+
+
+def dot(x: Tensor, g: Tensor) -> Tensor:
+    """x * g, real, in float32 or better; a masked filler counts as nothing."""
+    return (x.conj() * g).real if x.is_complex() else better(x) * better(g)
+
+
+class Account:
+    """Amounts by (category, name, depth), each a tensor with one number per row of the batch."""
+
+    def __init__(self) -> None:
+        self.rows = 1
+        self.amounts: dict[tuple[Category, str, float], Tensor] = {}
+
+    def clear(self) -> None:
+        """Forget all amounts; the next backward pass writes them anew."""
+        self.amounts = {}
+
+    def by_row(self, amounts: Tensor) -> Tensor:
+        """Sum everything but the rows of the batch; a leading axis of B * T is rows of T."""
+        amounts = better(amounts)
+        if self.rows == 1:
+            return amounts.sum().reshape(1)
+        if amounts.dim() and amounts.shape[0] % self.rows == 0:
+            return amounts.reshape(self.rows, -1).sum(1)
+        return (amounts.sum() / self.rows).expand(self.rows)
+
+    def add(self, category: Category, name: str, depth: float, amounts: Tensor) -> None:
+        """Book `amounts`, already one number per row."""
+        key = (category, name, depth)
+        amounts = amounts.detach()
+        self.amounts[key] = self.amounts[key] + amounts if key in self.amounts else amounts
+
+    def constant(self, out: Tensor, constant: Tensor | float, name: str, depth: float, sign: float = 1.0) -> None:
+        """Book `constant * g` when the gradient g of `out` arrives: out = something + sign * constant."""
+        if not out.requires_grad:
+            return
+
+        def keep(g: Tensor) -> None:
+            amount = visible(constant, g) if isinstance(constant, Tensor) else better(g) * constant
+            self.add("constants", name, depth, sign * self.by_row(amount))
+
+        out.register_hook(keep)
+
+    def kept(self, category: Category, name: str, depth: float, out: Tensor, into: tuple[Tensor, ...]) -> None:
+        """Book R(out) minus the relevance of `into`, fresh tensors that only this operation reads."""
+
+        def arrived(g: Tensor) -> None:
+            self.add(category, name, depth, self.by_row(dot(out_value, g)))
+
+        out_value = out.detach()
+        out.register_hook(arrived)
+        for x in into:
+            x.register_hook(self._left(category, name, depth, x.detach()))
+
+    def _left(self, category: Category, name: str, depth: float, x: Tensor) -> Callable[[Tensor], None]:
+        return lambda g: self.add(category, name, depth, -self.by_row(dot(x, g)))
+
+
+def visible(constant: Tensor, g: Tensor) -> Tensor:
+    """constant * g with masked places (fillers, infinities) left out."""
+    if constant.is_complex():
+        return (constant.conj() * g).real
+    constant = better(constant.detach())
+    constant = torch.where(constant.abs() < FILLER, constant, torch.zeros_like(constant))
+    return constant * better(g)

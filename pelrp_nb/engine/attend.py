@@ -1,0 +1,153 @@
+"""Attention and every softmax: the one place where relevance is lost by rule, and where it is measured.
+
+In a fused kernel the attention weights A are never seen.  Fast: what the softmax keeps is the difference of what is seen.  Audit: A is
+computed again in chunks of queries, R(A) = A * (g_o V^T) times its factor, and the softmax is measured as everywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from ..rules.attention import Factors, factors
+from ..verbs import freeze, scale
+from . import positions
+from .account import better, dot, visible
+from .bend import carries, pick
+from .notes import Note, write
+
+if TYPE_CHECKING:
+    from .propagation import Flow
+
+CHUNK = 256                                      # queries whose attention weights are computed at a time in an audit
+
+
+def softmax(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """A softmax: the plain gradient, and what it keeps measured; or a constant."""
+    x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim", -1)
+    flow.used("softmax", flow.composite.softmax)
+    attention = x.dim() >= 3
+    if attention:
+        flow.saw_attention()
+    if flow.composite.softmax_is_constant:
+        rest = {k: v for k, v in kwargs.items() if k != "input"}
+        return write(func(freeze(x), *args[1:], **rest), Note(made="softmax"))
+    out = func(*args, **kwargs)
+    A, s = out.detach(), x.detach()
+    name, layer = flow.softmax_name(attention), flow.depth
+
+    def keep(g: Tensor) -> None:
+        into = better(A) * (g - (A * g).sum(dim, keepdim=True))
+        kept = flow.account.by_row(dot(A, g)) - flow.account.by_row(visible(s, into))
+        flow.account.add("softmax", name, layer, kept)
+
+    out.register_hook(keep)
+    return write(out, Note(made="softmax"))
+
+
+def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """scaled_dot_product_attention behind its factors; the kernel, and so the output, is the model's own."""
+    q, k, v = (pick(args, kwargs, i, n) for i, n in enumerate(("query", "key", "value")))
+    mask, p = pick(args, kwargs, 3, "attn_mask"), pick(args, kwargs, 4, "dropout_p", 0.0)
+    causal = pick(args, kwargs, 5, "is_causal", False)
+    more = {n: kwargs[n] for n in ("scale", "enable_gqa") if n in kwargs}
+    if p > 0:
+        raise ModelError(f"The attention dropout in {flow.place} is active (p = {p}). Type model.eval().")
+    flow.saw_attention()
+    flow.used("attention", flow.composite.softmax)
+    positions.take_roles(flow, [q, k])
+    constant = flow.composite.softmax_is_constant
+    f = factors(carries(q), carries(k), carries(v), carries(mask), constant)
+    if constant:
+        f = Factors(0, 0, flow.composite.values, 0)
+    bent = [bend_by(x, factor) for x, factor in zip((q, k, v, mask), f, strict=True)]
+    out = func(*bent[:3], attn_mask=bent[3], dropout_p=0.0, is_causal=causal, **more)
+    if not carries(out):
+        return out
+    lost = 1 - f.v if constant else 0.0
+    if lost:
+        book_lost(flow, out, lost)
+    if not constant and any(map(carries, (q, k, mask))):
+        share = 1 - f.v if carries(v) else 1.0
+        if flow.options.audit:
+            audited(flow, out, (q, k, v, mask), share, causal, more)
+        else:
+            by_difference(flow, out, bent, (q, k, v, mask), f, share)
+    return out
+
+
+def bend_by(x: Tensor | None, factor: float) -> Tensor | None:
+    """The input of a fused kernel with its gradient times `factor`; a fresh tensor where it carries."""
+    if x is None or not carries(x):
+        return x
+    return scale(x, factor) if factor else freeze(x)
+
+
+def book_lost(flow: Flow, out: Tensor, lost: float) -> None:
+    """The part of attention that a composite drops (the authors' image recipe): it stays with the weights."""
+    value, name, layer = out.detach(), flow.softmax_name(True), flow.depth
+    out.register_hook(
+        lambda g: flow.account.add("softmax", name, layer, lost * flow.account.by_row(dot(value, g)))
+    )
+
+
+def by_difference(
+    flow: Flow, out: Tensor, bent: list, given: tuple, f: Factors, share: float
+) -> None:
+    """Fast: share of R(output) - R(q) - R(k) - R(bias). It balances by construction."""
+    value, name, layer = out.detach(), flow.softmax_name(True), flow.depth
+    flow.audited = False
+
+    def book(x: Tensor, factor: float) -> Callable[[Tensor], None]:
+        return lambda g: flow.account.add("softmax", name, layer, factor * flow.account.by_row(dot(x, g)))
+
+    out.register_hook(book(value, share))
+    for fresh, x, factor in ((bent[0], given[0], f.q), (bent[1], given[1], f.k), (bent[3], given[3], f.bias)):
+        if x is not None and carries(x):
+            fresh.register_hook(book(x.detach(), -factor))
+
+
+def audited(flow: Flow, out: Tensor, given: tuple, share: float, causal: bool, more: dict) -> None:
+    """Audit: the weights once more, in chunks of queries; what the softmax keeps, measured."""
+    q, k, v, mask = (None if x is None else x.detach() for x in given)
+    name, layer = flow.softmax_name(True), flow.depth
+
+    def keep(g: Tensor) -> None:
+        total: Tensor | None = None
+        for first in range(0, q.shape[-2], CHUNK):
+            rows = slice(first, first + CHUNK)
+            A, s = weights(q, k, mask, rows, causal, more)
+            values = v if v.dim() < 4 or v.shape[1] == A.shape[1] else v.repeat_interleave(A.shape[1] // v.shape[1], 1)
+            g_A = share * torch.matmul(better(g[..., rows, :]), better(values).transpose(-1, -2))
+            into = A * (g_A - (A * g_A).sum(-1, keepdim=True))
+            kept = flow.account.by_row(A * g_A) - flow.account.by_row(visible(s, into))
+            total = kept if total is None else total + kept
+        if total is not None:
+            flow.account.add("softmax", name, layer, total)
+
+    out.register_hook(keep)
+
+
+def weights(q: Tensor, k: Tensor, mask: Tensor | None, rows: slice, causal: bool, more: dict) -> tuple[Tensor, Tensor]:
+    """Attention weights and scores (B, H, chunk, S) of some queries; masked scores are 0."""
+    if q.dim() == 4 and q.shape[1] != k.shape[1]:
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
+    by = more.get("scale")
+    s = torch.matmul(better(q[..., rows, :]), better(k).transpose(-1, -2)) * (q.shape[-1] ** -0.5 if by is None else by)
+    hidden = torch.zeros_like(s, dtype=torch.bool)
+    if causal:
+        hidden = hidden | torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=s.device).triu(1)[rows]
+    if mask is not None:
+        part = mask[..., rows, :] if mask.dim() >= 2 and mask.shape[-2] == q.shape[-2] else mask
+        if part.dtype == torch.bool:
+            hidden = hidden | ~part
+        else:
+            s = s + better(part)
+            hidden = hidden | (s < -1e30)
+    s = s.masked_fill(hidden, -torch.inf)
+    A = s.softmax(-1).nan_to_num(0.0)
+    return A, s.masked_fill(hidden, 0)

@@ -1,0 +1,81 @@
+"""What the engine knows of a tensor, written on the tensor itself.
+
+A constant remembers where it came from (a parameter's name, token ids, position ids, a rotation); a carrier remembers of which
+tensor it is an elementwise function, and whether it is a block's stream.  Nothing is written on the user's own tensors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import TensorWeakRef
+
+if TYPE_CHECKING:
+    from .propagation import Flow
+
+ATTRIBUTE = "_pelrp_note"
+
+
+class Origin:
+    """The carrier of which others are elementwise functions; held weakly, so that a note keeps no activation alive."""
+
+    __slots__ = ("ref", "start")
+
+    def __init__(self, x: Tensor) -> None:
+        self.ref = TensorWeakRef(x)
+        self.start = torch.zeros((), dtype=torch.float64, requires_grad=True)
+
+
+@dataclass(slots=True)
+class Note:
+    """One tensor's past, as far as a rule needs it.
+
+    source: name of the parameter or buffer a constant was made from
+    kind:   "ids" (input ids), "index" (positions as numbers), "cos", "sin", "rotary" (of positions), "table" (looked up by
+            position), "pixels" (the image itself)
+    origin: the carrier of which this is an elementwise function f
+    zero:   the same function of `origin.start`, a 0-dim leaf at 0: f(0), and by autograd f'(0)
+    made:   "activation", "softmax" where the tensor is the direct output of one
+    stream: the block whose skip connection this tensor is
+    sinks:  rotary leaves that entered on the way here (they learn from it whether they turn queries or keys)
+    """
+
+    source: str | None = None
+    kind: str | None = None
+    origin: Origin | None = None
+    zero: Tensor | None = None
+    made: str | None = None
+    stream: Any = None
+    sinks: tuple = ()
+
+
+def note_of(flow: Flow, tensor: Tensor) -> Note | None:
+    """The note on a tensor, or the one the engine keeps for a parameter or buffer."""
+    return getattr(tensor, ATTRIBUTE, None) or flow.known.get(id(tensor))
+
+
+def write(tensor: Tensor, note: Note) -> Tensor:
+    """Put a note on a tensor that an operation just made."""
+    setattr(tensor, ATTRIBUTE, note)
+    return tensor
+
+
+def origin_of(flow: Flow, x: Tensor) -> object:
+    """What identifies the tensor of which x is an elementwise function; x itself, if nothing else is known."""
+    note = note_of(flow, x)
+    return x if note is None or note.origin is None else note.origin
+
+
+def chain(flow: Flow, x: Tensor) -> tuple[Origin, Tensor]:
+    """(origin, zero) of x; a tensor that is no function of another is the identity of itself."""
+    note = note_of(flow, x)
+    if note is None:
+        note = Note()
+        write(x, note)
+    if note.origin is None or note.zero is None:
+        note.origin = Origin(x)
+        note.zero = note.origin.start
+    return note.origin, note.zero

@@ -1,0 +1,122 @@
+"""How torch spells each kind of operation: the only file that follows torch.
+
+`HANDLERS` maps each of torch's own functions to what `bend.py` does with that kind.  A function that is not here, and makes something
+that carries relevance, is refused (or reported, with composite.unknown="gradient").  Custom operators are keyed by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import attend, bend
+from .bend import Handler
+
+ROOMS: tuple[Any, ...] = (torch, Tensor, F, torch._C._nn, torch.special, torch.linalg, torch.fft)
+
+LINEAR = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
+MULTIPLY = "mul multiply __mul__ __rmul__"
+PRODUCT = "matmul __matmul__ __rmatmul__ mm bmm mv dot inner outer einsum tensordot multi_dot vecdot chain_matmul"
+DIVIDE = "div divide true_divide __div__ __truediv__ __rdiv__ __rtruediv__"
+FROZEN = "rsqrt reciprocal"
+POWER = "pow __pow__ sqrt square float_power"
+VARIANCE = "var var_mean"
+ADD = "add sub subtract rsub __add__ __radd__ __sub__ __rsub__"
+JOIN = "cat concat concatenate stack hstack vstack"
+CAST = "to float double half bfloat16 type type_as contiguous clone cpu cuda"
+DROPOUT = "dropout alpha_dropout feature_dropout dropout1d dropout2d dropout3d"
+# name of the function -> name of its closed slope in rules/identity.py, if it has one
+ACTIVATIONS = {
+    "silu": "silu", "gelu": "gelu", "tanh": "tanh", "mish": "mish", "elu": "elu", "sigmoid": "sigmoid", "exp": "exp",
+    "softplus": None, "selu": None, "celu": None, "hardswish": None, "hardsigmoid": None, "logsigmoid": None, "expm1": None,
+    "log1p": None, "erf": None, "softsign": None, "tanhshrink": None, "softshrink": None, "hardshrink": None, "hardtanh": None,
+    "relu6": None, "clamp": None, "clip": None, "clamp_min": None, "clamp_max": None, "clamp_": None, "sin": None, "cos": None,
+    "atan": None, "sinh": None, "arctan": None, "expit": "sigmoid", "threshold": None,
+}  # fmt: skip
+# Linear, or homogeneous of degree one (relu, abs, max, a norm): x * gradient is already y * gradient.
+PLAIN = """
+view reshape view_as reshape_as flatten unflatten ravel transpose permute t swapaxes swapdims movedim moveaxis T mT H adjoint
+squeeze unsqueeze expand expand_as broadcast_to repeat repeat_interleave tile split chunk tensor_split hsplit unbind
+split_with_sizes __getitem__ select narrow index_select gather take take_along_dim masked_select diagonal diag diag_embed tril triu
+flip roll rot90 sum mean nanmean cumsum max min amax amin maximum minimum topk sort msort median kthvalue quantile mode
+neg negative __neg__ positive abs absolute relu leaky_relu prelu rrelu norm vector_norm std as_strided unfold fold
+pad constant_pad_nd interpolate upsample grid_sample pixel_shuffle pixel_unshuffle avg_pool1d avg_pool2d avg_pool3d
+adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d
+max_pool1d_with_indices max_pool2d_with_indices lp_pool1d lp_pool2d
+index_add index_copy index_put scatter scatter_add scatter_reduce masked_scatter index_fill
+real imag view_as_real view_as_complex complex conj resolve_conj resolve_neg requires_grad_ atleast_1d atleast_2d
+__setitem__ copy_ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_ masked_scatter_ zero_ squeeze_ unsqueeze_
+t_ transpose_ fill_diagonal_ trace nan_to_num broadcast_tensors meshgrid channel_shuffle
+"""
+# Not differentiable, or nothing of the model's arithmetic.
+SILENT = "detach item tolist numpy is_floating_point size dim numel argmax argmin argsort __len__ __bool__ __repr__ __format__"
+IN_PLACE = {
+    "mul_": "mul", "__imul__": "mul", "div_": "div", "__idiv__": "div", "__itruediv__": "div", "add_": "add", "__iadd__": "add",
+    "sub_": "sub", "__isub__": "sub", "masked_fill_": "masked_fill", "relu_": "relu", "sigmoid_": "sigmoid", "tanh_": "tanh",
+    "exp_": "exp", "silu_": "silu", "clamp_": "clamp", "clamp_min_": "clamp_min", "clamp_max_": "clamp_max", "pow_": "pow",
+    "sqrt_": "sqrt", "rsqrt_": "rsqrt", "neg_": "neg", "square_": "square", "softmax_": "softmax", "gelu_": "gelu",
+    "reciprocal_": "reciprocal", "baddbmm_": "baddbmm", "addmm_": "addmm",
+}  # fmt: skip
+NAMED: dict[str, Handler] = {
+    "addmm": bend.addmm, "baddbmm": bend.baddbmm, "normalize": bend.normalize, "masked_fill": bend.masked_fill,
+    "where": bend.where, "layer_norm": bend.layer_norm, "rms_norm": bend.rms_norm, "group_norm": bend.group_norm,
+    "batch_norm": bend.batch_norm, "softmax": attend.softmax, "embedding": bend.embedding,
+    "scaled_dot_product_attention": attend.fused_attention,
+}  # fmt: skip
+OPERATORS: dict[str, Handler] = {"grouped_mm_fallback": bend.plain, "_grouped_mm": bend.plain, "grouped_mm": bend.plain}
+
+
+def functions(name: str) -> Iterable[Callable]:
+    """Every function of torch that is spelt so; a property (`x.T`) by its getter's descriptor."""
+    for room in ROOMS:
+        found = room.__dict__.get(name) if room is Tensor and name in ("T", "mT", "H", "real", "imag") else getattr(room, name, None)
+        if found is not None:
+            yield found
+    if name in ("T", "mT", "H", "real", "imag"):
+        yield getattr(torch._C.TensorBase, name)
+
+
+def _table() -> dict[Any, Handler]:
+    table: dict[Any, Handler] = {}
+    families: list[tuple[str, Handler]] = [
+        (PLAIN, bend.plain), (LINEAR, bend.linear), (PRODUCT, bend.product), (MULTIPLY, bend.multiply), (DIVIDE, bend.divide),
+        (FROZEN, bend.frozen), (POWER, bend.power), (VARIANCE, bend.variance), (ADD, bend.add), (JOIN, bend.join),
+        (CAST, bend.cast), (DROPOUT, bend.dropout), (SILENT, bend.silent),
+    ]  # fmt: skip
+    for names, handler in families:
+        for name in names.split():
+            table.update(dict.fromkeys(functions(name), handler))
+    for name, slope in ACTIVATIONS.items():
+        table.update(dict.fromkeys(functions(name), partial(bend.activation, slope=slope)))
+    for name, handler in NAMED.items():
+        table.update(dict.fromkeys(functions(name), handler))
+    for name, other in IN_PLACE.items():
+        out_of_place = getattr(Tensor, other, None) or next(iter(functions(other)))
+        handler = table[out_of_place]
+        for function in functions(name):
+            table[function] = partial(bend.in_place, handler=handler, out_of_place=out_of_place)
+    return table
+
+
+HANDLERS = _table()
+
+
+def handler_of(func: Any) -> Handler | None:
+    """What to do with one of torch's functions; None if it has no rule."""
+    try:
+        found = HANDLERS.get(func)
+    except TypeError:
+        return None
+    if found is None and not isinstance(func, type):
+        found = OPERATORS.get(str(getattr(func, "__name__", "")).split(".")[0])
+    return found
+
+
+def spelling(func: Any) -> str:
+    """The function's name as one reads it."""
+    return str(getattr(func, "__name__", func)).strip("_") or str(func)

@@ -1,0 +1,396 @@
+"""The context manager that puts a composite's rules in force on any torch model.
+
+    with propagate(model, PA_LRP) as flow:
+        out = model(**x)
+    trace = flow.trace(out.logits[0, -1, 42])
+
+Inside the `with`, every torch call of this thread passes through `Flow`; outside, nothing is different: no hook, no flag, no gradient.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from .. import rules
+from ..composites import PA_LRP, Composite
+from ..errors import InputError, ModelError
+from . import positions
+from .account import Account
+from .bend import carries
+from .notes import Note, note_of, write
+from .operations import handler_of, spelling
+from .trace import Boundary, Trace
+from .tracing import Recorder, backward
+
+sequence = torch._C._autograd._get_sequence_nr
+SOURCES = {torch.arange, torch.cumsum, Tensor.cumsum, torch.cos, torch.sin, Tensor.cos, Tensor.sin, torch.polar}
+GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag")}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is wanted beyond the explanation itself.
+
+    detail:     any of "heads", "query_key", "frequencies", "pairs"
+    audit:      measure every softmax, fused ones too (METHOD: what a fast ledger cannot prove)
+    checkpoint: recompute each layer in the backward pass, for memory
+    only:       conditional relevance, keep some heads or neurons
+    watch:      called with each `Boundary` while the backward pass runs
+    """
+
+    detail: frozenset[str] = frozenset()
+    audit: bool = False
+    checkpoint: bool = False
+    only: Any = None
+    watch: Callable[[Boundary], None] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", frozenset(self.detail))
+        unknown = self.detail - {"heads", "query_key", "frequencies", "pairs"}
+        if unknown:
+            raise InputError(
+                f"detail must be some of heads, query_key, frequencies, pairs; got {', '.join(sorted(unknown))}. "
+                'Type Options(detail={"heads"}).'
+            )
+
+
+@dataclass
+class Step:
+    """One operation as it was met: for `plan`."""
+
+    place: str
+    operation: str
+    rule: str
+    reason: str = ""
+
+
+@dataclass
+class Block:
+    """One layer while it runs."""
+
+    layer: int
+    attention: bool = False
+
+
+class Flow(TorchFunctionMode):
+    """The rules in force in this thread, and what they met."""
+
+    def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
+        super().__init__()
+        self.model, self.composite, self.options = model, composite, options
+        self.account = Account()
+        self.inputs = positions.Inputs()
+        self.recorder = Recorder(self)
+        self.known: dict[int, Note] = positions.known_tensors(model)
+        self.leaves: dict[int, Tensor] = {}
+        self.names = {id(m): n for n, m in model.named_modules()}
+        self.path: list[nn.Module] = []
+        self.blocks: list[Block] = []
+        self.calls = 0
+        self.audited = True
+        self.steps: dict[tuple[str, str, str], Step] = {}
+        self.handled: list[list[int]] = []
+        self.refused: dict[int, str] = {}
+        self.function: Callable | None = None
+
+    # --- every torch call ---------------------------------------------------------------------------------------------
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "__get__":
+            if func.__self__ not in GETTERS:
+                return func(*args, **kwargs)
+        carrying, noted, args, kwargs = self._look(args, kwargs)
+        looked_up = name == "embedding" and any(n.kind == "ids" for n in noted)
+        if not (carrying or looked_up) or not torch.is_grad_enabled():
+            out = func(*args, **kwargs)
+            if noted or func in SOURCES:
+                positions.inherit(self, name, noted, args, out)
+            return out
+        self.function = func
+        start = sequence()
+        handler = handler_of(func.__self__ if name == "__get__" else func)
+        if handler is None:
+            out = self.refuse(func, func(*args, **kwargs))
+        else:
+            out = handler(self, func, args, kwargs)
+            self._cover(start, sequence())
+        return out
+
+    def _look(self, args: tuple, kwargs: dict) -> tuple[bool, list[Note], tuple, dict]:
+        """Whether anything carries, the notes on what does not, and the arguments with parameters made constants."""
+        carrying, noted, fresh = False, [], None
+        for i, a in enumerate(args):
+            if isinstance(a, Tensor):
+                if a.requires_grad and not (a.is_leaf and id(a) not in self.leaves):
+                    carrying = True
+                    continue
+                note = note_of(self, a)
+                if note is not None:
+                    noted.append(note)
+                if a.requires_grad:
+                    fresh = fresh or list(args)
+                    fresh[i] = self._constant(a, note)
+            elif isinstance(a, list | tuple) and a and any(isinstance(x, Tensor) for x in a):
+                inner, notes, pieces, _ = self._look(tuple(a), {})
+                carrying, noted = carrying or inner, noted + notes
+                if any(x is not y for x, y in zip(a, pieces, strict=True)):
+                    fresh = fresh or list(args)
+                    fresh[i] = type(a)(pieces)
+        if kwargs:
+            values = [v for v in kwargs.values()]
+            inner, notes, replaced, _ = self._look(tuple(values), {})
+            carrying, noted = carrying or inner, noted + notes
+            kwargs = dict(zip(kwargs, replaced, strict=True))
+        return carrying, noted, tuple(fresh) if fresh else args, kwargs
+
+    def _constant(self, parameter: Tensor, note: Note | None) -> Tensor:
+        alias = parameter.detach()
+        return write(alias, note) if note is not None else alias
+
+    def _cover(self, start: int, end: int) -> None:
+        if self.handled and self.handled[-1][1] == start:
+            self.handled[-1][1] = end
+        elif end > start:
+            self.handled.append([start, end])
+
+    def refuse(self, func: Callable, out: Any) -> Any:
+        """No rule: remembered, and refused if the target depends on it."""
+        for piece in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(piece, Tensor) and piece.requires_grad and piece.grad_fn is not None:
+                where = f"`{self.function_name(func)}` in {self.place}"
+                self.refused[piece.grad_fn._sequence_nr()] = where
+                self.steps[(self.place, spelling(func), "none")] = Step(self.place, spelling(func), "none", "no rule")
+        return out
+
+    # --- where we are -------------------------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> str:
+        """Path of the module that is running."""
+        return (self.names.get(id(self.path[-1])) if self.path else "") or type(self.model).__name__
+
+    @property
+    def layer(self) -> int | None:
+        """Index of the running layer in call order; None outside of layers."""
+        return self.blocks[-1].layer if self.blocks else None
+
+    @property
+    def depth(self) -> float:
+        """How far the forward pass is: -1 before the layers, l in layer l, in between and after l + 1/2."""
+        return float(self.blocks[-1].layer) if self.blocks else self.calls - 0.5 if self.calls else -1.0
+
+    def where_am_i(self) -> str:
+        """The running layer, else the running module."""
+        return f"layer {self.layer}" if self.layer is not None else self.place
+
+    def softmax_name(self, attention: bool) -> str:
+        """The ledger's line for a softmax here."""
+        return self.where_am_i() if attention else f"{self.where_am_i()} router ({self.place})"
+
+    def saw_attention(self) -> None:
+        """The branch that is running holds an attention."""
+        if self.blocks:
+            self.blocks[-1].attention = True
+
+    def name_of(self, tensor: Tensor | None, fallback: str) -> str:
+        """The parameter or buffer a constant was made from, else the running module."""
+        note = note_of(self, tensor) if tensor is not None else None
+        return note.source if note is not None and note.source else f"{self.place}: {fallback}"
+
+    def function_name(self, func: Any) -> str:
+        """How the function is spelt."""
+        return spelling(func)
+
+    def linear_rule(self, x: Tensor) -> rules.Rule:
+        """The rule of a linear map here: on pixels, inside attention, or elsewhere."""
+        note = note_of(self, x)
+        if note is not None and note.kind == "pixels":
+            return self.composite.patch
+        if any("Attention" in type(m).__name__ or "Attn" in type(m).__name__ for m in self.path):
+            return self.composite.projection
+        return self.composite.linear
+
+    def used(self, kind: str, rule: rules.Rule) -> None:
+        """Note for `plan` which rule was applied to the running operation."""
+        operation = spelling(self.function)
+        key = (self.place, operation, kind)
+        if key not in self.steps:
+            self.steps[key] = Step(self.place, operation, repr(rule), kind)
+
+    # --- leaves, residuals, norms -------------------------------------------------------------------------------------
+
+    def leaf(self, x: Tensor) -> Tensor:
+        """A place where relevance ends: the same memory as x, a gradient of its own."""
+        leaf = x.detach().requires_grad_()
+        self.leaves[id(leaf)] = leaf
+        return leaf
+
+    def token_leaf(self, vectors: Tensor) -> Tensor:
+        """Token vectors (B, T, D) just looked up."""
+        leaf = self.leaf(vectors)
+        self.inputs.tokens.append(leaf)
+        return leaf.clone()
+
+    def residual(self, a: Tensor, b: Tensor, add: Callable, plain: bool) -> Tensor:
+        """a + b of two carriers; the block's stream and a branch of it, or just a sum."""
+        block = self.blocks[-1] if self.blocks else None
+        streams = [block is not None and (n := note_of(self, x)) is not None and n.stream is block for x in (a, b)]
+        if block is None or not any(streams) or a.shape != b.shape or not plain:
+            return add(a, b)
+        branch = b if streams[0] else a
+        self.used("residual", self.composite.residual)
+        out = add(a, b) if self.composite.residual == rules.residual else self.composite.residual.forward(a, b)
+        kind = "attention" if block.attention else "mlp"
+        block.attention = False
+        self.recorder.branch(kind, block.layer, branch, out)
+        return write(out, Note(stream=block))
+
+    def normed(self, x: Tensor, out: Tensor) -> Tensor:
+        """In a post-norm block the norm of the stream is the stream."""
+        note = note_of(self, x)
+        return write(out, Note(stream=note.stream)) if note is not None and note.stream is not None else out
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def trace(self, value: Tensor, keep: bool = False) -> Trace:
+        """Walk back from `value`, a scalar of the forward pass; `keep` the graph for another target.
+
+        Raises InputError if the value is no finite scalar or depends on no input, RuleError if an operation on the way has no rule.
+        """
+        return backward(self, value, keep)
+
+
+# --- entering and leaving ---------------------------------------------------------------------------------------------
+
+_here = threading.local()
+_lock = threading.Lock()
+_users: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+
+@dataclass
+class _Hooks:
+    count: int = 0
+    handles: list = field(default_factory=list)
+
+
+def current(root: nn.Module) -> Flow | None:
+    """The flow of this thread on this model."""
+    flows = getattr(_here, "flows", [])
+    return next((f for f in reversed(flows) if f.model is root), None)
+
+
+@contextmanager
+def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options | None = None) -> Iterator[Flow]:
+    """Put the composite's rules in force on `model` for this thread, inside the `with`.
+
+    Raises ModelError if the model hides its operations (compiled, DataParallel, flash or flex attention, active dropout).
+    """
+    from .inspection import inspect
+
+    options = options or Options()
+    inspect(model)
+    flow = Flow(model, composite, options)
+    with ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        _attach(model)
+        stack.callback(_detach, model)
+        flows = _here.__dict__.setdefault("flows", [])
+        flows.append(flow)
+        stack.callback(flows.remove, flow)
+        stack.enter_context(flow)
+        yield flow
+
+
+def _attach(model: nn.Module) -> None:
+    """Module hooks, shared by all threads that explain this model at the moment."""
+    with _lock:
+        hooks = _users.setdefault(model, _Hooks())
+        hooks.count += 1
+        if hooks.count > 1:
+            return
+        blocks = positions_of_blocks(model)
+        for module in model.modules():
+            before = _before(model, module, id(module) in blocks)
+            after = _after(model, module, id(module) in blocks)
+            hooks.handles.append(module.register_forward_pre_hook(before, with_kwargs=True, prepend=False))
+            hooks.handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
+
+
+def _detach(model: nn.Module) -> None:
+    with _lock:
+        hooks = _users[model]
+        hooks.count -= 1
+        if hooks.count == 0:
+            for handle in hooks.handles:
+                handle.remove()
+            del _users[model]
+
+
+def positions_of_blocks(model: nn.Module) -> set[int]:
+    """The layers: members of the innermost lists of modules that hold a norm."""
+    found: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList | nn.Sequential) and _is_stack(module):
+            found |= {id(m) for m in module if not any(_is_stack(inner) for inner in m.modules() if inner is not m)}
+    return found
+
+
+def _is_stack(module: nn.Module) -> bool:
+    if not isinstance(module, nn.ModuleList | nn.Sequential) or len(module) == 0:
+        return False
+    kinds = {type(m) for m in module}
+    return len(kinds) <= 2 and all(len(list(m.children())) > 1 and _has_norm(m) for m in module)
+
+
+def _has_norm(module: nn.Module) -> bool:
+    return any("Norm" in type(m).__name__ for m in module.modules())
+
+
+def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
+    def hook(_: nn.Module, args: tuple, kwargs: dict) -> Any:
+        flow = current(root)
+        if flow is None:
+            return None
+        flow.path.append(module)
+        if module is root and len(flow.path) == 1:
+            return flow.recorder.enter_model(args, kwargs)
+        if block:
+            flow.recorder.enter_block(args, kwargs)
+        return None
+
+    return hook
+
+
+def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
+    def hook(_: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+        flow = current(root)
+        if flow is None or module not in flow.path:
+            return
+        while flow.path and flow.path.pop() is not module:
+            pass
+        if block and flow.blocks:
+            flow.recorder.leave_block(output)
+
+    return hook
+
+
+def refuse_foreign(value: Tensor) -> None:
+    """A target must be one finite number that depends on the input."""
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise InputError(f"The target must be one number of the model's output, got {shape}. Type out.logits[0, -1, 42].")
+    if not torch.isfinite(value).all():
+        raise ModelError(f"The explained number must be finite, got {float(value.detach())}; the model's own output is broken here.")
+    if not carries(value):
+        raise InputError("The target depends on no input, so there is nothing to explain; take it from the model's output.")

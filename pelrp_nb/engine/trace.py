@@ -1,0 +1,77 @@
+"""Relevance at every boundary, as plain data and, while the backward pass runs, as events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from ..ledger import Ledger
+
+Kind = Literal["embeddings", "attention", "mlp", "layer"]
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """What flows through one place of the model, token by token.
+
+    name:      "embeddings", "layer 0 attention", "layer 0 mlp", "layer 0", ...
+    kind:      "embeddings"; "attention" or "mlp" (what that branch contributed); "layer" (after the layer)
+    layer:     index of the layer in call order; None for the embeddings
+    relevance: (T,) in float32 or better, on the CPU
+    gap:       what the ledger cannot explain between the value and here; None for branches
+    """
+
+    name: str
+    kind: Kind
+    layer: int | None
+    relevance: Tensor
+    gap: float | None = None
+
+    @property
+    def total(self) -> float:
+        """The sum over tokens."""
+        return float(self.relevance.sum())
+
+
+@dataclass(frozen=True)
+class Sink:
+    """One place where positions enter.
+
+    name:  "layer 0 rotary", "bert.embeddings.position_embeddings", ...
+    kind:  "rotary", "learnable", "absolute", ...
+    layer: index of the layer in call order, None at the input
+    """
+
+    name: str
+    kind: str
+    layer: int | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All relevance of one explained number, for one row of the batch.
+
+    tokens:     (T, D) relevance of the token vectors, E * g(E); for images (C, H, W) of the pixels
+    sinks:      what received positional relevance, in call order
+    positional: (sinks, T) signed, summed over heads, queries and keys, dimensions
+    reductions: further (sinks, T) or (T,) tensors by name: "semantic.positive", "semantic.l2", "positional.absolute",
+                "positional.positive", "positional.l2" (METHOD: reductions are named choices)
+    boundaries: in call order of the forward pass
+    detail:     what was asked for beyond that, by name
+    """
+
+    tokens: Tensor
+    sinks: tuple[Sink, ...]
+    positional: Tensor
+    reductions: Mapping[str, Tensor]
+    boundaries: tuple[Boundary, ...]
+    ledger: Ledger
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def semantic(self) -> Tensor:
+        """(T,) relevance of each token."""
+        return self.tokens.sum(-1)

@@ -1,0 +1,31 @@
+"""Every error of ours says three things: what must hold, what came, what to type."""
+
+from __future__ import annotations
+
+
+class PelrpError(Exception):
+    """Anything pelrp_nb refuses; catch this one to catch them all."""
+
+
+class InputError(PelrpError, ValueError):
+    """What the user passed cannot be explained as it is."""
+
+
+class TargetError(InputError):
+    """The target names something the model does not have."""
+
+
+class ModelError(PelrpError, ValueError):
+    """The model is in a state, or of a kind, that hides its operations."""
+
+
+class RuleError(PelrpError, NotImplementedError):
+    """An operation has no rule: its relevance would be a plain gradient, which conserves nothing."""
+
+
+class FileError(PelrpError, ValueError):
+    """A file is damaged, or is not one of ours."""
+
+
+class ZooError(PelrpError, ValueError):
+    """The zoo has no such model or task, or its files are damaged."""

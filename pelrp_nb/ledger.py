@@ -1,0 +1,101 @@
+"""Where every bit of the logit went.
+
+    value = tokens + positions + constants + softmax + stabilisers + gap
+
+Every term but the gap is measured at the place that keeps it.  The gap is what nobody can explain; the ledger is closed if
+|gap| <= tolerance * scale,  scale = sum |token entries| + sum |position entries|,  so that large biases cannot hide missing tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "float16": 1e-1, "bfloat16": 1e-1}
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The account of one explained number; every amount in units of that number.
+
+    value:       what was explained (or what the relevance started with)
+    tokens:      sum of E * g(E) over all input look-ups (or pixels)
+    positions:   sum over all sinks, signed
+    constants:   what the model adds that comes from no input, by name (biases, CLS, f(0) of activations)
+    softmax:     what each softmax keeps, by layer
+    stabilisers: what eps keeps, and what 0/0 loses
+    scale:       sum of |token entries| + |position entries|
+    tolerance:   the part of the scale that rounding may take
+    audited:     True: every softmax was measured; False: in fused attention it is the difference, and proves nothing there
+    layers:      name of each layer boundary -> the gap seen up to there, walking back from the value
+    unknown:     operations whose plain gradient was accepted (composite.unknown="gradient"), by name
+    """
+
+    value: float
+    tokens: float
+    positions: float
+    constants: Mapping[str, float] = field(default_factory=dict)
+    softmax: Mapping[str, float] = field(default_factory=dict)
+    stabilisers: float = 0.0
+    scale: float = 0.0
+    tolerance: float = 1e-3
+    audited: bool = False
+    layers: Mapping[str, float] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def gap(self) -> float:
+        """What is left of the value when every keeper has been named."""
+        kept = sum(self.constants.values()) + sum(self.softmax.values()) + self.stabilisers
+        return self.value - self.tokens - self.positions - kept
+
+    @property
+    def closed(self) -> bool:
+        """Whether the gap is no more than rounding."""
+        return math.isfinite(self.gap) and abs(self.gap) <= self.tolerance * self.scale
+
+    @property
+    def opened(self) -> str | None:
+        """The first layer, walking back from the value, at which the account no longer balances; None if closed."""
+        if self.closed:
+            return None
+        for name, gap in self.layers.items():
+            if not abs(gap) <= self.tolerance * self.scale:
+                return name
+        return "input"
+
+    def rows(self) -> list[tuple[str, float]]:
+        """The account as (name, amount), in the order of the equation."""
+        return [
+            ("tokens", self.tokens),
+            ("positions", self.positions),
+            ("constants", sum(self.constants.values())),
+            ("softmax", sum(self.softmax.values())),
+            ("stabilisers", self.stabilisers),
+            ("gap", self.gap),
+            ("value", self.value),
+        ]
+
+    def __str__(self) -> str:
+        def line(name: str, amount: float) -> str:
+            return f"{name:<14}{amount:+14.6f}"
+
+        *terms, value = self.rows()
+        biggest = sorted(self.constants.items(), key=lambda item: -abs(item[1]))[:3]
+        lines = []
+        for name, amount in terms:
+            lines.append(line(name, amount))
+            if name == "constants":
+                lines += [f"  {amount:+12.6f}  {which}" for which, amount in biggest]
+            if name == "softmax":
+                lines += [f"  {amount:+12.6f}  {which}" for which, amount in self.softmax.items()]
+        lines += ["-" * 28, line(*value)]
+        how = "audited" if self.audited else "fast: softmax by difference where attention is fused"
+        if self.closed:
+            state = f"closed ({how}; |gap| {abs(self.gap):.1e}, allowed {self.tolerance * self.scale:.1e})"
+        else:
+            state = f"OPEN at {self.opened} ({how}; |gap| {abs(self.gap):.1e}, allowed {self.tolerance * self.scale:.1e})"
+        if self.unknown:
+            state += f"; plain gradient accepted for {', '.join(self.unknown)}"
+        return "\n".join([*lines, state])

@@ -1,0 +1,53 @@
+"""The textbook: one page per rule, in reading order."""
+
+from __future__ import annotations
+
+from ..errors import InputError
+from ._rule import Rule
+from .epsilon import epsilon  # isort: split
+from .gamma import gamma
+from .alpha_beta import alpha_beta
+from .zplus import zplus
+from .zbox import zbox
+from .uniform import uniform
+from .division import division
+from .identity import identity
+from .softmax import softmax
+from .rms_norm import rms_norm
+from .layer_norm import layer_norm
+from .residual import residual
+from .reslrp import reslrp
+from .constant import constant
+from .attention import attention
+from .absolute import absolute
+from .learnable import learnable
+from .rotary import rotary
+from .relative_bias import relative_bias
+from .alibi import alibi
+
+ALL: tuple[Rule, ...] = (
+    epsilon, gamma, alpha_beta, zplus, zbox,             # linear maps
+    uniform, division, identity, softmax,                # products, activations, softmax
+    rms_norm, layer_norm, residual, reslrp, constant,    # what holds a transformer together
+    attention,                                           # all of these composed
+    absolute, learnable, rotary, relative_bias, alibi,   # where positions enter
+)  # fmt: skip
+
+
+def by_name(name: str) -> Rule:
+    """The rule of that name; `name(rule)` is the other way round."""
+    for rule in ALL:
+        if rule.name == name:
+            return rule
+    raise InputError(f"no rule is called {name!r}; there are {', '.join(r.name for r in ALL)}")
+
+
+def name(rule: Rule) -> str:
+    """The rule's name, as it is typed."""
+    return repr(rule)
+
+
+def table() -> str:
+    """All rules as a Markdown table, read off the first and the last lines of their pages."""
+    rows = [f"| `{rule.name}` | {rule.sentence} | {rule.conserves} | {rule.paper} |" for rule in ALL]
+    return "\n".join(["| rule | in one sentence | conserves | paper |", "|---|---|---|---|", *rows])

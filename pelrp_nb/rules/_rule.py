@@ -1,0 +1,118 @@
+"""A rule is a page: its formula, its definition, its fast form, one small case."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import Generator, Tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rule:
+    """One rule of relevance propagation; calling it with options gives a variant, `gamma(0.05)`.
+
+    name:      as it is typed
+    relevance: `relevance(R, *inputs, **constants) -> tuple of Tensor`, the definition, one tensor per input
+    forward:   `forward(*inputs, **constants) -> Tensor`, the same rule as a bent gradient
+    example:   `example(generator) -> (R, inputs, constants)`, one small case in float64
+    page:      the module the rule stands in (its docstring is the rule's documentation)
+    keyword:   the option that a bare positional argument sets, if any
+    options:   what the variant was given, in order
+    """
+
+    name: str
+    relevance: Callable[..., tuple[Tensor, ...]]
+    forward: Callable[..., Tensor]
+    example: Callable[[Generator], tuple[Tensor, tuple[Tensor, ...], dict[str, Any]]]
+    page: str
+    keyword: str | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __call__(self, *value: Any, **options: Any) -> Rule:
+        """The same rule with options set: `gamma(0.05)`, `epsilon(eps=1e-6)`."""
+        if len(value) > 1 or (value and self.keyword is None):
+            raise TypeError(f"{self.name} takes {'one option' if self.keyword else 'no bare option'}, got {value}")
+        if value:
+            options = {str(self.keyword): value[0], **options}
+        known = {k for f in (self.relevance, self.forward) for k, p in _parameters(f) if p.kind is p.KEYWORD_ONLY}
+        if unknown := set(options) - known:
+            raise TypeError(f"{self.name} has no option {sorted(unknown)[0]!r}; it has {', '.join(sorted(known))}")
+        merged = {**dict(self.options), **options}
+        return replace(
+            self,
+            relevance=partial(self.relevance, **options),
+            forward=partial(self.forward, **options),
+            example=partial(_without, self.example, frozenset(options)),
+            options=tuple(merged.items()),
+        )
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """What the variant set for `name`, or `default`."""
+        return dict(self.options).get(name, default)
+
+    def __repr__(self) -> str:
+        shown = [repr(v) if k == self.keyword else f"{k}={v!r}" for k, v in self.options]
+        return f"{self.name}({', '.join(shown)})" if shown else self.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rule) and (self.name, self.options) == (other.name, other.options)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.options))
+
+    def __reduce__(self):
+        return _restore, (self.name, self.options)
+
+    @property
+    def doc(self) -> str:
+        """The page's docstring: plain sentence, formula, what it conserves, paper."""
+        import importlib
+
+        return importlib.import_module(self.page).__doc__ or ""
+
+    @property
+    def sentence(self) -> str:
+        """What the rule does, in the page's first sentence."""
+        said = " ".join(self.doc.split("\n\n")[0].split()).split(": ", 1)[-1]
+        return said[:1].upper() + said[1:]
+
+    @property
+    def conserves(self) -> str:
+        """What the page says it conserves: `all`, `all but ...` or `nothing ...`."""
+        return _last_paragraph(self.doc)[0]
+
+    @property
+    def paper(self) -> str:
+        """Where the rule comes from."""
+        return _last_paragraph(self.doc)[1]
+
+
+def _last_paragraph(doc: str) -> tuple[str, str]:
+    """The end of a page's docstring, `Conserves: what.  (paper)`, in its two parts."""
+    found = re.search(r"Conserves:\s*(.*?)\s*\(([^()]*)\)\s*$", doc, re.DOTALL)
+    if found is None:
+        raise ValueError("a page's docstring must end in `Conserves: what it conserves.  (paper)`")
+    what, paper = (" ".join(part.split()) for part in found.groups())
+    return what.rstrip("."), paper
+
+
+def _parameters(function: Callable[..., Any]):
+    return inspect.signature(function).parameters.items()
+
+
+def _without(example: Callable[..., Any], options: frozenset[str], rng: Generator):
+    """The example of a variant: what the variant has set is no longer a constant of the case."""
+    R, inputs, constants = example(rng)
+    return R, inputs, {k: v for k, v in constants.items() if k not in options}
+
+
+def _restore(name: str, options: tuple[tuple[str, Any], ...]) -> Rule:
+    from . import by_name
+
+    rule = by_name(name)
+    return rule(**dict(options)) if options else rule

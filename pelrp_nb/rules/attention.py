@@ -1,0 +1,116 @@
+"""Attention: product, softmax, product, each by its own rule, fused into one call.
+
+    s = q k^T / sqrt(d) + bias          uniform, then residual
+    A = softmax(s)                      softmax (or constant, under CP-LRP)
+    o = A v                             uniform
+
+A factor of 1/2 is due wherever both sides of a product carry relevance, so what q, k, v and the bias get depends on
+who carries:
+
+    q: 1/2 if v carries, times 1/2 if k carries          v:    1/2 if q, k or the bias carries
+    k: 1/2 if v carries, times 1/2 if q carries          bias: 1/2 if v carries
+
+All four carrying: 1/4, 1/4, 1/2, 1/2. With a constant softmax: 0, 0, 1, 0.
+
+Conserves: all but what the softmax keeps.  (Achtibat et al. 2024; Ali et al. 2022 for the constant softmax)
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from ..verbs import freeze, scale, stabilise
+from ._rule import Rule
+from .softmax import softmax, weights
+from .uniform import uniform
+
+Carries = tuple[bool, bool, bool, bool]
+
+
+class Factors(NamedTuple):
+    """What the gradient of each input of a fused attention is multiplied by."""
+
+    q: float
+    k: float
+    v: float
+    bias: float
+
+
+def factors(q: bool, k: bool, v: bool, bias: bool, softmax_constant: bool = False) -> Factors:
+    """The factors of fused attention from who carries relevance: the one place where they are derived."""
+    if softmax_constant:
+        return Factors(0, 0, 1, 0)
+    half = {True: 1 / 2, False: 1}
+    return Factors(half[v] * half[k], half[v] * half[q], half[q or k or bias], half[v])
+
+
+def relevance(
+    R: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, *, mask: Tensor | None = None,
+    scale: float | None = None, is_causal: bool = False, enable_gqa: bool = False,
+    carries: Carries = (True, True, True, True), softmax_constant: bool = False,
+):  # fmt: skip
+    """The definition: forward, then back through the three operations by their own definitions.
+
+    q (B, H, T, d), k and v (B, H or fewer with `enable_gqa`, S, d), bias expandable to (B, H, T, S); `mask` is True
+    where visible, or a constant to add. Inputs that do not carry get zeros.
+    """
+    groups = q.shape[1] // k.shape[1] if enable_gqa else 1
+    keys, values = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    product = torch.einsum("bhti,bhsi->bhts", q, keys) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    added = torch.zeros_like(product) if bias is None else bias.expand_as(product)
+    s = product + added + _constant(product, mask, is_causal)
+    A, _ = weights(s)
+
+    from_q, from_k, from_v, from_bias = carries[0], carries[1], carries[2], carries[3] and bias is not None
+    from_s = (from_q or from_k or from_bias) and not softmax_constant
+    R_A, R_v = uniform.relevance(R, A, values, multiply="bhts,bhsi->bhti", n=max(from_s + from_v, 1))
+    (R_s,) = softmax.relevance(R_A * from_s, s)
+    R_product, R_bias = R_s * product / stabilise(s), R_s * added / stabilise(s)      # a masked entry: 0 / -inf
+    R_q, R_k = uniform.relevance(R_product, q, keys, multiply="bhti,bhsi->bhts", n=max(from_q + from_k, 1))
+    R_k, R_v = (r.unflatten(1, (-1, groups)).sum(2) for r in (R_k, R_v))
+    paid = (R_q * from_q, R_k * from_k, R_v * from_v)
+    return paid if bias is None else (*paid, (R_bias * from_bias).sum_to_size(bias.shape))
+
+
+def _constant(product: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+    """What is added to every score and carries nothing: 0 where visible, -inf where hidden, or the mask itself."""
+    hidden = torch.ones_like(product, dtype=torch.bool).triu(1) if is_causal else torch.zeros_like(product).bool()
+    if mask is not None and mask.dtype == torch.bool:
+        hidden = hidden | ~mask
+    constant = torch.zeros_like(product) if mask is None or mask.dtype == torch.bool else mask
+    return constant.masked_fill(hidden, -torch.inf)
+
+
+def forward(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, *, mask: Tensor | None = None,
+    carries: Carries = (True, True, True, True), softmax_constant: bool = False, **sdpa: Any,
+) -> Tensor:  # fmt: skip
+    """The same rule as a bent gradient: torch's fused kernel behind four factors.
+
+    `carries` says which of q, k, v, bias carry relevance; the rest are frozen. `sdpa` goes to the kernel
+    (`scale`, `is_causal`, `enable_gqa`). Any batch dimensions.
+    """
+    carries = (*carries[:3], carries[3] and bias is not None)
+    bent = [None if x is None else _bend(x, carrying and factor)
+            for x, carrying, factor in zip((q, k, v, bias), carries, factors(*carries, softmax_constant), strict=True)]
+    if bias is not None and mask is not None:
+        bent[3] = bent[3].masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else bent[3] + mask
+    return scaled_dot_product_attention(*bent[:3], attn_mask=mask if bias is None else bent[3], **sdpa)
+
+
+def _bend(x: Tensor, factor: float) -> Tensor:
+    return x if factor == 1 else scale(x, factor) if factor else freeze(x)
+
+
+def example(rng: torch.Generator):
+    """Two heads, four queries that see themselves and what came before, an additive bias."""
+    q, k, v, R = (torch.randn(1, 2, 4, 3, generator=rng, dtype=torch.float64) for _ in range(4))
+    bias = torch.randn(2, 4, 4, generator=rng, dtype=torch.float64)
+    return R, (q, k, v, bias), {"mask": torch.ones(4, 4, dtype=torch.bool).tril()}
+
+
+attention = Rule("attention", relevance, forward, example, page=__name__)

@@ -1,0 +1,89 @@
+"""Four verbs from which every rule is built: the value of one expression, the gradient of another.
+
+    freeze(x)             x,  no gradient
+    scale(x, factor)      x,  gradient times factor
+    route(value, through) value,  gradient of `through`
+    stabilise(z, eps)     z + eps sign(z),  with sign(0) = 1
+
+At every tensor R(x) = x * g(x), where g is the gradient bent by these verbs.  (Arras et al. 2025, input x gradient form)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class _Scale(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, factor) -> Tensor:
+        if isinstance(factor, Tensor):
+            ctx.save_for_backward(factor)
+        else:
+            ctx.factor = factor
+        return x.detach()
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        factor = ctx.saved_tensors[0] if ctx.saved_tensors else ctx.factor
+        return (g * factor).to(g.dtype), None
+
+
+class _Route(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value: Tensor, through: Tensor) -> Tensor:
+        ctx.dtype = through.dtype
+        return value.detach()
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        return None, g.to(ctx.dtype)
+
+
+def freeze(x: Tensor) -> Tensor:
+    """The value of `x`, and no way back."""
+    return x.detach()
+
+
+def scale(x: Tensor, factor: float | Tensor) -> Tensor:
+    """The value of `x`, to the bit; its gradient times `factor` (a number, or a tensor of x's shape)."""
+    return _Scale.apply(x, factor)
+
+
+def route(value: Tensor, through: Tensor) -> Tensor:
+    """The value of `value`, to the bit; the gradient of `through`, which has the same shape."""
+    if value.shape != through.shape:
+        raise ValueError(f"route needs two tensors of one shape, got {tuple(value.shape)} and {tuple(through.shape)}")
+    return _Route.apply(value.detach(), through)
+
+
+def stabilise(z: Tensor, eps: float = 0.0) -> Tensor:
+    """`z` moved away from zero by `eps`, on its own side; zero counts as positive.
+
+    With `eps = 0` exact zeros alone move, to the smallest normal number of the dtype, so that 0/0 is 0.
+    """
+    smallest = torch.finfo(z.dtype).tiny
+    away = torch.where(z < 0, -torch.ones_like(z), torch.ones_like(z))
+    return z + away * eps if eps else torch.where(z == 0, torch.full_like(z, smallest), z)
+
+
+def input_times_gradient(forward: Callable[..., Tensor], R: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Relevance of each input by the bent gradient: `x * g(x)` with `g(y) = R / y` at the output `y`.
+
+    Args: `forward` a fast form; `R` relevance of its output, same shape; `inputs` real or complex tensors.
+    Inputs that the output does not depend on get zeros. A complex input gets `Re(conj(x) g)`.
+    """
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+    with torch.enable_grad():
+        y = forward(*leaves)
+        g = R / stabilise(y.detach())
+        grads = torch.autograd.grad(y, leaves, g, allow_unused=True)
+    return tuple(_times(x, g) for x, g in zip(inputs, grads, strict=True))
+
+
+def _times(x: Tensor, g: Tensor | None) -> Tensor:
+    if g is None:
+        return torch.zeros_like(x.real if x.is_complex() else x)
+    return (x.conj() * g).real if x.is_complex() else x.detach() * g

@@ -1,0 +1,154 @@
+"""Tokens are hostile text: what cannot be seen is made visible, and numbers carry their sign."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .data import Plain
+
+LONGEST = 80  # characters of one token that a view shows
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # draw nothing, though Unicode calls them letters, marks, symbols
+_MARKS = 4  # accents on one letter before the rest is counted
+
+
+class Piece(NamedTuple):
+    """Some characters as they are, or the name of one that cannot be seen."""
+
+    text: str
+    chip: bool
+
+
+def pieces(text: str, most: int = LONGEST) -> tuple[Piece, ...]:
+    """The text cut into what can be shown as it is and names for the rest; clipped after `most` characters."""
+    if text == "":
+        return (Piece("empty", True),)
+    if not text.strip(" "):
+        return (Piece("space" if len(text) == 1 else f"{len(text)} spaces", True),)
+    shown: list[Piece] = []
+    accents = 0
+    for at, letter in enumerate(text[:most]):
+        accents = accents + 1 if unicodedata.category(letter) in ("Mn", "Me") else 0
+        name = _code(letter) if accents > _MARKS else _name(text, at)
+        if name is None and shown and not shown[-1].chip:
+            shown[-1] = Piece(shown[-1].text + letter, False)
+        else:
+            shown.append(Piece(letter, False) if name is None else Piece(name, True))
+    if len(text) > most:
+        shown.append(Piece(f"{len(text) - most:,} more characters", True))
+    return tuple(shown)
+
+
+def visible(text: str, most: int = LONGEST) -> str:
+    """The same as one line of text, names in angle brackets: `a⟨U+202E⟩b`."""
+    return "".join(f"⟨{piece.text}⟩" if piece.chip else piece.text for piece in pieces(text, most))
+
+
+def _name(text: str, at: int) -> str | None:
+    """What to call a character that cannot be seen, or would move its neighbours; None for the rest."""
+    letter = text[at]
+    kind = unicodedata.category(letter)
+    before = text[at - 1] if at else ""
+    if letter == "\u200d" and _joins_emoji(text, at):
+        return None
+    if "\ufe00" <= letter <= "\ufe0f":  # variation selectors: fine on a symbol, invisible elsewhere
+        return None if before and (unicodedata.category(before) == "So" or before in "#*0123456789") else _code(letter)
+    if kind in ("Mn", "Me") and (not before or before == " "):
+        return _code(letter)  # an accent without a letter would sit on the neighbour
+    unseen = kind[0] == "C" or kind in ("Zl", "Zp") or (kind == "Zs" and letter != " ")
+    if unseen or letter in _BLANK or 0xE0100 <= ord(letter) <= 0xE01EF or 0x180B <= ord(letter) <= 0x180F:
+        return _SHORT.get(letter, _code(letter))
+    return None
+
+
+def _joins_emoji(text: str, at: int) -> bool:
+    """Whether the zero-width joiner here stands between two emoji, where it belongs."""
+    before = text[:at].rstrip("\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")[-1:]
+    after = text[at + 1 : at + 2]
+    return all(c and unicodedata.category(c) == "So" for c in (before, after))
+
+
+def _code(letter: str) -> str:
+    return f"U+{ord(letter):04X}"
+
+
+class Digits(NamedTuple):
+    """How to print the numbers of one table: decimals, or an exponent where they are very large or small."""
+
+    count: int
+    exponent: bool
+
+    def __call__(self, amount: float, minus: str = "\u2212") -> str:
+        """The number with its sign; nothing is in front of a zero."""
+        if math.isnan(amount):
+            return "nan"
+        text = f"{amount:+.{self.count}{'e' if self.exponent else 'f'}}" if amount else f"{0:.{self.count}f}"
+        return text.replace("-", minus)
+
+
+def digits(scale: float, figures: int = 4) -> Digits:
+    """As many decimals as show `figures` figures of the largest number."""
+    if scale == 0 or not math.isfinite(scale):
+        return Digits(figures - 1, False)
+    power = math.floor(math.log10(scale))
+    if -4 <= power <= 6:
+        return Digits(max(0, min(figures + 3, figures - 1 - power)), False)
+    return Digits(figures - 1, True)
+
+
+def largest(*columns: Iterable[float]) -> float:
+    """The largest finite |number|; 0.0 if there is none."""
+    return max((abs(x) for column in columns for x in column if math.isfinite(x)), default=0.0)
+
+
+def title(data: Plain) -> str:
+    """What was explained, in a few words: `positive = +2.3456`."""
+    return f"{visible(data['target'])} = {data['value']:+.4f}"
+
+
+def state(data: Plain) -> str:
+    """Whether the ledger closes, and what that proves."""
+    ledger = data["ledger"]
+    how = "every softmax measured" if ledger["audited"] else "fast: the softmax of fused attention is the difference"
+    size = f"gap {abs(ledger['gap']):.1e}, allowed {ledger['tolerance'] * ledger['scale']:.1e}"
+    word = "closed" if ledger["closed"] else f"open at {visible(str(ledger['opened']))}"
+    accepted = ", ".join(visible(name) for name in ledger["unknown"])
+    return f"{word} ({size}; {how})" + (f"; plain gradient accepted for {accepted}" if accepted else "")
+
+
+def line(data: Plain, most: int = 3) -> str:
+    """The result in one line."""
+    both = data["parts"]["signed"]["both"]
+    order = sorted(range(len(both)), key=lambda t: (math.isnan(both[t]), -abs(both[t]), t))[:most]
+    show = digits(largest(both), 3)
+    top = ", ".join(f"{visible(data['tokens'][t], 20)} {show(both[t], '-')}" for t in order) or "no tokens"
+    ledger = data["ledger"]
+    word = "closed" if ledger["closed"] else f"open at {visible(str(ledger['opened']))}"
+    return (
+        f"Explanation({visible(data['model'], 60)}: {title(data)}; {top}; "
+        f"positions {data['positional_share']:.0%}; ledger {word})"
+    )
+
+
+def screen(data: Plain, most: int = 40) -> str:
+    """The result as a small table of text: tokens with content and position, the ledger's state under them."""
+    signed = data["parts"]["signed"]
+    columns = [signed["content"], signed["position"], signed["both"]]
+    show = digits(largest(*columns))
+    width = max([8, *(len(show(x, "-")) for column in columns for x in column)]) + 2
+    names = [visible(token, 28) for token in data["tokens"]]
+    room = max([5, *map(len, names[:most])])
+    lines = [f"{visible(data['model'], 60)}: {title(data)}", ""]
+    lines.append(f"{'token':<{room}}" + "".join(f"{head:>{width}}" for head in ("content", "position", "both")))
+    for t, name in enumerate(names[:most]):
+        lines.append(f"{name:<{room}}" + "".join(f"{show(column[t], '-'):>{width}}" for column in columns))
+    if len(names) > most:
+        rest = (show(sum(column[most:]), "-") for column in columns)
+        lines.append(f"{f'{len(names) - most:,} more':<{room}}" + "".join(f"{x:>{width}}" for x in rest))
+    lines.append(f"{'sum':<{room}}" + "".join(f"{show(sum(column), '-'):>{width}}" for column in columns))
+    rows = [(name, amount) for name, amount in data["ledger"]["rows"]]
+    lines += ["", " ".join(f"{name} {amount:+.4f}" for name, amount in rows), f"ledger {state(data)}"]
+    return "\n".join(lines)

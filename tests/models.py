@@ -1,0 +1,75 @@
+"""Small random models as METHOD.md prescribes: weights scaled by 1/sqrt(fan in), biases of about 0.05, a softmax that matters."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+SIZES = {"vocab_size": 96, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 80}
+ROTARY = {**SIZES, "num_key_value_heads": 2, "max_position_embeddings": 64}
+IMAGES = {k: v for k, v in SIZES.items() if k != "vocab_size"} | {"image_size": 16, "patch_size": 4, "num_labels": 5}
+
+
+def randomise(model: nn.Module, sharp: float = 2.0, seed: int = 0) -> nn.Module:
+    """Weights of variance 1 / fan in, norms near 1, biases of 0.05, queries and keys `sharp` times as large."""
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            drawn = torch.randn(p.shape, generator=rng, dtype=torch.float64).to(p.dtype)
+            if p.dim() == 1:
+                norm_weight = name.endswith("weight")
+                p.copy_(1 + 0.1 * drawn if norm_weight else 0.05 * drawn)
+            elif "embed" in name or "cls_token" in name or "wte" in name or "wpe" in name:
+                p.copy_(drawn * 0.7)
+            else:
+                fan_in = p.shape[0] if type(model).__name__.startswith("GPT2") and p.dim() == 2 and "lm_head" not in name else p[0].numel()
+                if p.dim() == 3:
+                    fan_in = p.shape[-1]
+                p.copy_(drawn / fan_in**0.5 * (sharp if any(w in name for w in ("q_proj", "k_proj", "query", "key", "c_attn")) else 1))
+    return model.eval()
+
+
+def build(name: str, attention: str = "sdpa", dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
+    """A random model of that family, by its classes in transformers."""
+    import transformers as t
+
+    made = {
+        "llama": lambda: t.LlamaForCausalLM(t.LlamaConfig(**ROTARY)),
+        "qwen2": lambda: t.Qwen2ForCausalLM(t.Qwen2Config(**ROTARY)),
+        "gemma": lambda: t.GemmaForCausalLM(t.GemmaConfig(**ROTARY, head_dim=12)),
+        "mixtral": lambda: t.MixtralForCausalLM(t.MixtralConfig(**ROTARY, num_local_experts=4, num_experts_per_tok=2)),
+        "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(vocab_size=96, n_embd=48, n_layer=3, n_head=4, n_positions=64)),
+        "bert": lambda: t.BertForSequenceClassification(t.BertConfig(**SIZES, max_position_embeddings=64)),
+        "distilbert": lambda: t.DistilBertForSequenceClassification(
+            t.DistilBertConfig(vocab_size=96, dim=48, n_layers=3, n_heads=4, hidden_dim=80, sinusoidal_pos_embds=True,
+                               max_position_embeddings=64)
+        ),
+        "vit": lambda: t.ViTForImageClassification(t.ViTConfig(**IMAGES)),
+    }  # fmt: skip
+    model = made[name]()
+    table = "distilbert.embeddings.position_embeddings.weight"
+    kept = {k: v.clone() for k, v in model.state_dict().items() if k == table}
+    randomise(model.to(torch.float64), seed=seed)
+    model.load_state_dict(kept, strict=False)
+    if hasattr(model.config, "_experts_implementation"):
+        model.set_experts_implementation("eager")
+    model.set_attn_implementation(attention)
+    return model.to(dtype)
+
+
+def inputs(name: str, T: int = 9, dtype: torch.dtype = torch.float64, seed: int = 1) -> dict[str, torch.Tensor]:
+    """A random input of that family."""
+    rng = torch.Generator().manual_seed(seed)
+    if name == "vit":
+        return {"pixel_values": torch.randn(1, 3, 16, 16, generator=rng, dtype=torch.float64).to(dtype)}
+    ids = torch.randint(5, 96, (1, T), generator=rng)
+    return {"input_ids": ids} if name in ("bert", "distilbert") else {"input_ids": ids, "use_cache": False}
+
+
+def score(output) -> torch.Tensor:
+    """The highest logit, of the last token where there are several."""
+    logits = output.logits
+    return logits[0, -1].max() if logits.dim() == 3 else logits[0].max()
+
+
+FAMILIES = ("llama", "qwen2", "gemma", "mixtral", "gpt2", "bert", "distilbert", "vit")
