@@ -17,8 +17,7 @@ from ..rules.attention import Factors, factors
 from ..verbs import freeze, scale
 from . import positions
 from .account import better, dot, visible
-from .bend import carries, pick
-from .notes import Note, write
+from .notes import Note, carries, pick, write
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -85,6 +84,13 @@ def bend_by(x: Tensor | None, factor: float) -> Tensor | None:
     if x is None or not carries(x):
         return x
     return scale(x, factor) if factor else freeze(x)
+
+
+def values_only(flow: Flow, out: Tensor) -> Tensor:
+    """Constant weights times values, of which the composite passes on a part only."""
+    out = scale(out, flow.composite.values)
+    book_lost(flow, out, 1 - flow.composite.values)
+    return out
 
 
 def book_lost(flow: Flow, out: Tensor, lost: float) -> None:

@@ -19,23 +19,13 @@ from .. import rules
 from ..errors import ModelError
 from ..rules.identity import SLOPES
 from ..verbs import freeze, route, scale
-from . import positions
-from .notes import Note, Origin, chain, note_of, origin_of, write
+from . import attend, positions
+from .notes import Note, Origin, carries, chain, note_of, origin_of, pick, write
 
 if TYPE_CHECKING:
     from .propagation import Flow
 
 Handler = Callable[["Flow", Callable, tuple, dict], Any]
-
-
-def carries(x: Any) -> bool:
-    """Whether relevance can flow back from x."""
-    return isinstance(x, Tensor) and x.requires_grad
-
-
-def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) -> Any:
-    """An argument by place or by name."""
-    return args[place] if len(args) > place else kwargs.get(name, default)
 
 
 # --- linear maps -----------------------------------------------------------------------------------------------------
@@ -127,6 +117,8 @@ def product(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             weight = operands[1]
             if weight.dim() == 2 and flow.linear_rule(operands[0]) != rules.epsilon:
                 return weighted(flow, operands[0], weight.T, None, lambda x, w, b: x @ w.T, axis=-1)
+        if n == 1 and flow.composite.values != 1 and getattr(note_of(flow, operands[0]), "made", None) == "softmax":
+            return attend.values_only(flow, func(*args, **kwargs))
     flow.used("product", flow.composite.product)
     return flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
 

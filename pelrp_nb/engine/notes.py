@@ -35,7 +35,7 @@ class Note:
 
     source: name of the parameter or buffer a constant was made from
     kind:   "ids" (input ids), "index" (positions as numbers), "cos", "sin", "rotary" (of positions), "table" (looked up by
-            position), "pixels" (the image itself)
+            position), "looked up" (by something else: token types), "pixels" (the image itself)
     origin: the carrier of which this is an elementwise function f
     zero:   the same function of `origin.start`, a 0-dim leaf at 0: f(0), and by autograd f'(0)
     made:   "activation", "softmax" where the tensor is the direct output of one
@@ -50,6 +50,16 @@ class Note:
     made: str | None = None
     stream: Any = None
     sinks: tuple = ()
+
+
+def carries(x: Any) -> bool:
+    """Whether relevance can flow back from x."""
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) -> Any:
+    """An argument by place or by name."""
+    return args[place] if len(args) > place else kwargs.get(name, default)
 
 
 def note_of(flow: Flow, tensor: Tensor) -> Note | None:

@@ -103,11 +103,17 @@ def inherit(flow: Flow, name: str, notes: list[Note], args: tuple, out: Any) -> 
             for piece in out:
                 inherit(flow, name, notes, args, piece)
         return
-    if name in LOOKED_UP and not out.is_floating_point():        # numbers looked up by position are not positions
-        first = note_of(flow, args[0]) if args and isinstance(args[0], Tensor) else None
-        notes = [first] if first is not None else []
-    if id(out) in flow.known:
+    first = note_of(flow, args[0]) if args and isinstance(args[0], Tensor) else None
+    if name == "embedding":
+        weight = note_of(flow, args[1]) if len(args) > 1 and isinstance(args[1], Tensor) else None
+        by_position = first is not None and first.kind == "index"
+        write(out, Note(source=weight.source if weight else None, kind="table" if by_position else "looked up"))
         return
+    if first is not None and first.made and name in ("to", "float", "type_as", "dropout", "contiguous", "half", "bfloat16"):
+        write(out, first)
+        return
+    if name in LOOKED_UP and not out.is_floating_point():        # numbers looked up by position are not positions
+        notes = [first] if first is not None else []
     kinds = {n.kind for n in notes}
     source = next((n.source for n in notes if n.source), None)
     kind = None
@@ -122,8 +128,7 @@ def inherit(flow: Flow, name: str, notes: list[Note], args: tuple, out: Any) -> 
     else:
         turns = kinds & set(TURNS)
         kind = ("rotary" if len(turns) > 1 or out.is_complex() else turns.pop()) if turns else None
-        kind = kind or ("table" if "table" in kinds or (name == "embedding" and "index" in kinds) else None)
-        kind = kind or ("index" if "index" in kinds else None)
+        kind = kind or next((k for k in ("table", "looked up", "index") if k in kinds), None)
     if kind or source:
         write(out, Note(source=source, kind=kind))
 

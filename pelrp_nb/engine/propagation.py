@@ -25,8 +25,7 @@ from ..composites import PA_LRP, Composite
 from ..errors import InputError, ModelError
 from . import positions
 from .account import Account
-from .bend import carries
-from .notes import Note, note_of, write
+from .notes import Note, carries, note_of, write
 from .operations import handler_of, spelling
 from .trace import Boundary, Trace
 from .tracing import Recorder, backward
