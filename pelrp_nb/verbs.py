@@ -1,7 +1,8 @@
-"""Four verbs from which every rule is built: the value of one expression, the gradient of another.
+"""Five verbs from which every rule is built: the value of one expression, the gradient of another.
 
     freeze(x)             x,  no gradient
     scale(x, factor)      x,  gradient times factor
+    share(a, b, part)     a b,  both gradients times part
     route(value, through) value,  gradient of `through`
     stabilise(z, eps)     z + eps sign(z),  with sign(0) = 1
 
@@ -19,16 +20,41 @@ from torch import Tensor
 class _Scale(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, factor) -> Tensor:
+        ctx.factor = factor
         if isinstance(factor, Tensor):
             ctx.save_for_backward(factor)
-        else:
-            ctx.factor = factor
+            ctx.factor = None
+        elif callable(factor):
+            ctx.save_for_backward(x)
         return x.detach()
 
     @staticmethod
     def backward(ctx, g: Tensor):
-        factor = ctx.saved_tensors[0] if ctx.saved_tensors else ctx.factor
+        if callable(ctx.factor):
+            (x,) = ctx.saved_tensors
+            factor = ctx.factor(x)
+            own = factor.data_ptr() != x.data_ptr() and factor.shape == g.shape and factor.dtype == g.dtype
+            return factor.mul_(g) if own else (g * factor).to(g.dtype), None      # in place: no new memory
+        factor = ctx.saved_tensors[0] if ctx.factor is None else ctx.factor
         return (g * factor).to(g.dtype), None
+
+
+class _Share(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor, part: float) -> Tensor:
+        ctx.save_for_backward(a, b)
+        ctx.part = part
+        return a * b
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        a, b = ctx.saved_tensors
+        wanted = zip((b, a), (a, b), ctx.needs_input_grad, strict=False)
+        return *(_reduce((g * y).mul_(ctx.part), x) if w else None for y, x, w in wanted), None
+
+
+def _reduce(g: Tensor, like: Tensor) -> Tensor:
+    return g.sum_to_size(like.shape).to(like.dtype)
 
 
 class _Route(torch.autograd.Function):
@@ -47,9 +73,17 @@ def freeze(x: Tensor) -> Tensor:
     return x.detach()
 
 
-def scale(x: Tensor, factor: float | Tensor) -> Tensor:
-    """The value of `x`, to the bit; its gradient times `factor` (a number, or a tensor of x's shape)."""
+def scale(x: Tensor, factor: float | Tensor | Callable[[Tensor], Tensor]) -> Tensor:
+    """The value of `x`, to the bit; its gradient times `factor`: a number, a tensor of x's shape, or a function of x.
+
+    A function is called on the way back, which saves memory, and must return a tensor of its own.
+    """
     return _Scale.apply(x, factor)
+
+
+def share(a: Tensor, b: Tensor, part: float) -> Tensor:
+    """The value of `a * b`, to the bit; the gradients of both times `part`. Shapes broadcast; real tensors."""
+    return _Share.apply(a, b, part)
 
 
 def route(value: Tensor, through: Tensor) -> Tensor:

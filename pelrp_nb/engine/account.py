@@ -22,11 +22,41 @@ def dot(x: Tensor, g: Tensor) -> Tensor:
     return (x.conj() * g).real if x.is_complex() else better(x) * better(g)
 
 
+def total(x: Tensor, g: Tensor) -> Tensor:
+    """sum of x * g without a temporary of their size, where both lie in memory alike."""
+    alike = x.stride() == g.stride() and x.dtype == g.dtype and x.dtype in (torch.float32, torch.float64)
+    if alike and x.numel() and _dense(x) and _dense(g):
+        return torch.dot(_flat(x), _flat(g))
+    return dot(x, g).sum()
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.as_strided((x.numel(),), (1,), x.storage_offset())
+
+
+def _dense(x: Tensor) -> bool:
+    """Whether the elements fill a stretch of memory without holes, in whatever order of axes."""
+    expected = 1
+    for stride, size in sorted(zip(x.stride(), x.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def by_place(x: Tensor, g: Tensor) -> Tensor:
+    """sum of x * g over the features, (B, T, D) to (B, T)."""
+    if x.dtype == g.dtype and x.dtype in (torch.float32, torch.float64):
+        return torch.einsum("...d,...d->...", x, g)
+    return dot(x, g).sum(-1)
+
+
 class Account:
     """Amounts by (category, name, depth), each a tensor with one number per row of the batch."""
 
     def __init__(self) -> None:
         self.rows = 1
+        self.open = True                         # False: nobody asked, nothing is kept
         self.amounts: dict[tuple[Category, str, float], Tensor] = {}
 
     def clear(self) -> None:
@@ -42,6 +72,10 @@ class Account:
             return amounts.reshape(self.rows, -1).sum(1)
         return (amounts.sum() / self.rows).expand(self.rows)
 
+    def inner(self, x: Tensor, g: Tensor) -> Tensor:
+        """x * g summed for each row of the batch."""
+        return total(x, g).reshape(1) if self.rows == 1 else self.by_row(dot(x, g))
+
     def add(self, category: Category, name: str, depth: float, amounts: Tensor) -> None:
         """Book `amounts`, already one number per row."""
         key = (category, name, depth)
@@ -50,7 +84,7 @@ class Account:
 
     def constant(self, out: Tensor, constant: Tensor | float, name: str, depth: float, sign: float = 1.0) -> None:
         """Book `constant * g` when the gradient g of `out` arrives: out = something + sign * constant."""
-        if not out.requires_grad:
+        if not (out.requires_grad and self.open):
             return
 
         def keep(g: Tensor) -> None:
@@ -61,9 +95,11 @@ class Account:
 
     def kept(self, category: Category, name: str, depth: float, out: Tensor, into: tuple[Tensor, ...]) -> None:
         """Book R(out) minus the relevance of `into`, fresh tensors that only this operation reads."""
+        if not self.open:
+            return
 
         def arrived(g: Tensor) -> None:
-            self.add(category, name, depth, self.by_row(dot(out_value, g)))
+            self.add(category, name, depth, self.inner(out_value, g))
 
         out_value = out.detach()
         out.register_hook(arrived)
@@ -71,7 +107,7 @@ class Account:
             x.register_hook(self._left(category, name, depth, x.detach()))
 
     def _left(self, category: Category, name: str, depth: float, x: Tensor) -> Callable[[Tensor], None]:
-        return lambda g: self.add(category, name, depth, -self.by_row(dot(x, g)))
+        return lambda g: self.add(category, name, depth, -self.inner(x, g))
 
 
 def visible(constant: Tensor, g: Tensor) -> Tensor:

@@ -38,6 +38,8 @@ def softmax(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     out = func(*args, **kwargs)
     A, s = out.detach(), x.detach()
     name, layer = flow.softmax_name(attention), flow.depth
+    if not flow.options.ledger:
+        return write(out, Note(made="softmax"))
 
     def keep(g: Tensor) -> None:
         into = better(A) * (g - (A * g).sum(dim, keepdim=True))
@@ -65,7 +67,7 @@ def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Te
         f = Factors(0, 0, flow.composite.values, 0)
     bent = [bend_by(x, factor) for x, factor in zip((q, k, v, mask), f, strict=True)]
     out = func(*bent[:3], attn_mask=bent[3], dropout_p=0.0, is_causal=causal, **more)
-    if not carries(out):
+    if not (carries(out) and flow.options.ledger):
         return out
     lost = 1 - f.v if constant else 0.0
     if lost:
@@ -97,7 +99,7 @@ def book_lost(flow: Flow, out: Tensor, lost: float) -> None:
     """The part of attention that a composite drops (the authors' image recipe): it stays with the weights."""
     value, name, layer = out.detach(), flow.softmax_name(True), flow.depth
     out.register_hook(
-        lambda g: flow.account.add("softmax", name, layer, lost * flow.account.by_row(dot(value, g)))
+        lambda g: flow.account.add("softmax", name, layer, lost * flow.account.inner(value, g))
     )
 
 
@@ -109,7 +111,7 @@ def by_difference(
     flow.audited = False
 
     def book(x: Tensor, factor: float) -> Callable[[Tensor], None]:
-        return lambda g: flow.account.add("softmax", name, layer, factor * flow.account.by_row(dot(x, g)))
+        return lambda g: flow.account.add("softmax", name, layer, factor * flow.account.inner(x, g))
 
     out.register_hook(book(value, share))
     for fresh, x, factor in ((bent[0], given[0], f.q), (bent[1], given[1], f.k), (bent[3], given[3], f.bias)):

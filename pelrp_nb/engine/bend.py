@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from .. import rules
 from ..errors import ModelError
 from ..rules.identity import SLOPES
-from ..verbs import freeze, route, scale
+from ..verbs import freeze, route, scale, share
 from . import attend, positions
 from .notes import Note, Origin, carries, chain, note_of, origin_of, pick, write
 
@@ -61,7 +61,7 @@ def addmm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 
 def weighted(flow: Flow, x: Tensor, weight: Tensor, bias: Tensor | None, apply: Callable, axis: int) -> Tensor:
     """One linear map under the composite's rule for this place, and its keepers."""
-    rule = flow.linear_rule(x)
+    rule = flow.linear_rule(x, weight)
     if bias is not None and carries(bias):
         return add(flow, torch.add, (weighted(flow, x, weight, None, apply, axis), bias), {})
     name = flow.name_of(bias, "bias") if bias is not None else flow.name_of(weight, "weight")
@@ -95,11 +95,16 @@ def multiply(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         flow.used("gate" if gate is not None else "product", rule)
         if rule == rules.constant:
             return func(freeze(a), b) if gate is a else func(a, freeze(b))
+        if rule == rules.uniform and not (a.is_complex() or b.is_complex()):
+            return share(a, b, 1 / 2)
         return rule.forward(a, b, multiply=func)
     carrier, constant = (a, b) if carries(a) else (b, a)
     leaf = positions.enters_by_product(flow, constant, carrier)
     if leaf is not None:
-        out = flow.composite.product.forward(carrier, leaf.tensor, multiply=torch.mul)
+        flow.used("rotation", flow.composite.product)
+        rule = flow.composite.product
+        real = rule == rules.uniform and not (carrier.is_complex() or leaf.tensor.is_complex())
+        out = share(carrier, leaf.tensor, 1 / 2) if real else rule.forward(carrier, leaf.tensor, multiply=torch.mul)
         return write(out, Note(sinks=(*positions.sinks_of(flow, carrier), leaf)))
     out = func(a, b, **{k: v for k, v in kwargs.items() if k not in ("input", "other")})
     return elementwise_note(flow, func, (a, b), {}, out)

@@ -17,21 +17,22 @@ def inspect(model: nn.Module) -> None:
     """Raise ModelError if the model's operations cannot be seen, or if chance takes part in its forward pass."""
     if not isinstance(model, nn.Module):
         raise ModelError(f"The model must be a torch.nn.Module, got {type(model).__name__}. Type AutoModel...from_pretrained(name).")
-    wrapped(model)
-    chance(model)
-    attention(model)
+    modules = list(model.named_modules())
+    wrapped(modules)
+    chance(modules)
+    attention(modules)
     for name, parameter in model.named_parameters():
         if parameter.is_inference():
             raise ModelError(f"`{name}` was made in inference_mode and cannot be walked back. Load the model outside of it.")
         if parameter.is_meta:
             raise ModelError(f"`{name}` is on the meta device and has no values. Load the weights, model.to_empty is not enough.")
-    for name, module in model.named_modules():
+    for name, module in modules:
         quantised(name, module)
 
 
-def wrapped(model: nn.Module) -> None:
+def wrapped(modules: list[tuple[str, nn.Module]]) -> None:
     """Wrappers that run the model where this thread does not look."""
-    for name, module in model.named_modules():
+    for name, module in modules:
         kind = type(module).__name__
         if kind in ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"):
             raise ModelError(f"{kind} runs replicas in other threads, unseen here. Explain the model inside: model.module.")
@@ -44,9 +45,9 @@ def wrapped(model: nn.Module) -> None:
             raise ModelError(f"`{name or kind}` is a scripted module, whose operations are hidden. Load the Python module.")
 
 
-def chance(model: nn.Module) -> None:
+def chance(modules: list[tuple[str, nn.Module]]) -> None:
     """Training mode is fine where no dropout is active."""
-    for name, module in model.named_modules():
+    for name, module in modules:
         rate = getattr(module, "p", 0)
         if module.training and isinstance(module, DROPOUTS) and isinstance(rate, float | int) and rate > 0:
             raise ModelError(
@@ -63,10 +64,10 @@ def configs(config: Any, path: str = "config") -> list[tuple[str, Any]]:
     return found
 
 
-def attention(model: nn.Module) -> None:
+def attention(modules: list[tuple[str, nn.Module]]) -> None:
     """Attention kernels that hide their products: flash, flex, paged, kernels from the hub."""
     seen: list[tuple[str, Any]] = []
-    for name, module in model.named_modules():
+    for name, module in modules:
         config = getattr(module, "config", None)
         if config is not None and hasattr(config, "to_dict") and not any(config is c for _, c in seen):
             seen += configs(config, f"{name}.config" if name else "config")
@@ -77,7 +78,7 @@ def attention(model: nn.Module) -> None:
                 f"Attention must be computed where the engine sees it, by eager or sdpa; {path} asks for {chosen!r}. "
                 'Type model.set_attn_implementation("sdpa").'
             )
-    for name, module in model.named_modules():
+    for name, module in modules:
         kernel = module.__dict__.get("forward")
         where = getattr(kernel, "__module__", "") or ""
         if kernel is not None and where.startswith(("kernels", "flash_attn", "liger_kernel")):

@@ -44,6 +44,7 @@ class Options:
     checkpoint: recompute each layer in the backward pass, for memory
     only:       conditional relevance, keep some heads or neurons
     watch:      called with each `Boundary` while the backward pass runs
+    ledger:     keep boundaries and accounts; False: tokens and sinks only
     """
 
     detail: frozenset[str] = frozenset()
@@ -51,6 +52,7 @@ class Options:
     checkpoint: bool = False
     only: Any = None
     watch: Callable[[Boundary], None] | None = None
+    ledger: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", frozenset(self.detail))
@@ -87,6 +89,7 @@ class Flow(TorchFunctionMode):
         super().__init__()
         self.model, self.composite, self.options = model, composite, options
         self.account = Account()
+        self.account.open = options.ledger
         self.inputs = positions.Inputs()
         self.recorder = Recorder(self)
         self.known: dict[int, Note] = positions.known_tensors(model)
@@ -100,6 +103,7 @@ class Flow(TorchFunctionMode):
         self.handled: list[list[int]] = []
         self.refused: dict[int, str] = {}
         self.function: Callable | None = None
+        self.patch: tuple[int, int] | None = None
 
     # --- every torch call ---------------------------------------------------------------------------------------------
 
@@ -211,10 +215,12 @@ class Flow(TorchFunctionMode):
         """How the function is spelt."""
         return spelling(func)
 
-    def linear_rule(self, x: Tensor) -> rules.Rule:
+    def linear_rule(self, x: Tensor, weight: Tensor | None = None) -> rules.Rule:
         """The rule of a linear map here: on pixels, inside attention, or elsewhere."""
         note = note_of(self, x)
         if note is not None and note.kind == "pixels":
+            if weight is not None and weight.dim() == 4:
+                self.patch = (weight.shape[2], weight.shape[3])
             return self.composite.patch
         if any("Attention" in type(m).__name__ or "Attn" in type(m).__name__ for m in self.path):
             return self.composite.projection
@@ -318,11 +324,13 @@ def _attach(model: nn.Module) -> None:
         hooks.count += 1
         if hooks.count > 1:
             return
-        blocks = positions_of_blocks(model)
+        blocks = layers(model)
         for module in model.modules():
+            if type(module).__module__.startswith("torch.nn.modules") and not module._modules and module is not model:
+                continue                                         # a leaf of torch: known by its parameters
             before = _before(model, module, id(module) in blocks)
             after = _after(model, module, id(module) in blocks)
-            hooks.handles.append(module.register_forward_pre_hook(before, with_kwargs=True, prepend=False))
+            hooks.handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             hooks.handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
 
 
@@ -336,24 +344,24 @@ def _detach(model: nn.Module) -> None:
             del _users[model]
 
 
-def positions_of_blocks(model: nn.Module) -> set[int]:
-    """The layers: members of the innermost lists of modules that hold a norm."""
+def layers(model: nn.Module) -> set[int]:
+    """The layers, by identity: members of the innermost lists of modules that hold a norm."""
     found: set[int] = set()
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList | nn.Sequential) and _is_stack(module):
-            found |= {id(m) for m in module if not any(_is_stack(inner) for inner in m.modules() if inner is not m)}
+
+    def walk(module: nn.Module) -> tuple[bool, bool]:
+        """(holds a norm, holds a stack of layers)."""
+        inside = [walk(m) for m in module._modules.values() if m is not None]
+        norm = "Norm" in type(module).__name__ or any(n for n, _ in inside)
+        stack = any(s for _, s in inside)
+        if isinstance(module, nn.ModuleList | nn.Sequential) and inside and not stack:
+            members = list(module)
+            if all(n for n, _ in inside) and all(len(m._modules) > 1 for m in members) and len({type(m) for m in members}) <= 2:
+                found.update(map(id, members))
+                stack = True
+        return norm, stack
+
+    walk(model)
     return found
-
-
-def _is_stack(module: nn.Module) -> bool:
-    if not isinstance(module, nn.ModuleList | nn.Sequential) or len(module) == 0:
-        return False
-    kinds = {type(m) for m in module}
-    return len(kinds) <= 2 and all(len(list(m.children())) > 1 and _has_norm(m) for m in module)
-
-
-def _has_norm(module: nn.Module) -> bool:
-    return any("Norm" in type(m).__name__ for m in module.modules())
 
 
 def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:

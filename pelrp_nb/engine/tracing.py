@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import InputError, RuleError
 from ..ledger import TOLERANCE, Ledger
 from . import positions
-from .account import better, dot
+from .account import better, by_place, dot
 from .notes import Note, note_of, write
 from .trace import Boundary, Kind, Trace
 
@@ -79,11 +79,12 @@ class Recorder:
 
     def hang(self, mark: Mark, x: Tensor, at: Tensor) -> None:
         """Record R(x) = x * g when the gradient g of `at` arrives."""
+        if not self.flow.options.ledger:
+            return
         value, flow = x.detach(), self.flow
 
         def arrived(g: Tensor) -> None:
-            R = dot(value, g)
-            R = R.sum(1).flatten(1) if R.dim() == 4 else R.sum(-1)            # (B, C, H, W): places are tokens
+            R = dot(value, g).sum(1).flatten(1) if g.dim() == 4 else by_place(value, g)     # (B, C, H, W): places are tokens
             mark.relevance = R.reshape(R.shape[0], -1).detach()              # (B, T)
             if flow.options.watch is not None:
                 flow.options.watch(Boundary(mark.name, mark.kind, mark.layer, mark.relevance[0].cpu()))

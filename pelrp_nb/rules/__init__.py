@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ..errors import InputError
 from ._rule import Rule
-from .epsilon import epsilon  # isort: split
+
+# isort: off, this is the reading order
+from .epsilon import epsilon
 from .gamma import gamma
 from .alpha_beta import alpha_beta
 from .zplus import zplus
@@ -24,6 +26,7 @@ from .learnable import learnable
 from .rotary import rotary
 from .relative_bias import relative_bias
 from .alibi import alibi
+# isort: on
 
 ALL: tuple[Rule, ...] = (
     epsilon, gamma, alpha_beta, zplus, zbox,             # linear maps
@@ -44,7 +47,7 @@ def by_name(name: str) -> Rule:
 
 def name(rule: Rule) -> str:
     """The rule's name, as it is typed."""
-    return repr(rule)
+    return rule.name
 
 
 def table() -> str:

@@ -4,8 +4,7 @@
     A = softmax(s)                      softmax (or constant, under CP-LRP)
     o = A v                             uniform
 
-A factor of 1/2 is due wherever both sides of a product carry relevance, so what q, k, v and the bias get depends on
-who carries:
+A factor of 1/2 is due wherever both sides of a product carry relevance, so the factors depend on who carries:
 
     q: 1/2 if v carries, times 1/2 if k carries          v:    1/2 if q, k or the bias carries
     k: 1/2 if v carries, times 1/2 if q carries          bias: 1/2 if v carries
@@ -55,8 +54,8 @@ def relevance(
 ):  # fmt: skip
     """The definition: forward, then back through the three operations by their own definitions.
 
-    q (B, H, T, d), k and v (B, H or fewer with `enable_gqa`, S, d), bias expandable to (B, H, T, S); `mask` is True
-    where visible, or a constant to add. Inputs that do not carry get zeros.
+    q (B, H, T, d), k, v (B, H or fewer, S, d), bias expandable to (B, H, T, S); `mask` is True where visible, or a
+    constant to add. Inputs that do not carry get zeros.
     """
     groups = q.shape[1] // k.shape[1] if enable_gqa else 1
     keys, values = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
@@ -77,12 +76,10 @@ def relevance(
 
 
 def _constant(product: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
-    """What is added to every score and carries nothing: 0 where visible, -inf where hidden, or the mask itself."""
-    hidden = torch.ones_like(product, dtype=torch.bool).triu(1) if is_causal else torch.zeros_like(product).bool()
-    if mask is not None and mask.dtype == torch.bool:
-        hidden = hidden | ~mask
-    constant = torch.zeros_like(product) if mask is None or mask.dtype == torch.bool else mask
-    return constant.masked_fill(hidden, -torch.inf)
+    """What is added to every score and carries nothing: the mask, with -inf where hidden."""
+    boolean = mask is not None and mask.dtype == torch.bool
+    hidden = ~mask if boolean else torch.ones_like(product).triu(1).bool() & is_causal
+    return torch.zeros_like(product).add(0 if boolean or mask is None else mask).masked_fill(hidden, -torch.inf)
 
 
 def forward(
@@ -95,8 +92,8 @@ def forward(
     (`scale`, `is_causal`, `enable_gqa`). Any batch dimensions.
     """
     carries = (*carries[:3], carries[3] and bias is not None)
-    bent = [None if x is None else _bend(x, carrying and factor)
-            for x, carrying, factor in zip((q, k, v, bias), carries, factors(*carries, softmax_constant), strict=True)]
+    due = factors(*carries, softmax_constant)
+    bent = [None if x is None else _bend(x, c and f) for x, c, f in zip((q, k, v, bias), carries, due, strict=True)]
     if bias is not None and mask is not None:
         bent[3] = bent[3].masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else bent[3] + mask
     return scaled_dot_product_attention(*bent[:3], attn_mask=mask if bias is None else bent[3], **sdpa)

@@ -34,7 +34,9 @@ def relevance(R: Tensor, x: Tensor, low: Tensor, high: Tensor, *, weight: Tensor
     return tuple((t * paid).sum(-2).sum_to_size(i.shape) for t, i in zip(terms, (x, low, high), strict=True))
 
 
-def forward(x: Tensor, low: Tensor, high: Tensor, *, weight: Tensor, bias: Tensor | None = None, apply=linear) -> Tensor:
+def forward(
+    x: Tensor, low: Tensor, high: Tensor, *, weight: Tensor, bias: Tensor | None = None, apply=linear
+) -> Tensor:
     """The same rule as a bent gradient: the value of z, the gradient of z / z' z'.
 
     `low` and `high` have x's shape, or one that expands to it. `apply(x, W, b)` is the linear map.

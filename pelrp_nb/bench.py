@@ -1,0 +1,136 @@
+"""Benchmarks are commands: `python -m pelrp_nb bench engine` compares arms in alternating rounds and prints ratios.
+
+Machines are shared and noisy, so single times mean little: every round runs every arm, and the smallest times are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .composites import PA_LRP
+from .engine.propagation import Options, propagate
+
+ARMS = {
+    "plain": "forward and backward, input gradients only",
+    "sinks": "the engine, position sinks included",
+    "full": "the engine, sinks, boundaries and fast ledger",
+}
+GOALS = {"sinks": 1.05, "full": 1.10}
+
+
+def subject(layers: int, width: int) -> nn.Module:
+    """A random Llama: 12 heads, 4 key/value heads, vocabulary 32,000, frozen weights, sdpa, float32."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=width, num_hidden_layers=layers, num_attention_heads=12, num_key_value_heads=4, vocab_size=32_000,
+        intermediate_size=width * 8 // 3 // 64 * 64, max_position_embeddings=2048, attn_implementation="sdpa",
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval().requires_grad_(False)
+
+
+def arm(name: str, model: nn.Module, ids: Tensor) -> Callable[[], Any]:
+    """One explanation of the last logit, by that arm."""
+
+    def plain() -> Tensor:
+        vectors = model.get_input_embeddings()(ids).detach().requires_grad_()
+        logits = model(inputs_embeds=vectors, use_cache=False, logits_to_keep=1).logits
+        return torch.autograd.grad(logits[0, -1, 7], vectors)[0]
+
+    def bent() -> Any:
+        with propagate(model, PA_LRP, Options(ledger=name == "full")) as flow:
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
+            return flow.trace(logits[0, -1, 7])
+
+    return plain if name == "plain" else bent
+
+
+def peak(name: str, layers: int, width: int, tokens: int) -> int:
+    """Bytes above the loaded model at the peak of one explanation, in this process (Linux)."""
+    model = subject(layers, width)
+    ids = torch.randint(0, 32_000, (1, tokens))
+    arm(name, model, ids[:, :8])()
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+    def status(field: str) -> int:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
+
+    before = status("VmRSS")
+    arm(name, model, ids)()
+    return status("VmHWM") - before
+
+
+def engine(argv: list[str] | None = None) -> int:
+    """`bench engine`: time and memory of the engine beside a plain gradient."""
+    parser = argparse.ArgumentParser(prog="python -m pelrp_nb bench engine", description=engine.__doc__)
+    parser.add_argument("--rounds", type=int, default=8, help="alternating rounds (8)")
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--width", type=int, default=768)
+    parser.add_argument("--tokens", type=int, default=512)
+    parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
+    parser.add_argument("--no-memory", action="store_true", help="skip the fresh processes that measure memory")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--peak", choices=list(ARMS), help=argparse.SUPPRESS)
+    given = parser.parse_args(argv)
+    if given.peak:
+        print(peak(given.peak, given.layers, given.width, given.tokens))
+        return 0
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    best = times(given)
+    memory = {} if given.no_memory or sys.platform != "linux" else {name: fresh(name, given) for name in ARMS}
+    report(best, memory, given)
+    return 0
+
+
+def times(given: argparse.Namespace) -> dict[str, float]:
+    """Smallest seconds of each arm over alternating rounds."""
+    from tqdm.auto import tqdm
+
+    model = subject(given.layers, given.width)
+    ids = torch.randint(0, 32_000, (1, given.tokens), generator=torch.Generator().manual_seed(1))
+    runs = {name: arm(name, model, ids) for name in ARMS}
+    for run in runs.values():
+        run()
+    best = dict.fromkeys(ARMS, float("inf"))
+    for _ in tqdm(range(given.rounds), desc="rounds", file=sys.stderr):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def fresh(name: str, given: argparse.Namespace) -> int:
+    """Peak memory of one arm, the smallest of three fresh processes."""
+    command = [sys.executable, "-m", "pelrp_nb", "bench", "engine", "--peak", name]
+    command += ["--layers", str(given.layers), "--width", str(given.width), "--tokens", str(given.tokens)]
+    return min(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]) for _ in range(3))
+
+
+def report(best: dict[str, float], memory: dict[str, int], given: argparse.Namespace) -> None:
+    """Ratios to plain, and what they were measured on."""
+    ratios = {name: best[name] / best["plain"] for name in ARMS}
+    ratio_memory = {name: memory[name] / memory["plain"] for name in memory}
+    where = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    if given.json:
+        print(json.dumps({"time": ratios, "memory": ratio_memory, "machine": where, "layers": given.layers, "tokens": given.tokens}))
+        return
+    print(f"random Llama, width {given.width}, {given.layers} layers, {given.tokens} tokens, float32, sdpa; {where}")
+    print(f"{'arm':<8}{'time':>8}{'memory':>9}   what")
+    for name, what in ARMS.items():
+        kept = f"{ratio_memory[name]:.3f}" if memory else "-"
+        print(f"{name:<8}{ratios[name]:>8.3f}{kept:>9}   {what}")

@@ -1,0 +1,208 @@
+"""What is explained: one number of the model's output, named the way a person would name it.
+
+    None                           the highest logit
+    3, "positive", "Lily"          a class or token id, a label, a token
+    token("Lily", at=-1)           a token at a place of the sequence
+    label("positive", at=4)        a label, of a token classifier at a place
+    each(["positive", "negative"]) one target per input
+    every(["positive", 0])         several targets of one input, from one forward pass
+    lambda output: ...             a scalar of the model's output
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from torch import Tensor
+
+from .errors import TargetError
+
+Named = "int | str | Callable[[Any], Tensor] | Token | Label | None"
+
+
+@dataclass(frozen=True)
+class Token:
+    """The logit of a token; `at` counts places of the sequence, -1 is the last."""
+
+    text: str | int
+    at: int = -1
+
+
+@dataclass(frozen=True)
+class Label:
+    """The logit of a label; `at` for models that label each token."""
+
+    text: str | int
+    at: int | None = None
+
+
+@dataclass(frozen=True)
+class Each:
+    """One target per input."""
+
+    targets: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Every:
+    """Several targets of one input, from one forward pass."""
+
+    targets: tuple[Any, ...]
+
+
+def token(text: str | int, at: int = -1) -> Token:
+    """The logit of one token of the vocabulary, as text or id, at a place of the sequence."""
+    return Token(text, at)
+
+
+def label(text: str | int, at: int | None = None) -> Label:
+    """The logit of a label, as text or class number."""
+    return Label(text, at)
+
+
+def each(targets: Sequence[Any]) -> Each:
+    """One target per input, in order."""
+    return Each(tuple(targets))
+
+
+def every(targets: Sequence[Any]) -> Every:
+    """Several targets of the same input: one forward pass, one backward pass for each."""
+    if not targets:
+        raise TargetError("target.every needs at least one target, got none. Type target.every([0, 1]).")
+    return Every(tuple(targets))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A target found in an output: the scalar, and how to call it."""
+
+    value: Tensor
+    text: str
+
+
+def choose(target: Any, output: Any, model: Any, processor: Any, length: int | None = None) -> Chosen:
+    """The scalar that `target` names in `output` of one input.
+
+    `length` is the number of tokens that are no padding. Raises TargetError if the model has no such label, token or place.
+    """
+    if callable(target) and not isinstance(target, Token | Label):
+        return _scalar(target(output), target)
+    logits = logits_of(output)
+    row = logits[0]                                             # (classes,) or (T, classes)
+    if row.dim() not in (1, 2):
+        raise TargetError(
+            f"The logits of one input must have one or two axes, got {tuple(row.shape)}. "
+            "Type target=lambda output: output.logits[0, ...] and pick a scalar."
+        )
+    at = getattr(target, "at", None)
+    at, row = place(row, at, length)
+    number, text = number_of(target, row, model, processor)
+    return Chosen(row[number], text if at is None else f"{text} at {at}")
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits of a model's output."""
+    if isinstance(output, Tensor):
+        return output
+    for name in ("logits", "prediction_logits", "logits_per_image"):
+        found = getattr(output, name, None)
+        if found is not None:
+            return found
+    raise TargetError(
+        f"The output ({type(output).__name__}) has no logits; say what to explain. "
+        "Type target=lambda output: output.last_hidden_state[0, 0, 0]."
+    )
+
+
+def place(row: Tensor, at: int | None, length: int | None) -> tuple[int | None, Tensor]:
+    """The place of the sequence whose logits are meant, and those logits (classes,)."""
+    if row.dim() == 1:
+        if at not in (None, -1):
+            raise TargetError(f"This model gives one answer per text, so at={at} has no meaning. Type target=... without at.")
+        return None, row
+    T = row.shape[0] if length is None else length
+    at = -1 if at is None else at
+    if not -T <= at < T:
+        raise TargetError(f"at must lie between {-T} and {T - 1} for {T} tokens, got {at}.")
+    at = at % T
+    return at, row[at]
+
+
+def number_of(target: Any, row: Tensor, model: Any, processor: Any) -> tuple[int, str]:
+    """The class or token number of a target, and its text."""
+    wanted = target.text if isinstance(target, Token | Label) else target
+    names = label_names(model, row.shape[-1])
+    if wanted is None:
+        number = int(row.detach().argmax())
+    elif isinstance(wanted, bool) or not isinstance(wanted, int | str):
+        raise TargetError(
+            f"A target must be a number, a text or a function of the output, got {type(wanted).__name__}. "
+            'Type target=1, target="positive" or target=lambda output: output.logits[0, 1].'
+        )
+    elif isinstance(wanted, int):
+        number = wanted
+        if not 0 <= number < row.shape[-1]:
+            raise TargetError(f"The class must lie between 0 and {row.shape[-1] - 1}, got {number}.")
+    elif names and not isinstance(target, Token):
+        number = label_number(wanted, names)
+    else:
+        number = token_number(wanted, processor, row.shape[-1])
+    return number, names[number] if names else token_text(number, processor)
+
+
+def label_names(model: Any, classes: int) -> dict[int, str]:
+    """The model's labels, if it has one for each class and is no language model."""
+    config = getattr(model, "config", None)
+    names = getattr(config, "id2label", None) or {}
+    names = {int(k): str(v) for k, v in names.items()}
+    return names if len(names) == classes and classes != getattr(config, "vocab_size", None) else {}
+
+
+def label_number(wanted: str, names: dict[int, str]) -> int:
+    """A label's class number, whatever its case."""
+    folded = {v.casefold(): k for k, v in names.items()}
+    if wanted.casefold() not in folded:
+        near = get_close_matches(wanted.casefold(), folded, 1, 0.5)
+        known = ", ".join(list(names.values())[:10]) + (", ..." if len(names) > 10 else "")
+        hint = f" Did you mean {names[folded[near[0]]]!r}?" if near else ""
+        raise TargetError(f"The model has no label {wanted!r}; its labels are {known}.{hint}")
+    return folded[wanted.casefold()]
+
+
+def token_number(wanted: str, processor: Any, classes: int) -> int:
+    """The id of a text that is exactly one token, with or without a space before it."""
+    tokenizer = getattr(processor, "tokenizer", processor)
+    if tokenizer is None or not hasattr(tokenizer, "convert_tokens_to_ids"):
+        raise TargetError(f"To find the token {wanted!r} a tokenizer is needed. Type processor=tokenizer, or the token's id.")
+    vocabulary = tokenizer.get_vocab()
+    for spelt in (wanted, "\u2581" + wanted, "\u0120" + wanted):
+        if spelt in vocabulary and vocabulary[spelt] < classes:
+            return vocabulary[spelt]
+    pieces = tokenizer.encode(wanted, add_special_tokens=False)
+    if len(pieces) == 1 and pieces[0] != tokenizer.unk_token_id and pieces[0] < classes:
+        return pieces[0]
+    shown = tokenizer.convert_ids_to_tokens(pieces)
+    if tokenizer.unk_token_id in pieces or not pieces:
+        raise TargetError(f"The vocabulary has no token {wanted!r}. Type a token's id, or another word.")
+    raise TargetError(
+        f"A target must be one token, {wanted!r} is {len(pieces)}: {shown}. Type one of them, or their first id, target={pieces[0]}."
+    )
+
+
+def token_text(number: int, processor: Any) -> str:
+    """A token's text, or its number where no tokenizer is at hand."""
+    tokenizer = getattr(processor, "tokenizer", processor)
+    if tokenizer is None or not hasattr(tokenizer, "decode"):
+        return f"class {number}"
+    return repr(str(tokenizer.decode([number])).strip() or tokenizer.convert_ids_to_tokens(number))
+
+
+def _scalar(value: Any, target: Callable) -> Chosen:
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise TargetError(f"A target function must return one number as a tensor, got {came}. Type lambda output: output.logits[0, 1].")
+    name = getattr(target, "__name__", type(target).__name__)
+    return Chosen(value.reshape(()), "function" if name == "<lambda>" else name)
