@@ -41,16 +41,17 @@ class _Scale(torch.autograd.Function):
 
 class _Share(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, a: Tensor, b: Tensor, part: float) -> Tensor:
-        ctx.save_for_backward(a, b)
-        ctx.part = part
+    def forward(ctx, a: Tensor, b: Tensor, part: float, again, *parts: Tensor) -> Tensor:
+        ctx.save_for_backward(b, *(parts if again else (a,)))
+        ctx.part, ctx.again, ctx.parts = part, again, len(parts)
         return a * b
 
     @staticmethod
     def backward(ctx, g: Tensor):
-        a, b = ctx.saved_tensors
+        b, *rest = ctx.saved_tensors
+        a = ctx.again(*rest) if ctx.again else rest[0]
         wanted = zip((b, a), (a, b), ctx.needs_input_grad, strict=False)
-        return *(_reduce((g * y).mul_(ctx.part), x) if w else None for y, x, w in wanted), None
+        return *(_reduce((g * y).mul_(ctx.part), x) if w else None for y, x, w in wanted), None, None, *[None] * ctx.parts
 
 
 def _reduce(g: Tensor, like: Tensor) -> Tensor:
@@ -81,9 +82,15 @@ def scale(x: Tensor, factor: float | Tensor | Callable[[Tensor], Tensor]) -> Ten
     return _Scale.apply(x, factor)
 
 
-def share(a: Tensor, b: Tensor, part: float) -> Tensor:
-    """The value of `a * b`, to the bit; the gradients of both times `part`. Shapes broadcast; real tensors."""
-    return _Share.apply(a, b, part)
+def share(
+    a: Tensor, b: Tensor, part: float, again: tuple[Callable[..., Tensor], tuple[Tensor, ...]] | None = None
+) -> Tensor:
+    """The value of `a * b`, to the bit; the gradients of both times `part`. Shapes broadcast; real tensors.
+
+    `again = (f, parts)` with `a = f(*parts)` keeps the parts, which others keep anyway, in place of a.
+    """
+    f, parts = again or (None, ())
+    return _Share.apply(a, b, part, f, *(x.detach() for x in parts))
 
 
 def route(value: Tensor, through: Tensor) -> Tensor:

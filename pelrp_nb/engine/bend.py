@@ -96,7 +96,9 @@ def multiply(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         if rule == rules.constant:
             return func(freeze(a), b) if gate is a else func(a, freeze(b))
         if rule == rules.uniform and not (a.is_complex() or b.is_complex()):
-            return share(a, b, 1 / 2)
+            first, other = (b, a) if gate is b else (a, b)
+            note = note_of(flow, first)
+            return share(first, other, 1 / 2, again=note.again if note is not None else None)
         return rule.forward(a, b, multiply=func)
     carrier, constant = (a, b) if carries(a) else (b, a)
     leaf = positions.enters_by_product(flow, constant, carrier)
@@ -104,7 +106,9 @@ def multiply(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         flow.used("rotation", flow.composite.product)
         rule = flow.composite.product
         real = rule == rules.uniform and not (carrier.is_complex() or leaf.tensor.is_complex())
-        out = share(carrier, leaf.tensor, 1 / 2) if real else rule.forward(carrier, leaf.tensor, multiply=torch.mul)
+        note = note_of(flow, carrier)
+        again = note.again if note is not None else None
+        out = share(carrier, leaf.tensor, 1 / 2, again=again) if real else rule.forward(carrier, leaf.tensor, multiply=torch.mul)
         return write(out, Note(sinks=(*positions.sinks_of(flow, carrier), leaf)))
     out = func(a, b, **{k: v for k, v in kwargs.items() if k not in ("input", "other")})
     return elementwise_note(flow, func, (a, b), {}, out)
@@ -220,6 +224,8 @@ def activation(flow: Flow, func: Callable, args: tuple, kwargs: dict, slope: str
     flow.used("activation", rule)
     out = rule.forward(x, f=f, slope=SLOPES[slope] if slope else None)
     out = elementwise_note(flow, func, (x, *rest), more, out, made="activation")
+    if slope:
+        note_of(flow, out).again = (f, (x.detach(),))
     start = own_start(func, rest, more)
     if start:
         flow.account.constant(out, start, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
@@ -330,7 +336,29 @@ def join(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         pieces = [p if carries(p) or not p.is_floating_point() else positions.joined(flow, p) for p in pieces]
     out = func(pieces, *rest, **more)
     sinks = tuple(s for p in pieces for s in positions.sinks_of(flow, p))
-    return write(out, Note(sinks=sinks)) if sinks else out
+    again = turned(flow, func, pieces, rest, more)
+    return write(out, Note(sinks=sinks, again=again)) if sinks or again else out
+
+
+def turned(flow: Flow, func: Callable, pieces: list, rest: tuple, more: dict) -> tuple | None:
+    """How to join two halves again, one of them negated (half of a rotation), from views of what is kept anyway."""
+    if len(pieces) != 2 or not all(map(carries, pieces)):
+        return None
+    notes = [note_of(flow, p) for p in pieces]
+    negated = [n is not None and n.again is not None and n.again[0] is torch.neg for n in notes]
+    views = [p._is_view() for p in pieces]
+    if sorted(negated) != [False, True] or not views[negated.index(False)]:
+        return None
+    parts = tuple(n.again[1][0] if minus else p.detach() for p, n, minus in zip(pieces, notes, negated, strict=True))
+    return lambda *xs: func([-x if minus else x for x, minus in zip(xs, negated, strict=True)], *rest, **more), parts
+
+
+def negative(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """-x: linear, and cheap to do again."""
+    out = plain(flow, func, args, kwargs)
+    note = note_of(flow, out) or Note()
+    note.again = (torch.neg, (args[0].detach(),))
+    return write(out, note)
 
 
 def masked_fill(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:

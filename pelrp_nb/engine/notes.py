@@ -41,6 +41,7 @@ class Note:
     made:   "activation", "softmax" where the tensor is the direct output of one
     stream: the block whose skip connection this tensor is
     sinks:  rotary leaves that entered on the way here (they learn from it whether they turn queries or keys)
+    again:  (f, parts) where this is f(*parts) and the parts are kept for the way back anyway: this need not be kept as well
     """
 
     source: str | None = None
@@ -50,6 +51,7 @@ class Note:
     made: str | None = None
     stream: Any = None
     sinks: tuple = ()
+    again: tuple[Any, tuple[Tensor, ...]] | None = None
 
 
 def carries(x: Any) -> bool:

@@ -44,7 +44,7 @@ view reshape view_as reshape_as flatten unflatten ravel transpose permute t swap
 squeeze unsqueeze expand expand_as broadcast_to repeat repeat_interleave tile split chunk tensor_split hsplit unbind
 split_with_sizes __getitem__ select narrow index_select gather take take_along_dim masked_select diagonal diag diag_embed tril triu
 flip roll rot90 sum mean nanmean cumsum max min amax amin maximum minimum topk sort msort median kthvalue quantile mode
-neg negative __neg__ positive abs absolute relu leaky_relu prelu rrelu norm vector_norm std as_strided unfold fold
+positive abs absolute relu leaky_relu prelu rrelu norm vector_norm std as_strided unfold fold
 pad constant_pad_nd interpolate upsample grid_sample pixel_shuffle pixel_unshuffle avg_pool1d avg_pool2d avg_pool3d
 adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d
 max_pool1d_with_indices max_pool2d_with_indices lp_pool1d lp_pool2d
@@ -86,7 +86,7 @@ def _table() -> dict[Any, Handler]:
     families: list[tuple[str, Handler]] = [
         (PLAIN, bend.plain), (LINEAR, bend.linear), (PRODUCT, bend.product), (MULTIPLY, bend.multiply), (DIVIDE, bend.divide),
         (FROZEN, bend.frozen), (POWER, bend.power), (VARIANCE, bend.variance), (ADD, bend.add), (JOIN, bend.join),
-        (CAST, bend.cast), (DROPOUT, bend.dropout), (SILENT, bend.silent),
+        (CAST, bend.cast), ("neg negative __neg__", bend.negative), (DROPOUT, bend.dropout), (SILENT, bend.silent),
     ]  # fmt: skip
     for names, handler in families:
         for name in names.split():

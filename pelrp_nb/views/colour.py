@@ -62,8 +62,10 @@ def _shade(step: int, dark: bool) -> Paint:
 
 def _hex(lightness: float, chroma: float, hue: float) -> str:
     """The nearest colour of sRGB with this lightness and hue: chroma gives way."""
-    while (rgb := _linear(lightness, chroma, hue)) and not all(-1e-4 <= c <= 1 + 1e-4 for c in rgb):
-        chroma -= 0.002
+    rgb = _linear(lightness, chroma, hue)
+    while chroma > 0 and not all(0 <= c <= 1 for c in rgb):
+        chroma = max(0.0, chroma - 0.002)
+        rgb = _linear(lightness, chroma, hue)
     return "#" + "".join(f"{round(255 * _gamma(min(1.0, max(0.0, c)))):02x}" for c in rgb)
 
 

@@ -1,0 +1,156 @@
+"""Tensors and JSON in one file, .npz or .safetensors: written whole or not at all, never unpickled, its content checked.
+
+Both formats hold the same: tensors by name, and one text `pelrp_nb` that is JSON with the format's name and version, a checksum
+over everything else, and the content.  A flipped bit is found whichever format it happens in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import FileError
+
+FORMAT, VERSION = "pelrp_nb.explanation", 1
+SUFFIXES = (".npz", ".safetensors")
+_KEY = "pelrp_nb"
+
+
+def write(path: str | os.PathLike, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write the file; FileError if it cannot be written, and then what was there before is still there."""
+    target = Path(path)
+    kind = _suffix(target)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    text = json.dumps(content, ensure_ascii=True)
+    header = {"format": FORMAT, "version": VERSION, "sha256": _digest(text, tensors), "content": text}
+    put(target, _encode(kind, json.dumps(header, ensure_ascii=True), tensors))
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The content and the tensors; FileError if the file is missing, damaged, of a newer format, or not one of ours."""
+    target = Path(path)
+    kind = _suffix(target)
+    if target.is_dir():
+        raise FileError(f"{target} must be a file, and is a folder. Type the name of a file in it.")
+    try:
+        raw = target.read_bytes()
+    except FileNotFoundError:
+        raise FileError(f"There must be a file {target}, and there is none. Write it first: explanation.save(path).") from None
+    except OSError as error:
+        raise FileError(f"{target} must be readable, and the system said: {error.strerror}. Check its rights.") from error
+    try:
+        header, tensors = _decode(kind, raw)
+    except Exception as error:  # whatever a parser says about bytes it cannot read, the file is damaged or no archive at all
+        raise FileError(f"{target} must be {_article(kind)} file, and cannot be read as one. {_AGAIN}") from error
+    content = _check(target, header, tensors)
+    return content, tensors
+
+
+def put(target: Path, raw: bytes) -> None:
+    """Write bytes beside the target and then move them over it, so that no reader ever sees half a file."""
+    target = Path(os.path.realpath(target))
+    if target.is_dir():
+        raise FileError(f"{target} must be the name of a file, and is a folder. Type {target.name}/explanation{SUFFIXES[0]}.")
+    if not target.parent.is_dir():
+        raise FileError(f"The folder of {target} must exist, and does not. Make it first: mkdir -p {target.parent}")
+    beside = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with open(beside, "xb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+    except OSError as error:
+        raise FileError(f"{target} must be writable, and the system said: {error.strerror}. Type another path.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+_AGAIN = "Save the explanation again with explanation.save(path)."
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind == ".npz" else f"a {kind}"
+
+
+def _suffix(path: Path) -> str:
+    kind = path.suffix.lower()
+    if kind not in SUFFIXES:
+        came = f"ends in {kind!r}" if kind else "has no ending"
+        raise FileError(f"The path must end in {' or '.join(SUFFIXES)}, and {path.name!r} {came}. Type {path.stem}{SUFFIXES[0]}.")
+    return kind
+
+
+def _encode(kind: str, header: str, tensors: Mapping[str, Tensor]) -> bytes:
+    if kind == ".safetensors":
+        from safetensors.torch import save
+
+        return save(dict(tensors), metadata={_KEY: header})
+    import io
+
+    import numpy as np
+
+    file = io.BytesIO()
+    try:
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    except TypeError as error:
+        raise FileError(f"An .npz file must hold types numpy has, and a tensor is {error}. Type a path in .safetensors.") from None
+    np.savez(file, allow_pickle=False, **{_KEY: np.array(header)}, **arrays)
+    return file.getvalue()
+
+
+def _decode(kind: str, raw: bytes) -> tuple[str | None, dict[str, Tensor]]:
+    """The header, None if there is none, and the tensors."""
+    if kind == ".safetensors":
+        from safetensors.torch import load
+
+        tensors = load(raw)
+        size = int.from_bytes(raw[:8], "little")
+        return json.loads(raw[8 : 8 + size]).get("__metadata__", {}).get(_KEY), tensors
+    import io
+
+    import numpy as np
+
+    with np.load(io.BytesIO(raw), allow_pickle=False) as file:
+        if _KEY not in file.files:
+            return None, {}
+        header = str(file[_KEY])
+        return header, {name: torch.from_numpy(file[name]) for name in file.files if name != _KEY}
+
+
+def _check(path: Path, header: str | None, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The content of a header that is ours, whole, and not from the future."""
+    try:
+        fields = json.loads(header) if header is not None else {}
+        ours = fields.get("format") == FORMAT
+    except (ValueError, AttributeError) as error:
+        raise FileError(f"{path} must hold what explanation.save wrote, and its header is damaged. {_AGAIN}") from error
+    if not ours:
+        raise FileError(f"{path} must hold an explanation, and holds something else. Load what explanation.save(path) wrote.")
+    version = fields.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise FileError(
+            f"{path} must be of format {VERSION} or older, and is of format {version}. Type pip install --upgrade pelrp_nb"
+        )
+    text = fields.get("content")
+    if not isinstance(text, str) or fields.get("sha256") != _digest(text, tensors):
+        raise FileError(f"{path} must be as it was written, and its checksum says it was changed. {_AGAIN}")
+    return json.loads(text)
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the content and every tensor: name, type, shape, bytes."""
+    mixed = hashlib.sha256(text.encode("ascii", "replace"))
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        mixed.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode("utf-8", "replace"))
+        mixed.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return mixed.hexdigest()
