@@ -1,20 +1,19 @@
 """A whole transformer walked back by hand, with the explicit rules and without autograd.
 
-Every part below is written as `forward, back`: it computes its output, and returns beside it the function that takes the
-relevance of that output to the relevance of the input, by the page of `rules/` named there.  What cannot go to an input is
-booked where it stays: a bias's share, what a softmax keeps, what a position receives.  All in float64, one sequence at a time.
+Every part is written as `forward, back`: it computes its output, and beside it the function that takes the relevance of that
+output to its input, by a page of `rules/`.  What goes to no input is booked where it stays: the share of a bias, what a
+softmax keeps, what positions receive.  One sequence, float64.
 
-    value, walk back:   head -> pooling -> [ MLP -> attention ] per layer, last first -> embeddings -> tokens and positions
+    E -> [ attention, MLP ] per layer -> pooling -> head = value          R(value) = value, then the same parts backwards
 
-This is the definition of the method; `engine/` does the same on any model, by one bent backward pass.  (Bakish et al. 2025)
+This is the definition of the method; `engine/` gets the same numbers, on any model, from one bent backward pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from math import sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from einops import einsum, rearrange, reduce, repeat
@@ -41,72 +40,69 @@ class Walk:
 
     value:      the explained number
     tokens:     (T, D) relevance of the token vectors
-    positions:  by sink: "layer 0 rotary" -> {"query": {"cos": (H, T, d), "sin": ...}, "key": {...}}; an added table -> (T, D)
+    positions:  "layer 0 rotary" -> {"query": {"cos": (H, T, d), "sin": ...}, "key": {...}}; an added table's name -> (T, D)
+    positional: (sinks, T) the same, summed over all but the tokens
     boundaries: (T, D) relevance at the input of each layer, and behind the last one
-    ledger:     constants by parameter, softmax by layer; everything measured where it is kept
+    constants, softmax: what stayed there, by parameter and by layer
+    ledger:     all of it; nothing in it is a difference
     """
 
     value: float
     tokens: Tensor
     positions: Mapping[str, Received]
+    positional: Tensor
     boundaries: tuple[Tensor, ...]
+    constants: Mapping[str, float]
+    softmax: Mapping[str, float]
     ledger: Ledger
-
-    @property
-    def semantic(self) -> Tensor:
-        """(T,) relevance of each token."""
-        return self.tokens.sum(-1)
-
-    @property
-    def positional(self) -> Tensor:
-        """(sinks, T) signed, summed over heads, queries and keys, cos and sin, dimensions."""
-        received = [_per_token(R) for R in self.positions.values()]
-        return torch.stack(received) if received else self.tokens.new_zeros(0, len(self.tokens))
-
-    @property
-    def constants(self) -> Mapping[str, float]:
-        """What the model adds that comes from no input, by parameter."""
-        return self.ledger.constants
-
-    @property
-    def softmax(self) -> Mapping[str, float]:
-        """What each softmax keeps, by layer."""
-        return self.ledger.softmax
-
-
-def _per_token(R: Received) -> Tensor:
-    if isinstance(R, Tensor):
-        return R.sum(-1)
-    return sum(reduce(table, "h t d -> t", "sum") for tables in R.values() for table in tables.values())
 
 
 def walk(
-    model: Any, ids: Tensor, target: int, composite: Composite = PA_LRP, *, visible: Tensor | None = None, casts: bool = True
-) -> Walk:
-    """Walk back a Hugging Face Llama or Qwen2 (decoders), BERT or DistilBERT (encoders, as classifiers).
+    model: Any, ids: Tensor, target: int, composite: Composite = PA_LRP, *, visible: Tensor | None = None,
+    casts: bool = True,
+) -> Walk:  # fmt: skip
+    """Walk back a Llama or Qwen2, or a BERT or DistilBERT classifier: anything with their `state_dict()` and `config`.
 
     Args: `ids` (T,) or (1, T); `target` a class, or a token id at the last position; `visible` (T,), 0 where padded;
-    `casts`: round to float32 where the library does, in norms and rotations; False: float64 throughout.
-    Raises ModelError for another architecture, InputError for a composite of other rules.
+    `casts` rounds to float32 where the library does, in RMS norms and rotations, else float64 throughout.
+    Raises ModelError for another architecture, InputError for other rules or a target that is not there.
     """
-    kind = model.config.model_type
-    if kind not in ("llama", "qwen2", "bert", "distilbert"):
+    config, state = model.config, {k: v.detach() for k, v in model.state_dict().items() if v.is_floating_point()}
+    parts = {"llama": decoder, "qwen2": decoder, "bert": encoder, "distilbert": encoder}.get(config.model_type)
+    act = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
+    if parts is None or act not in ACTIVATIONS or getattr(config, "use_sliding_window", False) or (
+        parts is encoder and "classifier.weight" not in state
+    ):
         raise ModelError(
-            f"The reference knows llama, qwen2, bert and distilbert; this model is {kind!r}. "
+            "The reference knows Llama and Qwen2 with full attention, BERT and DistilBERT as classifiers, each with an "
+            f"activation of {', '.join(ACTIVATIONS)}; got {config.model_type!r} with {act!r}. "
             "Type pelrp_nb.explain(model, ...): the engine takes any model."
         )
-    back = decoder if kind in ("llama", "qwen2") else encoder
-    return back(model.state_dict(), model.config, ids, target, composite, visible=visible, casts=casts)
+    free = {f: getattr(composite, f) for f in ("softmax", "gate", "residual", "positions")}
+    if composite != replace(PA_LRP, **free) or ids.dim() > 2 or ids.dim() == 2 and len(ids) != 1:
+        raise InputError(
+            f"The reference takes one sequence, (T,) or (1, T), and varies softmax, gate, residual and positions of PA_LRP; "
+            f"got ids {tuple(ids.shape)} and {composite!r}."
+        )
+    net = Network({k: v.to("cpu", torch.float64) for k, v in state.items()}, config, act, composite, casts)
+    shown = torch.ones(ids.numel()) if visible is None else visible.flatten()
+    value, back = parts(net, ids.flatten(), target, shown.bool())
+    if value.numel() != 1:
+        raise InputError(f"The target must be a row of the model's head, counted from 0; got {target}.")
+    net.value = float(value)
+    return net.close(back(value))
 
 
-# --- the account, and the parts every transformer is made of ----------------------------------------------------------
+# --- the parts every transformer is made of, and the books --------------------------------------------------------------
 
 
 @dataclass
 class Network:
-    """The weights, the rules in force, and the books kept while walking back."""
+    """The weights, the rules in force, and what was booked while walking back."""
 
     weights: dict[str, Tensor]
+    config: Any
+    act: str
     composite: Composite
     casts: bool
     value: float = 0.0
@@ -117,35 +113,33 @@ class Network:
     gaps: dict[str, float] = field(default_factory=dict)
 
     def linear(self, x: Tensor, name: str, rows: slice = slice(None)) -> Part:
-        """z = W x + b, by epsilon; `rows` of W where only some outputs are wanted."""
-        weight, bias = self.weights[f"{name}.weight"][rows], self.weights.get(f"{name}.bias")
-        bias = None if bias is None else bias[rows]
-        z = F.linear(x, weight, bias)                                            # (T, out)
+        """z = W x + b, by epsilon; `rows` of W where not every output is wanted."""
+        weight, bias = (w if w is None else w[rows] for w in map(self.weights.get, (f"{name}.weight", f"{name}.bias")))
+        z = F.linear(x, weight, bias)                                                     # (T, out)
 
         def back(R: Tensor) -> Tensor:
             self.book(f"{name}.bias", R, bias, z)
-            pay = self.composite.linear.relevance                                # token by token: (out, in) shares each
-            return torch.stack([pay(R_t, x_t, weight=weight, bias=bias)[0] for R_t, x_t in zip(R, x, strict=True)])
+            pay = self.composite.linear.relevance                                         # (out, in) shares, per token
+            return torch.cat([pay(R[t], x[t], weight=weight, bias=bias)[0][None] for t in range(len(x))])
 
         return z, back
 
     def book(self, name: str, R: Tensor, b: Tensor | None, z: Tensor) -> None:
         """The share of a constant b in z = ... + b."""
         if b is not None:
-            self.constants[name] = self.constants.get(name, 0.0) + float((b / stabilise(z) * R).sum())
+            self.constants[name] = float((b / stabilise(z) * R).sum())
 
     def activation(self, x: Tensor, name: str) -> Part:
         """y = f(x) with f(0) = 0, by identity."""
-        f = ACTIVATIONS[name]
-        return f(x), lambda R: self.composite.activation.relevance(R, x, f=f)[0]
+        return ACTIVATIONS[name](x), lambda R: self.composite.activation.relevance(R, x, f=ACTIVATIONS[name])[0]
 
     def residual(self, stream: Tensor, branch: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
         """stream + branch, in proportion."""
         return stream + branch, lambda R: self.composite.residual.relevance(R, stream, branch)
 
-    def layer_norm(self, x: Tensor, name: str, eps: float) -> Part:
+    def layer_norm(self, x: Tensor, name: str) -> Part:
         """(x - mean) / std * w + b, the standard deviation a constant."""
-        w, b = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+        w, b, eps = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], getattr(self.config, "layer_norm_eps", 1e-12)
         y = F.layer_norm(x, x.shape[-1:], w, b, eps)
 
         def back(R: Tensor) -> Tensor:
@@ -154,272 +148,218 @@ class Network:
 
         return y, back
 
-    def rms_norm(self, x: Tensor, name: str, eps: float) -> Part:
+    def rms_norm(self, x: Tensor, name: str) -> Part:
         """x / rms * w, by identity; the library computes x / rms in float32, and so its way back."""
-        w = self.weights[f"{name}.weight"]
-        h = x.float() if self.casts else x
+        w, eps, h = self.weights[f"{name}.weight"], self.config.rms_norm_eps, x.float() if self.casts else x
         per_rms = torch.rsqrt(h.pow(2).mean(-1, keepdim=True) + eps)
         y = w * (h * per_rms).to(x.dtype)
 
         def back(R: Tensor) -> Tensor:
-            (R_x,) = self.composite.rms_norm.relevance(R, x, weight=w, eps=eps)      # all of R
-            if not self.casts:
-                return R_x
-            g = (w * (R_x / stabilise(y))).float() * per_rms                         # R_x = x g, but for two roundings
-            return x * g.to(x.dtype)
+            (R_x,) = self.composite.rms_norm.relevance(R, x, weight=w, eps=eps)           # R itself
+            g = (w * (R_x / stabilise(y))).float() * per_rms                              # x g, but for two roundings
+            return x * g.to(x.dtype) if self.casts else R_x
 
         return y, back
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, visible: Tensor, layer: int):
-        """softmax(q k^T / sqrt d) v for (h, t, d) each: product, softmax, product."""
-        constant = self.composite.softmax_is_constant
-        s = einsum(q, k, "h t d, h s d -> h t s") / sqrt(q.shape[-1])
-        mask = visible.expand_as(s)
+    def attention(self, x: Tensor, names: tuple[str, ...], seen: Tensor, layer: int, turn=None) -> Part:
+        """Projections, heads, positions if they turn (`turn`), softmax(q k^T / sqrt d) v, projection."""
+        H, constant, pay = self.config.num_attention_heads, self.composite.softmax_is_constant, self.composite.product.relevance
+        flat, backs = zip(*(self.linear(x, name) for name in names[:3]), strict=True)
+        d, groups = flat[0].shape[-1] // H, flat[0].shape[-1] // flat[1].shape[-1]
+        q, k, v = (rearrange(z, "t (h d) -> h t d", d=d) for z in flat)
+        q, k, turn_back = turn(self, q, k, layer) if turn else (q, k, lambda *R: R)
+        keys, values = (repeat(z, "h t d -> (h g) t d", g=groups) for z in (k, v))
+        s = einsum(q, keys, "h t d, h s d -> h t s") / d**0.5
+        mask = seen.expand_as(s)
         A, _ = weights(s, mask=mask)
-        o = einsum(A, v, "h t s, h s d -> h t d")
+        o = einsum(A, values, "h t s, h s d -> h t d")
+        out, out_back = self.linear(rearrange(o, "h t d -> t (h d)"), names[3])
 
-        def back(R: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            pay = self.composite.product.relevance
-            R_A, R_v = pay(R, A, v, multiply="hts,hsd->htd", n=1 if constant else 2)
-            if constant:                                                 # CP-LRP: the values get all, the weights nothing
-                return torch.zeros_like(q), torch.zeros_like(k), R_v
-            (R_s,) = self.composite.softmax.relevance(R_A, s, mask=mask)
+        def back(R: Tensor) -> Tensor:
+            R_o = rearrange(out_back(R), "t (h d) -> h t d", h=H)
+            R_A, R_v = pay(R_o, A, values, multiply="hts,hsd->htd", n=1 if constant else 2)
+            R_A = torch.zeros_like(A) if constant else R_A                                # CP-LRP: the values get all
+            (R_s,) = rules.softmax.relevance(R_A, s, mask=mask)
             self.softmax[f"layer {layer}"] = float(kept(R_A, s, mask=mask).sum())
-            return (*pay(R_s, q, k, multiply="htd,hsd->hts"), R_v)
+            R_q, R_k = pay(R_s, q, keys, multiply="htd,hsd->hts")
+            R_k, R_v = (reduce(r, "(h g) t d -> h t d", "sum", g=groups) for r in (R_k, R_v))
+            R_qkv = (*turn_back(R_q, R_k), R_v)
+            return sum(b(rearrange(r, "h t d -> t (h d)")) for b, r in zip(backs, R_qkv, strict=True))
 
-        return o, back
+        return out, back
 
-    def boundary(self, name: str, R: Tensor) -> None:
-        """Relevance between two layers, and what the books cannot explain so far."""
-        self.boundaries.insert(0, R)
-        keepers = (*self.constants.values(), *self.softmax.values(), *(float(_per_token(P).sum()) for P in self.positions.values()))
-        self.gaps[name] = self.value - float(R.sum()) - sum(keepers)
+    def stack(self, layer_part: Callable[..., Part], x: Tensor, seen: Tensor) -> Part:
+        """All layers; on the way back, relevance is noted between them, and what the books do not explain so far."""
+        backs = []
+        for layer in range(self.config.num_hidden_layers):
+            x, layer_back = layer_part(self, layer, x, seen)
+            backs.append(layer_back)
+
+        def back(R: Tensor) -> Tensor:
+            for name, step in [*((f"layer {i}", backs[i]) for i in reversed(range(len(backs)))), ("embeddings", None)]:
+                self.boundaries.insert(0, R)
+                booked = sum(self.constants.values()) + sum(self.softmax.values())
+                self.gaps[name] = self.value - float(R.sum() + sum(map(torch.sum, map(per_token, self.positions.values())))) - booked
+                R = step(R) if step else R
+            return R
+
+        return x, back
+
+    def pick(self, x: Tensor, at: int) -> Part:
+        """One token of all; the others get nothing."""
+        return x[at : at + 1], lambda R: F.pad(R, (0, 0, at, len(x) - at - 1))
 
     def close(self, tokens: Tensor) -> Walk:
         """The books, closed."""
-        found = Walk(self.value, tokens, dict(reversed(self.positions.items())), tuple(self.boundaries), Ledger(self.value, 0, 0))
+        positions = dict(reversed(self.positions.items()))                                # in the order of the forward pass
+        softmax = dict(reversed(self.softmax.items()))
+        positional = torch.stack([*map(per_token, positions.values())]) if positions else tokens.new_zeros(0, len(tokens))
+        scale = float(tokens.abs().sum() + positional.abs().sum())
         ledger = Ledger(
-            value=self.value, tokens=float(tokens.sum()), positions=float(found.positional.sum()), constants=self.constants,
-            softmax=dict(reversed(self.softmax.items())), scale=float(tokens.abs().sum() + found.positional.abs().sum()),
+            self.value, float(tokens.sum()), float(positional.sum()), self.constants, softmax, scale=scale,
             tolerance=1e-6, audited=True, layers=self.gaps,
         )  # fmt: skip
-        return replace(found, ledger=ledger)
+        return Walk(self.value, tokens, positions, positional, tuple(self.boundaries), self.constants, softmax, ledger)
 
 
-def _network(state: Mapping[str, Tensor], composite: Composite, casts: bool) -> Network:
-    free = {f: getattr(composite, f) for f in ("softmax", "gate", "residual", "positions")}
-    if composite != replace(PA_LRP, **free):
-        raise InputError(f"The reference varies softmax, gate, residual and positions of PA_LRP; got {composite!r}.")
-    return Network({k: v.detach().to("cpu", torch.float64) for k, v in state.items() if v.is_floating_point()}, composite, casts)
+def per_token(R: Received) -> Tensor:
+    """What a sink received, (T,)."""
+    if isinstance(R, Tensor):
+        return R.sum(-1)
+    return sum(reduce(table, "h t d -> t", "sum") for tables in R.values() for table in tables.values())
 
 
-# --- a decoder: rotary positions in every layer ------------------------------------------------------------------------
+# --- a decoder: positions turn queries and keys in every layer ----------------------------------------------------------
 
 
-def decoder(
-    state: Mapping[str, Tensor], config: Any, ids: Tensor, target: int, composite: Composite = PA_LRP, *,
-    visible: Tensor | None = None, casts: bool = True,
-) -> Walk:  # fmt: skip
-    """Llama: RMS norms, grouped-query rotary attention, SwiGLU; a language model or a classifier of its last token."""
-    net, ids = _network(state, composite, casts), ids.flatten()
-    T = len(ids)
-    seen = torch.ones(T, T, dtype=torch.bool).tril() & (torch.ones(T) if visible is None else visible.flatten()).bool()
-    tables = _tables(config, T, casts)
-    x = tokens = net.weights["model.embed_tokens.weight"][ids]                           # (T, D)
-    backs = []
-    for layer in range(config.num_hidden_layers):
-        x, back = _decoder_layer(net, config, layer, x, seen, tables)
-        backs.append(back)
-    y, norm_back = net.rms_norm(x, "model.norm", config.rms_norm_eps)
-    head = "score" if "score.weight" in state else "lm_head" if "lm_head.weight" in state else "model.embed_tokens"
-    padding = getattr(config, "pad_token_id", None) if head == "score" else None
-    at = T - 1 if padding is None else int((ids != padding).nonzero().max())             # the last token, or the last real one
-    value, head_back = net.linear(y[at : at + 1], head, slice(target, target + 1))
-    net.value = float(value)
-
-    R = torch.zeros_like(tokens)
-    R[at] = head_back(value)[0]
-    R = norm_back(R)
-    for layer, back in reversed(list(enumerate(backs))):
-        net.boundary(f"layer {layer}", R)
-        R = back(R)
-    net.boundary("embeddings", R)
-    return net.close(R)
+def decoder(net: Network, ids: Tensor, target: int, shown: Tensor) -> Part:
+    """Llama: RMS norms, grouped-query rotary attention, SwiGLU; a language model, or a classifier of the last token."""
+    head = next(name for name in ("score", "lm_head", "model.embed_tokens") if f"{name}.weight" in net.weights)
+    padding = getattr(net.config, "pad_token_id", None) if head == "score" else None
+    last = len(ids) - 1 if padding is None else int((ids != padding).nonzero().max())
+    y, stack_back = net.stack(decoder_layer, net.weights["model.embed_tokens.weight"][ids], shown & torch.ones(len(ids), len(ids)).tril().bool())
+    n, norm_back = net.rms_norm(y, "model.norm")
+    pooled, pick_back = net.pick(n, last)
+    value, head_back = net.linear(pooled, head, slice(target, target + 1))
+    return value, lambda R: stack_back(norm_back(pick_back(head_back(R))))
 
 
-def _decoder_layer(net: Network, config: Any, layer: int, x: Tensor, seen: Tensor, tables: tuple[Tensor, Tensor]) -> Part:
-    """x + attention(norm(x)), then the same with the MLP."""
-    name, H = f"model.layers.{layer}", config.num_attention_heads
-    groups = H // config.num_key_value_heads
-    n, norm_back = net.rms_norm(x, f"{name}.input_layernorm", config.rms_norm_eps)
-    (q, k, v), (q_back, k_back, v_back) = zip(*(net.linear(n, f"{name}.self_attn.{which}_proj") for which in "qkv"), strict=True)
-    q, k, v = (rearrange(z, "t (h d) -> h t d", d=tables[0].shape[-1]) for z in (q, k, v))
-    turned_q, turned_k = _turn(q, *tables), _turn(k, *tables)
-    keys, values = (repeat(z, "h t d -> (h g) t d", g=groups) for z in (turned_k, v))
-    o, attention_back = net.attention(turned_q, keys, values, seen, layer)
-    out, out_back = net.linear(rearrange(o, "h t d -> t (h d)"), f"{name}.self_attn.o_proj")
-    middle, first_sum_back = net.residual(x, out)
-
-    m, second_norm_back = net.rms_norm(middle, f"{name}.post_attention_layernorm", config.rms_norm_eps)
+def decoder_layer(net: Network, layer: int, x: Tensor, seen: Tensor) -> Part:
+    """x + attention(norm(x)), then x + down(silu(gate) * up) of its norm."""
+    name = f"model.layers.{layer}"
+    n, norm_back = net.rms_norm(x, f"{name}.input_layernorm")
+    out, attention_back = net.attention(n, tuple(f"{name}.self_attn.{p}_proj" for p in "qkvo"), seen, layer, rotate)
+    middle, first_back = net.residual(x, out)
+    m, second_norm_back = net.rms_norm(middle, f"{name}.post_attention_layernorm")
     gate, gate_back = net.linear(m, f"{name}.mlp.gate_proj")
     up, up_back = net.linear(m, f"{name}.mlp.up_proj")
-    act, act_back = net.activation(gate, config.hidden_act)
+    act, act_back = net.activation(gate, net.act)
     down, down_back = net.linear(act * up, f"{name}.mlp.down_proj")
-    y, second_sum_back = net.residual(middle, down)
+    y, second_back = net.residual(middle, down)
 
     def back(R: Tensor) -> Tensor:
-        R_middle, R_down = second_sum_back(R)
-        R_gate, R_up = _gate(net.composite, down_back(R_down), act, up)
-        R_middle = R_middle + second_norm_back(gate_back(act_back(R_gate)) + up_back(R_up))
-
-        R_x, R_out = first_sum_back(R_middle)
-        R_q, R_k, R_v = attention_back(rearrange(out_back(R_out), "t (h d) -> h t d", h=H))
-        R_k, R_v = (reduce(r, "(h g) t d -> h t d", "sum", g=groups) for r in (R_k, R_v))
-        R_q, R_k = _turn_back(net, layer, {"query": (R_q, q), "key": (R_k, k)}, *tables)
-        R_q, R_k, R_v = (rearrange(r, "h t d -> t (h d)") for r in (R_q, R_k, R_v))
-        return R_x + norm_back(q_back(R_q) + k_back(R_k) + v_back(R_v))
+        R_middle, R_down = second_back(R)
+        R_product = down_back(R_down)
+        if net.composite.gate == rules.constant:                                          # CP-LRP: up gets all
+            R_act, R_up = torch.zeros_like(act), R_product
+        else:
+            R_act, R_up = net.composite.gate.relevance(R_product, act, up, multiply="ti,ti->ti")
+        R_x, R_out = first_back(R_middle + second_norm_back(gate_back(act_back(R_act)) + up_back(R_up)))
+        return R_x + norm_back(attention_back(R_out))
 
     return y, back
 
 
-def _gate(composite: Composite, R: Tensor, act: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """silu(gate) * up: half each; a constant gate leaves all to the other."""
-    if composite.gate == rules.constant:
-        return torch.zeros_like(R), R
-    return composite.gate.relevance(R, act, up, multiply="ti,ti->ti")
+def rotate(net: Network, q: Tensor, k: Tensor, layer: int):
+    """Queries and keys (h, t, d) turned by position; half goes to the tables, of which every head has its own copy."""
+    cos, sin = tables(net.config, *q.shape[1:], net.casts)
+
+    def back(R_q: Tensor, R_k: Tensor) -> tuple[Tensor, Tensor]:
+        (R_q, *to_query), (R_k, *to_key) = (
+            rules.rotary.relevance(R, x, cos.expand_as(x), sin.expand_as(x)) for R, x in ((R_q, q), (R_k, k))
+        )
+        if net.composite.positions == "constant":                                         # a constant table: q and k get all
+            return 2 * R_q, 2 * R_k
+        cos_sin = [dict(zip(("cos", "sin"), R, strict=True)) for R in (to_query, to_key)]
+        net.positions[f"layer {layer} rotary"] = dict(zip(("query", "key"), cos_sin, strict=True))
+        return R_q, R_k
+
+    return q * cos + turned(q) * sin, k * cos + turned(k) * sin, back
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    return x * cos + turned(x) * sin
-
-
-def _turn_back(
-    net: Network, layer: int, both: Mapping[str, tuple[Tensor, Tensor]], cos: Tensor, sin: Tensor
-) -> tuple[Tensor, ...]:
-    """Half to the vector, half to its head's own copy of the tables; a constant rotation leaves all to the vector."""
-    paid = {name: rules.rotary.relevance(R, x, cos.expand_as(x), sin.expand_as(x)) for name, (R, x) in both.items()}
-    if net.composite.positions == "constant":
-        return tuple(2 * R_x for R_x, _, _ in paid.values())
-    net.positions[f"layer {layer} rotary"] = {name: {"cos": c, "sin": s} for name, (_, c, s) in paid.items()}
-    return tuple(R_x for R_x, _, _ in paid.values())
-
-
-def _tables(config: Any, T: int, casts: bool) -> tuple[Tensor, Tensor]:
+def tables(config: Any, T: int, d: int, casts: bool) -> tuple[Tensor, Tensor]:
     """cos and sin (T, d); the library computes them in float32."""
     rope = getattr(config, "rope_parameters", None) or {"rope_theta": config.rope_theta}
     if rope.get("rope_type", "default") != "default":
-        raise ModelError(f"The reference turns by plain frequencies, not {rope['rope_type']!r}. Type pelrp_nb.explain(model, ...).")
-    d = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        raise ModelError(f"The reference knows plain frequencies, not {rope['rope_type']!r}. Type pelrp_nb.explain(model, ...).")
     if not casts:
         return angles(torch.arange(T), d, base=rope["rope_theta"])
-    frequency = 1.0 / rope["rope_theta"] ** (torch.arange(0, d, 2, dtype=torch.float32) / d)
-    angle = repeat(torch.arange(T).float()[:, None] * frequency, "t f -> t (two f)", two=2)
+    frequency = 1.0 / rope["rope_theta"] ** (torch.arange(0, d, 2).float() / d)
+    angle = repeat(torch.arange(T).float()[:, None] * frequency, "t f -> t (half f)", half=2)
     return angle.cos().double(), angle.sin().double()
 
 
-# --- an encoder: positions added once ----------------------------------------------------------------------------------
+# --- an encoder: positions are added once --------------------------------------------------------------------------------
+
+ATTENTION = {                                                                             # query, key, value, output
+    "bert": [f"attention.{p}" for p in ("self.query", "self.key", "self.value", "output.dense")],
+    "distilbert": [f"attention.{p}_lin" for p in ("q", "k", "v", "out")],
+}  # fmt: skip
+REST = {                                                                                  # norm, up, down, norm
+    "bert": ["attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"],
+    "distilbert": ["sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm"],
+}  # fmt: skip
 
 
-class Names(NamedTuple):
-    """How a library spells the parts of an encoder; `{}` is the layer."""
-
-    embeddings: str
-    query: str
-    key: str
-    value: str
-    out: str
-    first_norm: str
-    up: str
-    down: str
-    second_norm: str
-    pooler: str
-    pooled_by: str
-
-
-def _names(root: str, block: str, parts: str, pooler: str, pooled_by: str) -> Names:
-    return Names(f"{root}.embeddings", *(f"{root}.{block}.{{}}.{p}" for p in parts.split()), pooler, pooled_by)
-
-
-BERT = _names(
-    "bert", "encoder.layer", "attention.self.query attention.self.key attention.self.value attention.output.dense "
-    "attention.output.LayerNorm intermediate.dense output.dense output.LayerNorm", "bert.pooler.dense", "tanh",
-)  # fmt: skip
-DISTILBERT = _names(
-    "distilbert", "transformer.layer", "attention.q_lin attention.k_lin attention.v_lin attention.out_lin "
-    "sa_layer_norm ffn.lin1 ffn.lin2 output_layer_norm", "pre_classifier", "relu",
-)  # fmt: skip
-
-
-def encoder(
-    state: Mapping[str, Tensor], config: Any, ids: Tensor, target: int, composite: Composite = PA_LRP, *,
-    visible: Tensor | None = None, casts: bool = True,
-) -> Walk:  # fmt: skip
-    """BERT and DistilBERT classifiers: added positions, layer norms behind the sums, GELU; the first token is pooled."""
-    net, ids = _network(state, composite, casts), ids.flatten()
-    T, names = len(ids), BERT if config.model_type == "bert" else DISTILBERT
-    seen = (torch.ones(T) if visible is None else visible.flatten()).bool().expand(T, T)
-    eps = getattr(config, "layer_norm_eps", 1e-12)
-    x, embeddings_back = _embeddings(net, names.embeddings, ids, eps)
-    backs = []
-    for layer in range(config.num_hidden_layers):
-        x, back = _encoder_layer(net, config, Names(*(n.format(layer) for n in names)), layer, x, seen)
-        backs.append(back)
-    pooled, pooler_back = net.linear(x[:1], names.pooler)
-    act, act_back = net.activation(pooled, names.pooled_by)
+def encoder(net: Network, ids: Tensor, target: int, shown: Tensor) -> Part:
+    """BERT and DistilBERT: added positions, layer norms behind the sums; the first token is pooled and classified."""
+    pooler, f = ("bert.pooler.dense", "tanh") if net.config.model_type == "bert" else ("pre_classifier", "relu")
+    x, embeddings_back = embeddings(net, f"{net.config.model_type}.embeddings", ids)
+    y, stack_back = net.stack(encoder_layer, x, shown.expand(len(ids), len(ids)))
+    first, pick_back = net.pick(y, 0)
+    pooled, pooler_back = net.linear(first, pooler)
+    act, act_back = net.activation(pooled, f)
     value, head_back = net.linear(act, "classifier", slice(target, target + 1))
-    net.value = float(value)
-
-    R = torch.zeros_like(x)
-    R[0] = pooler_back(act_back(head_back(value)))[0]
-    for layer, back in reversed(list(enumerate(backs))):
-        net.boundary(f"layer {layer}", R)
-        R = back(R)
-    net.boundary("embeddings", R)
-    return net.close(embeddings_back(R))
+    return value, lambda R: embeddings_back(stack_back(pick_back(pooler_back(act_back(head_back(R))))))
 
 
-def _embeddings(net: Network, name: str, ids: Tensor, eps: float) -> Part:
-    """norm(word + type + position): two plain sums; the type is a constant, the position a sink or one as well."""
+def embeddings(net: Network, name: str, ids: Tensor) -> Part:
+    """norm(word + type + position), two plain sums: the type is a constant, the position a sink or one as well."""
     table, types = f"{name}.position_embeddings.weight", f"{name}.token_type_embeddings.weight"
     word, P = net.weights[f"{name}.word_embeddings.weight"][ids], net.weights[table][: len(ids)]
-    kind = net.weights[types][0] if types in net.weights else torch.zeros_like(word[0])
-    y, norm_back = net.layer_norm(word + kind + P, f"{name}.LayerNorm", eps)
+    kind = net.weights[types][:1].expand_as(word) if types in net.weights else torch.zeros_like(word)
+    y, norm_back = net.layer_norm(word + kind + P, f"{name}.LayerNorm")
 
     def back(R: Tensor) -> Tensor:
         R_sum, R_P = rules.absolute.relevance(norm_back(R), word + kind, P)
+        R_word, R_kind = rules.residual.relevance(R_sum, word, kind)
+        if types in net.weights:
+            net.constants[types] = float(R_kind.sum())
         if net.composite.positions == "sink":
             net.positions[table] = R_P
         else:
             net.constants[table] = float(R_P.sum())
-        R_word, R_kind = rules.residual.relevance(R_sum, word, kind.expand_as(word))
-        if types in net.weights:
-            net.constants[types] = float(R_kind.sum())
         return R_word
 
     return y, back
 
 
-def _encoder_layer(net: Network, config: Any, names: Names, layer: int, x: Tensor, seen: Tensor) -> Part:
-    """norm(x + attention(x)), then the same with the MLP."""
-    H, eps = config.num_attention_heads, getattr(config, "layer_norm_eps", 1e-12)
-    (q, k, v), qkv_backs = zip(*(net.linear(x, name) for name in (names.query, names.key, names.value)), strict=True)
-    q, k, v = (rearrange(z, "t (h d) -> h t d", h=H) for z in (q, k, v))
-    o, attention_back = net.attention(q, k, v, seen, layer)
-    out, out_back = net.linear(rearrange(o, "h t d -> t (h d)"), names.out)
-    added, first_sum_back = net.residual(x, out)
-    middle, first_norm_back = net.layer_norm(added, names.first_norm, eps)
-
-    up, up_back = net.linear(middle, names.up)
-    act, act_back = net.activation(up, getattr(config, "hidden_act", None) or config.activation)
-    down, down_back = net.linear(act, names.down)
-    added_again, second_sum_back = net.residual(middle, down)
-    y, second_norm_back = net.layer_norm(added_again, names.second_norm, eps)
+def encoder_layer(net: Network, layer: int, x: Tensor, seen: Tensor) -> Part:
+    """norm(x + attention(x)), then the norm of x + down(gelu(up))."""
+    kind, block = net.config.model_type, "encoder" if net.config.model_type == "bert" else "transformer"
+    names, rest = ([f"{kind}.{block}.layer.{layer}.{p}" for p in parts[kind]] for parts in (ATTENTION, REST))
+    out, attention_back = net.attention(x, names, seen, layer)
+    first, first_back = net.residual(x, out)
+    middle, first_norm_back = net.layer_norm(first, rest[0])
+    up, up_back = net.linear(middle, rest[1])
+    act, act_back = net.activation(up, net.act)
+    down, down_back = net.linear(act, rest[2])
+    second, second_back = net.residual(middle, down)
+    y, second_norm_back = net.layer_norm(second, rest[3])
 
     def back(R: Tensor) -> Tensor:
-        R_middle, R_down = second_sum_back(second_norm_back(R))
-        R_middle = R_middle + up_back(act_back(down_back(R_down)))
-        R_x, R_out = first_sum_back(first_norm_back(R_middle))
-        R_qkv = attention_back(rearrange(out_back(R_out), "t (h d) -> h t d", h=H))
-        return R_x + sum(pay(rearrange(r, "h t d -> t (h d)")) for pay, r in zip(qkv_backs, R_qkv, strict=True))
+        R_middle, R_down = second_back(second_norm_back(R))
+        R_x, R_out = first_back(first_norm_back(R_middle + up_back(act_back(down_back(R_down)))))
+        return R_x + attention_back(R_out)
 
     return y, back

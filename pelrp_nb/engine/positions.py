@@ -103,6 +103,8 @@ def inherit(flow: Flow, name: str, notes: list[Note], args: tuple, out: Any) -> 
             for piece in out:
                 inherit(flow, name, notes, args, piece)
         return
+    if id(out) in flow.known:                                    # the model's own tensor stays clean
+        return
     first = note_of(flow, args[0]) if args and isinstance(args[0], Tensor) else None
     if name == "embedding":
         weight = note_of(flow, args[1]) if len(args) > 1 and isinstance(args[1], Tensor) else None

@@ -1,0 +1,64 @@
+# make demo    explain a real movie review: tokens, positions, the closed ledger, demo.html
+# make test    everything: style, types, rules, models, notebooks, views in a real browser
+# make lab     open the tutorials
+# make lint | wheel | clean
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+JOBS   ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lab lint wheel clean chromium
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(VENV)/.made: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Type: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (PyTorch is large; this takes some minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.made-test: $(VENV)/.made
+	@$(PIP) -e '.[test,lab]'
+	@touch $@
+
+$(VENV)/.made-lab: $(VENV)/.made
+	@$(PIP) -e '.[lab]'
+	@touch $@
+
+demo: $(VENV)/.made
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pelrp_nb explain --demo --html demo.html
+
+lab: $(VENV)/.made-lab
+	@HF_HUB_OFFLINE=1 $(BIN)/jupyter lab tutorials
+
+lint: $(VENV)/.made-test
+	@$(BIN)/ruff check pelrp_nb tests
+	@$(BIN)/mypy
+
+chromium:
+	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || \
+	{ if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	  elif command -v apt-get >/dev/null 2>&1 && sudo -n true 2>/dev/null; then \
+	    sudo apt-get update -qq && sudo apt-get install -y -qq chromium >/dev/null; \
+	  elif command -v dnf >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then dnf install -y -q chromium; \
+	  else echo "The browser tests need Chromium; they are skipped. Install the package chromium to run them."; fi; }
+
+test: $(VENV)/.made-test chromium lint
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope \
+	  --nbval --nbval-current-env --nbval-sanitize-with tutorials/sanitize.cfg tests tutorials
+
+wheel: $(VENV)/.made
+	@$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
+	@ls -l dist
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
