@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,21 +22,22 @@ from .errors import FileError
 
 FORMAT, VERSION = "pelrp_nb.explanation", 1
 SUFFIXES = (".npz", ".safetensors")
-_KEY = "pelrp_nb"
+AGAIN = "Save the explanation again with explanation.save(path)."
+_KEY, _PLACE = "pelrp_nb", "tensor"
 
 
-def write(path: str | os.PathLike, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write the file; FileError if it cannot be written, and then what was there before is still there."""
+def write(path: str | os.PathLike, tree: Mapping[str, Any]) -> None:
+    """Write a tree of dicts, lists, plain values and tensors; FileError if that cannot be, and the old file is still there."""
     target = Path(path)
     kind = _suffix(target)
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    text = json.dumps(content, ensure_ascii=True)
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(_without(tree, (), tensors), ensure_ascii=True)
     header = {"format": FORMAT, "version": VERSION, "sha256": _digest(text, tensors), "content": text}
     put(target, _encode(kind, json.dumps(header, ensure_ascii=True), tensors))
 
 
-def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The content and the tensors; FileError if the file is missing, damaged, of a newer format, or not one of ours."""
+def read(path: str | os.PathLike) -> dict[str, Any]:
+    """The tree as it was written; FileError if the file is missing, damaged, of a newer format, or not one of ours."""
     target = Path(path)
     kind = _suffix(target)
     if target.is_dir():
@@ -49,9 +51,31 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         header, tensors = _decode(kind, raw)
     except Exception as error:  # whatever a parser says about bytes it cannot read, the file is damaged or no archive at all
-        raise FileError(f"{target} must be {_article(kind)} file, and cannot be read as one. {_AGAIN}") from error
-    content = _check(target, header, tensors)
-    return content, tensors
+        raise FileError(f"{target} must be {_article(kind)} file, and cannot be read as one. {AGAIN}") from error
+    return _with(_check(target, header, tensors), tensors)
+
+
+def _without(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
+    """The tree with each tensor put aside and its name left in its place."""
+    if isinstance(value, Tensor):
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", ".".join(path))
+        while name in tensors or name == _KEY:
+            name += f".{len(tensors)}"
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {_PLACE: name}
+    if isinstance(value, Mapping):
+        return {str(key): _without(item, (*path, str(key)), tensors) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without(item, (*path, str(i)), tensors) for i, item in enumerate(value)]
+    return value
+
+
+def _with(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {_PLACE} and isinstance(value[_PLACE], str):
+            return tensors[value[_PLACE]]
+        return {key: _with(item, tensors) for key, item in value.items()}
+    return [_with(item, tensors) for item in value] if isinstance(value, list) else value
 
 
 def put(target: Path, raw: bytes) -> None:
@@ -74,9 +98,6 @@ def put(target: Path, raw: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-_AGAIN = "Save the explanation again with explanation.save(path)."
-
-
 def _article(kind: str) -> str:
     return f"an {kind}" if kind == ".npz" else f"a {kind}"
 
@@ -95,15 +116,19 @@ def _encode(kind: str, header: str, tensors: Mapping[str, Tensor]) -> bytes:
 
         return save(dict(tensors), metadata={_KEY: header})
     import io
+    import zipfile
 
     import numpy as np
 
-    file = io.BytesIO()
     try:
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        arrays = {_KEY: np.array(header), **{name: tensor.numpy() for name, tensor in tensors.items()}}
     except TypeError as error:
         raise FileError(f"An .npz file must hold types numpy has, and a tensor is {error}. Type a path in .safetensors.") from None
-    np.savez(file, allow_pickle=False, **{_KEY: np.array(header)}, **arrays)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:  # what np.savez writes, without the date
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
     return file.getvalue()
 
 
@@ -132,7 +157,7 @@ def _check(path: Path, header: str | None, tensors: Mapping[str, Tensor]) -> dic
         fields = json.loads(header) if header is not None else {}
         ours = fields.get("format") == FORMAT
     except (ValueError, AttributeError) as error:
-        raise FileError(f"{path} must hold what explanation.save wrote, and its header is damaged. {_AGAIN}") from error
+        raise FileError(f"{path} must hold what explanation.save wrote, and its header is damaged. {AGAIN}") from error
     if not ours:
         raise FileError(f"{path} must hold an explanation, and holds something else. Load what explanation.save(path) wrote.")
     version = fields.get("version")
@@ -142,7 +167,7 @@ def _check(path: Path, header: str | None, tensors: Mapping[str, Tensor]) -> dic
         )
     text = fields.get("content")
     if not isinstance(text, str) or fields.get("sha256") != _digest(text, tensors):
-        raise FileError(f"{path} must be as it was written, and its checksum says it was changed. {_AGAIN}")
+        raise FileError(f"{path} must be as it was written, and its checksum says it was changed. {AGAIN}")
     return json.loads(text)
 
 

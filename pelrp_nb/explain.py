@@ -154,14 +154,14 @@ def _card(model: nn.Module, encoded: Encoded, text: str, composite: Composite, o
 
 def _explanation(flow: Flow, encoded: Encoded, trace: Trace, text: str, value: float, card: dict[str, Any]) -> Explanation:
     """The trace with its tokens."""
-    semantic, reductions, more = trace.semantic, dict(trace.reductions), {}
+    semantic, reductions, more = trace.semantic, dict(trace.reductions), {"positional": trace.positional}
     tokens, special = encoded.tokens, encoded.special
     if trace.tokens.dim() == 3:
         semantic, reductions, tokens, special, more = images.by_patch(flow, trace)
     elif not tokens:
         tokens, special = tuple(str(i) for i in range(len(semantic))), (False,) * len(semantic)
     return Explanation(
-        tokens=tokens, target=text, value=value, semantic=semantic, positional=trace.positional,
+        tokens=tokens, target=text, value=value, semantic=semantic,
         sinks=tuple(s.name for s in trace.sinks), sink_kinds=tuple(s.kind for s in trace.sinks),
         boundaries=trace.boundaries, ledger=trace.ledger, card=card, reductions=reductions, offsets=encoded.offsets,
         text=encoded.text, special=special, word_ids=encoded.words, detail=dict(trace.detail), **more,

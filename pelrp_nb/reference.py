@@ -1,16 +1,17 @@
 """A whole transformer walked back by hand, with the explicit rules and without autograd.
 
-Every part is written as `forward, back`: it computes its output, and beside it the function that takes the relevance of that
-output to its input, by a page of `rules/`.  What goes to no input is booked where it stays: the share of a bias, what a
-softmax keeps, what positions receive.  One sequence, float64.
+A *step* takes x and returns its output y beside the way back, which turns the relevance of y into the relevance of x by a page
+of `rules/`; steps are chained, and skipped over, as the model's are.  What goes to no input is booked where it stays: the share
+of a bias, what a softmax keeps, what positions receive.  One sequence, in float64.
 
-    E -> [ attention, MLP ] per layer -> pooling -> head = value          R(value) = value, then the same parts backwards
+    forward:  token vectors -> layers -> pooling -> head -> value          back:  R(value) = value, the same steps reversed
 
 This is the definition of the method; `engine/` gets the same numbers, on any model, from one bent backward pass.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,7 +30,7 @@ from .rules.softmax import kept, weights
 from .verbs import stabilise
 
 Back = Callable[[Tensor], Tensor]
-Part = tuple[Tensor, Back]
+Step = Callable[[Tensor], tuple[Tensor, Back]]
 Received = Tensor | Mapping[str, Mapping[str, Tensor]]
 ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu, "tanh": torch.tanh}
 
@@ -58,51 +59,64 @@ class Walk:
 
 
 def walk(
-    model: Any, ids: Tensor, target: int, composite: Composite = PA_LRP, *, visible: Tensor | None = None,
-    casts: bool = True,
-) -> Walk:  # fmt: skip
+    model: Any, ids: Tensor, target: int, composite: Composite = PA_LRP, *, visible: Tensor | None = None, casts: bool = True
+) -> Walk:
     """Walk back a Llama or Qwen2, or a BERT or DistilBERT classifier: anything with their `state_dict()` and `config`.
 
     Args: `ids` (T,) or (1, T); `target` a class, or a token id at the last position; `visible` (T,), 0 where padded;
     `casts` rounds to float32 where the library does, in RMS norms and rotations, else float64 throughout.
     Raises ModelError for another architecture, InputError for other rules or a target that is not there.
     """
-    config, state = model.config, {k: v.detach() for k, v in model.state_dict().items() if v.is_floating_point()}
-    parts = {"llama": decoder, "qwen2": decoder, "bert": encoder, "distilbert": encoder}.get(config.model_type)
+    if not isinstance(ids, Tensor) or ids.dim() > 2 or (ids.dim() == 2 and len(ids) != 1):
+        raise InputError("The reference takes the ids of one sequence as a tensor, (T,) or (1, T). Type ids[0].")
+    varied = ("softmax", "gate", "residual", "positions")
+    if composite != replace(PA_LRP, **{f: getattr(composite, f) for f in varied}):
+        raise InputError(f"The reference takes PA_LRP with another {', '.join(varied)}, got {composite!r}.")
+    config, state = model.config, model.state_dict()
     act = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
-    if parts is None or act not in ACTIVATIONS or getattr(config, "use_sliding_window", False) or (
-        parts is encoder and "classifier.weight" not in state
-    ):
+    if config.model_type not in FAMILIES or act not in ACTIVATIONS or getattr(config, "use_sliding_window", False):
         raise ModelError(
-            "The reference knows Llama and Qwen2 with full attention, BERT and DistilBERT as classifiers, each with an "
-            f"activation of {', '.join(ACTIVATIONS)}; got {config.model_type!r} with {act!r}. "
-            "Type pelrp_nb.explain(model, ...): the engine takes any model."
+            f"The reference knows {', '.join(FAMILIES)} with {', '.join(ACTIVATIONS)} and full attention, got {config.model_type!r} "
+            f"with {act!r}. Type pelrp_nb.explain(model, ...): the engine takes any model."
         )
-    free = {f: getattr(composite, f) for f in ("softmax", "gate", "residual", "positions")}
-    if composite != replace(PA_LRP, **free) or ids.dim() > 2 or ids.dim() == 2 and len(ids) != 1:
-        raise InputError(
-            f"The reference takes one sequence, (T,) or (1, T), and varies softmax, gate, residual and positions of PA_LRP; "
-            f"got ids {tuple(ids.shape)} and {composite!r}."
-        )
-    net = Network({k: v.to("cpu", torch.float64) for k, v in state.items()}, config, act, composite, casts)
-    shown = torch.ones(ids.numel()) if visible is None else visible.flatten()
-    value, back = parts(net, ids.flatten(), target, shown.bool())
+    float64 = {name: w.detach().to("cpu", torch.float64) for name, w in state.items() if w.is_floating_point()}
+    net, ids = Network(float64, config, composite, casts), ids.flatten().cpu()
+    shown = torch.ones(len(ids)) if visible is None else visible.flatten().cpu()
+    table, transformer = FAMILIES[config.model_type](net, ids, slice(target, target + 1), shown.bool())
+    value, back = transformer(net.weights[table][ids])
     if value.numel() != 1:
-        raise InputError(f"The target must be a row of the model's head, counted from 0; got {target}.")
+        raise InputError(f"The target must be an output of the model, counted from 0, got {target}.")
     net.value = float(value)
     return net.close(back(value))
 
 
-# --- the parts every transformer is made of, and the books --------------------------------------------------------------
+# --- steps: what every transformer is made of ------------------------------------------------------------------------------
+
+
+def step(part: Callable[..., tuple[Tensor, Back]]) -> Callable[..., Step]:
+    """A method part(self, x, name ...) as a step that waits for its x: `net.linear("head")`."""
+    return functools.wraps(part)(lambda self, *how, **more: lambda x: part(self, x, *how, **more))
+
+
+def chain(*steps: Step) -> Step:
+    """One step after the other, and back in reverse."""
+
+    def along(x: Tensor) -> tuple[Tensor, Back]:
+        backs = []
+        for each in steps:
+            x, way = each(x)
+            backs.append(way)
+        return x, lambda R: functools.reduce(lambda R, way: way(R), reversed(backs), R)
+
+    return along
 
 
 @dataclass
 class Network:
-    """The weights, the rules in force, and what was booked while walking back."""
+    """The weights, the rules in force, the steps they make, and what is booked on the way back."""
 
     weights: dict[str, Tensor]
     config: Any
-    act: str
     composite: Composite
     casts: bool
     value: float = 0.0
@@ -112,33 +126,39 @@ class Network:
     boundaries: list[Tensor] = field(default_factory=list)
     gaps: dict[str, float] = field(default_factory=dict)
 
-    def linear(self, x: Tensor, name: str, rows: slice = slice(None)) -> Part:
-        """z = W x + b, by epsilon; `rows` of W where not every output is wanted."""
+    @step
+    def skip(self, x: Tensor, branch: Step) -> tuple[Tensor, Back]:
+        """x + branch(x): each in proportion."""
+        b, branch_back = branch(x)
+
+        def back(R: Tensor) -> Tensor:
+            R_x, R_b = self.composite.residual.relevance(R, x, b)
+            return R_x + branch_back(R_b)
+
+        return x + b, back
+
+    @step
+    def linear(self, x: Tensor, name: str, rows: slice = slice(None)) -> tuple[Tensor, Back]:
+        """z = W x + b: epsilon; `rows` of W where not every output is wanted."""
         weight, bias = (w if w is None else w[rows] for w in map(self.weights.get, (f"{name}.weight", f"{name}.bias")))
-        z = F.linear(x, weight, bias)                                                     # (T, out)
+        z = F.linear(x, weight, bias)                                            # (T, out)
 
         def back(R: Tensor) -> Tensor:
             self.book(f"{name}.bias", R, bias, z)
-            pay = self.composite.linear.relevance                                         # (out, in) shares, per token
-            return torch.cat([pay(R[t], x[t], weight=weight, bias=bias)[0][None] for t in range(len(x))])
+            pay = self.composite.linear.relevance                                # one token at a time: (out, in) shares
+            return torch.stack([pay(R[t], x[t], weight=weight, bias=bias)[0] for t in range(len(x))])
 
         return z, back
 
-    def book(self, name: str, R: Tensor, b: Tensor | None, z: Tensor) -> None:
-        """The share of a constant b in z = ... + b."""
-        if b is not None:
-            self.constants[name] = float((b / stabilise(z) * R).sum())
+    @step
+    def activation(self, x: Tensor, name: str) -> tuple[Tensor, Back]:
+        """y = f(x) with f(0) = 0: identity."""
+        f = ACTIVATIONS[name]
+        return f(x), lambda R: self.composite.activation.relevance(R, x, f=f)[0]
 
-    def activation(self, x: Tensor, name: str) -> Part:
-        """y = f(x) with f(0) = 0, by identity."""
-        return ACTIVATIONS[name](x), lambda R: self.composite.activation.relevance(R, x, f=ACTIVATIONS[name])[0]
-
-    def residual(self, stream: Tensor, branch: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
-        """stream + branch, in proportion."""
-        return stream + branch, lambda R: self.composite.residual.relevance(R, stream, branch)
-
-    def layer_norm(self, x: Tensor, name: str) -> Part:
-        """(x - mean) / std * w + b, the standard deviation a constant."""
+    @step
+    def layer_norm(self, x: Tensor, name: str) -> tuple[Tensor, Back]:
+        """(x - mean) / std * w + b: the standard deviation is a constant."""
         w, b, eps = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], getattr(self.config, "layer_norm_eps", 1e-12)
         y = F.layer_norm(x, x.shape[-1:], w, b, eps)
 
@@ -148,150 +168,137 @@ class Network:
 
         return y, back
 
-    def rms_norm(self, x: Tensor, name: str) -> Part:
-        """x / rms * w, by identity; the library computes x / rms in float32, and so its way back."""
+    @step
+    def rms_norm(self, x: Tensor, name: str) -> tuple[Tensor, Back]:
+        """x / rms * w: identity. The library divides in float32, forward and back."""
         w, eps, h = self.weights[f"{name}.weight"], self.config.rms_norm_eps, x.float() if self.casts else x
         per_rms = torch.rsqrt(h.pow(2).mean(-1, keepdim=True) + eps)
         y = w * (h * per_rms).to(x.dtype)
 
         def back(R: Tensor) -> Tensor:
-            (R_x,) = self.composite.rms_norm.relevance(R, x, weight=w, eps=eps)           # R itself
-            g = (w * (R_x / stabilise(y))).float() * per_rms                              # x g, but for two roundings
+            (R_x,) = self.composite.rms_norm.relevance(R, x, weight=w, eps=eps)
+            g = (w * R_x / stabilise(y)).to(h.dtype) * per_rms                   # R_x is x * g, but for two roundings
             return x * g.to(x.dtype) if self.casts else R_x
 
         return y, back
 
-    def attention(self, x: Tensor, names: tuple[str, ...], seen: Tensor, layer: int, turn=None) -> Part:
-        """Projections, heads, positions if they turn (`turn`), softmax(q k^T / sqrt d) v, projection."""
+    @step
+    def attention(self, x: Tensor, layer: int, names: list[str], seen: Tensor, rotary: bool = False) -> tuple[Tensor, Back]:
+        """out(softmax(q k^T / sqrt d) v): product, softmax, product; `names` of q, k, v, out; `seen` (T, T)."""
         H, constant, pay = self.config.num_attention_heads, self.composite.softmax_is_constant, self.composite.product.relevance
-        flat, backs = zip(*(self.linear(x, name) for name in names[:3]), strict=True)
-        d, groups = flat[0].shape[-1] // H, flat[0].shape[-1] // flat[1].shape[-1]
+        flat, ways = zip(*(self.linear(name)(x) for name in names[:3]), strict=True)
+        d = flat[0].shape[-1] // H
         q, k, v = (rearrange(z, "t (h d) -> h t d", d=d) for z in flat)
-        q, k, turn_back = turn(self, q, k, layer) if turn else (q, k, lambda *R: R)
-        keys, values = (repeat(z, "h t d -> (h g) t d", g=groups) for z in (k, v))
+        g = H // len(k)                                                          # queries per key
+        q, k, turn_back = self.turn(layer, q, k) if rotary else (q, k, lambda *R: R)
+        keys, values = (repeat(z, "h t d -> (h g) t d", g=g) for z in (k, v))
         s = einsum(q, keys, "h t d, h s d -> h t s") / d**0.5
         mask = seen.expand_as(s)
         A, _ = weights(s, mask=mask)
         o = einsum(A, values, "h t s, h s d -> h t d")
-        out, out_back = self.linear(rearrange(o, "h t d -> t (h d)"), names[3])
+        out, out_back = self.linear(names[3])(rearrange(o, "h t d -> t (h d)"))
 
         def back(R: Tensor) -> Tensor:
-            R_o = rearrange(out_back(R), "t (h d) -> h t d", h=H)
+            R_o = rearrange(out_back(R), "t (h d) -> h t d", d=d)
             R_A, R_v = pay(R_o, A, values, multiply="hts,hsd->htd", n=1 if constant else 2)
-            R_A = torch.zeros_like(A) if constant else R_A                                # CP-LRP: the values get all
+            R_A = torch.zeros_like(A) if constant else R_A                       # CP-LRP: the values get all
             (R_s,) = rules.softmax.relevance(R_A, s, mask=mask)
             self.softmax[f"layer {layer}"] = float(kept(R_A, s, mask=mask).sum())
             R_q, R_k = pay(R_s, q, keys, multiply="htd,hsd->hts")
-            R_k, R_v = (reduce(r, "(h g) t d -> h t d", "sum", g=groups) for r in (R_k, R_v))
+            R_k, R_v = (reduce(r, "(h g) t d -> h t d", "sum", g=g) for r in (R_k, R_v))
             R_qkv = (*turn_back(R_q, R_k), R_v)
-            return sum(b(rearrange(r, "h t d -> t (h d)")) for b, r in zip(backs, R_qkv, strict=True))
+            return sum(way(rearrange(r, "h t d -> t (h d)")) for way, r in zip(ways, R_qkv, strict=True))
 
         return out, back
 
-    def stack(self, layer_part: Callable[..., Part], x: Tensor, seen: Tensor) -> Part:
-        """All layers; on the way back, relevance is noted between them, and what the books do not explain so far."""
-        backs = []
-        for layer in range(self.config.num_hidden_layers):
-            x, layer_back = layer_part(self, layer, x, seen)
-            backs.append(layer_back)
+    def turn(self, layer: int, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Callable]:
+        """Queries and keys (h, t, d) turned by position: half to them, half to cos and sin, of which each head has its own."""
+        cos, sin = tables(self.config, *q.shape[1:], self.casts)
+
+        def back(R_q: Tensor, R_k: Tensor) -> tuple[Tensor, Tensor]:
+            paid = [rules.rotary.relevance(R, x, cos.expand_as(x), sin.expand_as(x)) for R, x in ((R_q, q), (R_k, k))]
+            if self.composite.positions == "constant":                           # nothing to a constant: twice the half
+                return 2 * paid[0][0], 2 * paid[1][0]
+            query, key = ({"cos": R_cos, "sin": R_sin} for _, R_cos, R_sin in paid)
+            self.positions[f"layer {layer} rotary"] = {"query": query, "key": key}
+            return paid[0][0], paid[1][0]
+
+        return q * cos + turned(q) * sin, k * cos + turned(k) * sin, back
+
+    @step
+    def gate(self, x: Tensor, name: str) -> tuple[Tensor, Back]:
+        """silu(gate) * up: half each, or all to `up` where an activation is a constant."""
+        a, a_back = chain(self.linear(f"{name}.gate_proj"), self.activation(self.config.hidden_act))(x)
+        u, u_back = self.linear(f"{name}.up_proj")(x)
 
         def back(R: Tensor) -> Tensor:
-            for name, step in [*((f"layer {i}", backs[i]) for i in reversed(range(len(backs)))), ("embeddings", None)]:
-                self.boundaries.insert(0, R)
-                booked = sum(self.constants.values()) + sum(self.softmax.values())
-                self.gaps[name] = self.value - float(R.sum() + sum(map(torch.sum, map(per_token, self.positions.values())))) - booked
-                R = step(R) if step else R
+            if self.composite.gate == rules.constant:
+                return u_back(R)
+            R_a, R_u = self.composite.gate.relevance(R, a, u, multiply="ti,ti->ti")
+            return a_back(R_a) + u_back(R_u)
+
+        return a * u, back
+
+    @step
+    def add(self, x: Tensor, name: str, P: Tensor, sink: bool) -> tuple[Tensor, Back]:
+        """x + P, in proportion: P is an input that receives, or a constant that is booked."""
+
+        def back(R: Tensor) -> Tensor:
+            R_x, R_P = rules.absolute.relevance(R, x, P.expand_as(x))
+            if sink:
+                self.positions[name] = R_P
+            else:
+                self.constants[name] = float(R_P.sum())
+            return R_x
+
+        return x + P, back
+
+    @step
+    def pick(self, x: Tensor, at: int) -> tuple[Tensor, Back]:
+        """One token of all; the others get nothing."""
+        return x[at, None], lambda R: F.pad(R, (0, 0, at, len(x) - at - 1))
+
+    @step
+    def note(self, x: Tensor, name: str) -> tuple[Tensor, Back]:
+        """Nothing; on the way back, note what passes, and what the books do not explain of the value so far."""
+
+        def back(R: Tensor) -> Tensor:
+            self.boundaries.insert(0, R)
+            received = [float(per_token(P).sum()) for P in self.positions.values()]
+            self.gaps[name] = self.value - float(R.sum()) - sum((*received, *self.constants.values(), *self.softmax.values()))
             return R
 
         return x, back
 
-    def pick(self, x: Tensor, at: int) -> Part:
-        """One token of all; the others get nothing."""
-        return x[at : at + 1], lambda R: F.pad(R, (0, 0, at, len(x) - at - 1))
+    def layers(self, layer: Callable[[int], Step]) -> Step:
+        """All layers, with a note before each and behind the last."""
+        count = range(self.config.num_hidden_layers)
+        return chain(self.note("embeddings"), *(each for i in count for each in (layer(i), self.note(f"layer {i}"))))
+
+    def book(self, name: str, R: Tensor, b: Tensor | None, z: Tensor) -> None:
+        """The share of a constant b in z = ... + b."""
+        if b is not None:
+            self.constants[name] = float((b / stabilise(z) * R).sum())
 
     def close(self, tokens: Tensor) -> Walk:
-        """The books, closed."""
-        positions = dict(reversed(self.positions.items()))                                # in the order of the forward pass
-        softmax = dict(reversed(self.softmax.items()))
+        """The books, closed, in the order of the forward pass."""
+        positions, softmax = dict(reversed(self.positions.items())), dict(reversed(self.softmax.items()))
         positional = torch.stack([*map(per_token, positions.values())]) if positions else tokens.new_zeros(0, len(tokens))
-        scale = float(tokens.abs().sum() + positional.abs().sum())
-        ledger = Ledger(
-            self.value, float(tokens.sum()), float(positional.sum()), self.constants, softmax, scale=scale,
-            tolerance=1e-6, audited=True, layers=self.gaps,
-        )  # fmt: skip
+        sums, scale = (float(tokens.sum()), float(positional.sum())), float(tokens.abs().sum() + positional.abs().sum())
+        ledger = Ledger(self.value, *sums, self.constants, softmax, scale=scale, tolerance=1e-6, audited=True, layers=self.gaps)
         return Walk(self.value, tokens, positions, positional, tuple(self.boundaries), self.constants, softmax, ledger)
 
 
 def per_token(R: Received) -> Tensor:
     """What a sink received, (T,)."""
-    if isinstance(R, Tensor):
-        return R.sum(-1)
-    return sum(reduce(table, "h t d -> t", "sum") for tables in R.values() for table in tables.values())
-
-
-# --- a decoder: positions turn queries and keys in every layer ----------------------------------------------------------
-
-
-def decoder(net: Network, ids: Tensor, target: int, shown: Tensor) -> Part:
-    """Llama: RMS norms, grouped-query rotary attention, SwiGLU; a language model, or a classifier of the last token."""
-    head = next(name for name in ("score", "lm_head", "model.embed_tokens") if f"{name}.weight" in net.weights)
-    padding = getattr(net.config, "pad_token_id", None) if head == "score" else None
-    last = len(ids) - 1 if padding is None else int((ids != padding).nonzero().max())
-    y, stack_back = net.stack(decoder_layer, net.weights["model.embed_tokens.weight"][ids], shown & torch.ones(len(ids), len(ids)).tril().bool())
-    n, norm_back = net.rms_norm(y, "model.norm")
-    pooled, pick_back = net.pick(n, last)
-    value, head_back = net.linear(pooled, head, slice(target, target + 1))
-    return value, lambda R: stack_back(norm_back(pick_back(head_back(R))))
-
-
-def decoder_layer(net: Network, layer: int, x: Tensor, seen: Tensor) -> Part:
-    """x + attention(norm(x)), then x + down(silu(gate) * up) of its norm."""
-    name = f"model.layers.{layer}"
-    n, norm_back = net.rms_norm(x, f"{name}.input_layernorm")
-    out, attention_back = net.attention(n, tuple(f"{name}.self_attn.{p}_proj" for p in "qkvo"), seen, layer, rotate)
-    middle, first_back = net.residual(x, out)
-    m, second_norm_back = net.rms_norm(middle, f"{name}.post_attention_layernorm")
-    gate, gate_back = net.linear(m, f"{name}.mlp.gate_proj")
-    up, up_back = net.linear(m, f"{name}.mlp.up_proj")
-    act, act_back = net.activation(gate, net.act)
-    down, down_back = net.linear(act * up, f"{name}.mlp.down_proj")
-    y, second_back = net.residual(middle, down)
-
-    def back(R: Tensor) -> Tensor:
-        R_middle, R_down = second_back(R)
-        R_product = down_back(R_down)
-        if net.composite.gate == rules.constant:                                          # CP-LRP: up gets all
-            R_act, R_up = torch.zeros_like(act), R_product
-        else:
-            R_act, R_up = net.composite.gate.relevance(R_product, act, up, multiply="ti,ti->ti")
-        R_x, R_out = first_back(R_middle + second_norm_back(gate_back(act_back(R_act)) + up_back(R_up)))
-        return R_x + norm_back(attention_back(R_out))
-
-    return y, back
-
-
-def rotate(net: Network, q: Tensor, k: Tensor, layer: int):
-    """Queries and keys (h, t, d) turned by position; half goes to the tables, of which every head has its own copy."""
-    cos, sin = tables(net.config, *q.shape[1:], net.casts)
-
-    def back(R_q: Tensor, R_k: Tensor) -> tuple[Tensor, Tensor]:
-        (R_q, *to_query), (R_k, *to_key) = (
-            rules.rotary.relevance(R, x, cos.expand_as(x), sin.expand_as(x)) for R, x in ((R_q, q), (R_k, k))
-        )
-        if net.composite.positions == "constant":                                         # a constant table: q and k get all
-            return 2 * R_q, 2 * R_k
-        cos_sin = [dict(zip(("cos", "sin"), R, strict=True)) for R in (to_query, to_key)]
-        net.positions[f"layer {layer} rotary"] = dict(zip(("query", "key"), cos_sin, strict=True))
-        return R_q, R_k
-
-    return q * cos + turned(q) * sin, k * cos + turned(k) * sin, back
+    return R.sum(-1) if isinstance(R, Tensor) else sum(P.sum((0, 2)) for both in R.values() for P in both.values())
 
 
 def tables(config: Any, T: int, d: int, casts: bool) -> tuple[Tensor, Tensor]:
     """cos and sin (T, d); the library computes them in float32."""
     rope = getattr(config, "rope_parameters", None) or {"rope_theta": config.rope_theta}
     if rope.get("rope_type", "default") != "default":
-        raise ModelError(f"The reference knows plain frequencies, not {rope['rope_type']!r}. Type pelrp_nb.explain(model, ...).")
+        raise ModelError(f"The reference turns by plain frequencies, got {rope['rope_type']!r}. Type pelrp_nb.explain(model, ...).")
     if not casts:
         return angles(torch.arange(T), d, base=rope["rope_theta"])
     frequency = 1.0 / rope["rope_theta"] ** (torch.arange(0, d, 2).float() / d)
@@ -299,67 +306,52 @@ def tables(config: Any, T: int, d: int, casts: bool) -> tuple[Tensor, Tensor]:
     return angle.cos().double(), angle.sin().double()
 
 
-# --- an encoder: positions are added once --------------------------------------------------------------------------------
-
-ATTENTION = {                                                                             # query, key, value, output
-    "bert": [f"attention.{p}" for p in ("self.query", "self.key", "self.value", "output.dense")],
-    "distilbert": [f"attention.{p}_lin" for p in ("q", "k", "v", "out")],
-}  # fmt: skip
-REST = {                                                                                  # norm, up, down, norm
-    "bert": ["attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"],
-    "distilbert": ["sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm"],
-}  # fmt: skip
+# --- two transformers: positions in every layer, positions added once ------------------------------------------------------
 
 
-def encoder(net: Network, ids: Tensor, target: int, shown: Tensor) -> Part:
-    """BERT and DistilBERT: added positions, layer norms behind the sums; the first token is pooled and classified."""
-    pooler, f = ("bert.pooler.dense", "tanh") if net.config.model_type == "bert" else ("pre_classifier", "relu")
-    x, embeddings_back = embeddings(net, f"{net.config.model_type}.embeddings", ids)
-    y, stack_back = net.stack(encoder_layer, x, shown.expand(len(ids), len(ids)))
-    first, pick_back = net.pick(y, 0)
-    pooled, pooler_back = net.linear(first, pooler)
-    act, act_back = net.activation(pooled, f)
-    value, head_back = net.linear(act, "classifier", slice(target, target + 1))
-    return value, lambda R: embeddings_back(stack_back(pick_back(pooler_back(act_back(head_back(R))))))
+def decoder(net: Network, ids: Tensor, row: slice, shown: Tensor) -> tuple[str, Step]:
+    """Llama: RMS norms before, grouped-query rotary attention, SwiGLU; a language model, or a classifier of the last token."""
+    seen = shown & torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
+    head = next(name for name in ("score", "lm_head", "model.embed_tokens") if f"{name}.weight" in net.weights)
+    padding = getattr(net.config, "pad_token_id", None) if head == "score" else None
+    last = len(ids) - 1 if padding is None else int((ids != padding).nonzero().max())
+
+    def layer(i: int) -> Step:
+        name = f"model.layers.{i}"
+        attention = net.attention(i, [f"{name}.self_attn.{part}_proj" for part in "qkvo"], seen, rotary=True)
+        mlp = chain(net.gate(f"{name}.mlp"), net.linear(f"{name}.mlp.down_proj"))
+        return chain(
+            net.skip(chain(net.rms_norm(f"{name}.input_layernorm"), attention)),
+            net.skip(chain(net.rms_norm(f"{name}.post_attention_layernorm"), mlp)),
+        )
+
+    return "model.embed_tokens.weight", chain(net.layers(layer), net.rms_norm("model.norm"), net.pick(last), net.linear(head, row))
 
 
-def embeddings(net: Network, name: str, ids: Tensor) -> Part:
-    """norm(word + type + position), two plain sums: the type is a constant, the position a sink or one as well."""
-    table, types = f"{name}.position_embeddings.weight", f"{name}.token_type_embeddings.weight"
-    word, P = net.weights[f"{name}.word_embeddings.weight"][ids], net.weights[table][: len(ids)]
-    kind = net.weights[types][:1].expand_as(word) if types in net.weights else torch.zeros_like(word)
-    y, norm_back = net.layer_norm(word + kind + P, f"{name}.LayerNorm")
-
-    def back(R: Tensor) -> Tensor:
-        R_sum, R_P = rules.absolute.relevance(norm_back(R), word + kind, P)
-        R_word, R_kind = rules.residual.relevance(R_sum, word, kind)
-        if types in net.weights:
-            net.constants[types] = float(R_kind.sum())
-        if net.composite.positions == "sink":
-            net.positions[table] = R_P
-        else:
-            net.constants[table] = float(R_P.sum())
-        return R_word
-
-    return y, back
+BERT = ("encoder.layer", "attention.self.query attention.self.key attention.self.value attention.output.dense "
+        "attention.output.LayerNorm intermediate.dense output.dense output.LayerNorm", "bert.pooler.dense", "tanh")  # fmt: skip
+DISTILBERT = ("transformer.layer", "attention.q_lin attention.k_lin attention.v_lin attention.out_lin "
+              "sa_layer_norm ffn.lin1 ffn.lin2 output_layer_norm", "pre_classifier", "relu")  # fmt: skip
 
 
-def encoder_layer(net: Network, layer: int, x: Tensor, seen: Tensor) -> Part:
-    """norm(x + attention(x)), then the norm of x + down(gelu(up))."""
-    kind, block = net.config.model_type, "encoder" if net.config.model_type == "bert" else "transformer"
-    names, rest = ([f"{kind}.{block}.layer.{layer}.{p}" for p in parts[kind]] for parts in (ATTENTION, REST))
-    out, attention_back = net.attention(x, names, seen, layer)
-    first, first_back = net.residual(x, out)
-    middle, first_norm_back = net.layer_norm(first, rest[0])
-    up, up_back = net.linear(middle, rest[1])
-    act, act_back = net.activation(up, net.act)
-    down, down_back = net.linear(act, rest[2])
-    second, second_back = net.residual(middle, down)
-    y, second_norm_back = net.layer_norm(second, rest[3])
+def encoder(net: Network, ids: Tensor, row: slice, shown: Tensor) -> tuple[str, Step]:
+    """BERT, DistilBERT: added positions, layer norms behind the sums, GELU; a classifier of the first token."""
+    kind, E = net.config.model_type, f"{net.config.model_type}.embeddings"
+    blocks, parts, pooler, f = BERT if kind == "bert" else DISTILBERT
+    P, types = f"{E}.position_embeddings.weight", f"{E}.token_type_embeddings.weight"
+    seen, act = shown.expand(len(ids), len(ids)), net.config.hidden_act if kind == "bert" else net.config.activation
 
-    def back(R: Tensor) -> Tensor:
-        R_middle, R_down = second_back(second_norm_back(R))
-        R_x, R_out = first_back(first_norm_back(R_middle + up_back(act_back(down_back(R_down)))))
-        return R_x + attention_back(R_out)
+    def layer(i: int) -> Step:
+        *attention, norm, up, down, norm_again = (f"{kind}.{blocks}.{i}.{part}" for part in parts.split())
+        mlp = chain(net.linear(up), net.activation(act), net.linear(down))
+        return chain(
+            net.skip(net.attention(i, attention, seen)), net.layer_norm(norm), net.skip(mlp), net.layer_norm(norm_again)
+        )
 
-    return y, back
+    added = [net.add(types, net.weights[types][0], sink=False)] if types in net.weights else []
+    added.append(net.add(P, net.weights[P][: len(ids)], sink=net.composite.positions == "sink"))
+    pooled = chain(net.pick(0), net.linear(pooler), net.activation(f), net.linear("classifier", row))
+    return f"{E}.word_embeddings.weight", chain(*added, net.layer_norm(f"{E}.LayerNorm"), net.layers(layer), pooled)
+
+
+FAMILIES = {"llama": decoder, "qwen2": decoder, "bert": encoder, "distilbert": encoder}

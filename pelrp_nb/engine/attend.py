@@ -1,7 +1,8 @@
 """Attention and every softmax: the one place where relevance is lost by rule, and where it is measured.
 
-In a fused kernel the attention weights A are never seen.  Fast: what the softmax keeps is the difference of what is seen.  Audit: A is
-computed again in chunks of queries, R(A) = A * (g_o V^T) times its factor, and the softmax is measured as everywhere else.
+In a fused kernel the attention weights A are never seen.  Fast: what the softmax keeps is the difference of what is seen.
+Audit: A is computed again in chunks of queries, R(A) = A * (g_o V^T) times its factor, and the softmax is measured as
+everywhere else.
 """
 
 from __future__ import annotations

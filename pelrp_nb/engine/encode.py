@@ -104,7 +104,7 @@ def from_tensors(given: Mapping[str, Any], processor: Any) -> Encoded:
         raise InputError(f"The mapping must hold one of {', '.join(MAIN)}; got {', '.join(map(str, given)) or 'nothing'}.")
     x = tensors[main]
     if x.dim() < 2 or x.shape[0] != 1 or 0 in x.shape:
-        raise InputError(f"{main} must be a batch of one, (1, ...), and not empty; got {tuple(x.shape)}. Type {main}[None], or one row.")
+        raise InputError(f"{main} must be a batch of one, (1, ...), and not empty; got {tuple(x.shape)}. Type {main}[None].")
     tensors = {k: v.clone() if v.is_inference() else v for k, v in tensors.items()}
     if main != "input_ids":
         return Encoded(tensors, (), ())
@@ -122,7 +122,7 @@ def check(model: nn.Module, found: Encoded) -> None:
     device = next(model.parameters()).device
     for name, tensor in found.tensors.items():
         if tensor.device != device and not hasattr(model, "hf_device_map"):
-            raise InputError(f"`{name}` must be where the model is ({device}); it is on {tensor.device}. Type {name}.to(model.device).")
+            raise InputError(f"`{name}` must be on {device} like the model; it is on {tensor.device}. Type {name}.to(model.device).")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(f"`{name}` must be finite; it holds NaN or infinite values.")
     ids = found.tensors.get("input_ids")
@@ -137,4 +137,4 @@ def check(model: nn.Module, found: Encoded) -> None:
         )
     limit = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     if isinstance(limit, int) and 0 < limit < ids.shape[1]:
-        raise InputError(f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it, or explain it in parts.")
+        raise InputError(f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it.")

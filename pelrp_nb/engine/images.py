@@ -32,6 +32,10 @@ def by_patch(flow: Flow, trace: Trace) -> tuple[Tensor, dict[str, Tensor], tuple
     reductions = dict(trace.reductions)
     reductions["semantic.positive"] = padded(cells.clamp(min=0).sum(-1))
     reductions["semantic.l2"] = padded(cells.norm(dim=-1))
+    positional = trace.positional if trace.positional.shape[0] else trace.positional.new_zeros(0, prefix + rows * columns)
+    for name in ("absolute", "positive", "l2"):
+        if not trace.positional.shape[0]:
+            reductions[f"positional.{name}"] = positional
     tokens = tuple(f"<{i}>" for i in range(prefix)) + tuple(f"patch {r},{c}" for r in range(rows) for c in range(columns))
     special = (True,) * prefix + (False,) * (rows * columns)
     content = trace.tokens.sum(0)
@@ -39,5 +43,5 @@ def by_patch(flow: Flow, trace: Trace) -> tuple[Tensor, dict[str, Tensor], tuple
     if trace.positional.shape[0]:
         each = trace.positional.sum(0)[prefix:].reshape(rows, columns) / (h * w)
         position[: rows * h, : columns * w] = each.repeat_interleave(h, 0).repeat_interleave(w, 1)
-    maps = {"map": content + position, "maps": {"content": content, "position": position}}
+    maps = {"positional": positional, "map": content + position, "maps": {"content": content, "position": position}}
     return padded(cells.sum(-1)), reductions, tokens, special, maps

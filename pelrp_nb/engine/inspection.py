@@ -16,7 +16,7 @@ VISIBLE = ("eager", "sdpa", None)
 def inspect(model: nn.Module) -> None:
     """Raise ModelError if the model's operations cannot be seen, or if chance takes part in its forward pass."""
     if not isinstance(model, nn.Module):
-        raise ModelError(f"The model must be a torch.nn.Module, got {type(model).__name__}. Type AutoModel...from_pretrained(name).")
+        raise ModelError(f"The model must be a torch.nn.Module, got {type(model).__name__}. Type from_pretrained(name).")
     modules = list(model.named_modules())
     wrapped(modules)
     chance(modules)

@@ -6,6 +6,7 @@ tensor it is an elementwise function, and whether it is a block's stream.  Nothi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from torch.utils.weak import TensorWeakRef
 if TYPE_CHECKING:
     from .propagation import Flow
 
+Handler = Callable[["Flow", Callable, tuple, dict], Any]
 ATTRIBUTE = "_pelrp_note"
 
 

@@ -1,7 +1,8 @@
 """How torch spells each kind of operation: the only file that follows torch.
 
-`HANDLERS` maps each of torch's own functions to what `bend.py` does with that kind.  A function that is not here, and makes something
-that carries relevance, is refused (or reported, with composite.unknown="gradient").  Custom operators are keyed by name.
+`HANDLERS` maps each of torch's own functions to what happens to that kind (`bend.py` and its neighbours).  A function that is
+not here, and makes something that carries relevance, is refused (or reported, with composite.unknown="gradient").  Custom
+operators are keyed by name.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import attend, bend
-from .bend import Handler
+from . import attend, bend, elementwise, norms, passing, sums
+from .notes import Handler
 
 ROOMS: tuple[Any, ...] = (torch, Tensor, F, torch._C._nn, torch.special, torch.linalg, torch.fft)
 
@@ -63,43 +64,41 @@ IN_PLACE = {
     "reciprocal_": "reciprocal", "baddbmm_": "baddbmm", "addmm_": "addmm",
 }  # fmt: skip
 NAMED: dict[str, Handler] = {
-    "addmm": bend.addmm, "baddbmm": bend.baddbmm, "normalize": bend.normalize, "masked_fill": bend.masked_fill,
-    "where": bend.where, "layer_norm": bend.layer_norm, "rms_norm": bend.rms_norm, "group_norm": bend.group_norm,
-    "batch_norm": bend.batch_norm, "softmax": attend.softmax, "embedding": bend.embedding,
+    "addmm": bend.addmm, "baddbmm": bend.baddbmm, "normalize": bend.normalize, "masked_fill": sums.masked_fill,
+    "where": sums.where, "layer_norm": norms.layer_norm, "rms_norm": norms.rms_norm, "group_norm": norms.group_norm,
+    "batch_norm": norms.batch_norm, "softmax": attend.softmax, "embedding": passing.embedding,
     "scaled_dot_product_attention": attend.fused_attention,
 }  # fmt: skip
-OPERATORS: dict[str, Handler] = {"grouped_mm_fallback": bend.plain, "_grouped_mm": bend.plain, "grouped_mm": bend.plain}
+OPERATORS: dict[str, Handler] = {"grouped_mm_fallback": passing.plain, "_grouped_mm": passing.plain, "grouped_mm": passing.plain}
 
 
 def functions(name: str) -> Iterable[Callable]:
     """Every function of torch that is spelt so; a property (`x.T`) by its getter's descriptor."""
     for room in ROOMS:
-        found = room.__dict__.get(name) if room is Tensor and name in ("T", "mT", "H", "real", "imag") else getattr(room, name, None)
+        found = getattr(room, name, None)
         if found is not None:
             yield found
-    if name in ("T", "mT", "H", "real", "imag"):
-        yield getattr(torch._C.TensorBase, name)
 
 
 def _table() -> dict[Any, Handler]:
     table: dict[Any, Handler] = {}
     families: list[tuple[str, Handler]] = [
-        (PLAIN, bend.plain), (LINEAR, bend.linear), (PRODUCT, bend.product), (MULTIPLY, bend.multiply), (DIVIDE, bend.divide),
-        (FROZEN, bend.frozen), (POWER, bend.power), (VARIANCE, bend.variance), (ADD, bend.add), (JOIN, bend.join),
-        (CAST, bend.cast), ("neg negative __neg__", bend.negative), (DROPOUT, bend.dropout), (SILENT, bend.silent),
+        (PLAIN, passing.plain), (LINEAR, bend.linear), (PRODUCT, bend.product), (MULTIPLY, bend.multiply), (DIVIDE, bend.divide),
+        (FROZEN, elementwise.frozen), (POWER, elementwise.power), (VARIANCE, elementwise.variance), (ADD, sums.add), (JOIN, sums.join),
+        (CAST, passing.cast), ("neg negative __neg__", passing.negative), (DROPOUT, passing.dropout), (SILENT, passing.silent),
     ]  # fmt: skip
     for names, handler in families:
         for name in names.split():
             table.update(dict.fromkeys(functions(name), handler))
     for name, slope in ACTIVATIONS.items():
-        table.update(dict.fromkeys(functions(name), partial(bend.activation, slope=slope)))
+        table.update(dict.fromkeys(functions(name), partial(elementwise.activation, slope=slope)))
     for name, handler in NAMED.items():
         table.update(dict.fromkeys(functions(name), handler))
     for name, other in IN_PLACE.items():
         out_of_place = getattr(Tensor, other, None) or next(iter(functions(other)))
         handler = table[out_of_place]
         for function in functions(name):
-            table[function] = partial(bend.in_place, handler=handler, out_of_place=out_of_place)
+            table[function] = partial(passing.in_place, handler=handler, out_of_place=out_of_place)
     return table
 
 

@@ -114,6 +114,8 @@ def inherit(flow: Flow, name: str, notes: list[Note], args: tuple, out: Any) -> 
     if first is not None and first.made and name in ("to", "float", "type_as", "dropout", "contiguous", "half", "bfloat16"):
         write(out, first)
         return
+    if name.endswith("_like") or name.startswith("new_"):        # the shape of another tensor, not its past
+        return
     if name in LOOKED_UP and not out.is_floating_point():        # numbers looked up by position are not positions
         notes = [first] if first is not None else []
     kinds = {n.kind for n in notes}
@@ -161,12 +163,12 @@ def enters_by_sum(flow: Flow, constant: Any, carrier: Tensor, scores: bool = Fal
     note = note_of(flow, constant)
     if note is None or scores:
         return None
-    if note.kind == "table" or (note.kind in TURNS and constant.shape[-1] == carrier.shape[-1] and constant.dim() > 1):
-        kind = "absolute" if sinusoidal(constant) else "learnable"
-    elif note.source and note.kind is None and as_long_as(constant, carrier):
-        kind = "absolute" if sinusoidal(constant) else "learnable"
-    else:
+    looked_up = note.kind == "table"
+    computed = note.kind in TURNS and constant.dim() > 1 and constant.shape[-1] == carrier.shape[-1]
+    stored = note.source is not None and note.kind is None and as_long_as(constant, carrier)
+    if not (looked_up or computed or stored):
         return None
+    kind = "absolute" if sinusoidal(constant) else "learnable"
     return _leaf(flow, constant, carrier, note.source or f"{flow.place} {kind}", kind, "sum")
 
 

@@ -4,7 +4,8 @@
         out = model(**x)
     trace = flow.trace(out.logits[0, -1, 42])
 
-Inside the `with`, every torch call of this thread passes through `Flow`; outside, nothing is different: no hook, no flag, no gradient.
+Inside the `with`, every torch call of this thread passes through `Flow`; outside, nothing is different: no hook, no flag,
+no gradient.
 """
 
 from __future__ import annotations
@@ -110,9 +111,8 @@ class Flow(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name == "__get__":
-            if func.__self__ not in GETTERS:
-                return func(*args, **kwargs)
+        if name == "__get__" and func.__self__ not in GETTERS:
+            return func(*args, **kwargs)
         carrying, noted, args, kwargs = self._look(args, kwargs)
         looked_up = name == "embedding" and any(n.kind == "ids" for n in noted)
         if not (carrying or looked_up) or not torch.is_grad_enabled():
@@ -151,7 +151,7 @@ class Flow(TorchFunctionMode):
                     fresh = fresh or list(args)
                     fresh[i] = type(a)(pieces)
         if kwargs:
-            values = [v for v in kwargs.values()]
+            values = list(kwargs.values())
             inner, notes, replaced, _ = self._look(tuple(values), {})
             carrying, noted = carrying or inner, noted + notes
             kwargs = dict(zip(kwargs, replaced, strict=True))
@@ -398,6 +398,6 @@ def refuse_foreign(value: Tensor) -> None:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise InputError(f"The target must be one number of the model's output, got {shape}. Type out.logits[0, -1, 42].")
     if not torch.isfinite(value).all():
-        raise ModelError(f"The explained number must be finite, got {float(value.detach())}; the model's own output is broken here.")
+        raise ModelError(f"The explained number must be finite, got {float(value.detach())}; the model breaks here.")
     if not carries(value):
         raise InputError("The target depends on no input, so there is nothing to explain; take it from the model's output.")

@@ -134,10 +134,10 @@ def audit_graph(flow: Flow, value: Tensor) -> tuple[str, ...]:
     return found
 
 
-STRUCTURE = (
-    "Select", "Slice", "Index", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "T", "Permute", "Expand", "Clone",
-    "ToCopy", "Alias", "Gather", "Sum", "Mean", "Neg", "Add", "Sub", "Cat", "Stack", "Unbind", "Split", "CopySlices", "CopyBackwards", "Max", "Amax",
-)  # fmt: skip
+STRUCTURE = set(
+    """Select Slice Index View UnsafeView Reshape Squeeze Unsqueeze Transpose T Permute Expand Clone ToCopy Alias Gather Sum Mean
+    Neg Add Sub Cat Stack Unbind Split CopySlices CopyBackwards Max Amax""".split()
+)
 
 
 def is_linear(node: Any) -> bool:

@@ -1,0 +1,91 @@
+"""What passes relevance on as it is: views, casts, gathers; where it begins and ends; and operations in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from . import positions
+from .notes import Handler, Note, carries, chain, note_of, pick, write
+
+if TYPE_CHECKING:
+    from .propagation import Flow
+
+
+def cast(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
+    """The same numbers in another dtype, place or order of memory: everything known stays known."""
+    out = func(*args, **kwargs)
+    note = note_of(flow, args[0]) if args and isinstance(args[0], Tensor) else None
+    if not isinstance(out, Tensor) or out is args[0] or not carries(out):
+        return out
+    origin, zero = chain(flow, args[0])
+    note = note or Note()
+    return write(out, Note(origin=origin, zero=zero, made=note.made, stream=note.stream, sinks=note.sinks))
+
+
+def dropout(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """Nothing, unless it is active."""
+    x, p = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "p", 0.5)
+    training = pick(args, kwargs, 2, "training", pick(args, kwargs, 2, "train", True))
+    if training and p > 0:
+        raise ModelError(
+            f"Relevance needs a forward pass without chance; the dropout in {flow.place} is active (p = {p}). Type model.eval()."
+        )
+    return x
+
+
+def plain(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
+    """Linear in what carries: nothing to bend."""
+    out = func(*args, **kwargs)
+    first = args[0] if args else None
+    sinks = positions.sinks_of(flow, first) if isinstance(first, Tensor) else ()
+    if sinks and isinstance(out, Tensor):
+        write(out, Note(sinks=sinks))
+    elif sinks and isinstance(out, tuple | list):
+        for piece in out:
+            if isinstance(piece, Tensor):
+                write(piece, Note(sinks=sinks))
+    return out
+
+
+def embedding(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """A table looked up by token ids: here relevance arrives."""
+    ids = pick(args, kwargs, 0, "input")
+    out = func(*args, **kwargs)
+    note = note_of(flow, ids)
+    if note is None or note.kind != "ids" or out.requires_grad:
+        return out
+    return flow.token_leaf(out)
+
+
+def in_place(flow: Flow, func: Callable, args: tuple, kwargs: dict, handler: Handler, out_of_place: Callable) -> Tensor:
+    """x op= y: computed apart, by the rule of `op`, then copied back."""
+    target = args[0]
+    if id(target) in flow.known:
+        raise ModelError(f"{flow.place} changes a parameter or buffer in place while it is explained.")
+    source = target.clone() if carries(target) else target.detach().clone()
+    note = note_of(flow, target)
+    if note is not None and carries(target):
+        write(source, note)
+    out = handler(flow, out_of_place, (source, *args[1:]), kwargs)
+    if not carries(out):
+        return target.copy_(out)
+    target.copy_(out)
+    return write(target, note_of(flow, out) or Note())
+
+
+def silent(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
+    """No arithmetic of the model's."""
+    return func(*args, **kwargs)
+
+
+def negative(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """-x: linear, and cheap to do again."""
+    out = plain(flow, func, args, kwargs)
+    note = note_of(flow, out) or Note()
+    note.again = (torch.neg, (args[0].detach(),))
+    return write(out, note)

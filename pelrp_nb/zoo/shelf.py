@@ -1,0 +1,169 @@
+"""Take a model off the shelf: one of the zoo, a local folder, or a hub name that the user typed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import ZooError
+from .architectures import RECIPES
+from .tasks import Example, nearest, task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+_MODELS = Path(__file__).parent / "models"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")       # owner/name
+_AUTO_CLASSES = (                                           # how a class name ends -> the auto class that loads it
+    ("ForSequenceClassification", "AutoModelForSequenceClassification"),
+    ("ForTokenClassification", "AutoModelForTokenClassification"),
+    ("ForQuestionAnswering", "AutoModelForQuestionAnswering"),
+    ("ForImageClassification", "AutoModelForImageClassification"),
+    ("ForMaskedLM", "AutoModelForMaskedLM"),
+    ("ForCausalLM", "AutoModelForCausalLM"),
+    ("LMHeadModel", "AutoModelForCausalLM"),
+    ("ForConditionalGeneration", "AutoModelForSeq2SeqLM"),
+)
+
+
+def names() -> tuple[str, ...]:
+    """The models that travel with the package."""
+    return tuple(RECIPES)
+
+
+def load(name: str | Path) -> tuple[Any, Any]:
+    """A model in evaluation mode and its processor.
+
+    `name` is a name of the zoo, a local folder as `save_pretrained` writes it, or a hub name with its owner
+    (`owner/name`): only that last one may be fetched.
+    Raises ZooError where there is no such model, or where its files are missing or damaged.
+    """
+    local = _folder(name)
+    if local is None and not _HUB_NAME.fullmatch(str(name)):
+        raise ZooError(
+            f"No model `{name}` in the zoo, and no such folder.{nearest(str(name), names())} "
+            f"The zoo has: {', '.join(names())}. For a model of the hub, type its owner too: owner/name."
+        )
+    if local is not None:
+        _check_files(local, str(name))
+    source, only_local = (str(name), False) if local is None else (str(local), True)
+    try:
+        with _quiet(only_local):
+            return _load(source, only_local)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ZooError(f"`{name}` must be a model with its processor, but loading it failed: {reason}") from error
+
+
+def card(name: str | Path) -> Mapping[str, Any]:
+    """What a model is, how it was trained, and how well it does; numbers were measured on the files in its folder."""
+    folder = _folder(name)
+    if folder is None:
+        raise ZooError(f"No model `{name}` in the zoo.{nearest(str(name), names())} The zoo has: {', '.join(names())}.")
+    return MappingProxyType(_read_json(folder / "card.json", str(name)))
+
+
+def check(name: str | Path, limit: int | None = None) -> float:
+    """Measure a model's accuracy again, on the packaged held-out sentences (the first `limit` of them)."""
+    model, processor = load(name)
+    return accuracy(model, processor, task(card(name)["task"]).examples[:limit])
+
+
+@torch.no_grad()
+def accuracy(model: Any, processor: Any, examples: Sequence[Example], batch: int = 64) -> float:
+    """The share of examples whose highest logit is their label."""
+    right = 0
+    for start in range(0, len(examples), batch):
+        some = examples[start : start + batch]
+        inputs = processor([example.text for example in some], return_tensors="pt", padding=True, truncation=True)
+        found = model(**inputs).logits.argmax(-1).tolist()
+        right += sum(number == example.label for number, example in zip(found, some, strict=True))
+    return right / len(examples)
+
+
+def digest(weights: Path) -> str:
+    """The sha256 by which a damaged weight file is told."""
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def _folder(name: str | Path) -> Path | None:
+    """The folder of a zoo name or a path; None if it is neither."""
+    if str(name) in names():
+        return _MODELS / str(name)
+    return Path(name) if str(name) and Path(name).is_dir() else None
+
+
+def _check_files(folder: Path, name: str) -> None:
+    """Say which file is missing or damaged before a loader trips over it."""
+    _read_json(folder / "config.json", name)
+    stated = _read_json(folder / "card.json", name).get("sha256") if (folder / "card.json").exists() else None
+    weights = folder / "model.safetensors"
+    if stated is None and name not in names():
+        return
+    if not weights.is_file():
+        raise ZooError(f"The weights of `{name}` are missing: there is no file {weights}. {_again(name)}")
+    if digest(weights) != stated:
+        raise ZooError(
+            f"The weights of `{name}` are damaged: {weights} must have the sha256 its card states, but has another "
+            f"({weights.stat().st_size:,} bytes). {_again(name)}"
+        )
+
+
+def _again(name: str) -> str:
+    known = name if name in names() else "NAME"
+    return f"Install pelrp_nb again, or train the model: python -m pelrp_nb.zoo.train {known} --out FOLDER"
+
+
+def _read_json(path: Path, name: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise ZooError(f"The folder of `{name}` must have a file {path.name}, but there is no {path}. {_again(name)}")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ZooError(f"{path} of `{name}` must be JSON, but {error}. {_again(name)}") from error
+    if not isinstance(found, dict):
+        raise ZooError(f"{path} of `{name}` must be a JSON object, but is a {type(found).__name__}. {_again(name)}")
+    return found
+
+
+def _load(source: str, only_local: bool) -> tuple[Any, Any]:
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(source, local_files_only=only_local)
+    model_class, processor_class = (getattr(transformers, found) for found in _classes(config))
+    model = model_class.from_pretrained(source, config=config, local_files_only=only_local)
+    return model.eval(), processor_class.from_pretrained(source, local_files_only=only_local)
+
+
+def _classes(config: PreTrainedConfig) -> tuple[str, str]:
+    """The auto classes for the model and its processor, from the name of the class that was saved."""
+    saved = (config.architectures or [""])[0]
+    sees = hasattr(config, "vision_config")
+    if sees and saved.endswith("ForConditionalGeneration"):
+        return "AutoModelForImageTextToText", "AutoProcessor"
+    model = next((auto for ending, auto in _AUTO_CLASSES if saved.endswith(ending)), "AutoModel")
+    pixels = hasattr(config, "image_size") or model == "AutoModelForImageClassification"
+    return model, "AutoProcessor" if sees else "AutoImageProcessor" if pixels else "AutoTokenizer"
+
+
+@contextmanager
+def _quiet(active: bool) -> Iterator[None]:
+    """No progress bar for files that are already here."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    if active:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if active and shown:
+            logging.enable_progress_bar()

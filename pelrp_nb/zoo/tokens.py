@@ -1,0 +1,84 @@
+"""One WordPiece tokenizer for all review models: lower case, an apostrophe stays inside its word, offsets into the text.
+
+The reviews have lost their hyphens ("well made"), so a hyphen or dash typed by a user is read as a space.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+PAD, UNKNOWN, FIRST, LAST, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PAD_ID, UNKNOWN_ID, FIRST_ID, LAST_ID, MASK_ID = range(len(SPECIAL))
+LONGEST = 128               # tokens, the special ones included
+_WORD = r"\w+(?:'\w+)*|[^\w\s]"
+
+
+def learn(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
+    """A tokenizer whose pieces were learnt from these texts; pieces are numbered by how often they occur."""
+    from tokenizers.trainers import WordPieceTrainer
+
+    draft = _tokenizer({piece: number for number, piece in enumerate(SPECIAL)})
+    draft.train_from_iterator(
+        texts,
+        WordPieceTrainer(
+            vocab_size=size + size // 10, min_frequency=2, special_tokens=list(SPECIAL), show_progress=False
+        ),
+    )
+    return _dressed(_tokenizer(_ranked(draft, texts, size)))
+
+
+def _ranked(draft: Tokenizer, texts: Sequence[str], size: int) -> dict[str, int]:
+    """Special tokens, single characters, then the most used pieces: the trainer's own numbers change from run to run."""
+    used = Counter(piece for encoding in draft.encode_batch(list(texts)) for piece in encoding.tokens)
+    pieces = sorted(draft.get_vocab().keys() - set(SPECIAL))
+    single = [piece for piece in pieces if len(piece.removeprefix("##")) == 1]
+    longer = sorted(set(pieces) - set(single), key=lambda piece: (-used[piece], piece))
+    return {piece: number for number, piece in enumerate([*SPECIAL, *single, *longer][:size])}
+
+
+def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
+    """Text to pieces: normalise, cut into words and marks, take the longest known piece."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(Regex("[-–—]"), " "),
+            normalizers.Replace(Regex("[‘’]"), "'"),
+            normalizers.Replace(Regex("[“”]"), '"'),
+            normalizers.BertNormalizer(lowercase=True, strip_accents=True),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(_WORD), behavior="isolated"), pre_tokenizers.WhitespaceSplit()]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{FIRST} $A {LAST}",
+        pair=f"{FIRST} $A {LAST} $B {LAST}",
+        special_tokens=[(FIRST, FIRST_ID), (LAST, LAST_ID)],
+    )
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    return tokenizer
+
+
+def _dressed(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """The form `AutoTokenizer` reads back."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        cls_token=FIRST,
+        sep_token=LAST,
+        mask_token=MASK,
+        padding_side="right",
+        model_max_length=LONGEST,
+        model_input_names=["input_ids", "attention_mask"],
+    )

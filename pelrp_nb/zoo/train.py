@@ -1,0 +1,178 @@
+"""Train a model of the zoo from scratch.
+
+    python -m pelrp_nb.zoo.train reviews-rotary
+    python -m pelrp_nb.zoo.train reviews-rotary --steps 200 --out trial      a small dose
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import ZooError
+from . import data, tokens
+from .architectures import RECIPES
+from .fit import Fit, encode, fit
+from .shelf import accuracy, digest, load
+from .tasks import nearest, task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+def train(
+    name: str,
+    *,
+    seed: int = 0,
+    epochs: int | None = None,
+    steps: int | None = None,
+    out: str | Path | None = None,
+    archive: str | Path | None = None,
+) -> Mapping[str, Any]:
+    """Train `name`, write its folder (default: one of that name here), and return its card.
+
+    `archive` is the source archive with the sentences, or a table as `data.write` makes it; without it the archive is
+    fetched once and kept in the user's cache folder. The same seed gives the same weights on the same machine.
+    """
+    if name not in RECIPES:
+        raise ZooError(f"No model `{name}` to train.{nearest(name, RECIPES)} The zoo has: {', '.join(RECIPES)}.")
+    if min(1 if steps is None else steps, 1 if epochs is None else epochs) < 1:
+        raise ZooError(f"Training needs at least one step, but steps is {steps} and epochs is {epochs}.")
+    parts = data.split(data.sentences(archive))
+    if not (parts.train and parts.validation and parts.held_out):
+        raise ZooError(
+            "Sentences are dealt out by hash to training, validation and held-out, and none may be empty, but they are "
+            f"{len(parts.train)}, {len(parts.validation)} and {len(parts.held_out)}. Give more sentences."
+        )
+    recipe = RECIPES[name] if epochs is None else replace(RECIPES[name], epochs=epochs)
+    started = time.perf_counter()
+    tokenizer = tokens.learn([s.text for s in (*parts.train, *parts.validation)], recipe.vocabulary)
+    learnt = encode(tokenizer, parts.train), encode(tokenizer, parts.validation)
+    with _repeatable(seed), _bar(name) as tell:
+        model = recipe.build(len(tokenizer), recipe.dropout)
+        done = fit(model, *learnt, recipe, torch.Generator().manual_seed(seed), steps, tell)
+    folder = Path(name if out is None else out)
+    _write(model, tokenizer, folder)
+    facts = {"seed": seed, "command": _command(name, seed, epochs, steps), "seconds": time.perf_counter() - started}
+    return _write_card(name, folder, parts, done, facts)
+
+
+def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """A folder for `from_pretrained`: weights in float16, and a config that asks for float32."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "card.json").unlink(missing_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = torch.float32
+    model.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_card(name: str, folder: Path, parts: data.Split, done: Fit, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Measure what was written, as anyone would load it, and write it down."""
+    model, tokenizer = load(folder)
+    packaged = task(name).examples
+    weights = folder / "model.safetensors"
+    card = {
+        "name": name,
+        "task": "reviews",
+        "positions": RECIPES[name].positions,
+        "architecture": type(model).__name__,
+        "labels": list(data.LABELS),
+        "accuracy": round(accuracy(model, tokenizer, parts.held_out), 4),
+        "examples": len(parts.held_out),
+        "packaged_accuracy": round(accuracy(model, tokenizer, packaged), 4),
+        "packaged_examples": len(packaged),
+        "trained_on": len(parts.train),
+        "validated_on": len(parts.validation),
+        "data": f"movie review sentences with human ratings, in the source archive of {data.PACKAGE}",
+        "license": data.LICENSE,
+        "credit": data.CREDIT,
+        "bytes": weights.stat().st_size,
+        "parameters": model.num_parameters(),
+        "command": facts["command"],
+        "seed": facts["seed"],
+        "seconds": round(facts["seconds"]),
+        "epochs": done.epochs,
+        "steps": done.steps,
+        "validation_loss": round(done.validation_loss, 4),
+        "versions": {package: version(package) for package in ("torch", "transformers", "tokenizers")},
+        "sha256": digest(weights),
+    }
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8", newline="\n")
+    return card
+
+
+def _command(name: str, seed: int, epochs: int | None, steps: int | None) -> str:
+    dose = "".join(f" --{key} {value}" for key, value in (("epochs", epochs), ("steps", steps)) if value is not None)
+    return f"python -m pelrp_nb.zoo.train {name} --seed {seed}{dose}"
+
+
+@contextmanager
+def _repeatable(seed: int) -> Iterator[None]:
+    """One thread, so that sums come in one order; the caller's random state and threads return afterwards."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Any]:
+    """A progress bar over steps that shows the last validation loss."""
+    from tqdm.auto import tqdm
+
+    with tqdm(desc=name, unit="step") as bar:
+
+        def tell(step: int, total: int, loss: float | None) -> None:
+            bar.total = total
+            bar.update(step - bar.n)
+            if loss is not None:
+                bar.set_postfix(validation=f"{loss:.4f}")
+
+        yield tell
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train a small review classifier from scratch and write its folder."""
+    parser = argparse.ArgumentParser(prog="python -m pelrp_nb.zoo.train", description=main.__doc__)
+    parser.add_argument("name", metavar="NAME", help=", ".join(RECIPES))
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
+    parser.add_argument("--epochs", type=int, help="at most so many passes over the sentences")
+    parser.add_argument("--steps", type=int, metavar="N", help="at most N steps: a small dose")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to write (default: NAME)")
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        metavar="FILE",
+        help=f"the source archive of {data.PACKAGE}, or a table of sentences; without it the archive is fetched once",
+    )
+    given = parser.parse_args(arguments)
+    try:
+        card = train(**vars(given))
+    except ZooError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{given.out or given.name}: {card['accuracy']:.1%} of {card['examples']} held-out sentences, {card['seconds']} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
