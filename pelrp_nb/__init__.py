@@ -1,1 +1,20 @@
-"""pelrp_nb."""
+"""Where relevance goes in a transformer, positions included; a ledger accounts for every unit of the logit.
+
+    import pelrp_nb
+    model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
+    pelrp_nb.explain(model, "a gorgeous , witty film", processor=tokenizer)
+"""
+
+from . import reference, rules, target, zoo
+from .composites import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Composite
+from .doctor import doctor
+from .engine.propagation import Options, propagate
+from .explain import Plan, explain, plan
+from .explanation import Explanation
+from .ledger import Ledger
+
+__version__ = "0.1.0"
+__all__ = [
+    "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Explanation", "Ledger",
+    "Options", "Plan", "doctor", "explain", "plan", "propagate", "reference", "rules", "target", "zoo",
+]  # fmt: skip

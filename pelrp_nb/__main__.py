@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _input(command: argparse.ArgumentParser) -> None:
     command.add_argument("text", nargs="?", help="the text; - reads it from standard input")
-    command.add_argument("--model", default="reviews-rotary", metavar="NAME_OR_PATH", help="a model of the zoo, a folder, or a hub name")
+    command.add_argument("--model", default="reviews-rotary", metavar="NAME_OR_PATH", help="a zoo name, a folder, or a hub name")
     command.add_argument("--method", default="pa-lrp", choices=sorted(NAMED), metavar="METHOD", help=", ".join(NAMED))
 
 
@@ -166,7 +166,9 @@ def as_json(found: Any) -> dict[str, Any]:
         "sinks": list(found.sinks),
         "relevance": {name: found.relevance(name).tolist() for name in REDUCTIONS},
         "positional_share": found.positional_share,
-        "boundaries": [{"name": b.name, "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist()} for b in found.boundaries],
+        "boundaries": [
+            {"name": b.name, "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist()} for b in found.boundaries
+        ],
         "ledger": {
             "value": ledger.value, "tokens": ledger.tokens, "positions": ledger.positions, "constants": dict(ledger.constants),
             "softmax": dict(ledger.softmax), "stabilisers": ledger.stabilisers, "gap": ledger.gap, "scale": ledger.scale,

@@ -35,9 +35,11 @@ def subject(layers: int, width: int) -> nn.Module:
     torch.manual_seed(0)
     config = LlamaConfig(
         hidden_size=width, num_hidden_layers=layers, num_attention_heads=12, num_key_value_heads=4, vocab_size=32_000,
-        intermediate_size=width * 8 // 3 // 64 * 64, max_position_embeddings=2048, attn_implementation="sdpa",
+        intermediate_size=width * 8 // 3 // 64 * 64, max_position_embeddings=2048,
     )  # fmt: skip
-    return LlamaForCausalLM(config).eval().requires_grad_(False)
+    model = LlamaForCausalLM(config).eval().requires_grad_(False)
+    model.set_attn_implementation("sdpa")
+    return model
 
 
 def arm(name: str, model: nn.Module, ids: Tensor) -> Callable[[], Any]:
@@ -127,7 +129,8 @@ def report(best: dict[str, float], memory: dict[str, int], given: argparse.Names
     ratio_memory = {name: memory[name] / memory["plain"] for name in memory}
     where = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     if given.json:
-        print(json.dumps({"time": ratios, "memory": ratio_memory, "machine": where, "layers": given.layers, "tokens": given.tokens}))
+        measured = {"time": ratios, "memory": ratio_memory, "machine": where}
+        print(json.dumps({**measured, "layers": given.layers, "tokens": given.tokens}))
         return
     print(f"random Llama, width {given.width}, {given.layers} layers, {given.tokens} tokens, float32, sdpa; {where}")
     print(f"{'arm':<8}{'time':>8}{'memory':>9}   what")

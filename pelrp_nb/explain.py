@@ -196,7 +196,8 @@ class Plan:
         for key, places in by.items():
             where = places[0] + (f" and {len(places) - 1} more" if len(places) > 1 else "")
             lines.append("".join(k.ljust(w) for k, w in zip(key, width, strict=True)) + where)
-        lines += ["", "positions: " + (", ".join(f"{s.name} ({s.kind})" for s in self.sinks) or f"no positional encoding found in {self.model}")]
+        found = ", ".join(f"{s.name} ({s.kind})" for s in self.sinks)
+        lines += ["", "positions: " + (found or f"no positional encoding found in {self.model}")]
         lines += [f"refused: {r}" for r in self.refusals] or ["refused: nothing"]
         return "\n".join(lines)
 

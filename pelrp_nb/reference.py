@@ -11,9 +11,10 @@ This is the definition of the method; `engine/` gets the same numbers, on any mo
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import wraps
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -30,7 +31,8 @@ from .rules.softmax import kept, weights
 from .verbs import stabilise
 
 Back = Callable[[Tensor], Tensor]
-Step = Callable[[Tensor], tuple[Tensor, Back]]
+Part = tuple[Tensor, Back]
+Step = Callable[[Tensor], Part]
 Received = Tensor | Mapping[str, Mapping[str, Tensor]]
 ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu, "tanh": torch.tanh}
 
@@ -67,48 +69,55 @@ def walk(
     `casts` rounds to float32 where the library does, in RMS norms and rotations, else float64 throughout.
     Raises ModelError for another architecture, InputError for other rules or a target that is not there.
     """
-    if not isinstance(ids, Tensor) or ids.dim() > 2 or (ids.dim() == 2 and len(ids) != 1):
-        raise InputError("The reference takes the ids of one sequence as a tensor, (T,) or (1, T). Type ids[0].")
-    varied = ("softmax", "gate", "residual", "positions")
-    if composite != replace(PA_LRP, **{f: getattr(composite, f) for f in varied}):
-        raise InputError(f"The reference takes PA_LRP with another {', '.join(varied)}, got {composite!r}.")
-    config, state = model.config, model.state_dict()
+    config, varied = model.config, ("softmax", "gate", "residual", "positions")
     act = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
     if config.model_type not in FAMILIES or act not in ACTIVATIONS or getattr(config, "use_sliding_window", False):
-        raise ModelError(
-            f"The reference knows {', '.join(FAMILIES)} with {', '.join(ACTIVATIONS)} and full attention, got {config.model_type!r} "
-            f"with {act!r}. Type pelrp_nb.explain(model, ...): the engine takes any model."
-        )
-    float64 = {name: w.detach().to("cpu", torch.float64) for name, w in state.items() if w.is_floating_point()}
-    net, ids = Network(float64, config, composite, casts), ids.flatten().cpu()
-    shown = torch.ones(len(ids)) if visible is None else visible.flatten().cpu()
-    table, transformer = FAMILIES[config.model_type](net, ids, slice(target, target + 1), shown.bool())
+        known, came = f"{', '.join(FAMILIES)} with {', '.join(ACTIVATIONS)} and full attention", f"{config.model_type} with {act}"
+        raise ModelError(f"The reference knows {known}, got {came}. Type pelrp_nb.explain(model, ...): the engine takes any model.")
+    if ids.numel() != ids.shape[-1] or composite != replace(PA_LRP, **{f: getattr(composite, f) for f in varied}):
+        what = f"one sequence, and PA_LRP with another {', '.join(varied)}"
+        raise InputError(f"The reference takes {what}; got ids {tuple(ids.shape)} and {composite!r}. Type ids[0], or ATTN_LRP.")
+    state = {name: w.detach().to("cpu", torch.float64) for name, w in model.state_dict().items() if w.is_floating_point()}
+    net, ids = Network(state, config, composite, casts), ids.flatten().cpu()
+    shown = torch.ones(len(ids), dtype=torch.bool) if visible is None else visible.flatten().cpu().bool()
+    table, transformer = FAMILIES[config.model_type](net, ids, slice(target, target + 1), shown)
     value, back = transformer(net.weights[table][ids])
     if value.numel() != 1:
         raise InputError(f"The target must be an output of the model, counted from 0, got {target}.")
-    net.value = float(value)
-    return net.close(back(value))
+    return net.close(float(value), back(value))
 
 
 # --- steps: what every transformer is made of ------------------------------------------------------------------------------
 
 
-def step(part: Callable[..., tuple[Tensor, Back]]) -> Callable[..., Step]:
+def step(part: Callable[..., Part]) -> Callable[..., Step]:
     """A method part(self, x, name ...) as a step that waits for its x: `net.linear("head")`."""
-    return functools.wraps(part)(lambda self, *how, **more: lambda x: part(self, x, *how, **more))
+    return wraps(part)(lambda self, *how, **more: lambda x: part(self, x, *how, **more))
 
 
-def chain(*steps: Step) -> Step:
-    """One step after the other, and back in reverse."""
+def chain(*steps: Step, notes: list[Tensor] | None = None) -> Step:
+    """One step after the other, and back in reverse; `notes` gets what passes between them on the way back."""
 
-    def along(x: Tensor) -> tuple[Tensor, Back]:
+    def along(x: Tensor) -> Part:
         backs = []
         for each in steps:
             x, way = each(x)
             backs.append(way)
-        return x, lambda R: functools.reduce(lambda R, way: way(R), reversed(backs), R)
+
+        def back(R: Tensor) -> Tensor:
+            passing = [*accumulate(reversed(backs), lambda R, way: way(R), initial=R)]
+            if notes is not None:
+                notes[:] = reversed(passing)
+            return passing[-1]
+
+        return x, back
 
     return along
+
+
+def pick(at: int) -> Step:
+    """One token of all; the others get nothing."""
+    return lambda x: (x[at, None], lambda R: F.pad(R, (0, 0, at, len(x) - at - 1)))
 
 
 @dataclass
@@ -119,15 +128,13 @@ class Network:
     config: Any
     composite: Composite
     casts: bool
-    value: float = 0.0
     constants: dict[str, float] = field(default_factory=dict)
     softmax: dict[str, float] = field(default_factory=dict)
     positions: dict[str, Received] = field(default_factory=dict)
     boundaries: list[Tensor] = field(default_factory=list)
-    gaps: dict[str, float] = field(default_factory=dict)
 
     @step
-    def skip(self, x: Tensor, branch: Step) -> tuple[Tensor, Back]:
+    def skip(self, x: Tensor, branch: Step) -> Part:
         """x + branch(x): each in proportion."""
         b, branch_back = branch(x)
 
@@ -137,39 +144,36 @@ class Network:
 
         return x + b, back
 
-    @step
-    def linear(self, x: Tensor, name: str, rows: slice = slice(None)) -> tuple[Tensor, Back]:
-        """z = W x + b: epsilon; `rows` of W where not every output is wanted."""
-        weight, bias = (w if w is None else w[rows] for w in map(self.weights.get, (f"{name}.weight", f"{name}.bias")))
-        z = F.linear(x, weight, bias)                                            # (T, out)
+    def by(self, rule: rules.Rule, y: Tensor, x: Tensor, name: str = "", **constants: Any) -> Part:
+        """y = f(x), token by token, and the way back by the rule's page; the share of a bias is booked."""
 
         def back(R: Tensor) -> Tensor:
-            self.book(f"{name}.bias", R, bias, z)
-            pay = self.composite.linear.relevance                                # one token at a time: (out, in) shares
-            return torch.stack([pay(R[t], x[t], weight=weight, bias=bias)[0] for t in range(len(x))])
-
-        return z, back
-
-    @step
-    def activation(self, x: Tensor, name: str) -> tuple[Tensor, Back]:
-        """y = f(x) with f(0) = 0: identity."""
-        f = ACTIVATIONS[name]
-        return f(x), lambda R: self.composite.activation.relevance(R, x, f=f)[0]
-
-    @step
-    def layer_norm(self, x: Tensor, name: str) -> tuple[Tensor, Back]:
-        """(x - mean) / std * w + b: the standard deviation is a constant."""
-        w, b, eps = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], getattr(self.config, "layer_norm_eps", 1e-12)
-        y = F.layer_norm(x, x.shape[-1:], w, b, eps)
-
-        def back(R: Tensor) -> Tensor:
-            self.book(f"{name}.bias", R, b, y)
-            return self.composite.layer_norm.relevance(R, x, weight=w, bias=b, eps=eps)[0]
+            if constants.get("bias") is not None:
+                self.constants[f"{name}.bias"] = float((constants["bias"] / stabilise(y) * R).sum())
+            return torch.cat([rule.relevance(R[t, None], x[t, None], **constants)[0] for t in range(len(x))])
 
         return y, back
 
     @step
-    def rms_norm(self, x: Tensor, name: str) -> tuple[Tensor, Back]:
+    def linear(self, x: Tensor, name: str, rows: slice = slice(None)) -> Part:
+        """W x + b: epsilon; `rows` of W where not every output is wanted."""
+        weight, bias = self.weights[f"{name}.weight"][rows], self.weights.get(f"{name}.bias")
+        bias = bias if bias is None else bias[rows]
+        return self.by(self.composite.linear, F.linear(x, weight, bias), x, name, weight=weight, bias=bias)
+
+    @step
+    def activation(self, x: Tensor, name: str) -> Part:
+        """f(x) with f(0) = 0: identity."""
+        return self.by(self.composite.activation, ACTIVATIONS[name](x), x, f=ACTIVATIONS[name])
+
+    @step
+    def layer_norm(self, x: Tensor, name: str) -> Part:
+        """(x - mean) / std * w + b: the standard deviation is a constant."""
+        w, b, eps = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], getattr(self.config, "layer_norm_eps", 1e-12)
+        return self.by(self.composite.layer_norm, F.layer_norm(x, w.shape, w, b, eps), x, name, weight=w, bias=b, eps=eps)
+
+    @step
+    def rms_norm(self, x: Tensor, name: str) -> Part:
         """x / rms * w: identity. The library divides in float32, forward and back."""
         w, eps, h = self.weights[f"{name}.weight"], self.config.rms_norm_eps, x.float() if self.casts else x
         per_rms = torch.rsqrt(h.pow(2).mean(-1, keepdim=True) + eps)
@@ -183,7 +187,7 @@ class Network:
         return y, back
 
     @step
-    def attention(self, x: Tensor, layer: int, names: list[str], seen: Tensor, rotary: bool = False) -> tuple[Tensor, Back]:
+    def attention(self, x: Tensor, layer: int, names: list[str], seen: Tensor, rotary: bool = False) -> Part:
         """out(softmax(q k^T / sqrt d) v): product, softmax, product; `names` of q, k, v, out; `seen` (T, T)."""
         H, constant, pay = self.config.num_attention_heads, self.composite.softmax_is_constant, self.composite.product.relevance
         flat, ways = zip(*(self.linear(name)(x) for name in names[:3]), strict=True)
@@ -226,7 +230,7 @@ class Network:
         return q * cos + turned(q) * sin, k * cos + turned(k) * sin, back
 
     @step
-    def gate(self, x: Tensor, name: str) -> tuple[Tensor, Back]:
+    def gate(self, x: Tensor, name: str) -> Part:
         """silu(gate) * up: half each, or all to `up` where an activation is a constant."""
         a, a_back = chain(self.linear(f"{name}.gate_proj"), self.activation(self.config.hidden_act))(x)
         u, u_back = self.linear(f"{name}.up_proj")(x)
@@ -240,7 +244,7 @@ class Network:
         return a * u, back
 
     @step
-    def add(self, x: Tensor, name: str, P: Tensor, sink: bool) -> tuple[Tensor, Back]:
+    def add(self, x: Tensor, name: str, P: Tensor, sink: bool) -> Part:
         """x + P, in proportion: P is an input that receives, or a constant that is booked."""
 
         def back(R: Tensor) -> Tensor:
@@ -253,40 +257,13 @@ class Network:
 
         return x + P, back
 
-    @step
-    def pick(self, x: Tensor, at: int) -> tuple[Tensor, Back]:
-        """One token of all; the others get nothing."""
-        return x[at, None], lambda R: F.pad(R, (0, 0, at, len(x) - at - 1))
-
-    @step
-    def note(self, x: Tensor, name: str) -> tuple[Tensor, Back]:
-        """Nothing; on the way back, note what passes, and what the books do not explain of the value so far."""
-
-        def back(R: Tensor) -> Tensor:
-            self.boundaries.insert(0, R)
-            received = [float(per_token(P).sum()) for P in self.positions.values()]
-            self.gaps[name] = self.value - float(R.sum()) - sum((*received, *self.constants.values(), *self.softmax.values()))
-            return R
-
-        return x, back
-
-    def layers(self, layer: Callable[[int], Step]) -> Step:
-        """All layers, with a note before each and behind the last."""
-        count = range(self.config.num_hidden_layers)
-        return chain(self.note("embeddings"), *(each for i in count for each in (layer(i), self.note(f"layer {i}"))))
-
-    def book(self, name: str, R: Tensor, b: Tensor | None, z: Tensor) -> None:
-        """The share of a constant b in z = ... + b."""
-        if b is not None:
-            self.constants[name] = float((b / stabilise(z) * R).sum())
-
-    def close(self, tokens: Tensor) -> Walk:
+    def close(self, value: float, tokens: Tensor) -> Walk:
         """The books, closed, in the order of the forward pass."""
         positions, softmax = dict(reversed(self.positions.items())), dict(reversed(self.softmax.items()))
         positional = torch.stack([*map(per_token, positions.values())]) if positions else tokens.new_zeros(0, len(tokens))
         sums, scale = (float(tokens.sum()), float(positional.sum())), float(tokens.abs().sum() + positional.abs().sum())
-        ledger = Ledger(self.value, *sums, self.constants, softmax, scale=scale, tolerance=1e-6, audited=True, layers=self.gaps)
-        return Walk(self.value, tokens, positions, positional, tuple(self.boundaries), self.constants, softmax, ledger)
+        ledger = Ledger(value, *sums, self.constants, softmax, scale=scale, tolerance=1e-6, audited=True)
+        return Walk(value, tokens, positions, positional, tuple(self.boundaries), self.constants, softmax, ledger)
 
 
 def per_token(R: Received) -> Tensor:
@@ -325,7 +302,8 @@ def decoder(net: Network, ids: Tensor, row: slice, shown: Tensor) -> tuple[str, 
             net.skip(chain(net.rms_norm(f"{name}.post_attention_layernorm"), mlp)),
         )
 
-    return "model.embed_tokens.weight", chain(net.layers(layer), net.rms_norm("model.norm"), net.pick(last), net.linear(head, row))
+    layers = chain(*map(layer, range(net.config.num_hidden_layers)), notes=net.boundaries)
+    return "model.embed_tokens.weight", chain(layers, net.rms_norm("model.norm"), pick(last), net.linear(head, row))
 
 
 BERT = ("encoder.layer", "attention.self.query attention.self.key attention.self.value attention.output.dense "
@@ -350,8 +328,9 @@ def encoder(net: Network, ids: Tensor, row: slice, shown: Tensor) -> tuple[str, 
 
     added = [net.add(types, net.weights[types][0], sink=False)] if types in net.weights else []
     added.append(net.add(P, net.weights[P][: len(ids)], sink=net.composite.positions == "sink"))
-    pooled = chain(net.pick(0), net.linear(pooler), net.activation(f), net.linear("classifier", row))
-    return f"{E}.word_embeddings.weight", chain(*added, net.layer_norm(f"{E}.LayerNorm"), net.layers(layer), pooled)
+    layers = chain(*map(layer, range(net.config.num_hidden_layers)), notes=net.boundaries)
+    pooled = chain(pick(0), net.linear(pooler), net.activation(f), net.linear("classifier", row))
+    return f"{E}.word_embeddings.weight", chain(*added, net.layer_norm(f"{E}.LayerNorm"), layers, pooled)
 
 
 FAMILIES = {"llama": decoder, "qwen2": decoder, "bert": encoder, "distilbert": encoder}

@@ -188,7 +188,7 @@ def token_number(wanted: str, processor: Any, classes: int) -> int:
     if tokenizer.unk_token_id in pieces or not pieces:
         raise TargetError(f"The vocabulary has no token {wanted!r}. Type a token's id, or another word.")
     raise TargetError(
-        f"A target must be one token, {wanted!r} is {len(pieces)}: {shown}. Type one of them, or their first id, target={pieces[0]}."
+        f"A target must be one token, {wanted!r} is {len(pieces)}: {shown}. Type one of them, or an id, target={pieces[0]}."
     )
 
 
@@ -203,6 +203,8 @@ def token_text(number: int, processor: Any) -> str:
 def _scalar(value: Any, target: Callable) -> Chosen:
     if not isinstance(value, Tensor) or value.numel() != 1:
         came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise TargetError(f"A target function must return one number as a tensor, got {came}. Type lambda output: output.logits[0, 1].")
+        raise TargetError(
+            f"A target function must return one number as a tensor, got {came}. Type lambda output: output.logits[0, 1]."
+        )
     name = getattr(target, "__name__", type(target).__name__)
     return Chosen(value.reshape(()), "function" if name == "<lambda>" else name)

@@ -22,10 +22,10 @@ def randomise(model: nn.Module, sharp: float = 2.0, seed: int = 0) -> nn.Module:
             elif "embed" in name or "cls_token" in name or "wte" in name or "wpe" in name:
                 p.copy_(drawn * 0.7)
             else:
-                fan_in = p.shape[0] if type(model).__name__.startswith("GPT2") and p.dim() == 2 and "lm_head" not in name else p[0].numel()
-                if p.dim() == 3:
-                    fan_in = p.shape[-1]
-                p.copy_(drawn / fan_in**0.5 * (sharp if any(w in name for w in ("q_proj", "k_proj", "query", "key", "c_attn")) else 1))
+                turned = type(model).__name__.startswith("GPT2") and p.dim() == 2 and "lm_head" not in name
+                fan_in = p.shape[0] if turned else p.shape[-1] if p.dim() == 3 else p[0].numel()
+                scores = any(w in name for w in ("q_proj", "k_proj", "query", "key", "c_attn"))
+                p.copy_(drawn / fan_in**0.5 * (sharp if scores else 1))
     return model.eval()
 
 

@@ -13,7 +13,8 @@ from pelrp_nb.composites import ATTN_LRP, AUTHORS_VISION, PA_LRP
 from pelrp_nb.engine.propagation import Options, propagate
 
 LLAMAS = {
-    "llama_soft_S5": "llama_soft", "llama_soft_S17": "llama_soft", "llama_sharp_S5": "llama_sharp", "llama_sharp_S17": "llama_sharp",
+    "llama_soft_S5": "llama_soft", "llama_soft_S17": "llama_soft",
+    "llama_sharp_S5": "llama_sharp", "llama_sharp_S17": "llama_sharp",
     "llama_cls_S5": "llama_cls", "llama_cls_S17": "llama_cls", "llama_cls_S17_pad7": "llama_cls",
     "stories260K_0": "stories260K", "stories260K_2": "stories260K", "stories260K_4": "stories260K",
 }  # fmt: skip

@@ -122,7 +122,7 @@ def check(model: nn.Module, found: Encoded) -> None:
     device = next(model.parameters()).device
     for name, tensor in found.tensors.items():
         if tensor.device != device and not hasattr(model, "hf_device_map"):
-            raise InputError(f"`{name}` must be on {device} like the model; it is on {tensor.device}. Type {name}.to(model.device).")
+            raise InputError(f"`{name}` must be on {device}, the model is there; it is on {tensor.device}. Type {name}.to(...).")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(f"`{name}` must be finite; it holds NaN or infinite values.")
     ids = found.tensors.get("input_ids")

@@ -83,8 +83,9 @@ def functions(name: str) -> Iterable[Callable]:
 def _table() -> dict[Any, Handler]:
     table: dict[Any, Handler] = {}
     families: list[tuple[str, Handler]] = [
-        (PLAIN, passing.plain), (LINEAR, bend.linear), (PRODUCT, bend.product), (MULTIPLY, bend.multiply), (DIVIDE, bend.divide),
-        (FROZEN, elementwise.frozen), (POWER, elementwise.power), (VARIANCE, elementwise.variance), (ADD, sums.add), (JOIN, sums.join),
+        (PLAIN, passing.plain), (LINEAR, bend.linear), (PRODUCT, bend.product), (MULTIPLY, bend.multiply),
+        (DIVIDE, bend.divide), (FROZEN, elementwise.frozen), (POWER, elementwise.power),
+        (VARIANCE, elementwise.variance), (ADD, sums.add), (JOIN, sums.join),
         (CAST, passing.cast), ("neg negative __neg__", passing.negative), (DROPOUT, passing.dropout), (SILENT, passing.silent),
     ]  # fmt: skip
     for names, handler in families:

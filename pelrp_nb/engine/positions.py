@@ -245,7 +245,8 @@ def summarise(leaves: list[Leaf], gradients: dict[int, Tensor], rows: int, T: in
     groups: dict[tuple[str, int | None], list[Leaf]] = {}
     for leaf in leaves:
         groups.setdefault((leaf.name, leaf.layer), []).append(leaf)
-    sinks, columns = [], {k: [] for k in ("signed", "absolute", "positive", "squared")}
+    sinks: list[Sink] = []
+    columns: dict[str, list[Tensor]] = {k: [] for k in ("signed", "absolute", "positive", "squared")}
     for (name, layer), members in groups.items():
         sinks.append(Sink(name, members[0].kind, layer))
         parts: dict[str, Tensor] = {}

@@ -134,10 +134,11 @@ def audit_graph(flow: Flow, value: Tensor) -> tuple[str, ...]:
     return found
 
 
-STRUCTURE = set(
-    """Select Slice Index View UnsafeView Reshape Squeeze Unsqueeze Transpose T Permute Expand Clone ToCopy Alias Gather Sum Mean
-    Neg Add Sub Cat Stack Unbind Split CopySlices CopyBackwards Max Amax""".split()
-)
+STRUCTURE = {
+    "Select", "Slice", "Index", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "T", "Permute", "Expand",
+    "Clone", "ToCopy", "Alias", "Gather", "Sum", "Mean", "Neg", "Add", "Sub", "Cat", "Stack", "Unbind", "Split", "CopySlices",
+    "Copy", "Max", "Amax",
+}  # fmt: skip
 
 
 def is_linear(node: Any) -> bool:
@@ -221,7 +222,7 @@ def close(
 ) -> Ledger:
     """The ledger, and the running gap at every layer boundary."""
     amounts = {key: float(v.double().sum()) for key, v in flow.account.amounts.items()}
-    by = {"constants": {}, "softmax": {}, "stabilisers": {}}
+    by: dict[str, dict[str, float]] = {"constants": {}, "softmax": {}, "stabilisers": {}}
     for (category, name, _), amount in amounts.items():
         by[category][name] = by[category].get(name, 0.0) + amount
     layers = running(flow, start, amounts, gradients)

@@ -27,8 +27,6 @@ from ._rule import Rule
 from .softmax import softmax, weights
 from .uniform import uniform
 
-Carries = tuple[bool, bool, bool, bool]
-
 
 class Factors(NamedTuple):
     """What the gradient of each input of a fused attention is multiplied by."""
@@ -50,7 +48,7 @@ def factors(q: bool, k: bool, v: bool, bias: bool, softmax_constant: bool = Fals
 def relevance(
     R: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, *, mask: Tensor | None = None,
     scale: float | None = None, is_causal: bool = False, enable_gqa: bool = False,
-    carries: Carries = (True, True, True, True), softmax_constant: bool = False,
+    carries: tuple[bool, ...] = (True, True, True, True), softmax_constant: bool = False,
 ):  # fmt: skip
     """The definition: forward, then back through the three operations by their own definitions.
 
@@ -63,7 +61,6 @@ def relevance(
     added = torch.zeros_like(product) if bias is None else bias.expand_as(product)
     s = product + added + _constant(product, mask, is_causal)
     A, _ = weights(s)
-
     from_q, from_k, from_v, from_bias = carries[0], carries[1], carries[2], carries[3] and bias is not None
     from_s = (from_q or from_k or from_bias) and not softmax_constant
     R_A, R_v = uniform.relevance(R, A, values, multiply="bhts,bhsi->bhti", n=max(from_s + from_v, 1))
@@ -84,12 +81,11 @@ def _constant(product: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
 
 def forward(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, *, mask: Tensor | None = None,
-    carries: Carries = (True, True, True, True), softmax_constant: bool = False, **sdpa: Any,
+    carries: tuple[bool, ...] = (True, True, True, True), softmax_constant: bool = False, **sdpa: Any,
 ) -> Tensor:  # fmt: skip
-    """The same rule as a bent gradient: torch's fused kernel behind four factors.
+    """The same rule as a bent gradient: torch's fused kernel behind four factors. Any batch dimensions.
 
-    `carries` says which of q, k, v, bias carry relevance; the rest are frozen. `sdpa` goes to the kernel
-    (`scale`, `is_causal`, `enable_gqa`). Any batch dimensions.
+    `carries` says which of q, k, v, bias carry relevance, the rest are frozen; `sdpa` goes to the kernel.
     """
     carries = (*carries[:3], carries[3] and bias is not None)
     due = factors(*carries, softmax_constant)

@@ -1,4 +1,4 @@
-"""One WordPiece tokenizer for all review models: lower case, an apostrophe stays inside its word, offsets into the text.
+"""One WordPiece tokenizer for all review models: lower case, apostrophes stay inside words, offsets into the text.
 
 The reviews have lost their hyphens ("well made"), so a hyphen or dash typed by a user is read as a space.
 """
@@ -34,7 +34,7 @@ def learn(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
 
 
 def _ranked(draft: Tokenizer, texts: Sequence[str], size: int) -> dict[str, int]:
-    """Special tokens, single characters, then the most used pieces: the trainer's own numbers change from run to run."""
+    """Special tokens, single characters, then the most used pieces; the trainer's own numbers vary from run to run."""
     used = Counter(piece for encoding in draft.encode_batch(list(texts)) for piece in encoding.tokens)
     pieces = sorted(draft.get_vocab().keys() - set(SPECIAL))
     single = [piece for piece in pieces if len(piece.removeprefix("##")) == 1]

@@ -170,7 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ZooError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{given.out or given.name}: {card['accuracy']:.1%} of {card['examples']} held-out sentences, {card['seconds']} s")
+    folder, right = given.out or given.name, f"{card['accuracy']:.1%} of {card['examples']} held-out sentences"
+    print(f"{folder}: {right}, {card['bytes']:,} bytes of weights, {card['seconds']} s")
     return 0
 
 
