@@ -21,12 +21,13 @@ from .archive import AGAIN, put, read, write
 from .engine.trace import Boundary
 from .errors import FileError, InputError
 from .ledger import Ledger
-from .views.data import Plain
 from .words import Span, Word, groups, place, spelling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+    from .views.data import Plain
 
 Reduction = Literal["signed", "absolute", "positive", "l2"]
 REDUCTIONS: tuple[Reduction, ...] = ("signed", "absolute", "positive", "l2")
@@ -193,6 +194,8 @@ class Explanation:
 
     def plain(self) -> Plain:
         """The same without tensors: what every view draws."""
+        from .views.data import Plain
+
         parts = {name: [x.tolist() for x in (*self.parts(name), self.relevance(name))] for name in self.offered}
         book = self.ledger
         return Plain(

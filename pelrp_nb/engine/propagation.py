@@ -63,6 +63,9 @@ class Options:
                 f"detail must be some of heads, query_key, frequencies, pairs; got {', '.join(sorted(unknown))}. "
                 'Type Options(detail={"heads"}).'
             )
+        later = [n for n, v in (("checkpoint", self.checkpoint), ("only", self.only is not None), ("pairs", "pairs" in self.detail)) if v]
+        if later:
+            raise InputError(f"Options: {', '.join(later)} is not in this version. Leave it out; memory is named in the README.")
 
 
 @dataclass

@@ -78,11 +78,11 @@ def sentences(archive: str | Path | None = None) -> list[Sentence]:
 
 def split(found: Iterable[Sentence]) -> Split:
     """Deal the sentences out by the sha256 of their text."""
-    train, validation, held_out = [], [], []
+    dealt: dict[str, list[Sentence]] = {"train": [], "validation": [], "held_out": []}
     for sentence in found:
         first, second = _percent(sentence.text)
-        (held_out if first < HELD_OUT else validation if second < VALIDATION else train).append(sentence)
-    return Split(tuple(train), tuple(validation), tuple(held_out))
+        dealt["held_out" if first < HELD_OUT else "validation" if second < VALIDATION else "train"].append(sentence)
+    return Split(**{part: tuple(some) for part, some in dealt.items()})
 
 
 def packaged(held_out: Sequence[Sentence], count: int = PACKAGED) -> list[Sentence]:

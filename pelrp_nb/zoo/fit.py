@@ -101,7 +101,9 @@ def _step(model: PreTrainedModel, optimiser: torch.optim.Optimizer, ids: Tensor,
     optimiser.step()
 
 
-def _batches(sentences: Sequence[Rated], size: int, generator: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(
+    sentences: Sequence[Rated], size: int, generator: torch.Generator | None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Padded ids and ratings; in random order, but sentences of like length together, if there is a generator."""
     order = list(range(len(sentences))) if generator is None else _shuffled(len(sentences), generator)
     chunks = [order[start : start + size * _BATCHES_SORTED] for start in range(0, len(order), size * _BATCHES_SORTED)]
@@ -134,7 +136,7 @@ def _forgetful(ids: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 
 def _optimiser(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW in three groups: embeddings, matrices, vectors (which do not decay)."""
-    embeddings = model.get_input_embeddings().weight
+    embeddings: nn.Parameter = model.get_input_embeddings().weight
     with torch.no_grad():
         embeddings.normal_(std=recipe.embedding_spread)
         embeddings[PAD_ID].zero_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -40,7 +41,7 @@ def _task(name: str) -> Task:
     return Task(name, data.LABELS, data.LICENSE, data.CREDIT, examples)
 
 
-def nearest(name: str, known: object) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest of the known names, or nothing."""
     found = get_close_matches(str(name).lower(), list(known), n=1, cutoff=0.4)
     return f" Did you mean `{found[0]}`?" if found else ""

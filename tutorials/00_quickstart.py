@@ -1,0 +1,118 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Quickstart: see relevance flow
+#
+# *Ten minutes. No mathematics, no GPU, no network.*
+#
+# A model reads a film review and says *positive*. **Why?** We take the number behind its answer and hand it back, layer by layer,
+# until every bit of it has arrived somewhere: at a word, at the *position* of a word, or at a place inside the model that keeps some.
+#
+# After this notebook you can
+#
+# 1. explain a model's answer in one line,
+# 2. tell content from position,
+# 3. read the ledger, and say where every unit of the answer went.
+
+# %%
+import pelrp_nb
+from pelrp_nb import CP_LRP, Options
+
+model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
+text = pelrp_nb.zoo.task("reviews").examples[4].text
+text
+
+# %% [markdown]
+# **Predict first.** Read the sentence. Which two words do you expect to carry the answer? Then run the next cell.
+
+# %%
+result = pelrp_nb.explain(model, text, processor=tokenizer, options=Options(audit=True))
+result
+
+# %% [markdown]
+# Orange speaks *for* the answer, purple *against* it. Each token has two numbers: **content** (what the word says) and **position**
+# (where it stands). The sum of both is its relevance.
+#
+# ## The number that is explained
+#
+# A classifier gives each label a score, its *logit*. We explain the highest one:
+
+# %%
+print(result.target, round(result.value, 3))
+
+# %% [markdown]
+# ## Where did it go?
+#
+# The **ledger** is an account that must balance:
+#
+# > value = tokens + positions + constants + softmax + stabilisers + gap
+#
+# *Softmax* is the step in which attention decides how much to look at each word; it keeps a share for itself. The *gap* is what
+# nobody can explain. Here it is rounding noise, and the ledger is **closed**.
+
+# %%
+print(result.ledger)
+
+# %% [markdown]
+# ## Words instead of pieces
+#
+# The tokenizer cuts rare words into pieces. `words()` puts them together again; nothing is lost on the way.
+
+# %%
+words = sorted(result.words(), key=lambda word: -abs(word.relevance))
+for word in words[:5]:
+    print(f"{word.text:<14} content {word.semantic:+.3f}   position {word.positional:+.3f}")
+
+# %% [markdown]
+# ## Layer by layer
+#
+# A *boundary* is the border between two layers. What flows through it, token by token, is recorded on the way back.
+
+# %%
+result.figure()
+
+# %% [markdown]
+# ## Why positive rather than negative?
+#
+# Often the better question is a contrast: what speaks for one answer *rather than* another.
+
+# %%
+rather = pelrp_nb.explain(model, text, processor=tokenizer, target="positive", contrast="negative")
+print(rather.target, round(rather.value, 3), "closed" if rather.ledger.closed else "open")
+
+# %% [markdown]
+# ## Another method, another answer about positions
+#
+# CP-LRP treats attention as given. Then nothing can reach a rotary position, and its share is exactly zero. That is a property of the
+# method, not of the model: keep it in mind whenever somebody shows you a map without positions.
+
+# %%
+without = pelrp_nb.explain(model, text, processor=tokenizer, composite=CP_LRP)
+print(f"PA-LRP {result.positional_share:.1%}   CP-LRP {without.positional_share:.1%}")
+
+# %% [markdown]
+# ## Which rule applied where?
+#
+# `plan` runs the model forward only, and lists the rule of each operation, the places where positions enter, and what would be refused.
+
+# %%
+pelrp_nb.plan(model, text, processor=tokenizer)
+
+# %% [markdown]
+# ## Recap
+#
+# - `explain(model, text, processor=tokenizer)` hands the model's answer back to tokens and positions.
+# - The ledger says where every unit went; `closed` means the rest is rounding.
+# - A method decides what positions can receive: compare methods before you believe a map.
+#
+# **Try it:** change `text` to a sentence of your own with *not* in it. Which word carries the *not*?
