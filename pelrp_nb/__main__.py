@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   python -m pelrp_nb explain - --json < review.txt
   python -m pelrp_nb plan "a dull film" --model ./my-model
 """
-DEMO = 4                                         # which of the packaged held-out sentences the demo explains
+DEMO = 118                                         # which of the packaged held-out sentences the demo explains
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
 
 

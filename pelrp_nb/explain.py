@@ -15,9 +15,10 @@ from . import target as targets
 from .composites import PA_LRP, Composite, title
 from .engine import images
 from .engine.encode import Encoded, encode
+from .engine.inspection import inspect
 from .engine.propagation import Flow, Options, Step, propagate
 from .engine.trace import Sink, Trace
-from .errors import InputError, PelrpError, TargetError
+from .errors import InputError, ModelError, TargetError
 from .explanation import Explanation
 
 __all__ = ["Options", "Plan", "explain", "plan"]
@@ -65,6 +66,7 @@ def explain(
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
+        inspect(model)
         encoded = encode(model, inputs, processor)
         found = _run(model, encoded, processor, wanted, foils, composite, options)
     return found if isinstance(target, targets.Every) else found[0]
@@ -216,12 +218,13 @@ def plan(
 
     Takes what `explain` takes. Raises InputError if the input does not fit; what the engine would refuse is listed, not raised.
     """
-    encoded = encode(model, inputs, processor)
     name = type(model).__name__
     try:
+        inspect(model)
+        encoded = encode(model, inputs, processor)
         with propagate(model, composite, options or Options()) as flow:
             model(**encoded.tensors, **_quiet(model))
-    except PelrpError as error:
+    except ModelError as error:
         return Plan(name, title(composite), (), (), (str(error),))
     seen: dict[tuple[str, int | None], Sink] = {(s.name, s.layer): Sink(s.name, s.kind, s.layer) for s in flow.inputs.sinks}
     refusals = tuple(dict.fromkeys(f"no rule for {where}" for where in flow.refused.values()))

@@ -1,8 +1,8 @@
 """A whole transformer walked back by hand, with the explicit rules and without autograd.
 
-A *step* takes x and returns its output y beside the way back, which turns the relevance of y into the relevance of x by a page
-of `rules/`; steps are chained, and skipped over, as the model's are.  What goes to no input is booked where it stays: the share
-of a bias, what a softmax keeps, what positions receive.  One sequence, in float64.
+A *step* takes x to its output y and the way back, which takes the relevance of y to that of x by a page of `rules/`.  Steps are
+chained and skipped over as in the model.  What goes to no input is booked where it stays: the share of a bias, what a softmax
+keeps, what positions receive.  One sequence, float64.
 
     forward:  token vectors -> layers -> pooling -> head -> value          back:  R(value) = value, the same steps reversed
 
@@ -67,7 +67,7 @@ def walk(
 
     Args: `ids` (T,) or (1, T); `target` a class, or a token id at the last position; `visible` (T,), 0 where padded;
     `casts` rounds to float32 where the library does, in RMS norms and rotations, else float64 throughout.
-    Raises ModelError for another architecture, InputError for other rules or a target that is not there.
+    Raises ModelError for another architecture, InputError for other rules, several sequences, a target that is not there.
     """
     config, varied = model.config, ("softmax", "gate", "residual", "positions")
     act = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
@@ -113,6 +113,17 @@ def chain(*steps: Step, notes: list[Tensor] | None = None) -> Step:
         return x, back
 
     return along
+
+
+def arrange(pattern: str, **sizes: int) -> Step:
+    """The same numbers in another shape."""
+    there, back = pattern, " -> ".join(reversed(pattern.split(" -> ")))
+    return lambda x: (rearrange(x, there, **sizes), lambda R: rearrange(R, back, **sizes))
+
+
+def share(g: int) -> Step:
+    """Each key and value head serves g query heads: what they pay is added up."""
+    return lambda x: (repeat(x, "h t d -> (h g) t d", g=g), lambda R: reduce(R, "(h g) t d -> h t d", "sum", g=g))
 
 
 def pick(at: int) -> Step:
@@ -190,44 +201,41 @@ class Network:
     def attention(self, x: Tensor, layer: int, names: list[str], seen: Tensor, rotary: bool = False) -> Part:
         """out(softmax(q k^T / sqrt d) v): product, softmax, product; `names` of q, k, v, out; `seen` (T, T)."""
         H, constant, pay = self.config.num_attention_heads, self.composite.softmax_is_constant, self.composite.product.relevance
-        flat, ways = zip(*(self.linear(name)(x) for name in names[:3]), strict=True)
-        d = flat[0].shape[-1] // H
-        q, k, v = (rearrange(z, "t (h d) -> h t d", d=d) for z in flat)
-        g = H // len(k)                                                          # queries per key
-        q, k, turn_back = self.turn(layer, q, k) if rotary else (q, k, lambda *R: R)
-        keys, values = (repeat(z, "h t d -> (h g) t d", g=g) for z in (k, v))
-        s = einsum(q, keys, "h t d, h s d -> h t s") / d**0.5
+        all_q, all_k = (len(self.weights[f"{name}.weight"]) for name in names[:2])
+        heads, copies = arrange("t (h d) -> h t d", d=all_q // H), share(all_q // all_k)
+        turns = [self.turn(layer, role) for role in ("query", "key")] if rotary else [chain(), chain()]
+        q, q_back = chain(self.linear(names[0]), heads, turns[0])(x)
+        k, k_back = chain(self.linear(names[1]), heads, turns[1], copies)(x)
+        v, v_back = chain(self.linear(names[2]), heads, copies)(x)
+        s = einsum(q, k, "h t d, h s d -> h t s") / q.shape[-1] ** 0.5
         mask = seen.expand_as(s)
         A, _ = weights(s, mask=mask)
-        o = einsum(A, values, "h t s, h s d -> h t d")
-        out, out_back = self.linear(names[3])(rearrange(o, "h t d -> t (h d)"))
+        o = einsum(A, v, "h t s, h s d -> h t d")
+        out, out_back = chain(arrange("h t d -> t (h d)", h=H), self.linear(names[3]))(o)
 
         def back(R: Tensor) -> Tensor:
-            R_o = rearrange(out_back(R), "t (h d) -> h t d", d=d)
-            R_A, R_v = pay(R_o, A, values, multiply="hts,hsd->htd", n=1 if constant else 2)
+            R_A, R_v = pay(out_back(R), A, v, multiply="hts,hsd->htd", n=1 if constant else 2)
             R_A = torch.zeros_like(A) if constant else R_A                       # CP-LRP: the values get all
             (R_s,) = rules.softmax.relevance(R_A, s, mask=mask)
             self.softmax[f"layer {layer}"] = float(kept(R_A, s, mask=mask).sum())
-            R_q, R_k = pay(R_s, q, keys, multiply="htd,hsd->hts")
-            R_k, R_v = (reduce(r, "(h g) t d -> h t d", "sum", g=g) for r in (R_k, R_v))
-            R_qkv = (*turn_back(R_q, R_k), R_v)
-            return sum(way(rearrange(r, "h t d -> t (h d)")) for way, r in zip(ways, R_qkv, strict=True))
+            R_q, R_k = pay(R_s, q, k, multiply="htd,hsd->hts")
+            return q_back(R_q) + k_back(R_k) + v_back(R_v)
 
         return out, back
 
-    def turn(self, layer: int, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Callable]:
-        """Queries and keys (h, t, d) turned by position: half to them, half to cos and sin, of which each head has its own."""
-        cos, sin = tables(self.config, *q.shape[1:], self.casts)
+    @step
+    def turn(self, x: Tensor, layer: int, role: str) -> Part:
+        """Queries or keys (h, t, d) turned by position: half to them, half to cos and sin, of which each head has its own."""
+        cos, sin = (table.expand_as(x) for table in tables(self.config, x.shape[1], x.shape[2], self.casts))
 
-        def back(R_q: Tensor, R_k: Tensor) -> tuple[Tensor, Tensor]:
-            paid = [rules.rotary.relevance(R, x, cos.expand_as(x), sin.expand_as(x)) for R, x in ((R_q, q), (R_k, k))]
+        def back(R: Tensor) -> Tensor:
+            R_x, R_cos, R_sin = rules.rotary.relevance(R, x, cos, sin)
             if self.composite.positions == "constant":                           # nothing to a constant: twice the half
-                return 2 * paid[0][0], 2 * paid[1][0]
-            query, key = ({"cos": R_cos, "sin": R_sin} for _, R_cos, R_sin in paid)
-            self.positions[f"layer {layer} rotary"] = {"query": query, "key": key}
-            return paid[0][0], paid[1][0]
+                return 2 * R_x
+            self.positions.setdefault(f"layer {layer} rotary", {})[role] = {"cos": R_cos, "sin": R_sin}
+            return R_x
 
-        return q * cos + turned(q) * sin, k * cos + turned(k) * sin, back
+        return x * cos + turned(x) * sin, back
 
     @step
     def gate(self, x: Tensor, name: str) -> Part:
@@ -249,10 +257,7 @@ class Network:
 
         def back(R: Tensor) -> Tensor:
             R_x, R_P = rules.absolute.relevance(R, x, P.expand_as(x))
-            if sink:
-                self.positions[name] = R_P
-            else:
-                self.constants[name] = float(R_P.sum())
+            (self.positions if sink else self.constants)[name] = R_P if sink else float(R_P.sum())
             return R_x
 
         return x + P, back
@@ -297,10 +302,8 @@ def decoder(net: Network, ids: Tensor, row: slice, shown: Tensor) -> tuple[str, 
         name = f"model.layers.{i}"
         attention = net.attention(i, [f"{name}.self_attn.{part}_proj" for part in "qkvo"], seen, rotary=True)
         mlp = chain(net.gate(f"{name}.mlp"), net.linear(f"{name}.mlp.down_proj"))
-        return chain(
-            net.skip(chain(net.rms_norm(f"{name}.input_layernorm"), attention)),
-            net.skip(chain(net.rms_norm(f"{name}.post_attention_layernorm"), mlp)),
-        )
+        norm, norm_again = (net.rms_norm(f"{name}.{which}_layernorm") for which in ("input", "post_attention"))
+        return chain(net.skip(chain(norm, attention)), net.skip(chain(norm_again, mlp)))
 
     layers = chain(*map(layer, range(net.config.num_hidden_layers)), notes=net.boundaries)
     return "model.embed_tokens.weight", chain(layers, net.rms_norm("model.norm"), pick(last), net.linear(head, row))
@@ -322,9 +325,7 @@ def encoder(net: Network, ids: Tensor, row: slice, shown: Tensor) -> tuple[str, 
     def layer(i: int) -> Step:
         *attention, norm, up, down, norm_again = (f"{kind}.{blocks}.{i}.{part}" for part in parts.split())
         mlp = chain(net.linear(up), net.activation(act), net.linear(down))
-        return chain(
-            net.skip(net.attention(i, attention, seen)), net.layer_norm(norm), net.skip(mlp), net.layer_norm(norm_again)
-        )
+        return chain(net.skip(net.attention(i, attention, seen)), net.layer_norm(norm), net.skip(mlp), net.layer_norm(norm_again))
 
     added = [net.add(types, net.weights[types][0], sink=False)] if types in net.weights else []
     added.append(net.add(P, net.weights[P][: len(ids)], sink=net.composite.positions == "sink"))

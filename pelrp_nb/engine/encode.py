@@ -45,6 +45,7 @@ def encode(model: nn.Module, given: Any, processor: Any) -> Encoded:
     if isinstance(given, str):
         found = from_text(model, given, processor)
     elif isinstance(given, Mapping):
+        check_device(model, given)
         found = from_tensors(given, processor)
     else:
         raise InputError(
@@ -66,7 +67,7 @@ def from_text(model: nn.Module, text: str, processor: Any) -> Encoded:
             "Type processor=AutoTokenizer.from_pretrained(name)."
         )
     if not callable(tokenizer) or not hasattr(tokenizer, "convert_ids_to_tokens"):
-        raise InputError(f"processor must be a tokenizer or hold one, got {type(processor).__name__}.")
+        raise InputError(f"processor must be a tokenizer or hold one, got {type(processor).__name__}. Type processor=tokenizer.")
     fast = bool(getattr(tokenizer, "is_fast", False))
     encoding = tokenizer(text, return_tensors="pt", return_offsets_mapping=fast, return_special_tokens_mask=True)
     ids = encoding["input_ids"]
@@ -101,7 +102,7 @@ def from_tensors(given: Mapping[str, Any], processor: Any) -> Encoded:
     tensors = {k: v for k, v in given.items() if isinstance(v, Tensor)}
     main = next((k for k in MAIN if k in tensors), None)
     if main is None:
-        raise InputError(f"The mapping must hold one of {', '.join(MAIN)}; got {', '.join(map(str, given)) or 'nothing'}.")
+        raise InputError(f"The mapping must hold one of {', '.join(MAIN)}; got {', '.join(map(str, given)) or 'nothing'}. Type dict(input_ids=ids).")
     x = tensors[main]
     if x.dim() < 2 or x.shape[0] != 1 or 0 in x.shape:
         raise InputError(f"{main} must be a batch of one, (1, ...), and not empty; got {tuple(x.shape)}. Type {main}[None].")
@@ -117,12 +118,17 @@ def from_tensors(given: Mapping[str, Any], processor: Any) -> Encoded:
     return Encoded(tensors, tuple(map(str, tokens)), tuple(i in special for i in ids))
 
 
-def check(model: nn.Module, found: Encoded) -> None:
-    """Ids that the model has, a length it takes, tensors where it is."""
+def check_device(model: nn.Module, tensors: Mapping[str, Any]) -> None:
+    """Tensors where the model is; accelerate moves them itself."""
     device = next(model.parameters()).device
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Tensor) and tensor.device != device and not hasattr(model, "hf_device_map"):
+            raise InputError(f"`{name}` must be on {device}, like the model; it is on {tensor.device}. Type {name}.to(model.device).")
+
+
+def check(model: nn.Module, found: Encoded) -> None:
+    """Ids that the model has, a length it takes, finite numbers."""
     for name, tensor in found.tensors.items():
-        if tensor.device != device and not hasattr(model, "hf_device_map"):
-            raise InputError(f"`{name}` must be on {device}, the model is there; it is on {tensor.device}. Type {name}.to(...).")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(f"`{name}` must be finite; it holds NaN or infinite values.")
     ids = found.tensors.get("input_ids")

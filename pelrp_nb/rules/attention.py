@@ -87,9 +87,9 @@ def forward(
 
     `carries` says which of q, k, v, bias carry relevance, the rest are frozen; `sdpa` goes to the kernel.
     """
-    carries = (*carries[:3], carries[3] and bias is not None)
-    due = factors(*carries, softmax_constant)
-    bent = [None if x is None else _bend(x, c and f) for x, c, f in zip((q, k, v, bias), carries, due, strict=True)]
+    who = (carries[0], carries[1], carries[2], carries[3] and bias is not None)
+    due = factors(*who, softmax_constant)
+    bent = [None if x is None else _bend(x, c and f) for x, c, f in zip((q, k, v, bias), who, due, strict=True)]
     if bias is not None and mask is not None:
         bent[3] = bent[3].masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else bent[3] + mask
     return scaled_dot_product_attention(*bent[:3], attn_mask=mask if bias is None else bent[3], **sdpa)

@@ -24,7 +24,7 @@ from ._rule import Rule
 def relevance(R: Tensor, a: Tensor, b: Tensor, *, gamma: float = 1.0):
     """The definition: weigh both branches, pay shares of the weighted sum."""
     c = a + b
-    weighted = [torch.where(branch.sign() == c.sign(), 1 + gamma, 1.0) * branch for branch in (a, b)]
+    weighted = [torch.where(branch.sign() == c.sign(), (1 + gamma) * branch, branch) for branch in (a, b)]
     per_unit = R / stabilise(weighted[0] + weighted[1])
     return weighted[0] * per_unit, weighted[1] * per_unit
 

@@ -1,41 +1,45 @@
 """The result as a table that survives without kernel, scripts and style sheets.
 
-Notebook hosts that do not trust a file remove scripts, `<style>`, svg, ids, roles.  What they keep is used: table, span, details,
-inline style, title.  Colour never carries a number alone: every number is printed with its sign.
+Notebook hosts that do not trust a file remove scripts, `<style>`, svg, ids and roles.  What they keep is used: table, span, div,
+details, inline style, title.  Colour never carries a number alone: every number is printed with its sign.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from .colour import diverging, share
 from .data import Parts, Plain
-from .text import Digits, digits, largest, pieces, state, visible
+from .text import Digits, digits, largest, pieces, state
 
 ROWS = 200  # tokens that get a row of their own
 STRIP = 400  # tokens in the running text
 OPEN = 40  # up to here the rows are shown unfolded
-NAMES = 30  # constants named one by one
+NAMES = 30  # keepers of the ledger named one by one
+BAR = 110  # pixels on each side of zero
 
-_TABLE = "border-collapse:collapse;border:0;margin:4px 0 10px 0;font-size:13px;line-height:1.5"
-_CELL = "padding:2px 10px;border:0;white-space:nowrap"
-_NUMBER = f"{_CELL};text-align:right;font-family:monospace"
-_HEAD = "padding:2px 10px;border:0;font-weight:normal;opacity:0.75"
-_CHIP = "border:1px solid;border-radius:3px;padding:0 2px;font-size:75%;font-family:monospace"
+_TABLE = "border-collapse:collapse;border:0;margin:4px 0 12px 0;font-size:13px;line-height:1.5;text-align:left"
+_PLAIN = "padding:2px 10px 2px 0;border:0;text-align:left;white-space:nowrap;max-width:340px;overflow:hidden"
+_RIGHT = "padding:2px 10px;border:0;text-align:right;white-space:nowrap;font-family:monospace"
+_SUM = "border-top:1px solid;font-weight:bold"
+_CHIP = "border:1px solid;border-radius:3px;margin:0 1px;padding:0 2px;font-size:75%;font-family:monospace"
+_FOLD = "margin:0 0 8px 0;font-size:13px"
+_QUIET = "font-size:13px;opacity:0.75;margin:0 0 8px 0"
 
 
 def table(data: Plain) -> str:
-    """One `<table>`-and-`<span>` fragment: target and method, tokens in colour, numbers, ledger."""
+    """One fragment of HTML: target and method, tokens in colour, numbers per token, ledger."""
     signed = data["parts"]["signed"]
     scale = largest(signed["content"], signed["position"], signed["both"])
-    body = [_head(data), _strip(data, signed, scale), _rows(data, signed, scale), _ledger(data)]
+    parts = [_head(data), _strip(data, signed, scale), _tokens(data, signed, scale), _ledger(data)]
     for name, stream in data["streams"].items():
-        body.append(f'<details style="margin:4px 0"><summary>stream {escaped(name)}</summary>{table(stream)}</details>')
-    return f'<div style="margin:4px 0;max-width:100%;overflow-x:auto">{"".join(body)}</div>'
+        parts.append(_fold(f"stream {escaped(name)}", table(stream)))
+    return f'<div style="max-width:100%;overflow-x:auto">{"".join(parts)}</div>'
 
 
-def escaped(text: str, most: int = 80) -> str:
+def escaped(text: str, most: int = 60) -> str:
     """Text as HTML: markup is shown, not obeyed, and what cannot be seen gets a chip with its name."""
     return "".join(
         f'<span style="{_CHIP}">{html.escape(piece.text)}</span>' if piece.chip else html.escape(piece.text)
@@ -44,11 +48,106 @@ def escaped(text: str, most: int = 80) -> str:
 
 
 def _head(data: Plain) -> str:
-    facts = [escaped(data["model"], 60), escaped(data["method"], 120)]
-    facts.append(f"positions carry {data['positional_share']:.0%}" if data["sinks"] else "no positions found in this model")
+    shown = digits(abs(data["value"]), 5)(data["value"])
+    share_of = f"positions carry {data['positional_share']:.0%}" if data["sinks"] else "no positions found in this model"
+    facts = " · ".join([escaped(data["model"]), escaped(data["method"], 120), share_of])
     return (
-        f'<div style="font-size:16px;margin:0"><b>{escaped(data["target"])}</b> {data["value"]:+.4f}</div>'.replace("-", "\u2212")
-        if False
-        else f'<div style="font-size:16px">{_bold(escaped(data["target"]))} {_value(data["value"])}</div>'
-        f'<div style="font-size:13px;opacity:0.75;margin:0 0 8px 0">{" · ".join(facts)}</div>'
+        f'<div style="font-size:16px">{escaped(data["target"], 120)} <span style="font-weight:bold">{shown}</span></div>'
+        f'<div style="{_QUIET}">{facts}</div>'
     )
+
+
+def _strip(data: Plain, signed: Parts, scale: float) -> str:
+    """The text as it is read, each token on the colour of its content and position together."""
+    show = digits(scale)
+    spans = []
+    for t, token in enumerate(data["tokens"][:STRIP]):
+        numbers = " ".join(f"{name} {show(signed[name][t])}" for name in ("both", "content", "position"))
+        style = f"{_paint(signed['both'][t], scale)};display:inline-block;padding:1px 5px;margin:1px;border-radius:3px"
+        spans.append(f'<span style="{style};white-space:pre" title="{numbers}">{escaped(token, 30)}</span>')
+    if left := signed["both"][STRIP:]:
+        spans.append(f'<span style="opacity:0.75"> and {len(left):,} more tokens, together {show(_sum(left))}</span>')
+    return f'<div style="margin:0 0 8px 0;line-height:1.7">{"".join(spans) or "no tokens"}</div>'
+
+
+def _tokens(data: Plain, signed: Parts, scale: float) -> str:
+    """A row per token, or the rows of the largest and one for the rest; the sums are always whole."""
+    show, T = digits(scale), len(data["tokens"])
+    columns = (signed["content"], signed["position"], signed["both"])
+    order = sorted(range(T), key=lambda t: (not math.isnan(columns[2][t]), -abs(columns[2][t]), t))
+    kept = sorted(order[:ROWS])
+    rows = ["".join(_cell(name, _RIGHT + ";opacity:0.75") for name in ("content", "position", "both"))]
+    rows[0] = _cell("", _RIGHT) + _cell("token", _PLAIN + ";opacity:0.75") + rows[0]
+    for t in kept:
+        dim = ";opacity:0.75;font-style:italic" if data["special"][t] else ""
+        numbers = "".join(_cell(show(c[t]), f"{_RIGHT};{_paint(c[t], scale)}") for c in columns)
+        rows.append(_cell(str(t), _RIGHT + ";opacity:0.6") + _cell(escaped(data["tokens"][t], 40), _PLAIN + dim) + numbers)
+    if T > ROWS:
+        rest = set(order[ROWS:])
+        sums = "".join(_cell(show(_sum([c[t] for t in rest])), _RIGHT) for c in columns)
+        rows.append(_cell("", _RIGHT) + _cell(f"{len(rest):,} tokens not shown, the smallest", _PLAIN) + sums)
+    sums = "".join(_cell(show(_sum(c)), f"{_RIGHT};{_SUM}") for c in columns)
+    rows.append(_cell("", f"{_RIGHT};{_SUM}") + _cell("sum", f"{_PLAIN};{_SUM}") + sums)
+    head = f"{T:,} tokens" if T <= ROWS else f"{T:,} tokens: the {ROWS} largest, and the sum of all"
+    return _fold(head, _table(rows), opened=T <= OPEN)
+
+
+def _ledger(data: Plain) -> str:
+    """The account with bars, its keepers by name, and whether it closes."""
+    ledger = data["ledger"]
+    scale = largest([amount for _, amount in ledger["rows"]])
+    show = digits(scale, 5)
+    rows = []
+    for name, amount in ledger["rows"]:
+        line = f";{_SUM}" if name == "value" else ""
+        cells = _cell(name, _PLAIN + line) + _cell(show(amount), _RIGHT + line) + _cell(_bar(amount, scale), _PLAIN + line)
+        rows.append(cells)
+    text = f'<div style="font-size:13px;margin:0 0 8px 0">Ledger {escaped(state(data), 400)}</div>'
+    return text + _table(rows) + _keepers("constants", ledger["constants"], show) + _keepers("softmax", ledger["softmax"], show)
+
+
+def _keepers(what: str, amounts: Mapping[str, float], show: Digits) -> str:
+    if not amounts:
+        return ""
+    order = sorted(amounts.items(), key=lambda item: (not math.isnan(item[1]), -abs(item[1]), item[0]))
+    rows = [_cell(escaped(name, 80), _PLAIN) + _cell(show(amount), _RIGHT) for name, amount in order[:NAMES]]
+    if left := [amount for _, amount in order[NAMES:]]:
+        rows.append(_cell(f"{len(left):,} more, the smallest", _PLAIN) + _cell(show(_sum(left)), _RIGHT))
+    return _fold(f"{what} by name ({len(order):,})", _table(rows))
+
+
+def _bar(amount: float, scale: float) -> str:
+    """A bar to the right of zero for plus, to the left for minus."""
+    part = share(amount, scale)
+    width = 0 if math.isnan(part) else round(abs(part) * BAR)
+    colour = diverging(0.75 if part > 0 else -0.75).back
+    filled = f'<span style="display:inline-block;height:10px;width:{width}px;background-color:{colour}"></span>'
+    left, right = ("", filled) if part > 0 else (filled, "")
+    half = f"display:inline-block;width:{BAR}px;height:10px;line-height:10px"
+    return (
+        f'<span style="{half};text-align:right;border-right:1px solid #888888">{left}</span>'
+        f'<span style="{half};text-align:left">{right}</span>'
+    )
+
+
+def _paint(amount: float, scale: float) -> str:
+    paint = diverging(share(amount, scale))
+    return f"background-color:{paint.back};color:{paint.text}"
+
+
+def _cell(content: str, style: str) -> str:
+    return f'<td style="{style}">{content}</td>'
+
+
+def _table(rows: Sequence[str]) -> str:
+    lines = "".join(f'<tr style="background-color:transparent">{row}</tr>' for row in rows)
+    return f'<table style="{_TABLE}">{lines}</table>'
+
+
+def _fold(summary: str, content: str, opened: bool = False) -> str:
+    return f'<details style="{_FOLD}"{" open" if opened else ""}><summary>{summary}</summary>{content}</details>'
+
+
+def _sum(amounts: Sequence[float]) -> float:
+    """The sum without the rounding of a long chain; inf and -inf together are nan."""
+    return math.fsum(amounts) if all(map(math.isfinite, amounts)) else sum(amounts)

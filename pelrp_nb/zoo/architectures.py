@@ -39,9 +39,9 @@ class Recipe:
     average: float = 0.998                      # the weights kept are a running mean
     batch: int = 64
     warmup: int = 100
-    epochs: int = 16
+    epochs: int = 8
     patience: int = 4                           # epochs without a better validation loss
-    vocabulary: int = 10_000
+    vocabulary: int = 9_000
 
 
 def _common(vocabulary: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .architectures import Recipe
 from .data import Sentence
-from .tokens import LONGEST, PAD_ID, SPECIAL, UNKNOWN_ID
+from .tokens import LAST_ID, LONGEST, PAD_ID, SPECIAL, UNKNOWN_ID
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -39,8 +39,9 @@ class Fit:
 
 def encode(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[Sentence]) -> list[Rated]:
     """Sentences as token ids beside their ratings."""
-    ids = tokenizer([s.text for s in sentences], truncation=True, max_length=LONGEST)["input_ids"]
-    return [(torch.tensor(row), s.rating) for row, s in zip(ids, sentences, strict=True)]
+    ids = tokenizer([s.text for s in sentences])["input_ids"]
+    cut = [row if len(row) <= LONGEST else [*row[: LONGEST - 1], LAST_ID] for row in ids]
+    return [(torch.tensor(row), s.rating) for row, s in zip(cut, sentences, strict=True)]
 
 
 def soft_loss(logits: Tensor, ratings: Tensor) -> Tensor:

@@ -24,22 +24,20 @@ def learn(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     from tokenizers.trainers import WordPieceTrainer
 
     draft = _tokenizer({piece: number for number, piece in enumerate(SPECIAL)})
-    draft.train_from_iterator(
-        texts,
-        WordPieceTrainer(
-            vocab_size=size + size // 10, min_frequency=2, special_tokens=list(SPECIAL), show_progress=False
-        ),
+    letters = sorted(set("".join(draft.normalizer.normalize_str(text) for text in texts)) - {" "})
+    single = [*letters, *(f"##{letter}" for letter in letters)]
+    trainer = WordPieceTrainer(
+        vocab_size=size + size // 10,
+        min_frequency=2,
+        special_tokens=[*SPECIAL, *single],     # else it numbers the letters, and so breaks ties, by chance
+        show_progress=False,
     )
-    return _dressed(_tokenizer(_ranked(draft, texts, size)))
-
-
-def _ranked(draft: Tokenizer, texts: Sequence[str], size: int) -> dict[str, int]:
-    """Special tokens, single characters, then the most used pieces; the trainer's own numbers vary from run to run."""
-    used = Counter(piece for encoding in draft.encode_batch(list(texts)) for piece in encoding.tokens)
-    pieces = sorted(draft.get_vocab().keys() - set(SPECIAL))
-    single = [piece for piece in pieces if len(piece.removeprefix("##")) == 1]
-    longer = sorted(set(pieces) - set(single), key=lambda piece: (-used[piece], piece))
-    return {piece: number for number, piece in enumerate([*SPECIAL, *single, *longer][:size])}
+    draft.train_from_iterator(texts, trainer)
+    found = _tokenizer(draft.get_vocab())
+    used = Counter(piece for encoding in found.encode_batch(list(texts)) for piece in encoding.tokens)
+    longer = sorted(found.get_vocab().keys() - {*SPECIAL, *single}, key=lambda piece: (-used[piece], piece))
+    pieces = [*SPECIAL, *single, *longer][:size]
+    return _dressed(_tokenizer({piece: number for number, piece in enumerate(pieces)}))
 
 
 def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
