@@ -4,7 +4,7 @@
 # make lint | wheel | clean
 
 PYTHON ?= python3
-VENV   := .venv
+VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 JOBS   ?= 2
@@ -19,7 +19,8 @@ help:
 $(VENV)/.made: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Type: make PYTHON=python3.12 ..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+	  { echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu type: apt install python3-venv"; exit 1; }
 	@echo "installing into $(VENV) (PyTorch is large; this takes some minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
 	@$(PIP) -e .
@@ -44,13 +45,13 @@ lint: $(VENV)/.made-test
 	@$(BIN)/mypy
 
 chromium:
-	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || \
-	{ if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
-	    apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
-	  elif command -v apt-get >/dev/null 2>&1 && sudo -n true 2>/dev/null; then \
-	    sudo apt-get update -qq && sudo apt-get install -y -qq chromium >/dev/null; \
-	  elif command -v dnf >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then dnf install -y -q chromium; \
-	  else echo "The browser tests need Chromium; they are skipped. Install the package chromium to run them."; fi; }
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	  as=$$([ "$$(id -u)" = 0 ] || echo "sudo -n"); export DEBIAN_FRONTEND=noninteractive; \
+	  if command -v apt-get >/dev/null && $$as true 2>/dev/null; then \
+	    $$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	  elif command -v dnf >/dev/null && $$as true 2>/dev/null; then $$as dnf install -y -q chromium; fi; \
+	  command -v chromium chromium-browser google-chrome >/dev/null || \
+	    echo "The browser tests are skipped: install Chromium (Debian, Fedora: the package chromium; macOS: brew install chromium)."; }
 
 test: $(VENV)/.made-test chromium lint
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope \

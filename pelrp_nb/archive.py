@@ -177,5 +177,6 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         mixed.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode("utf-8", "replace"))
-        mixed.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        if tensor.numel():
+            mixed.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return mixed.hexdigest()

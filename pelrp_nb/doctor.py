@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from importlib import metadata
+from pathlib import Path
+
+NOTEBOOK = ("ipython>=7.34",)                    # not asked for by pelrp_nb itself, but every notebook has it
+HOSTS = {                                        # host -> what it shows; (documented): read, not tried
+    "Google Colab": "pages, tables, figures, widgets (documented)",
+    "Binder": "pages, tables, figures, widgets; 1 GB of memory is sure, 2 GB the end (documented)",
+    "Kaggle": "pages, tables, figures; widgets not known",
+    "VS Code notebook": "pages, tables, figures, widgets (documented)",
+    "marimo": "pages, tables, figures, widgets (documented)",
+    "Jupyter": "pages, tables, figures, widgets",
+    "IPython terminal": "coloured text; pages and figures as files: result.to_html(path), result.figure()",
+    "terminal": "coloured text; pages and figures as files: result.to_html(path), result.figure()",
+}
 
 
 @dataclass(frozen=True)
@@ -34,11 +47,9 @@ class Report:
 
     def __str__(self) -> str:
         width = max(len(line.what) for line in self.lines) + 2
-        shown = []
-        for line in self.lines:
-            mark = "ok  " if line.well else "MEND"
-            shown.append(f"{mark} {line.what:<{width}}{line.found}" + (f"   -> {line.remedy}" if line.remedy else ""))
-        return "\n".join([*shown, "all well" if self.healthy else "see the lines marked MEND"])
+        shown = [f"{'ok  ' if line.well else 'MEND'} {line.what:<{width}}{line.found}" for line in self.lines]
+        remedies = [f"     {line.what}: {line.remedy}" for line in self.lines if not line.well]
+        return "\n".join([*shown, *(["", "to mend it, type", *remedies] if remedies else ["all well"])])
 
     __repr__ = __str__
 
@@ -47,61 +58,96 @@ class Report:
 
 
 def doctor() -> Report:
-    """Look at this machine, host and installation; explains one small review as a self check."""
-    lines = [Line("python", platform.python_version(), sys.version_info >= (3, 11), "")]
-    lines += [version(name, needs) for name, needs in requirements()]
-    lines += [device(), host(), self_check()]
-    return Report(tuple(lines))
+    """Look at this installation, machine and host, and explain one small review as a self check."""
+    where = host()
+    lines = [Line("python", platform.python_version(), sys.version_info >= (3, 11), "install Python 3.11 or newer")]
+    lines += [version(requirement, pip(where)) for requirement in (*requirements(), *NOTEBOOK)]
+    lines += [Line("device", device()), Line("memory", memory()), Line("host", f"{where}: {HOSTS[where]}")]
+    if not all(line.well for line in lines):
+        return Report((*lines, Line("self check", "not run: mend the lines above first", False, "doctor() again")))
+    return Report((*lines, self_check()))
 
 
-def requirements() -> list[tuple[str, str]]:
-    """The packages the installed pelrp_nb asks for, with their ranges."""
+def requirements() -> tuple[str, ...]:
+    """What the installed pelrp_nb asks for; beside a checkout that is not installed, what its pyproject.toml asks for."""
     try:
         asked = metadata.requires("pelrp_nb") or []
+        return tuple(r for r in asked if "extra ==" not in r)
     except metadata.PackageNotFoundError:
-        asked = []
-    from packaging.requirements import Requirement
+        import tomllib
 
-    found = [Requirement(r) for r in asked]
-    return [(r.name, str(r.specifier)) for r in found if r.marker is None or "extra" not in str(r.marker)]
+        project = Path(__file__).parent.parent / "pyproject.toml"
+        return tuple(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]) if project.is_file() else ()
 
 
-def version(name: str, needs: str) -> Line:
+def version(requirement: str, install: str) -> Line:
     """One package: there, and within its range."""
-    from packaging.specifiers import SpecifierSet
+    from packaging.requirements import Requirement
+    from packaging.version import Version
 
+    asked = Requirement(requirement)
+    asked.marker = None
+    remedy = f'{install} "{asked}"'
     try:
-        have = metadata.version(name)
+        have = metadata.version(asked.name)
     except metadata.PackageNotFoundError:
-        return Line(name, "missing", False, f"pip install '{name}{needs}'")
-    well = SpecifierSet(needs, prereleases=True).contains(have.split("+")[0])
-    return Line(name, have, well, "" if well else f"pip install '{name}{needs}'")
+        return Line(asked.name, f"missing, {asked.specifier} is needed", False, remedy)
+    if asked.specifier.contains(have, prereleases=True):
+        return Line(asked.name, have)
+    floors = [Version(s.version) for s in asked.specifier if s.operator in (">=", ">", "~=", "==")]
+    age = "too old" if any(Version(have) < floor for floor in floors) else "too new"
+    return Line(asked.name, f"{have} is {age}, {asked.specifier} is needed", False, remedy)
 
 
-def device() -> Line:
+def pip(where: str) -> str:
+    """How to install here: a notebook has a command of its own."""
+    return "python -m pip install" if "terminal" in where else "%pip install"
+
+
+def device() -> str:
     """Where models can run."""
     import torch
 
+    cpu = f"CPU, {torch.get_num_threads()} threads"
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
-        return Line("device", f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
-    if torch.backends.mps.is_available():
-        return Line("device", "Apple MPS (float32 and below; unproved)")
-    return Line("device", f"CPU, {torch.get_num_threads()} threads")
+        return f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free; {cpu}"
+    return f"Apple MPS (no float64; pelrp_nb was not tried there); {cpu}" if torch.backends.mps.is_available() else cpu
 
 
-def host() -> Line:
-    """What runs this Python, and what it can show."""
-    if "google.colab" in sys.modules:
-        return Line("host", "Google Colab: pages and tables; widgets through anywidget")
-    if os.environ.get("BINDER_SERVICE_HOST") or os.environ.get("BINDER_LAUNCH_HOST"):
-        return Line("host", "Binder: pages, tables and widgets; 1 to 2 GB of memory")
-    if os.environ.get("VSCODE_PID") or os.environ.get("VSCODE_CWD"):
-        return Line("host", "VS Code: pages, tables and widgets")
-    if "ipykernel" in sys.modules:
-        return Line("host", "Jupyter: pages, tables and widgets")
-    can = "matplotlib and pages" if importlib.util.find_spec("matplotlib") else "pages"
-    return Line("host", f"terminal: coloured text, {can} (to_html, figure)")
+def memory() -> str:
+    """The memory of this machine, and the limit of its container where that is lower."""
+    def known() -> Iterator[int]:
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        for text in (os.environ.get("MEM_LIMIT", ""), *map(_read, ("memory.max", "memory/memory.limit_in_bytes"))):
+            if text.strip().isdecimal():
+                yield int(text)
+
+    least = min(known(), default=0)
+    return f"{least / 2**30:.1f} GiB" if least else "not known"
+
+
+def _read(name: str) -> str:
+    file = Path("/sys/fs/cgroup") / name
+    return file.read_text() if file.is_file() else ""
+
+
+def host() -> str:
+    """What runs this Python: one of HOSTS, told by what each leaves in the environment."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    notebook = type(shell).__name__ == "ZMQInteractiveShell"
+    if "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ:
+        return "Google Colab"
+    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+        return "Kaggle"
+    if notebook and any(name in os.environ for name in ("BINDER_SERVICE_HOST", "BINDER_LAUNCH_HOST", "BINDER_REPO_URL")):
+        return "Binder"
+    if notebook and ("VSCODE_PID" in os.environ or "__vsc_ipynb_file__" in shell.user_ns):
+        return "VS Code notebook"
+    if "marimo" in sys.modules:
+        return "marimo"
+    return "Jupyter" if notebook else "IPython terminal" if shell is not None else "terminal"
 
 
 def self_check() -> Line:
@@ -110,10 +156,11 @@ def self_check() -> Line:
     from .errors import PelrpError
     from .explain import Options, explain
 
+    remedy = "python -m pip install --force-reinstall --no-deps pelrp_nb"
     try:
         model, processor = zoo.load("reviews-rotary")
         found = explain(model, "a gorgeous , witty film", processor=processor, options=Options(audit=True))
     except (PelrpError, OSError, ImportError) as error:
-        return Line("self check", f"failed: {error}", False, "pip install --force-reinstall --no-deps pelrp_nb")
-    state = "closed" if found.ledger.closed else "OPEN"
-    return Line("self check", f"{found.target}, ledger {state}, gap {abs(found.ledger.gap):.0e}", found.ledger.closed)
+        return Line("self check", f"failed: {error}", False, remedy)
+    state = "closed" if found.ledger.closed else f"OPEN at {found.ledger.opened}"
+    return Line("self check", f"a review explained as {found.target}; its ledger is {state}", found.ledger.closed, remedy)

@@ -227,5 +227,5 @@ def plan(
     except ModelError as error:
         return Plan(name, title(composite), (), (), (str(error),))
     seen: dict[tuple[str, int | None], Sink] = {(s.name, s.layer): Sink(s.name, s.kind, s.layer) for s in flow.inputs.sinks}
-    refusals = tuple(dict.fromkeys(f"no rule for {where}" for where in flow.refused.values()))
+    refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where in flow.refused))
     return Plan(name, title(composite), tuple(flow.steps.values()), tuple(seen.values()), refusals)

@@ -315,8 +315,9 @@ class Explanation:
 
 
 def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if a.shape != b.shape or a.dtype != b.dtype:
+    """Equal through tuples, mappings, dataclasses and tensors; nan equals nan."""
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        if type(a) is not type(b) or a.shape != b.shape or a.dtype != b.dtype:
             return False
         return bool(((a == b) | ((a != a) & (b != b))).all())
     if is_dataclass(a) and type(a) is type(b):
@@ -325,4 +326,4 @@ def _same(a: Any, b: Any) -> bool:
         return list(a) == list(b) and all(_same(a[key], b[key]) for key in a)
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):
         return len(a) == len(b) and all(map(_same, a, b))
-    return bool(a == b or (a != a and b != b)) and type(a) is not Tensor
+    return bool(a == b or (a != a and b != b))

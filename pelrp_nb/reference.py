@@ -146,14 +146,14 @@ class Network:
 
     @step
     def skip(self, x: Tensor, branch: Step) -> Part:
-        """x + branch(x): each in proportion."""
+        """x + branch(x): each in proportion. A sum of exactly 0 becomes the smallest number, so that 0/0 finds its limit."""
         b, branch_back = branch(x)
 
         def back(R: Tensor) -> Tensor:
             R_x, R_b = self.composite.residual.relevance(R, x, b)
             return R_x + branch_back(R_b)
 
-        return x + b, back
+        return stabilise(x + b), back
 
     def by(self, rule: rules.Rule, y: Tensor, x: Tensor, name: str = "", **constants: Any) -> Part:
         """y = f(x), token by token, and the way back by the rule's page; the share of a bias is booked."""
@@ -260,7 +260,7 @@ class Network:
             (self.positions if sink else self.constants)[name] = R_P if sink else float(R_P.sum())
             return R_x
 
-        return x + P, back
+        return stabilise(x + P), back
 
     def close(self, value: float, tokens: Tensor) -> Walk:
         """The books, closed, in the order of the forward pass."""

@@ -119,6 +119,8 @@ def input_times_gradient(forward: Callable[..., Tensor], R: Tensor, *inputs: Ten
     leaves = [x.detach().clone().requires_grad_() for x in inputs]
     with torch.enable_grad():
         y = forward(*leaves)
+        if not y.requires_grad:
+            return tuple(_times(x, None) for x in inputs)
         g = R / stabilise(y.detach())
         grads = torch.autograd.grad(y, leaves, g, allow_unused=True)
     return tuple(_times(x, g) for x, g in zip(inputs, grads, strict=True))
@@ -127,4 +129,5 @@ def input_times_gradient(forward: Callable[..., Tensor], R: Tensor, *inputs: Ten
 def _times(x: Tensor, g: Tensor | None) -> Tensor:
     if g is None:
         return torch.zeros_like(x.real if x.is_complex() else x)
-    return (x.conj() * g).real if x.is_complex() else x.detach() * g
+    product = (x.conj() * g).real if x.is_complex() else x.detach() * g
+    return torch.where(g == 0, torch.zeros_like(product), product)             # a masked -inf has no gradient: nothing

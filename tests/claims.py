@@ -170,8 +170,8 @@ CASES: dict[str, tuple[Draw, ...]] = {
     "zplus": MAPS,
     "zbox": (pixels, partial(pixels, dark=True)),
     "uniform": (
-        partial(factors, multiply="bti,bsi->bts"), partial(factors, multiply="bti,ti,i->bt"),
-        partial(factors, multiply="ti,ti->ti"), partial(factors, multiply="bts,bsi,o->btio", n=3), partial(factors, multiply="ti->t"),
+        partial(factors, multiply="bti,bsi->bts"), partial(factors, multiply="bti,ti,i->bt"), partial(factors, multiply="ti->t"),
+        partial(factors, multiply="ti,ti->ti"), partial(factors, multiply="bts,bsi,o->btio", n=3),
     ),
     "division": (quotient,),
     "identity": tuple(partial(activation, name=k, closed=c) for k in ACTIVATIONS for c in (False, True) if k in SLOPES or not c),

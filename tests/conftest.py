@@ -12,19 +12,26 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CI = bool(os.environ.get("PELRP_CI"))
+NEEDS = {"golden": "golden", "chromium": "browser"}          # fixture -> the marker of the tests that use it
 
 torch.set_num_threads(1)
-settings.register_profile("here", deadline=None, derandomize=CI)
+settings.register_profile("here", deadline=None, derandomize=CI, print_blob=True)
 settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")
-def golden() -> Path:
-    """The folder of the authors' numbers, beside the project; absent in a user's clone."""
-    folder = ROOT.parent / "shared" / "golden"
+def shared() -> Path:
+    """The folder beside the project; absent in a user's clone."""
+    folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        pytest.skip("the authors' numbers (../shared/golden) are not here")
+        pytest.skip("the folder ../shared is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Path:
+    """The folder of the authors' numbers."""
+    return shared / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +43,29 @@ def chromium() -> str:
     return found
 
 
-@pytest.hookimpl(hookwrapper=True)
+def pytest_collection_modifyitems(items):
+    """Whoever uses the fixture wears its marker."""
+    for item in items:
+        for fixture, marker in NEEDS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """In CI a browser or golden test that skips has failed: it proves nothing."""
-    outcome = yield
-    report = outcome.get_result()
-    if CI and report.skipped and not hasattr(report, "wasxfail"):
-        for marker in ("browser", "golden"):
-            if item.get_closest_marker(marker):
-                report.outcome = "failed"
-                report.longrepr = f"this {marker} test must run in CI, but it was skipped: {report.longrepr}"
+    report = yield
+    marked = [marker for marker in NEEDS.values() if item.get_closest_marker(marker)]
+    if CI and report.skipped and marked and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"this {marked[0]} test must run in CI, but it was skipped: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """In CI a whole file that skips itself has failed too."""
+    report = yield
+    if CI and report.outcome == "skipped":
+        report.outcome = "failed"
+    return report

@@ -44,7 +44,8 @@ def zoo_table() -> str:
     for name in pelrp_nb.zoo.names():
         card = pelrp_nb.zoo.card(name)
         accuracy = f"{card['accuracy']:.1%} of {card['examples']:,} sentences"
-        lines.append(f"| `{name}` | {card['architecture']} | {kinds[name.split('-')[-1]]} | {accuracy} | {card['bytes'] / 1e6:.1f} MB |")
+        cells = (f"`{name}`", card["architecture"], kinds[name.split("-")[-1]], accuracy, f"{card['bytes'] / 1e6:.1f} MB")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

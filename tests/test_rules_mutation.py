@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from pelrp_nb import rules
 from pelrp_nb.rules import Rule
-from pelrp_nb.rules.rotary import turned
 from pelrp_nb.verbs import freeze, route, scale
 
 VARIANTS = (rules.epsilon(0.3), rules.gamma(100), rules.alpha_beta(1), rules.reslrp(0.3), rules.rotary("interleaved"))
@@ -86,13 +85,6 @@ def whole_norm(norm):
     return forward
 
 
-def whole_rotation(x, *tables, turn="half"):
-    """Everything to x and everything to the table."""
-    width = tables[0].shape[-1]
-    v, rest = x[..., :width], x[..., width:]
-    return torch.cat((v * tables[0] + turned(v, turn) * tables[1], rest), -1)
-
-
 def halved_rest(x, *tables, turn="half"):
     """The coordinates that do not turn are halved as well."""
     y, width = rules.rotary.forward(x, *tables, turn=turn), tables[0].shape[-1]
@@ -126,7 +118,6 @@ MISTAKES = {
     "reslrp favours the loser": (rules.reslrp, lambda a, b, gamma=1: rules.reslrp.forward(a, b, gamma=1 / (1 + gamma) - 1)),
     "learnable, table frozen": (rules.learnable, lambda E, table, positions: E + freeze(table)[positions]),
     "absolute, positions frozen": (rules.absolute, lambda E, P: E + freeze(P)),
-    "rotary, nothing halved": (rules.rotary, whole_rotation),
     "rotary, the rest halved": (rules.rotary, halved_rest),
     "rotary, pairs of the other kind": (rules.rotary, lambda x, *t, turn="half": rules.rotary.forward(x, *t, turn="interleaved")),
     "relative bias, bias frozen": (rules.relative_bias, lambda s, bias: s + freeze(bias)),

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..rules.identity import SLOPES
 from ..verbs import freeze, route, scale
 from . import positions
-from .notes import Note, Origin, carries, chain, note_of, origin_of, pick, write
+from .notes import REFUSED, Note, Origin, carries, chain, note_of, origin_of, pick, write
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -26,7 +26,7 @@ def activation(flow: Flow, func: Callable, args: tuple, kwargs: dict, slope: str
     x, rest = args[0] if args else kwargs["input"], args[1:]
     more = {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
     if any(map(carries, rest)):
-        return flow.refuse(func, func(*args, **kwargs))
+        return REFUSED
 
     def f(x: Tensor) -> Tensor:
         return func(x, *rest, **more)
@@ -115,7 +115,7 @@ def power(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     if func in (torch.square, Tensor.square):
         p = 2
     if not isinstance(p, int | float) or not carries(x):
-        return flow.refuse(func, func(*args, **kwargs))
+        return REFUSED
     if p <= 0:
         return frozen(flow, func, args, kwargs)
     flow.used("activation", flow.composite.activation)

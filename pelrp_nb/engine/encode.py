@@ -102,7 +102,8 @@ def from_tensors(given: Mapping[str, Any], processor: Any) -> Encoded:
     tensors = {k: v for k, v in given.items() if isinstance(v, Tensor)}
     main = next((k for k in MAIN if k in tensors), None)
     if main is None:
-        raise InputError(f"The mapping must hold one of {', '.join(MAIN)}; got {', '.join(map(str, given)) or 'nothing'}. Type dict(input_ids=ids).")
+        came = ", ".join(map(str, given)) or "nothing"
+        raise InputError(f"The mapping must hold one of {', '.join(MAIN)}; got {came}. Type dict(input_ids=ids).")
     x = tensors[main]
     if x.dim() < 2 or x.shape[0] != 1 or 0 in x.shape:
         raise InputError(f"{main} must be a batch of one, (1, ...), and not empty; got {tuple(x.shape)}. Type {main}[None].")
@@ -123,7 +124,9 @@ def check_device(model: nn.Module, tensors: Mapping[str, Any]) -> None:
     device = next(model.parameters()).device
     for name, tensor in tensors.items():
         if isinstance(tensor, Tensor) and tensor.device != device and not hasattr(model, "hf_device_map"):
-            raise InputError(f"`{name}` must be on {device}, like the model; it is on {tensor.device}. Type {name}.to(model.device).")
+            raise InputError(
+                f"`{name}` must be on {device}, like the model; it is on {tensor.device}. Type {name}.to(model.device)."
+            )
 
 
 def check(model: nn.Module, found: Encoded) -> None:

@@ -72,7 +72,7 @@ def batch_norm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     zero = torch.zeros(1, x.shape[1], *[1] * (x.dim() - 2), dtype=x.dtype, device=x.device)
     rest, more = args[1:], {k: v for k, v in kwargs.items() if k != "input"}
     constant = func(zero, *rest, **more)
-    flow.account.constant(out, constant, f"{flow.place}.bias", flow.depth)
+    flow.account.constant(out, constant, flow.name_of(pick(args, kwargs, 4, "bias"), "bias"), flow.depth)
     return out
 
 

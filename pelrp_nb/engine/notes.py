@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .propagation import Flow
 
 Handler = Callable[["Flow", Callable, tuple, dict], Any]
+REFUSED = object()                               # what a handler returns when this call has no rule
 ATTRIBUTE = "_pelrp_note"
 
 

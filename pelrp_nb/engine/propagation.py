@@ -26,13 +26,14 @@ from ..composites import PA_LRP, Composite
 from ..errors import InputError, ModelError
 from . import positions
 from .account import Account
-from .notes import Note, carries, note_of, write
+from .notes import REFUSED, Note, carries, note_of, write
 from .operations import handler_of, spelling
 from .trace import Boundary, Trace
 from .tracing import Recorder, backward
 
 sequence = torch._C._autograd._get_sequence_nr
 SOURCES = {torch.arange, torch.cumsum, Tensor.cumsum, torch.cos, torch.sin, Tensor.cos, Tensor.sin, torch.polar}
+KNOWN_BY_PARAMETERS = {nn.Linear, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity}      # need no hook to be named
 GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag")}
 
 
@@ -63,9 +64,10 @@ class Options:
                 f"detail must be some of heads, query_key, frequencies, pairs; got {', '.join(sorted(unknown))}. "
                 'Type Options(detail={"heads"}).'
             )
-        later = [n for n, v in (("checkpoint", self.checkpoint), ("only", self.only is not None), ("pairs", "pairs" in self.detail)) if v]
+        asked = {"checkpoint": self.checkpoint, "only": self.only is not None, 'detail "pairs"': "pairs" in self.detail}
+        later = [name for name, wanted in asked.items() if wanted]
         if later:
-            raise InputError(f"Options: {', '.join(later)} is not in this version. Leave it out; memory is named in the README.")
+            raise InputError(f"Options: {', '.join(later)} cannot be had in this version. Type Options() without it.")
 
 
 @dataclass
@@ -105,7 +107,7 @@ class Flow(TorchFunctionMode):
         self.audited = True
         self.steps: dict[tuple[str, str, str], Step] = {}
         self.handled: list[list[int]] = []
-        self.refused: dict[int, str] = {}
+        self.refused: list[tuple[int, int, str]] = []
         self.function: Callable | None = None
         self.patch: tuple[int, int] | None = None
 
@@ -127,10 +129,11 @@ class Flow(TorchFunctionMode):
         start = sequence()
         handler = handler_of(func.__self__ if name == "__get__" else func)
         if handler is None:
-            out = self.refuse(func, func(*args, **kwargs))
-        else:
-            out = handler(self, func, args, kwargs)
-            self._cover(start, sequence())
+            return self.refuse(func, start, func(*args, **kwargs))
+        out = handler(self, func, args, kwargs)
+        if out is REFUSED:
+            return self.refuse(func, start, func(*args, **kwargs))
+        self._cover(start, sequence())
         return out
 
     def _look(self, args: tuple, kwargs: dict) -> tuple[bool, list[Note], tuple, dict]:
@@ -170,13 +173,12 @@ class Flow(TorchFunctionMode):
         elif end > start:
             self.handled.append([start, end])
 
-    def refuse(self, func: Callable, out: Any) -> Any:
+    def refuse(self, func: Callable, start: int, out: Any) -> Any:
         """No rule: remembered, and refused if the target depends on it."""
-        for piece in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(piece, Tensor) and piece.requires_grad and piece.grad_fn is not None:
-                where = f"`{self.function_name(func)}` in {self.place}"
-                self.refused[piece.grad_fn._sequence_nr()] = where
-                self.steps[(self.place, spelling(func), "none")] = Step(self.place, spelling(func), "none", "no rule")
+        pieces = out if isinstance(out, tuple | list) else (out,)
+        if any(carries(piece) for piece in pieces):
+            self.refused.append((start, sequence(), f"`{spelling(func)}` in {self.place}"))
+            self.steps[(self.place, spelling(func), "none")] = Step(self.place, spelling(func), "none", "no rule")
         return out
 
     # --- where we are -------------------------------------------------------------------------------------------------
@@ -329,8 +331,8 @@ def _attach(model: nn.Module) -> None:
             return
         blocks = layers(model)
         for module in model.modules():
-            if type(module).__module__.startswith("torch.nn.modules") and not module._modules and module is not model:
-                continue                                         # a leaf of torch: known by its parameters
+            if type(module) in KNOWN_BY_PARAMETERS and module is not model:
+                continue
             before = _before(model, module, id(module) in blocks)
             after = _after(model, module, id(module) in blocks)
             hooks.handles.append(module.register_forward_pre_hook(before, with_kwargs=True))

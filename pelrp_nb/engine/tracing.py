@@ -123,7 +123,8 @@ def audit_graph(flow: Flow, value: Tensor) -> tuple[str, ...]:
         inside = at >= 0 and number < ends[at]
         if inside or node.name() == "torch::autograd::AccumulateGrad" or is_linear(node):
             continue
-        strangers[flow.refused.get(number, f"`{node.name()}`, made where the engine does not see,")] = None
+        refused = next((where for start, end, where in flow.refused if start <= number < end), None)
+        strangers[refused or f"`{node.name()}`, made where the engine does not see,"] = None
     found = tuple(strangers)
     if found and flow.composite.unknown == "refuse":
         raise RuleError(

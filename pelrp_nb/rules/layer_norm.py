@@ -39,7 +39,7 @@ def relevance(
     std = (flat.var(-1, correction=0, keepdim=True) + eps).sqrt()
     w = x.new_ones(D) if weight is None else weight.flatten()
     b = x.new_zeros(D) if bias is None else bias.flatten()
-    M = (torch.eye(D, dtype=x.dtype) - 1 / D) * w[:, None] / std[..., None]    # (*batch, D out, D in)
+    M = (torch.eye(D).to(x) - 1 / D) * w[:, None] / std[..., None]    # (*batch, D out, D in)
     contribution = flat[..., None, :] * M
     y = contribution.sum(-1) + b
     share = contribution / stabilise(y)[..., None]

@@ -54,7 +54,7 @@ def contrast(one: str, other: str) -> float:
 def _shade(step: int, dark: bool) -> Paint:
     amount = abs(step) / STEPS
     lightness = 0.27 + 0.51 * amount if dark else 0.975 - 0.505 * amount
-    back = _hex(lightness, 0.17 * amount**0.8, ORANGE if step > 0 else PURPLE)
+    back = _hex(lightness, 0.17 * amount**0.65, ORANGE if step > 0 else PURPLE)
     # One of black and white always reaches sqrt(21) = 4.58 to 1.
     text = max("#000000", "#ffffff", key=lambda ink: contrast(back, ink))
     return Paint(back, text)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from .colour import diverging, share
 from .data import Parts, Plain
-from .text import Digits, digits, largest, pieces, state
+from .text import MINUS, Digits, digits, largest, pieces, state
 
 ROWS = 200  # tokens that get a row of their own
 STRIP = 400  # tokens in the running text
@@ -76,7 +76,7 @@ def _tokens(data: Plain, signed: Parts, scale: float) -> str:
     columns = (signed["content"], signed["position"], signed["both"])
     order = sorted(range(T), key=lambda t: (not math.isnan(columns[2][t]), -abs(columns[2][t]), t))
     kept = sorted(order[:ROWS])
-    rows = ["".join(_cell(name, _RIGHT + ";opacity:0.75") for name in ("content", "position", "both"))]
+    rows = ["".join(_cell(name, _RIGHT + ";opacity:0.75;font-family:inherit") for name in ("content", "position", "both"))]
     rows[0] = _cell("", _RIGHT) + _cell("token", _PLAIN + ";opacity:0.75") + rows[0]
     for t in kept:
         dim = ";opacity:0.75;font-style:italic" if data["special"][t] else ""
@@ -102,7 +102,7 @@ def _ledger(data: Plain) -> str:
         line = f";{_SUM}" if name == "value" else ""
         cells = _cell(name, _PLAIN + line) + _cell(show(amount), _RIGHT + line) + _cell(_bar(amount, scale), _PLAIN + line)
         rows.append(cells)
-    text = f'<div style="font-size:13px;margin:0 0 8px 0">Ledger {escaped(state(data), 400)}</div>'
+    text = f'<div style="font-size:13px;margin:0 0 8px 0">Ledger {escaped(state(data, MINUS), 400)}</div>'
     return text + _table(rows) + _keepers("constants", ledger["constants"], show) + _keepers("softmax", ledger["softmax"], show)
 
 

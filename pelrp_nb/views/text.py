@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from .data import Plain
 
+MINUS = "\u2212"
 LONGEST = 80  # characters of one token that a view shows
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # draw nothing, though Unicode calls them letters, marks, symbols
-_MARKS = 4  # accents on one letter before the rest is counted
+_MARKS, _CHIPS = 4, 8  # accents on one letter that are drawn; names in one text
 
 
 class Piece(NamedTuple):
@@ -23,22 +24,25 @@ class Piece(NamedTuple):
 
 
 def pieces(text: str, most: int = LONGEST) -> tuple[Piece, ...]:
-    """The text cut into what can be shown as it is and names for the rest; clipped after `most` characters."""
+    """The text cut into what can be shown as it is and names for the rest; clipped after `most` characters, or eight names."""
     if text == "":
         return (Piece("empty", True),)
     if not text.strip(" "):
         return (Piece("space" if len(text) == 1 else f"{len(text)} spaces", True),)
     shown: list[Piece] = []
-    accents = 0
+    accents, end = 0, 0
     for at, letter in enumerate(text[:most]):
+        if sum(piece.chip for piece in shown) == _CHIPS:
+            break
+        end = at + 1
         accents = accents + 1 if unicodedata.category(letter) in ("Mn", "Me") else 0
         name = _code(letter) if accents > _MARKS else _name(text, at)
         if name is None and shown and not shown[-1].chip:
             shown[-1] = Piece(shown[-1].text + letter, False)
         else:
             shown.append(Piece(letter, False) if name is None else Piece(name, True))
-    if len(text) > most:
-        shown.append(Piece(f"{len(text) - most:,} more characters", True))
+    if end < len(text):
+        shown.append(Piece(f"{len(text) - end:,} more characters", True))
     return tuple(shown)
 
 
@@ -81,12 +85,12 @@ class Digits(NamedTuple):
     count: int
     exponent: bool
 
-    def __call__(self, amount: float, minus: str = "\u2212") -> str:
-        """The number with its sign; nothing is in front of a zero."""
+    def __call__(self, amount: float, minus: str = MINUS) -> str:
+        """The number with its sign; a zero has none, and what rounds to zero is one."""
         if math.isnan(amount):
             return "nan"
-        text = f"{amount:+.{self.count}{'e' if self.exponent else 'f'}}" if amount else f"{0:.{self.count}f}"
-        return text.replace("-", minus)
+        text = f"{amount:+.{self.count}{'e' if self.exponent else 'f'}}"
+        return (text if float(text) else f"{0:.{self.count}f}").replace("-", minus)
 
 
 def digits(scale: float, figures: int = 4) -> Digits:
@@ -106,14 +110,14 @@ def largest(*columns: Iterable[float]) -> float:
 
 def title(data: Plain) -> str:
     """What was explained, in a few words: `positive = +2.3456`."""
-    return f"{visible(data['target'])} = {data['value']:+.4f}"
+    return f"{visible(data['target'])} = {digits(abs(data['value']), 5)(data['value'], '-')}"
 
 
-def state(data: Plain) -> str:
+def state(data: Plain, minus: str = "-") -> str:
     """Whether the ledger closes, and what that proves."""
     ledger = data["ledger"]
     how = "every softmax measured" if ledger["audited"] else "fast: the softmax of fused attention is the difference"
-    size = f"gap {abs(ledger['gap']):.1e}, allowed {ledger['tolerance'] * ledger['scale']:.1e}"
+    size = f"gap {abs(ledger['gap']):.1e}, allowed {ledger['tolerance'] * ledger['scale']:.1e}".replace("-", minus)
     word = "closed" if ledger["closed"] else f"open at {visible(str(ledger['opened']))}"
     accepted = ", ".join(visible(name) for name in ledger["unknown"])
     return f"{word} ({size}; {how})" + (f"; plain gradient accepted for {accepted}" if accepted else "")
@@ -149,6 +153,7 @@ def screen(data: Plain, most: int = 40) -> str:
         rest = (show(sum(column[most:]), "-") for column in columns)
         lines.append(f"{f'{len(names) - most:,} more':<{room}}" + "".join(f"{x:>{width}}" for x in rest))
     lines.append(f"{'sum':<{room}}" + "".join(f"{show(sum(column), '-'):>{width}}" for column in columns))
-    rows = [(name, amount) for name, amount in data["ledger"]["rows"]]
-    lines += ["", " ".join(f"{name} {amount:+.4f}" for name, amount in rows), f"ledger {state(data)}"]
+    rows = data["ledger"]["rows"]
+    show = digits(largest([amount for _, amount in rows]))
+    lines += ["", "  ".join(f"{name} {show(amount, '-')}" for name, amount in rows), f"ledger {state(data)}"]
     return "\n".join(lines)

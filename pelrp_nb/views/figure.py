@@ -1,0 +1,182 @@
+"""The result for print: one matplotlib Figure, made without pyplot and its global state.
+
+Tokens with content and position as bars; under them every layer, the last one on top; the ledger at the foot.  A character that
+the fonts in `matplotlib.rcParams["font.family"]` lack is written as its code, `[U+4E2D]`: put a font that has it there.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.patches import Patch
+from matplotlib.text import Text
+
+from .colour import NOT_A_NUMBER, diverging, palette
+from .data import Plain, PlainBoundary
+from .text import Digits, digits, largest, visible
+
+NAMED = 48  # up to here every token has its label; beyond, only the largest have
+LABEL = 18  # characters of one label
+CONTENT, POSITION, QUIET = "#3b3936", "#1d9aa3", "#5f5c57"
+_GENERIC = ("sans-serif", "serif", "monospace", "cursive", "fantasy")
+
+
+class Picture(Figure):
+    """A Figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=144)
+        return file.getvalue()
+
+
+def draw(data: Plain) -> Figure:
+    """Tokens with content and position, layers by tokens, ledger."""
+    T = len(data["tokens"])
+    rows = [b for b in data["boundaries"] if b["kind"] in ("embeddings", "layer") and T and len(b["relevance"]) == T]
+    bars = [{"content": CONTENT, "position": POSITION}] if T <= NAMED else [{"content": CONTENT}, {"position": POSITION}]
+    tall = [2.0 / len(bars) ** 0.5] * len(bars) + ([min(5.0, max(0.7, 0.2 * len(rows)))] if rows else []) + [1.45]
+    width = min(13.0, max(6.5, 1.8 + 0.3 * min(T, NAMED)))
+    picture = Picture(figsize=(width, sum(tall) + 2.2), layout="constrained", facecolor="white")
+    places = picture.add_gridspec(len(tall), 2, height_ratios=tall, width_ratios=[1, 0.014])
+    _title(picture, data)
+    above: list[Axes] = []
+    for i, colours in enumerate(bars):
+        above.append(picture.add_subplot(places[i, 0], sharex=above[0] if above else None))
+        _tokens(above[i], data, colours)
+    if rows:
+        above.append(picture.add_subplot(places[len(bars), 0], sharex=above[0]))
+        _layers(above[-1], picture.add_subplot(places[len(bars), 1]), data, rows)
+    for axes in above:
+        axes.tick_params(axis="x", length=0, labelbottom=axes is above[-1])
+    _names(above[-1], data)
+    _ledger(picture.add_subplot(places[-1, 0]), data)
+    for text in picture.findobj(Text):
+        text.set_parse_math(False)  # a dollar sign in a token is a dollar sign
+        text.set_usetex(False)
+    return picture
+
+
+def drawable(text: str) -> str:
+    """Text with the code in place of each character that no configured font has."""
+    known = _glyphs(tuple(rcParams["font.family"]), *(tuple(rcParams[f"font.{name}"]) for name in _GENERIC))
+    return "".join(letter if ord(letter) in known else f"[U+{ord(letter):04X}]" for letter in text)
+
+
+@lru_cache(maxsize=8)
+def _glyphs(families: tuple[str, ...], *generic: tuple[str, ...]) -> frozenset[int]:
+    named = dict(zip(_GENERIC, generic, strict=True))
+    found: set[int] = set()
+    for family in (name for one in families for name in named.get(one, (one,))):
+        try:
+            found |= set(get_font(findfont(FontProperties(family=[family]), fallback_to_default=False)).get_charmap())
+        except ValueError:  # a font that is not installed
+            continue
+    return frozenset(found) or frozenset(range(32, 127))
+
+
+def _short(text: str, most: int = LABEL) -> str:
+    shown = drawable(visible(text, most))
+    return shown if len(shown) <= most + 4 else shown[: most + 3] + "..."
+
+
+def _title(picture: Figure, data: Plain) -> None:
+    value = digits(abs(data["value"]), 5)(data["value"])
+    share = f"positions carry {data['positional_share']:.0%}" if data["sinks"] else "no positions found"
+    facts = f"{_short(data['model'], 40)}, {_short(data['method'], 60)}, {share}"
+    picture.suptitle(f"{_short(data['target'], 60)} {value}\n{facts}", x=0.01, ha="left", fontsize=9.5, linespacing=1.5)
+
+
+def _tokens(axes: Axes, data: Plain, colours: Mapping[str, str]) -> None:
+    """A bar per token and part; a line where there are many."""
+    signed, T = data["parts"]["signed"], len(data["tokens"])
+    parts = {name: np.nan_to_num(signed[name], nan=0.0, posinf=0.0, neginf=0.0) for name in colours}  # type: ignore[literal-required]
+    for i, (name, values) in enumerate(parts.items()):
+        if len(parts) > 1:
+            axes.bar(np.arange(T) + 0.4 * i - 0.2, values, 0.38, color=colours[name])
+        else:
+            axes.vlines(np.arange(T), 0, values, color=colours[name], linewidth=max(0.5, 300 / max(T, 300)))
+    most = largest(signed["content"], signed["position"]) or 1.0
+    lowest = min([0.0, *(x for name in ("content", "position") for x in signed[name] if math.isfinite(x))])  # type: ignore[literal-required]
+    axes.set_ylim(-1.15 * most if lowest < 0 else 0, 1.15 * most)
+    axes.set_xlim(-0.6, max(T, 1) - 0.4)
+    axes.axhline(0, color=QUIET, linewidth=0.6)
+    lost = sum(not math.isfinite(x) for x in signed["both"])
+    axes.set_ylabel("relevance" + (f"\n({lost} not finite)" if lost else ""), fontsize=8)
+    keys = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "borderaxespad": 0.2}
+    axes.legend(handles=keys, frameon=False, fontsize=8, handlelength=1, handleheight=0.8, **place)
+    _quiet(axes, ("left",))
+
+
+def _names(axes: Axes, data: Plain) -> None:
+    """Token labels under the lowest panel: all of them, or those of the largest that have room."""
+    both, T = data["parts"]["signed"]["both"], len(data["tokens"])
+    at: list[int] = list(range(T))
+    if T > NAMED:
+        at = []
+        for t in sorted(range(T), key=lambda t: -abs(both[t]) if math.isfinite(both[t]) else 0.0):
+            if len(at) < NAMED // 2 and all(abs(t - other) >= T / NAMED for other in at):
+                at.append(t)
+    axes.set_xticks(sorted(at), [_short(data["tokens"][t]) for t in sorted(at)], rotation=90, fontsize=8, parse_math=False)
+    axes.tick_params(axis="x", pad=3)
+
+
+def _layers(axes: Axes, beside: Axes, data: Plain, rows: Sequence[PlainBoundary]) -> None:
+    """Relevance after each layer, the last on top, so that it flows down into the tokens."""
+    amounts = np.ma.masked_invalid(np.array([row["relevance"] for row in reversed(rows)], dtype=float))
+    scale = largest(amounts.compressed()) or 1.0
+    shades = LinearSegmentedColormap.from_list("signed", [paint.back for paint in palette()])
+    shades = shades.with_extremes(bad=NOT_A_NUMBER)
+    image = axes.imshow(amounts, cmap=shades, norm=Normalize(-scale, scale), aspect="auto", interpolation="nearest")
+    names = [_short(row["name"], 24) for row in reversed(rows)]
+    step = math.ceil(len(rows) / 24)
+    axes.set_yticks(range(0, len(rows), step), names[::step], fontsize=8, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    _quiet(axes, ())
+    scale_bar = axes.figure.colorbar(image, cax=beside)
+    show = digits(scale, 2)
+    scale_bar.set_ticks([-scale, 0, scale], labels=[show(-scale), "0", show(scale)])
+    scale_bar.ax.tick_params(labelsize=7, length=0)
+    scale_bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def _ledger(axes: Axes, data: Plain) -> None:
+    """The account as bars with their numbers."""
+    rows = data["ledger"]["rows"]
+    names, amounts = [name for name, _ in rows], [amount for _, amount in rows]
+    scale = largest(amounts) or 1.0
+    show: Digits = digits(scale)
+    lengths = np.nan_to_num(amounts, nan=0.0, posinf=0.0, neginf=0.0)
+    colours = [diverging(0.75 if x > 0 else -0.75).back for x in lengths]
+    axes.barh(range(len(rows)), lengths, 0.62, color=colours)
+    for i, (length, amount) in enumerate(zip(lengths, amounts, strict=True)):
+        side = -1 if length < 0 else 1
+        axes.text(length + side * 0.02 * scale, i, show(amount), va="center", ha="left" if side > 0 else "right", fontsize=8)
+    axes.set_yticks(range(len(rows)), names, fontsize=8)
+    axes.get_yticklabels()[-1].set_fontweight("bold")
+    axes.invert_yaxis()
+    axes.set_xlim(-1.25 * scale, 1.25 * scale)
+    axes.axvline(0, color=QUIET, linewidth=0.6)
+    axes.axhline(len(rows) - 1.5, color=QUIET, linewidth=0.6)
+    axes.set_xticks([])
+    word = "closed" if data["ledger"]["closed"] else f"open at {_short(str(data['ledger']['opened']))}"
+    axes.set_title(f"ledger, {word}", fontsize=8.5, loc="left", color=QUIET)
+    _quiet(axes, ())
+    axes.tick_params(axis="y", length=0)
+
+
+def _quiet(axes: Axes, kept: Sequence[str]) -> None:
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in kept)
+        spine.set_color(QUIET)
+    axes.tick_params(labelsize=8, color=QUIET)
