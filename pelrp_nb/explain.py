@@ -6,6 +6,7 @@ import platform
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -139,7 +140,7 @@ def _card(model: nn.Module, encoded: Encoded, text: str, composite: Composite, o
     parameter = next(model.parameters())
     config = getattr(model, "config", None)
     return {
-        "model": getattr(config, "_name_or_path", "") or type(model).__name__,
+        "model": Path(getattr(config, "_name_or_path", "")).name or type(model).__name__,
         "class": type(model).__name__,
         "text": encoded.text,
         "target": text,

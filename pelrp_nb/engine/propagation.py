@@ -10,22 +10,21 @@ no gradient.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakIdKeyDictionary
 
 from .. import rules
 from ..composites import PA_LRP, Composite
 from ..errors import InputError, ModelError
 from . import positions
 from .account import Account
+from .attach import attach, detach, here
 from .notes import REFUSED, Note, carries, note_of, write
 from .operations import handler_of, spelling
 from .trace import Boundary, Trace
@@ -33,7 +32,6 @@ from .tracing import Recorder, backward
 
 sequence = torch._C._autograd._get_sequence_nr
 SOURCES = {torch.arange, torch.cumsum, Tensor.cumsum, torch.cos, torch.sin, Tensor.cos, Tensor.sin, torch.polar}
-KNOWN_BY_PARAMETERS = {nn.Linear, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity}      # need no hook to be named
 GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag")}
 
 
@@ -283,22 +281,6 @@ class Flow(TorchFunctionMode):
 
 # --- entering and leaving ---------------------------------------------------------------------------------------------
 
-_here = threading.local()
-_lock = threading.Lock()
-_users: WeakIdKeyDictionary = WeakIdKeyDictionary()
-
-
-@dataclass
-class _Hooks:
-    count: int = 0
-    handles: list = field(default_factory=list)
-
-
-def current(root: nn.Module) -> Flow | None:
-    """The flow of this thread on this model."""
-    flows = getattr(_here, "flows", [])
-    return next((f for f in reversed(flows) if f.model is root), None)
-
 
 @contextmanager
 def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options | None = None) -> Iterator[Flow]:
@@ -313,88 +295,13 @@ def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options 
     flow = Flow(model, composite, options)
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
-        _attach(model)
-        stack.callback(_detach, model)
-        flows = _here.__dict__.setdefault("flows", [])
+        attach(model)
+        stack.callback(detach, model)
+        flows = here.__dict__.setdefault("flows", [])
         flows.append(flow)
         stack.callback(flows.remove, flow)
         stack.enter_context(flow)
         yield flow
-
-
-def _attach(model: nn.Module) -> None:
-    """Module hooks, shared by all threads that explain this model at the moment."""
-    with _lock:
-        hooks = _users.setdefault(model, _Hooks())
-        hooks.count += 1
-        if hooks.count > 1:
-            return
-        blocks = layers(model)
-        for module in model.modules():
-            if type(module) in KNOWN_BY_PARAMETERS and module is not model:
-                continue
-            before = _before(model, module, id(module) in blocks)
-            after = _after(model, module, id(module) in blocks)
-            hooks.handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
-
-
-def _detach(model: nn.Module) -> None:
-    with _lock:
-        hooks = _users[model]
-        hooks.count -= 1
-        if hooks.count == 0:
-            for handle in hooks.handles:
-                handle.remove()
-            del _users[model]
-
-
-def layers(model: nn.Module) -> set[int]:
-    """The layers, by identity: members of the innermost lists of modules that hold a norm."""
-    found: set[int] = set()
-
-    def walk(module: nn.Module) -> tuple[bool, bool]:
-        """(holds a norm, holds a stack of layers)."""
-        inside = [walk(m) for m in module._modules.values() if m is not None]
-        norm = "Norm" in type(module).__name__ or any(n for n, _ in inside)
-        stack = any(s for _, s in inside)
-        if isinstance(module, nn.ModuleList | nn.Sequential) and inside and not stack:
-            members = list(module)
-            if all(n for n, _ in inside) and all(len(m._modules) > 1 for m in members) and len({type(m) for m in members}) <= 2:
-                found.update(map(id, members))
-                stack = True
-        return norm, stack
-
-    walk(model)
-    return found
-
-
-def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
-    def hook(_: nn.Module, args: tuple, kwargs: dict) -> Any:
-        flow = current(root)
-        if flow is None:
-            return None
-        flow.path.append(module)
-        if module is root and len(flow.path) == 1:
-            return flow.recorder.enter_model(args, kwargs)
-        if block:
-            flow.recorder.enter_block(args, kwargs)
-        return None
-
-    return hook
-
-
-def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
-    def hook(_: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
-        flow = current(root)
-        if flow is None or module not in flow.path:
-            return
-        while flow.path and flow.path.pop() is not module:
-            pass
-        if block and flow.blocks:
-            flow.recorder.leave_block(output)
-
-    return hook
 
 
 def refuse_foreign(value: Tensor) -> None:

@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from textwrap import wrap
 
 import numpy as np
 from matplotlib import rcParams
@@ -93,7 +94,9 @@ def _title(picture: Figure, data: Plain) -> None:
     value = digits(abs(data["value"]), 5)(data["value"])
     share = f"positions carry {data['positional_share']:.0%}" if data["sinks"] else "no positions found"
     facts = f"{_short(data['model'], 40)}, {_short(data['method'], 60)}, {share}"
-    picture.suptitle(f"{_short(data['target'], 60)} {value}\n{facts}", x=0.01, ha="left", fontsize=9.5, linespacing=1.5)
+    room = int(7.3 * picture.get_figwidth())  # characters in a line, of the widest letter
+    lines = [line for text in (f"{_short(data['target'], 60)} {value}", facts) for line in wrap(text, room)]
+    picture.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5, linespacing=1.5)
 
 
 def _tokens(axes: Axes, data: Plain, colours: Mapping[str, str]) -> None:

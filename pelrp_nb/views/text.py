@@ -13,7 +13,7 @@ MINUS = "\u2212"
 LONGEST = 80  # characters of one token that a view shows
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # draw nothing, though Unicode calls them letters, marks, symbols
-_MARKS, _CHIPS = 4, 8  # accents on one letter that are drawn; names in one text
+_MARKS, _CHIPS = 4, 8  # accents on one letter that are drawn; names in one token
 
 
 class Piece(NamedTuple):
@@ -24,15 +24,15 @@ class Piece(NamedTuple):
 
 
 def pieces(text: str, most: int = LONGEST) -> tuple[Piece, ...]:
-    """The text cut into what can be shown as it is and names for the rest; clipped after `most` characters, or eight names."""
+    """The text cut into what can be shown as it is and names for the rest; clipped after `most` characters, or when names get too many."""
     if text == "":
         return (Piece("empty", True),)
     if not text.strip(" "):
         return (Piece("space" if len(text) == 1 else f"{len(text)} spaces", True),)
     shown: list[Piece] = []
-    accents, end = 0, 0
+    accents, end, names = 0, 0, max(_CHIPS, most // 10)
     for at, letter in enumerate(text[:most]):
-        if sum(piece.chip for piece in shown) == _CHIPS:
+        if sum(piece.chip for piece in shown) == names:
             break
         end = at + 1
         accents = accents + 1 if unicodedata.category(letter) in ("Mn", "Me") else 0
