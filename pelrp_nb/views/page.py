@@ -40,8 +40,8 @@ def page(data: Plain) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
             f"<title>{name}</title>\n<style>\n{style()}</style>\n</head>",
-            '<body class="pelrp-page">\n<main id="view"></main>',
-            f"<noscript>{table(data)}</noscript>",
+            '<body class="pelrp-page">\n<main>\n<div id="view"></div>',
+            f'<noscript><div class="pelrp">{table(data)}</div></noscript>\n</main>',
             f'<script type="application/json" id="explanation">{as_json(payload(data))}</script>',
             f'<script type="module">{code}</script>\n</body>\n</html>\n',
         ]
