@@ -1,6 +1,7 @@
 # make demo    explain a real movie review: tokens, positions, the closed ledger, demo.html
 # make test    everything: style, types, rules, models, notebooks, views in a real browser
 # make lab     open the tutorials
+# make floors  the oldest versions claimed to work, in an environment of their own
 # make lint | wheel | clean
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint wheel clean chromium
+.PHONY: help demo test lab lint wheel clean chromium floors
 .DELETE_ON_ERROR:
 
 help:
@@ -45,13 +46,13 @@ lint: $(VENV)/.made-test
 	@$(BIN)/mypy
 
 chromium:
-	@command -v chromium chromium-browser google-chrome >/dev/null || { \
-	  as=$$([ "$$(id -u)" = 0 ] || echo "sudo -n"); export DEBIAN_FRONTEND=noninteractive; \
-	  if command -v apt-get >/dev/null && $$as true 2>/dev/null; then \
-	    $$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
-	  elif command -v dnf >/dev/null && $$as true 2>/dev/null; then $$as dnf install -y -q chromium; fi; \
-	  command -v chromium chromium-browser google-chrome >/dev/null || \
-	    echo "The browser tests are skipped: install Chromium (Debian, Fedora: the package chromium; macOS: brew install chromium)."; }
+	@found() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; \
+	as=$$([ "$$(id -u)" = 0 ] || echo "sudo -n"); export DEBIAN_FRONTEND=noninteractive; \
+	if found; then exit 0; \
+	elif command -v apt-get >/dev/null && $$as true 2>/dev/null; then \
+	  $$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	elif command -v dnf >/dev/null && $$as true 2>/dev/null; then $$as dnf install -y -q chromium; fi; \
+	found || echo "The browser tests are skipped: install Chromium (Debian, Fedora: package chromium; macOS: brew install chromium)."
 
 test: $(VENV)/.made-test chromium lint
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope \
@@ -63,3 +64,11 @@ wheel: $(VENV)/.made
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+
+FLOORS := .venv-floors
+floors:
+	@test -x $(FLOORS)/bin/python || $(PYTHON) -m venv $(FLOORS)
+	@$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -r floors.txt hypothesis pytest pytest-timeout pytest-xdist scipy
+	@$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(FLOORS)/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider tests/test_rules.py \
+	  tests/test_engine.py tests/test_ledger.py tests/test_facts.py tests/test_bad_input.py tests/test_any_model.py tests/test_golden.py

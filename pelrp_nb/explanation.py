@@ -176,8 +176,10 @@ class Explanation:
         found = []
         for group in groups(self.tokens, self.special, self.offsets, self.text, self.word_ids):
             span, at = place(group, self.offsets, self.text), list(group)
-            sums = (float(x[at].double().sum()) for x in (self.semantic, P, R))
-            found.append(Word(spelling(group, self.tokens, span, self.text), *(span or (None, None)), group, *sums))
+            start, end = span or (None, None)
+            semantic, positional, relevance = (float(x[at].double().sum()) for x in (self.semantic, P, R))
+            name = spelling(group, self.tokens, span, self.text)
+            found.append(Word(name, start, end, group, semantic, positional, relevance))
         return tuple(found)
 
     @property
@@ -205,7 +207,10 @@ class Explanation:
             positional=self.positional.tolist(), sinks=list(self.sinks), sink_kinds=list(self.sink_kinds),
             positional_share=self.positional_share,
             boundaries=[
-                {"name": b.name, "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist(), "total": b.total, "gap": b.gap}
+                {
+                    "name": b.name, "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist(), "total": b.total,
+                    "gap": b.gap,
+                }
                 for b in self.boundaries
             ],
             ledger={

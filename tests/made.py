@@ -14,7 +14,13 @@ REVIEW = ("[CLS]", "a", "gorgeous", ",", "witty", ",", "seductive", "movie", "."
 
 
 def made(
-    tokens: Sequence[str] = REVIEW, *, layers: int = 4, sinks: int | None = None, seed: int = 0, dtype: torch.dtype = torch.float64, **changed
+    tokens: Sequence[str] = REVIEW,
+    *,
+    layers: int = 4,
+    sinks: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    **changed,
 ) -> Explanation:
     """An explanation whose ledger closes: seeded numbers, one rotary sink per layer, three boundaries per layer."""
     rng = torch.Generator().manual_seed(seed)

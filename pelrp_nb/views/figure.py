@@ -116,8 +116,16 @@ def _tokens(axes: Axes, data: Plain, colours: Mapping[str, str]) -> None:
     lost = sum(not math.isfinite(x) for x in signed["both"])
     axes.set_ylabel("relevance" + (f"\n({lost} not finite)" if lost else ""), fontsize=8)
     keys = [Patch(color=colour, label=name) for name, colour in colours.items()]
-    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "borderaxespad": 0.2}
-    axes.legend(handles=keys, frameon=False, fontsize=8, handlelength=1, handleheight=0.8, **place)
+    axes.legend(
+        handles=keys,
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=2,
+        borderaxespad=0.2,
+        frameon=False,
+        fontsize=8,
+        handlelength=1,
+    )
     _quiet(axes, ("left",))
 
 

@@ -22,7 +22,8 @@ BAR = 110  # pixels on each side of zero
 
 _TABLE = "border-collapse:collapse;border:0;margin:4px 0 12px 0;font-size:13px;line-height:1.5;text-align:left"
 _PLAIN = "padding:2px 10px 2px 0;border:0;text-align:left;white-space:nowrap;max-width:340px;overflow:hidden"
-_RIGHT = "padding:2px 10px;border:0;text-align:right;white-space:nowrap;font-family:monospace"
+_HEAD = "padding:2px 10px;border:0;text-align:right;white-space:nowrap"
+_RIGHT = f"{_HEAD};font-family:monospace"
 _SUM = "border-top:1px solid;font-weight:bold"
 _CHIP = "border:1px solid;border-radius:3px;margin:0 1px;padding:0 2px;font-size:75%;font-family:monospace"
 _FOLD = "margin:0 0 8px 0;font-size:13px"
@@ -76,7 +77,7 @@ def _tokens(data: Plain, signed: Parts, scale: float) -> str:
     columns = (signed["content"], signed["position"], signed["both"])
     order = sorted(range(T), key=lambda t: (not math.isnan(columns[2][t]), -abs(columns[2][t]), t))
     kept = sorted(order[:ROWS])
-    rows = ["".join(_cell(name, _RIGHT + ";opacity:0.75;font-family:inherit") for name in ("content", "position", "both"))]
+    rows = ["".join(_cell(name, _HEAD + ";opacity:0.75") for name in ("content", "position", "both"))]
     rows[0] = _cell("", _RIGHT) + _cell("token", _PLAIN + ";opacity:0.75") + rows[0]
     for t in kept:
         dim = ";opacity:0.75;font-style:italic" if data["special"][t] else ""

@@ -12,7 +12,8 @@ from .data import Plain
 MINUS = "\u2212"
 LONGEST = 80  # characters of one token that a view shows
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # draw nothing, though Unicode calls them letters, marks, symbols
+# They draw nothing, though Unicode calls them letters, marks, symbols.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _MARKS, _CHIPS = 4, 8  # accents on one letter that are drawn; names in one token
 
 
@@ -24,7 +25,10 @@ class Piece(NamedTuple):
 
 
 def pieces(text: str, most: int = LONGEST) -> tuple[Piece, ...]:
-    """The text cut into what can be shown as it is and names for the rest; clipped after `most` characters, or when names get too many."""
+    """The text cut into what can be shown as it is and names for the rest.
+
+    Clipped after `most` characters, or when names get too many.
+    """
     if text == "":
         return (Piece("empty", True),)
     if not text.strip(" "):
@@ -132,8 +136,7 @@ def line(data: Plain, most: int = 3) -> str:
     ledger = data["ledger"]
     word = "closed" if ledger["closed"] else f"open at {visible(str(ledger['opened']))}"
     return (
-        f"Explanation({visible(data['model'], 60)}: {title(data)}; {top}; "
-        f"positions {data['positional_share']:.0%}; ledger {word})"
+        f"Explanation({visible(data['model'], 60)}: {title(data)}; {top}; positions {data['positional_share']:.0%}; ledger {word})"
     )
 
 

@@ -39,7 +39,7 @@ class Recipe:
     average: float = 0.998                      # the weights kept are a running mean
     batch: int = 64
     warmup: int = 100
-    epochs: int = 8
+    epochs: int = 10
     patience: int = 4                           # epochs without a better validation loss
     vocabulary: int = 9_000
 
@@ -115,9 +115,9 @@ def absolute(vocabulary: int, dropout: float) -> PreTrainedModel:
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        "reviews-rotary": Recipe(rotary, "rotary"),
+        "reviews-rotary": Recipe(rotary, "rotary", embedding_rate=3e-3, embedding_spread=0.02, weight_decay=0.02),
         "reviews-learnable": Recipe(learnable, "learnable", rate=5e-4, embedding_rate=2.5e-3),
-        "reviews-absolute": Recipe(absolute, "absolute"),
+        "reviews-absolute": Recipe(absolute, "absolute", word_dropout=0.2, joined=0.0),
     }
 )
 
