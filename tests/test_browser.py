@@ -100,6 +100,7 @@ def test_the_head_and_the_ledger_show_the_account(browser, tmp_path):
         assert widths == pytest.approx([50 * abs(amount) / largest for _, amount in e.ledger.rows()], abs=0.01)
         assert "Ledger closed" in section(page, "Ledger").text_content()
         page.get_by_text("constants by name (4)").click()
+        section(page, "Ledger").locator("details td").first.wait_for()  # a fold is filled when it opens
         assert numbers(section(page, "Ledger").locator("details").first.locator("td")) == pytest.approx(
             sorted(e.ledger.constants.values(), key=lambda x: -abs(x)), abs=5.1e-4
         )
@@ -194,6 +195,7 @@ def test_the_table_of_all_layers_marks_the_present_one(browser, tmp_path):
     with opened(browser, e, tmp_path) as page:
         page.get_by_text("All layers in one table").click()
         rows = section(page, "Layer by layer").locator("tbody tr")
+        rows.first.wait_for()
         assert rows.locator("th").all_text_contents() == ["embeddings", "layer 0", "layer 1", "layer 2", "layer 3"]
         page.get_by_role("slider", name="Layer").press("Home")
         assert section(page, "Layer by layer").locator("tr.current th").all_text_contents() == ["embeddings"]

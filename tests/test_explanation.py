@@ -133,6 +133,13 @@ def test_without_offsets_the_marks_of_the_tokenizer_tell(tokens, words):
     assert [w.text for w in made(tokens).words()] == words
 
 
+def test_a_special_token_is_a_word_of_its_own():
+    e = made(("<s>", "\u2581gor", "geous", "</s>"), special=(True, False, False, True))
+    assert [w.tokens for w in e.words()] == [(0,), (1, 2), (3,)]
+    e = made(("<s>", "gor", "</s>"), special=(True, False, True), text="gor", offsets=[(0, 0), (0, 3), (3, 3)], word_ids=[0, 0, 0])
+    assert [w.tokens for w in e.words()] == [(0,), (1,), (2,)]
+
+
 def test_one_character_cut_into_bytes_is_one_word():
     text = "\U0001f600"
     e = made(("<0xF0>", "<0x9F>", "<0x98>"), text=text, offsets=[(0, 1)] * 3)

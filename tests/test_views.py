@@ -119,6 +119,13 @@ def test_what_can_be_seen_stays_as_it_is():
     assert text.visible("W" * 100, 10) == "W" * 10 + "\u27e890 more characters\u27e9"
 
 
+def test_a_joiner_is_left_alone_between_emoji_only():
+    faces = "\U0001f468{}\U0001f469"
+    assert text.visible(faces.format("\u200d")) == faces.format("\u200d")
+    assert text.visible(faces.format("\u202e")) == faces.format("\u27e8U+202E\u27e9")
+    assert text.visible("a\u200db") == "a\u27e8U+200D\u27e9b"
+
+
 def test_numbers_carry_their_sign_and_four_figures():
     show = text.digits(12.3)
     assert [show(x, "-") for x in (1.5, -1.5, 0.0, -0.0001)] == ["+1.50", "-1.50", "0.00", "0.00"]
@@ -282,6 +289,7 @@ def test_the_page_needs_and_allows_no_network():
     document = made().to_html()
     policy = re.search('Content-Security-Policy" content="([^"]*)"', document)[1]
     assert policy.startswith("default-src 'none'") and "unsafe-eval" not in policy and "http" not in policy
+    assert policy.count("unsafe-inline") == 1 and "style-src 'unsafe-inline'" in policy
     script = re.search(r'<script type="module">(.*?)</script>', document, re.DOTALL)[1]
     assert f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
     assert not re.search(r"https?:|//[a-z]+\.|@import|url\(|\bfetch\(|XMLHttpRequest|WebSocket|importScripts|\bimport\b", document)
