@@ -27,7 +27,7 @@ Named = "int | str | Callable[[Any], Tensor] | Token | Label | None"
 class Token:
     """The logit of a token; `at` counts places of the sequence, -1 is the last."""
 
-    text: str | int
+    text: str | int | None
     at: int = -1
 
 
@@ -35,7 +35,7 @@ class Token:
 class Label:
     """The logit of a label; `at` for models that label each token."""
 
-    text: str | int
+    text: str | int | None
     at: int | None = None
 
 
@@ -53,12 +53,12 @@ class Every:
     targets: tuple[Any, ...]
 
 
-def token(text: str | int, at: int = -1) -> Token:
+def token(text: str | int | None, at: int = -1) -> Token:
     """The logit of one token of the vocabulary, as text or id, at a place of the sequence."""
     return Token(text, at)
 
 
-def label(text: str | int, at: int | None = None) -> Label:
+def label(text: str | int | None, at: int | None = None) -> Label:
     """The logit of a label, as text or class number."""
     return Label(text, at)
 

@@ -36,12 +36,13 @@ class Recipe:
     dropout: float = 0.3
     word_dropout: float = 0.3                   # words replaced by the unknown token
     joined: float = 0.5                         # sentences joined with a second one, whose rating is added
+    agreement: float = 0.0                      # weight of: two readings with other words missing agree
     average: float = 0.998                      # the weights kept are a running mean
     batch: int = 64
     warmup: int = 100
     epochs: int = 10
     patience: int = 4                           # epochs without a better validation loss
-    vocabulary: int = 9_000
+    vocabulary: int = 10_000
 
 
 def _common(vocabulary: int) -> dict[str, Any]:

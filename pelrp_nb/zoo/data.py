@@ -65,7 +65,7 @@ def sentences(archive: str | Path | None = None) -> list[Sentence]:
     path = Path(archive) if archive is not None else fetch()
     if not path.is_file():
         raise ZooError(f"The archive must be a file, but there is none at {path}. To get it, type:\n    {_COMMAND}")
-    if not tarfile.is_tarfile(path):
+    if not _is_archive(path):
         return read(path)
     text = _dig(path.read_bytes(), path.name)
     if hashlib.sha256(text).hexdigest() != _MEMBER_SHA256:
@@ -140,6 +140,14 @@ def fetch() -> Path:
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(files[0], kept)
     return kept
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether it begins like an archive; a broken one does too, and is refused when it is opened."""
+    try:
+        return tarfile.is_tarfile(path)
+    except EOFError:
+        return True
 
 
 def _dig(archive: bytes, name: str) -> bytes:

@@ -64,10 +64,10 @@ def fit(
     total = steps or recipe.epochs * an_epoch
     optimiser, average = _optimiser(model, recipe), copy.deepcopy(model)
     best, best_weights, waited, step = math.inf, model.state_dict(), 0, 0
-    while step < total and waited < recipe.patience:
+    while step < total and (waited < recipe.patience or step < 2 * recipe.warmup):      # no verdict while it warms up
         for ids, ratings in _batches(_joined(train, recipe, generator), recipe.batch, generator):
             _set_rates(optimiser, min(1.0, (step + 1) / min(recipe.warmup, total)) * (1 - step / total))
-            _step(model, optimiser, _forgetful(ids, recipe, generator), ratings)
+            _step(model, optimiser, _readings(ids, recipe, generator), ratings, recipe.agreement)
             step += 1
             _follow(average, model, min(recipe.average, step / (step + 10)))
             tell(step, total, None)
@@ -94,12 +94,24 @@ def validation_loss(model: PreTrainedModel, sentences: Sequence[Rated]) -> float
     return total / len(sentences)
 
 
-def _step(model: PreTrainedModel, optimiser: torch.optim.Optimizer, ids: Tensor, ratings: Tensor) -> None:
+def _step(
+    model: PreTrainedModel, optimiser: torch.optim.Optimizer, ids: Tensor, ratings: Tensor, agreement: float
+) -> None:
     model.train()
     optimiser.zero_grad()
-    soft_loss(model(input_ids=ids, attention_mask=(ids != PAD_ID).long()).logits, ratings).backward()
+    logits = model(input_ids=ids, attention_mask=(ids != PAD_ID).long()).logits
+    loss = soft_loss(logits, ratings.repeat(len(logits) // len(ratings)))
+    if agreement:
+        loss = loss + agreement * disagreement(*logits.chunk(2))
+    loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
+
+
+def disagreement(first: Tensor, second: Tensor) -> Tensor:
+    """The symmetric Kullback-Leibler divergence of two readings of the same sentences (Liang et al. 2021, R-Drop)."""
+    p, q = first.log_softmax(-1), second.log_softmax(-1)
+    return ((p.exp() - q.exp()) * (p - q)).sum(-1).mean() / 2
 
 
 def _batches(
@@ -129,8 +141,9 @@ def _joined(sentences: Sequence[Rated], recipe: Recipe, generator: torch.Generat
     return found
 
 
-def _forgetful(ids: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Some words become the unknown token."""
+def _readings(ids: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Some words become the unknown token; where readings are to agree, each sentence is read twice."""
+    ids = ids.repeat(2, 1) if recipe.agreement else ids
     dropped = (torch.rand(ids.shape, generator=generator) < recipe.word_dropout) & (ids >= len(SPECIAL))
     return ids.masked_fill(dropped, UNKNOWN_ID)
 

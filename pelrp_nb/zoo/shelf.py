@@ -58,7 +58,7 @@ def load(name: str | Path) -> tuple[Any, Any]:
     try:
         with _quiet(only_local):
             return _load(source, only_local)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:                                   # safetensors and tokenizers raise kinds of their own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ZooError(f"`{name}` must be a model with its processor, but loading it failed: {reason}") from error
 
