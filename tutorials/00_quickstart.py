@@ -15,7 +15,7 @@
 #
 # *Ten minutes. No mathematics, no GPU, no network.*
 #
-# A model reads a film review and says *negative*. **Why?** We take the number behind its answer and hand it back, layer by layer,
+# A model reads a film review and says *positive*. **Why?** We take the number behind its answer and hand it back, layer by layer,
 # until every bit of it has arrived somewhere: at a word, at the *position* of a word, or at a place inside the model that keeps some.
 #
 # After this notebook you can
@@ -29,7 +29,7 @@ import pelrp_nb
 from pelrp_nb import CP_LRP, Options
 
 model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
-text = pelrp_nb.zoo.task("reviews").examples[118].text
+text = pelrp_nb.zoo.task("reviews").examples[71].text
 text
 
 # %% [markdown]
@@ -82,12 +82,12 @@ for word in words[:5]:
 result.figure()
 
 # %% [markdown]
-# ## Why negative rather than positive?
+# ## Why positive rather than negative?
 #
 # Often the better question is a contrast: what speaks for one answer *rather than* another.
 
 # %%
-rather = pelrp_nb.explain(model, text, processor=tokenizer, target="negative", contrast="positive")
+rather = pelrp_nb.explain(model, text, processor=tokenizer, target="positive", contrast="negative")
 print(rather.target, round(rather.value, 3), "closed" if rather.ledger.closed else "open")
 
 # %% [markdown]
