@@ -229,19 +229,10 @@ def test_engine_is_reference_on_the_zoo(name, composite, reviews):
 
 @pytest.mark.parametrize("name", ZOO)
 def test_engine_is_reference_on_many_sentences(name, reviews):
-    """Among them sentences in which a word and its position cancel to exactly 0 (the weights sit on float16's grid).
-
-    Of all 300, one of the rotary model's is 1.1e-9 apart: a gradient in a norm is rounded to the other float32.
-    """
+    """On float16's grid a word and its position do cancel to exactly 0 now and then, which random weights never do."""
     model, sentences = reviews(name, 40)
-    cancelling = 0
     for ids in sentences:
         check_engine_is_reference(*both(model, ids, PA_LRP))
-        if name != "reviews-rotary":
-            parts = getattr(model, model.config.model_type).embeddings
-            vectors = parts.word_embeddings(ids[0]) + (parts.token_type_embeddings.weight[0] if name == "reviews-learnable" else 0)
-            cancelling += bool((vectors + parts.position_embeddings.weight[: ids.shape[1]] == 0).any())
-    assert cancelling or name == "reviews-rotary"
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert"])

@@ -64,7 +64,7 @@ def fit(
     total = steps or recipe.epochs * an_epoch
     optimiser, average = _optimiser(model, recipe), copy.deepcopy(model)
     best, best_weights, waited, step = math.inf, model.state_dict(), 0, 0
-    while step < total and (waited < recipe.patience or step < 2 * recipe.warmup):      # no verdict while it warms up
+    while step < total and (steps is not None or waited < recipe.patience):      # a stated number of steps is done in full
         for ids, ratings in _batches(_joined(train, recipe, generator), recipe.batch, generator):
             _set_rates(optimiser, min(1.0, (step + 1) / min(recipe.warmup, total)) * (1 - step / total))
             _step(model, optimiser, _readings(ids, recipe, generator), ratings, recipe.agreement)
