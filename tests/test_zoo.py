@@ -114,13 +114,10 @@ def test_word_order_reaches_the_answer(name, loaded):
     assert (logits[0] - logits[1]).abs().max() > 1e-3
 
 
-def test_models_are_of_one_size_and_cut_sentences_alike(loaded):
+def test_models_are_of_one_size_and_share_one_tokenizer():
     parameters = [zoo.card(name)["parameters"] for name in REVIEWS]
     assert max(parameters) <= 1.15 * min(parameters)
-    texts = [example.text for example in zoo.task("reviews").examples]
-    cut = [[loaded[name][1].tokenize(text) for text in texts] for name in REVIEWS]
-    for other in cut[1:]:
-        assert sum(a == b for a, b in zip(cut[0], other, strict=True)) >= 0.98 * len(texts)
+    assert len({(MODELS / name / "tokenizer.json").read_text(encoding="utf-8") for name in REVIEWS}) == 1
 
 
 def test_the_three_differ_in_where_positions_enter(loaded):

@@ -116,7 +116,9 @@ def absolute(vocabulary: int, dropout: float) -> PreTrainedModel:
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        "reviews-rotary": Recipe(rotary, "rotary", embedding_rate=3e-3, embedding_spread=0.02, weight_decay=0.02),
+        "reviews-rotary": Recipe(
+            rotary, "rotary", embedding_rate=3e-3, embedding_spread=0.02, weight_decay=0.02, joined=0.0, agreement=1.0, epochs=8
+        ),
         "reviews-learnable": Recipe(learnable, "learnable", rate=5e-4, embedding_rate=2.5e-3),
         "reviews-absolute": Recipe(absolute, "absolute", word_dropout=0.2, joined=0.0),
     }
