@@ -9,9 +9,10 @@ from . import reference, rules, target, zoo
 from .composites import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Composite
 from .doctor import doctor
 from .engine.propagation import Options, propagate
-from .explain import Plan, explain, plan
+from .explain import explain
 from .explanation import Explanation
 from .ledger import Ledger
+from .plan import Plan, plan
 
 __version__ = "0.1.0"
 __all__ = [

@@ -204,7 +204,7 @@ def as_json(found: Any) -> dict[str, Any]:
 
 def _plan(given: argparse.Namespace) -> int:
     from . import zoo
-    from .explain import plan
+    from .plan import plan
 
     text = _text(given)
     model, processor = zoo.load(given.model)

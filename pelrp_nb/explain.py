@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,14 @@ from torch import Tensor, nn
 from . import target as targets
 from .composites import PA_LRP, Composite, title
 from .engine import images
-from .engine.encode import Encoded, encode
+from .engine.encode import Encoded, encode, quiet
 from .engine.inspection import inspect
-from .engine.propagation import Flow, Options, Step, propagate
-from .engine.trace import Sink, Trace
-from .errors import InputError, ModelError, TargetError
+from .engine.propagation import Flow, Options, propagate
+from .engine.trace import Trace
+from .errors import InputError, TargetError
 from .explanation import Explanation
 
-__all__ = ["Options", "Plan", "explain", "plan"]
+__all__ = ["Options", "explain"]
 
 
 def explain(
@@ -99,7 +98,7 @@ def _run(
     model: nn.Module, encoded: Encoded, processor: Any, wanted: Sequence, foils: Sequence, composite: Composite, options: Options
 ) -> list[Explanation]:
     with propagate(model, composite, options) as flow:
-        output = model(**encoded.tensors, **_quiet(model))
+        output = model(**encoded.tensors, **quiet(model))
         chosen = [_difference(t, c, output, model, processor, encoded.length) for t, c in zip(wanted, foils, strict=True)]
         found = []
         for i, (value, text) in enumerate(chosen):
@@ -118,19 +117,6 @@ def _difference(t: Any, c: Any, output: Any, model: nn.Module, processor: Any, l
     if second.text == first.text and not callable(t):
         raise TargetError(f"Target and contrast are the same, {first.text}; their difference is zero. Type another contrast.")
     return first.value - second.value, f"{first.text} rather than {second.text}"
-
-
-def _quiet(model: nn.Module) -> dict[str, Any]:
-    """No cache: the model would keep keys that carry relevance."""
-    config = getattr(model, "config", None)
-    return {"use_cache": False} if getattr(config, "use_cache", None) is not None and _takes(model, "use_cache") else {}
-
-
-def _takes(model: nn.Module, name: str) -> bool:
-    import inspect
-
-    parameters = inspect.signature(model.forward).parameters
-    return name in parameters or (hasattr(model, "generation_config") and any(p.kind is p.VAR_KEYWORD for p in parameters.values()))
 
 
 def _card(model: nn.Module, encoded: Encoded, text: str, composite: Composite, options: Options) -> dict[str, Any]:
@@ -169,64 +155,3 @@ def _explanation(flow: Flow, encoded: Encoded, trace: Trace, text: str, value: f
         boundaries=trace.boundaries, ledger=trace.ledger, card=card, reductions=reductions, offsets=encoded.offsets,
         text=encoded.text, special=special, word_ids=encoded.words, detail=dict(trace.detail), **more,
     )  # fmt: skip
-
-
-# --- plan --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What would be done, from a forward pass alone.
-
-    steps:    which rule applies to each operation in each module, and why (its kind)
-    sinks:    where positions would receive; empty if none was found
-    refusals: what would be refused, with the reason
-    """
-
-    model: str
-    method: str
-    steps: tuple[Step, ...]
-    sinks: tuple[Sink, ...]
-    refusals: tuple[str, ...]
-
-    def __str__(self) -> str:
-        by: dict[tuple[str, str, str], list[str]] = {}
-        for step in self.steps:
-            by.setdefault((step.operation, step.rule, step.reason), []).append(step.place)
-        width = [max([len(k[i]) for k in by] + [len(h)]) + 2 for i, h in enumerate(("operation", "rule", "kind"))]
-        lines = [f"{self.model}, {self.method}", ""]
-        lines.append("operation".ljust(width[0]) + "rule".ljust(width[1]) + "kind".ljust(width[2]) + "where")
-        for key, places in by.items():
-            where = places[0] + (f" and {len(places) - 1} more" if len(places) > 1 else "")
-            lines.append("".join(k.ljust(w) for k, w in zip(key, width, strict=True)) + where)
-        found = ", ".join(f"{s.name} ({s.kind})" for s in self.sinks)
-        lines += ["", "positions: " + (found or f"no positional encoding found in {self.model}")]
-        lines += [f"refused: {r}" for r in self.refusals] or ["refused: nothing"]
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-
-def plan(
-    model: nn.Module,
-    inputs: Any,
-    *,
-    processor: Any = None,
-    composite: Composite = PA_LRP,
-    options: Options | None = None,
-) -> Plan:
-    """Forward only: which rule applies where and why, the sinks found, what would be refused.
-
-    Takes what `explain` takes. Raises InputError if the input does not fit; what the engine would refuse is listed, not raised.
-    """
-    name = type(model).__name__
-    try:
-        inspect(model)
-        encoded = encode(model, inputs, processor)
-        with propagate(model, composite, options or Options()) as flow:
-            model(**encoded.tensors, **_quiet(model))
-    except ModelError as error:
-        return Plan(name, title(composite), (), (), (str(error),))
-    seen: dict[tuple[str, int | None], Sink] = {(s.name, s.layer): Sink(s.name, s.kind, s.layer) for s in flow.inputs.sinks}
-    refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where in flow.refused))
-    return Plan(name, title(composite), tuple(flow.steps.values()), tuple(seen.values()), refusals)

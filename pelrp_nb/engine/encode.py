@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,8 +87,6 @@ def from_text(model: nn.Module, text: str, processor: Any) -> Encoded:
 
 def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors that the model's forward takes, where the model is."""
-    import inspect
-
     parameters = inspect.signature(model.forward).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     taken = {k: v for k, v in encoding.items() if k in parameters or (anything and k == "attention_mask")}
@@ -147,3 +146,14 @@ def check(model: nn.Module, found: Encoded) -> None:
     limit = getattr(getattr(model, "config", None), "max_position_embeddings", None)
     if isinstance(limit, int) and 0 < limit < ids.shape[1]:
         raise InputError(f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it.")
+
+
+def quiet(model: nn.Module) -> dict[str, Any]:
+    """No cache: the model would keep keys that carry relevance."""
+    config = getattr(model, "config", None)
+    return {"use_cache": False} if getattr(config, "use_cache", None) is not None and _takes(model, "use_cache") else {}
+
+
+def _takes(model: nn.Module, name: str) -> bool:
+    parameters = inspect.signature(model.forward).parameters
+    return name in parameters or (hasattr(model, "generation_config") and any(p.kind is p.VAR_KEYWORD for p in parameters.values()))
