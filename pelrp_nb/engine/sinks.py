@@ -137,14 +137,14 @@ def book(flow: Flow, leaf: Leaf, R: Tensor) -> None:
     for key, column in columns_of(R.sum(1)).items():
         leaf.columns[key] = leaf.columns[key] + column if key in leaf.columns else column
     if "heads" in flow.options.detail:
-        leaf.detail["heads"] = {leaf.name: {"score": R.sum(-1).cpu()}}
+        leaf.detail["heads"] = {"score": R.sum(-1).cpu()}
 
 
 def keep_pairs(flow: Flow, leaf: Leaf, R: Tensor, written: str) -> None:
     """The pair matrix, per head and summed."""
     R = by_row(R, flow.account.rows)
     R = R.reshape(R.shape[0], -1, *R.shape[-2:]).cpu()
-    leaf.detail["pairs"] = {leaf.name: {"relevance": R.sum(1), "heads": R, "written": written}}
+    leaf.detail["pairs"] = {"relevance": R.sum(1), "heads": R, "written": written}
 
 
 def in_distance(bias: Tensor, g: Tensor) -> tuple[Tensor, str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import InputError, RuleError
 from ..ledger import TOLERANCE, Ledger
-from . import positions, received
+from . import heads, positions, received
 from .account import better, by_place, dot
 from .notes import Note, note_of, write
 from .trace import Boundary, Kind, Trace
@@ -162,8 +162,8 @@ def backward(flow: Flow, value: Tensor, keep: bool) -> Trace:
     for mark in flow.recorder.marks:
         mark.relevance = None
     inputs = flow.inputs
-    for sink in inputs.sinks:
-        sink.forget()
+    for heard in (*inputs.sinks, *flow.attentions):
+        heard.forget()
     leaves = inputs.leaves()
     if not leaves:
         raise InputError("No input was seen inside the `with`; call the model there, with input_ids, pixel_values or vectors.")
@@ -200,6 +200,8 @@ def assemble(flow: Flow, gradients: dict[int, Tensor], start: float, unknown: tu
     )
     wanted = flow.options.detail
     detail = received.detail(inputs.sinks, gradients, wanted, rows, T) if wanted else {}
+    if "heads" in wanted:
+        detail["attention"] = heads.detail(flow.attentions)
     detail = {k: rowless(v) for k, v in detail.items()} if rows == 1 else detail
     return Trace(squeeze(tokens).cpu(), sinks, squeeze(columns["signed"]).cpu(), {k: v.cpu() for k, v in reductions.items()},
                  boundaries, ledger, detail)  # fmt: skip
