@@ -22,41 +22,39 @@ if TYPE_CHECKING:
 POWERS = (2.0**12, 2.0**6, 1.0, 2.0**-6, 2.0**-12, 2.0**-18)     # what the walk begins with, the largest that stays finite
 
 
-def begin(flow: Flow, value: Tensor) -> tuple[float, Tensor]:
-    """What the relevance starts with, and the gradient of the value that says so, in float32 or better."""
-    if flow.composite.start == "value":
-        return float(value.detach()), torch.ones_like(better(value.detach()))
-    start = float(flow.composite.start)
-    return start, start / better(value.detach())
-
-
-def walk(flow: Flow, value: Tensor, leaves: list[Tensor], seed: Tensor, keep: bool) -> tuple[Tensor | None, ...]:
-    """The gradients of the leaves, in float32 or better, with every amount and boundary booked on the way.
+def walk(flow: Flow, targets: list[Tensor], leaves: list[Tensor], keep: bool) -> dict[int, Tensor]:
+    """The gradient of every leaf by identity, in float32 or better; amounts and boundaries are booked on the way.
 
     Raises ModelError if float16 cannot hold them, whatever the walk begins with.
     """
-    half = narrow(flow, value, leaves)
+    half = narrow(flow, [*targets, *leaves])
     for power in POWERS if half else (1.0,):
         flow.account.clear()
         flow.recorder.clear(live=not half)
-        start = (seed * power).to(value.dtype)
         more = keep or (half and power != POWERS[-1])
+        seeds = [(first(flow, v) * power).to(v.dtype).reshape(v.shape) for v in targets]
         with torch.enable_grad():
-            grads = torch.autograd.grad(value, leaves, start, retain_graph=more, allow_unused=True)
+            grads = torch.autograd.grad(targets, leaves, seeds, retain_graph=more, allow_unused=True)
         divide(flow, power)
-        grads = tuple(None if g is None else finer(g, power) for g in grads)
-        if not half or finite(flow, grads):
+        found = {id(leaf): finer(g, power) for leaf, g in zip(leaves, grads, strict=True) if g is not None}
+        if not half or finite(flow, found):
             flow.recorder.tell()
-            return grads
+            return found
     raise ModelError(
         "The relevance leaves the range of float16, or is no number, whatever the walk back begins with. "
         "Load the model in bfloat16 or float32: model.to(torch.bfloat16)."
     )
 
 
-def narrow(flow: Flow, value: Tensor, leaves: list[Tensor]) -> bool:
+def first(flow: Flow, value: Tensor) -> Tensor:
+    """The gradient of a target, in float32 or better: R(value) = value, or the number that the composite starts with."""
+    number = better(value.detach())
+    return torch.ones_like(number) if flow.composite.start == "value" else float(flow.composite.start) / number
+
+
+def narrow(flow: Flow, tensors: list[Tensor]) -> bool:
     """Whether float16 takes part."""
-    return any(x.dtype == torch.float16 for x in (value, *leaves, *flow.model.parameters()))
+    return any(x.dtype == torch.float16 for x in (*tensors, *flow.model.parameters()))
 
 
 def finer(g: Tensor, power: float) -> Tensor:
@@ -75,8 +73,8 @@ def divide(flow: Flow, power: float) -> None:
         mark.relevance = None if mark.relevance is None else mark.relevance / power
 
 
-def finite(flow: Flow, grads: tuple[Tensor | None, ...]) -> bool:
+def finite(flow: Flow, gradients: dict[int, Tensor]) -> bool:
     """Whether the walk stayed inside the range."""
-    marks = (m.relevance for m in flow.recorder.marks)
-    found = [x for x in (*grads, *flow.account.amounts.values(), *marks) if x is not None]
+    marks = (m.relevance for m in flow.recorder.marks if m.relevance is not None)
+    found = (*gradients.values(), *flow.account.amounts.values(), *marks)
     return all(math.isfinite(float(x.abs().sum())) for x in found)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import InputError, RuleError
 from ..ledger import TOLERANCE, Ledger
 from . import positions, seed
-from .account import better, by_place, dot
+from .account import better, by_place, dot, exact
 from .notes import Note, note_of, write
 from .trace import Boundary, Kind, Trace
 
@@ -186,9 +186,8 @@ def backward(flow: Flow, value: Tensor, keep: bool) -> Trace:
     leaves = [*inputs.tokens, *inputs.pixels, *(s.tensor for s in inputs.sinks), *(c for _, _, c in inputs.constants)]
     if not leaves:
         raise InputError("No input was seen inside the `with`; call the model there, with input_ids, pixel_values or vectors.")
-    start, begun = seed.begin(flow, value)
-    grads = seed.walk(flow, value, leaves, begun, keep)
-    gradients = {id(leaf): g for leaf, g in zip(leaves, grads, strict=True) if g is not None}
+    start = float(value.detach()) if flow.composite.start == "value" else float(flow.composite.start)
+    gradients = seed.walk(flow, [value], leaves, keep)
     for name, depth, leaf in inputs.constants:
         if id(leaf) in gradients:
             flow.account.add("constants", name, depth, flow.account.by_row(dot(leaf.detach(), gradients[id(leaf)])))
@@ -240,16 +239,16 @@ def close(
     flow: Flow, start: float, tokens: Tensor, positional: Tensor, gradients: dict[int, Tensor], unknown: tuple[str, ...], dtype: str
 ) -> Ledger:
     """The ledger, and the running gap at every layer boundary."""
-    amounts = {key: float(v.double().sum()) for key, v in flow.account.amounts.items()}
+    amounts = {key: float(exact(v).sum()) for key, v in flow.account.amounts.items()}
     by: dict[str, dict[str, float]] = {"constants": {}, "softmax": {}, "stabilisers": {}}
     for (category, name, _), amount in amounts.items():
         by[category][name] = by[category].get(name, 0.0) + amount
     layers = running(flow, start, amounts, gradients)
     return Ledger(
-        value=start, tokens=float(tokens.double().sum()), positions=float(positional.double().sum()),
+        value=start, tokens=float(exact(tokens).sum()), positions=float(exact(positional).sum()),
         constants=by["constants"], softmax=dict(sorted(by["softmax"].items(), key=natural)),
         stabilisers=sum(by["stabilisers"].values()),
-        scale=float(tokens.double().abs().sum() + positional.double().abs().sum()),
+        scale=float(exact(tokens).abs().sum() + exact(positional).abs().sum()),
         tolerance=TOLERANCE.get(dtype, 1e-1), audited=flow.audited, layers=layers, unknown=unknown,
     )  # fmt: skip
 
@@ -264,11 +263,11 @@ def running(flow: Flow, start: float, amounts: dict[Any, float], gradients: dict
     kept = [(depth, amount) for (_, _, depth), amount in amounts.items()]
     for leaf in flow.inputs.sinks:
         if id(leaf.tensor) in gradients:
-            kept.append((leaf.depth, float(dot(leaf.tensor.detach(), gradients[id(leaf.tensor)]).double().sum())))
+            kept.append((leaf.depth, float(exact(dot(leaf.tensor.detach(), gradients[id(leaf.tensor)])).sum())))
     found: dict[str, float] = {}
     for mark in reversed(flow.recorder.marks):
         if mark.kind in ("layer", "embeddings") and mark.relevance is not None:
             here = -1 if mark.layer is None else mark.layer
             behind = sum(amount for depth, amount in kept if depth > here)
-            found[mark.name] = start - float(mark.relevance.double().sum()) - behind
+            found[mark.name] = start - float(exact(mark.relevance).sum()) - behind
     return found
