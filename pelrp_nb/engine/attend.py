@@ -51,7 +51,7 @@ def softmax(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         through = flow.account.by_row(visible(s, into))
         flow.account.add("softmax", name, layer, flow.account.by_row(dot(A, g)) - through)
         if met is not None:
-            met.scores = through
+            met.scores = through / flow.power
 
     out.register_hook(keep)
     return write(out, Note(made="softmax"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from .account import dot
+from .seed import finer
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -46,7 +47,7 @@ def at_output(flow: Flow, met: Attention | None, out: Tensor, part: float) -> No
     value = out.detach()
 
     def hear(g: Tensor) -> None:
-        R = dot(value, g).sum(-1)
+        R = dot(value, finer(g, flow.power)).sum(-1)
         met.heads = R.reshape(flow.account.rows, -1, R.shape[-1])
         met.values = part * met.heads.sum((1, 2))
 
@@ -60,7 +61,7 @@ def to_scores(flow: Flow, met: Attention | None, x: Tensor | None, factor: float
     value = x.detach()
 
     def hear(g: Tensor) -> None:
-        amount = factor * flow.account.inner(value, g)
+        amount = factor * flow.account.inner(value, finer(g, flow.power))
         met.scores = amount if met.scores is None else met.scores + amount
 
     return hear

@@ -29,7 +29,7 @@ class Origin:
 
     def __init__(self, x: Tensor) -> None:
         self.ref = TensorWeakRef(x)
-        self.start = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        self.start = torch.zeros((), dtype=torch.float64, device="cpu", requires_grad=True)
 
 
 @dataclass(slots=True)

@@ -218,7 +218,7 @@ def as_long_as(constant: Tensor, carrier: Tensor) -> bool:
 
 def sinusoidal(table: Tensor) -> bool:
     """Whether each row is made of sine and cosine pairs: its squares sum to half its length."""
-    squares = table.detach().double().square().sum(-1)
+    squares = better(table.detach()).square().sum(-1)
     return bool(((squares - table.shape[-1] / 2).abs() < 0.02 * table.shape[-1] / 2).all())
 
 

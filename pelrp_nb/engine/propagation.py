@@ -97,6 +97,7 @@ class Flow(TorchFunctionMode):
         self.account = Account()
         self.account.open = options.ledger
         self.inputs = Inputs()
+        self.power = 1.0                                         # what the walk back begins with (seed.py)
         self.attentions: list[Attention] = []                    # where heads were asked for
         self.vocabularies: set[str | None] = set()               # tables in which tokens were looked up
         self.recorder = Recorder(self)
