@@ -272,6 +272,6 @@ def detail(leaves: list[Leaf], gradients: dict[int, Tensor]) -> dict[str, Tensor
     found: dict[str, Tensor] = {}
     for leaf in leaves:
         if id(leaf.tensor) in gradients:
-            R = dot(leaf.tensor.detach(), gradients[id(leaf.tensor)]).cpu()
-            found[" ".join(w for w in (leaf.name, leaf.role, leaf.part) if w)] = R[0] if R.shape[0] == 1 else R
+            R = dot(leaf.tensor.detach(), gradients[id(leaf.tensor)])
+            found[" ".join(w for w in (leaf.name, leaf.role, leaf.part) if w)] = R
     return found
