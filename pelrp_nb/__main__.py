@@ -1,4 +1,4 @@
-"""The command line: `python -m pelrp_nb explain|plan|zoo|bench|doctor`."""
+"""The command line: `python -m pelrp_nb explain|plan|zoo|bench|atlas|doctor`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from .atlas import command as atlas
 from .composites import NAMED
 from .errors import InputError, PelrpError
 
@@ -37,7 +38,7 @@ BENCH = """examples:
 DOCTOR = """examples:
   python -m pelrp_nb doctor && echo all well
 """
-ROOT = "\n".join(["examples:", *(line for text in (EXPLAIN, PLAN, ZOO, BENCH, DOCTOR) for line in text.splitlines()[1:3])])
+ROOT = "\n".join(["examples:", *(line for text in (EXPLAIN, PLAN, ZOO, BENCH, atlas.EXAMPLES, DOCTOR) for line in text.splitlines()[1:3])])
 DEMO = 71                                        # which of the packaged held-out sentences the demo explains
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
 
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
     bench.add_argument("what", choices=("engine",))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
+    atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("doctor", "versions, device, what this host can show, and what to type if something is missing", DOCTOR)
     return root
 
@@ -93,7 +95,7 @@ def _explain_options(command: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 1 a check failed, 2 something the user can mend, 130 interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    run = {"explain": _explain, "plan": _plan, "zoo": _zoo, "bench": _bench, "doctor": _doctor}
+    run = {"explain": _explain, "plan": _plan, "zoo": _zoo, "bench": _bench, "atlas": atlas.run, "doctor": _doctor}
     try:
         if argv[:2] == ["zoo", "train"]:
             from .zoo.train import main as train
