@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .walk import Part
 
 
+Gradients = dict[int, Tensor]                    # of leaves, by identity
+
+
 @dataclass(frozen=True)
 class Books:
     """Amounts of the whole batch, float64 on the CPU: a number per row each.
@@ -74,7 +77,7 @@ def per_row(x: Tensor, rows: int) -> Tensor:
 
 
 def keep_books(
-    flow: Flow, starts: Sequence[float], parts: Mapping[str, Part], gradients: dict[int, Tensor], unknown: tuple[str, ...], dtype: str
+    flow: Flow, starts: Sequence[float], parts: Mapping[str, Part], gradients: Gradients, unknown: tuple[str, ...], dtype: str
 ) -> Books:
     """Everything that was measured, put together."""
     B = flow.account.rows
@@ -87,11 +90,12 @@ def keep_books(
     tokens = sum((per_row(p.tokens, B) for p in parts.values()), zero)
     places = sum((per_row(p.columns["signed"], B) for p in parts.values()), zero)
     scale = sum((per_row(x.double().abs(), B) for p in parts.values() for x in (p.tokens, p.columns["signed"])), zero)
-    gaps = running(flow, torch.tensor(starts, dtype=torch.float64), kept(flow, amounts, parts, gradients)) if flow.options.ledger else {}
+    start = torch.tensor(starts, dtype=torch.float64)
+    gaps = running(flow, start, kept(flow, amounts, parts, gradients)) if flow.options.ledger else {}
     return Books(starts, entries, tokens, places, scale, gaps, flow.audited, unknown, TOLERANCE.get(dtype, 1e-1))
 
 
-def kept(flow: Flow, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], gradients: dict[int, Tensor]) -> list[tuple[float, Tensor]]:
+def kept(flow: Flow, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], gradients: Gradients) -> list[tuple[float, Tensor]]:
     """(depth, amount per row) of everything that keeps relevance, tokens at the depth at which their stream begins."""
     B = flow.account.rows
     found = [(depth, amount) for (_, _, depth), amount in amounts.items()]
