@@ -40,6 +40,19 @@ class Recorder:
         self.flow = flow
         self.marks: list[Mark] = []
         self.frames: dict[int, bool] = {}        # leaves of sound by identity: whether time is their last axis
+        self.live = True                         # False: the walk may be begun again, so boundaries are told at its end
+        self.heard: list[Mark] = []
+
+    def clear(self, live: bool) -> None:
+        """Forget what arrived; `live` tells boundaries as they come."""
+        self.live, self.heard = live, []
+        for mark in self.marks:
+            mark.relevance = None
+
+    def tell_held(self) -> None:
+        """Tell the boundaries that were held back."""
+        for mark in self.heard:
+            self.tell(mark)
 
     def enter_model(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """The user's inputs as the engine sees them."""
@@ -111,6 +124,13 @@ class Recorder:
             name = f"{flow.streams.prefix}layer {block.layer}"
             self.hang(Mark(name, "layer", block.layer, flow.streams.current, depth), stream, stream)
 
+    def hear(self, mark: Mark) -> None:
+        """A boundary was reached."""
+        if self.live:
+            self.tell(mark)
+        else:
+            self.heard.append(mark)
+
     def branch(self, kind: Kind, layer: int, branch: Tensor, out: Tensor) -> None:
         """A residual sum: what the branch contributed."""
         flow = self.flow
@@ -130,7 +150,7 @@ class Recorder:
             R = dot(value, g).sum(1).flatten(1) if g.dim() == 4 else by_place(value, g)     # (B, C, H, W): places are tokens
             mark.relevance = R.reshape(R.shape[0], -1).detach()              # (B, T)
             if flow.options.watch is not None:
-                self.tell(mark)
+                self.hear(mark)
 
         at.register_hook(arrived)
         self.marks.append(mark)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, ModelError
-from . import positions
+from . import heads, received, seed
 from .account import better, dot
 from .books import Books, keep_books
 from .notes import carries
+from .sinks import Leaf
 from .trace import Boundary, Sink, Trace
 from .tracing import Mark, audit_graph
 
@@ -77,34 +78,19 @@ def arrived(flow: Flow, values: Sequence[Tensor | None], keep: bool) -> tuple[li
     for value in targets:
         refuse_foreign(value)
     unknown = audit_graph(flow, targets)
-    flow.account.clear()
-    for mark in flow.recorder.marks:
-        mark.relevance = None
     inputs = flow.inputs
-    leaves = [*inputs.tokens, *inputs.pixels, *(s.tensor for s in inputs.sinks), *(c for _, _, c in inputs.constants)]
+    leaves = inputs.leaves()
     if not leaves:
         raise InputError("No input was seen inside the `with`; call the model there, with input_ids, pixel_values or vectors.")
     starts = [0.0 if v is None else float(v.detach()) if flow.composite.start == "value" else float(flow.composite.start)
               for v in values]  # fmt: skip
-    gradients = walk(flow, targets, leaves, keep)
+    gradients = seed.walk(flow, targets, leaves, keep)
     for name, depth, leaf in inputs.constants:
         if id(leaf) in gradients:
             flow.account.add("constants", name, depth, flow.account.by_row(dot(leaf.detach(), gradients[id(leaf)])))
     parts = [part for name in flow.streams.names if (part := part_of(flow, name, gradients)) is not None]
     dtype = str(targets[0].dtype).removeprefix("torch.")
     return parts, keep_books(flow, starts, {p.name: p for p in parts}, gradients, unknown, dtype)
-
-
-def walk(flow: Flow, targets: list[Tensor], leaves: list[Tensor], keep: bool) -> dict[int, Tensor]:
-    """The gradient of every leaf, by identity."""
-    if flow.composite.start == "value":
-        seeds = [torch.ones_like(v) for v in targets]
-    else:
-        start = float(flow.composite.start)
-        seeds = [(start / better(v.detach())).to(v.dtype).reshape(v.shape) for v in targets]
-    with torch.enable_grad():
-        grads = torch.autograd.grad(targets, leaves, seeds, retain_graph=keep, allow_unused=True)
-    return {id(leaf): g for leaf, g in zip(leaves, grads, strict=True) if g is not None}
 
 
 def refuse_foreign(value: Tensor) -> None:
@@ -129,7 +115,7 @@ def part_of(flow: Flow, name: str, gradients: dict[int, Tensor]) -> Part | None:
         return flow.stream_of.get(id(x), flow.streams.names[0]) == name
 
     looked_up, pixels = [x for x in inputs.tokens if ours(x)], [x for x in inputs.pixels if ours(x)]
-    sinks = [s for s in inputs.sinks if ours(s.tensor)]
+    sinks = [s for s in inputs.sinks if s.stream == name]
     marks = tuple(m for m in flow.recorder.marks if m.stream == name)
     if not looked_up and not pixels:
         return None
@@ -139,8 +125,11 @@ def part_of(flow: Flow, name: str, gradients: dict[int, Tensor]) -> Part | None:
     if looked_up and id(looked_up[0]) in flow.recorder.frames:
         tokens = framed(tokens, flow.recorder.frames[id(looked_up[0])], positions_in(sinks) or positions_of(marks))
     T = tokens.shape[1] if looked_up else positions_in(sinks)
-    found, columns = positions.summarise(sinks, gradients, flow.account.rows, T)
-    detail = positions.detail(sinks, gradients) if flow.options.detail else {}
+    rows, wanted = flow.account.rows, flow.options.detail
+    found, columns = received.summarise(sinks, gradients, rows, T)
+    detail = received.detail(sinks, gradients, wanted, rows, T) if wanted else {}
+    if "heads" in wanted:
+        detail["attention"] = heads.detail([a for a in flow.attentions if a.stream == name])
     return Part(name, tokens.cpu(), found, {k: v.cpu() for k, v in columns.items()}, marks, detail)
 
 
@@ -161,9 +150,11 @@ def framed(R: Tensor, time_last: bool, T: int) -> Tensor:
     return torch.zeros(R.shape[0], T, R.shape[2], dtype=R.dtype, device=R.device).index_add_(1, frame, R)
 
 
-def positions_in(sinks: list[positions.Leaf]) -> int:
+def positions_in(sinks: list[Leaf]) -> int:
     """The number of positions of the first sink; 0 without one."""
-    return sinks[0].tensor.shape[-2] if sinks else 0
+    if not sinks:
+        return 0
+    return sinks[0].columns["signed"].shape[1] if sinks[0].tensor is None else sinks[0].tensor.shape[-2]
 
 
 def positions_of(marks: tuple[Mark, ...]) -> int:
