@@ -220,5 +220,5 @@ def cut_detail(value: Any, kind: str, cut: Callable[..., Tensor]) -> Any:
         return {k: v if k == "wavelength" else cut_detail(v, kind, cut) for k, v in value.items()}
     if not isinstance(value, Tensor):
         return value
-    found = cut(value, *AXES.get(kind, ())).cpu()
+    found = cut(value, *AXES.get(kind, (-2,))).cpu()
     return float(found) if found.dim() == 0 else found
