@@ -21,6 +21,7 @@ import torch
 from ..errors import ZooError
 from . import data
 from .catalogue import MODELS, Dose, Trained, trainer
+from .commands import accuracy as stated
 from .shelf import digest, load
 
 if TYPE_CHECKING:
@@ -144,14 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ZooError as error:
         print(error, file=sys.stderr)
         return 1
-    folder, right = given.out or given.name, f"{card['accuracy']:.1%} of {card['examples']} held-out {noun(card['task'])}"
-    print(f"{folder}: {right}, {card['bytes']:,} bytes of weights, {card['seconds']} s")
+    print(f"{given.out or given.name}: held out, {stated(card)}; {card['bytes']:,} bytes of weights, {card['seconds']} s")
     return 0
-
-
-def noun(task: str) -> str:
-    """What the examples of a task are called."""
-    return {"reviews": "sentences", "tasks": "questions", "digit-scenes": "scenes", "next-word": "tokens"}.get(task, "examples")
 
 
 if __name__ == "__main__":

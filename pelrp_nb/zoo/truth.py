@@ -3,7 +3,8 @@
 mass    the part of sum |R| over the words of a question (its own name and the special tokens left out) that lies on the words its
         answer hangs on
 share   sum |P| / (sum |S| + sum |P|), P summed over sinks first, beside the same of two controls:
-        misplaced   the sinks hold the positions of other tokens, dealt out at random: R = P' * g
+        misplaced   the sinks hold the positions of other tokens, dealt out at random: R = P' * g (not for biases among scores,
+                    whose gradient is heard and not kept)
         half        positions taken as given, and a factor of one on queries and keys in every layer, which is paid half as any
                     factor is: what a sink takes that means nothing
 
@@ -99,7 +100,7 @@ def measured(
     if not masses["random"]:
         return None
     count = sum(map(len, masses["random"]))
-    return count, *({name: _mean(torch.cat(parts)) for name, parts in found.items()} for found in (masses, shares))
+    return count, *({name: _mean(torch.cat(parts)) for name, parts in found.items() if parts} for found in (masses, shares))
 
 
 def _mean(values: Tensor) -> tuple[float, float]:
@@ -130,10 +131,9 @@ def of_batch(model: Any, batch: Batch, rng: torch.Generator) -> tuple[dict[str, 
     found: dict[str, Tensor] = {}
     with propagate(model, PA_LRP, _PLAIN) as flow:
         value = _value(model, batch)
-        leaves = [leaf.tensor for leaf in flow.inputs.sinks]
-        tokens = flow.inputs.tokens[0]
-        semantic, *paid = torch.autograd.grad(value, [tokens, *leaves], retain_graph=True)
-        trace = flow.trace(value)
+    trace = flow.trace(value, keep=True)
+    tokens, *leaves = flow.inputs.tokens[0], *(leaf.tensor for leaf in flow.inputs.sinks if leaf.tensor is not None)
+    semantic, *paid = torch.autograd.grad(value, [tokens, *leaves])
     S, P = (tokens.detach() * semantic).sum(-1), _rows(trace.positional, len(batch.ids)).sum(1)
     kept = {name: _rows(one, len(batch.ids)) for name, one in trace.reductions.items()}
     found["PA-LRP signed"] = S + P
@@ -144,8 +144,10 @@ def of_batch(model: Any, batch: Batch, rng: torch.Generator) -> tuple[dict[str, 
     found["CP-LRP"] = _content(model, batch, CP_LRP)
     found["input x gradient"] = input_times_gradient(model, batch)
     found["random"] = torch.rand(S.shape, generator=rng)
-    wrong = sum((misplaced(leaf.detach(), g, S.shape[1], rng) for leaf, g in zip(leaves, paid, strict=True)), torch.zeros_like(S))
-    shares = {"positional share": _share(S, P), "misplaced": _share(S, wrong), "half": _share(*halves(model, batch))}
+    shares = {"positional share": _share(S, P), "half": _share(*halves(model, batch))}
+    if len(leaves) == len(flow.inputs.sinks):                    # a bias among scores is heard as sums only
+        wrong = [misplaced(leaf.detach(), g, S.shape[1], rng) for leaf, g in zip(leaves, paid, strict=True)]
+        shares["misplaced"] = _share(S, sum(wrong, torch.zeros_like(S)))
     return found, shares
 
 
@@ -192,14 +194,10 @@ def input_times_gradient(model: Any, batch: Batch) -> Tensor:
 def misplaced(P: Tensor, g: Tensor, T: int, rng: torch.Generator) -> Tensor:
     """(B, T) what a sink would be paid if it held the positions of other tokens.
 
-    P, g: (B, ..., T, features) or, for biases, (B, heads, T, T): both axes are dealt out alike
+    P, g: (B, ..., T, features)
     """
-    order = torch.randperm(T, generator=rng)
-    pairs = P.dim() == 4 and P.shape[-2:] == (T, T)
-    P = P[..., order, :][..., order] if pairs else P[..., order, :]
-    R = P * g
-    axis = R.dim() - 2
-    return R.sum([i for i in range(1, R.dim()) if i != axis])
+    R = P[..., torch.randperm(T, generator=rng), :] * g
+    return R.sum([i for i in range(1, R.dim()) if i != R.dim() - 2])
 
 
 # --- sinks that mean nothing -----------------------------------------------------------------------------------------
@@ -212,8 +210,8 @@ def halves(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """(B, T) content and (B, T) what factors of one take that stand on queries and keys in every layer."""
     with propagate(model, ATTN_LRP, _PLAIN) as flow, _factors(model, flow) as factors:
         value = _value(model, batch)
-        tokens = flow.inputs.tokens[0]
-        semantic, *paid = torch.autograd.grad(value, [tokens, *factors])
+    tokens = flow.inputs.tokens[0]
+    semantic, *paid = torch.autograd.grad(value, [tokens, *factors])
     return (tokens.detach() * semantic).sum(-1), sum(g.sum(-1) for g in paid)
 
 
