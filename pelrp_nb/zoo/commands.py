@@ -50,7 +50,7 @@ _ACTIONS = {"list": _list, "card": _card, "check": _check}
 def accuracy(stated: Mapping[str, Any]) -> str:
     """The accuracy of a card in words."""
     what = {
-        "tasks": "questions", "digit-scenes": "scenes", "next-word": "sentences, token by token", "reviews": "sentences",
+        "tasks": "questions", "digit-scenes": "scenes", "next-word": "next tokens in sentences", "reviews": "sentences",
     }.get(stated["task"], "examples")  # fmt: skip
     return f"{stated['accuracy']:.1%} of {stated['examples']:,} {what}"
 

@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ZooError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{given.out or given.name}: held out, {stated(card)}; {card['bytes']:,} bytes of weights, {card['seconds']} s")
+    print(f"{given.out or given.name}: {stated(card)} held out, {card['bytes']:,} bytes of weights, {card['seconds']} s")
     return 0
 
 
