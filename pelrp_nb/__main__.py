@@ -29,6 +29,7 @@ ZOO = """examples:
   python -m pelrp_nb zoo list
   python -m pelrp_nb zoo card reviews-rotary
   python -m pelrp_nb zoo check --limit 50
+  python -m pelrp_nb zoo truth --limit 20
   python -m pelrp_nb zoo train reviews-rotary --help
 """
 BENCH = """examples:
@@ -57,10 +58,12 @@ def parser() -> argparse.ArgumentParser:
 
     _explain_options(command("explain", "explain a model's answer to a text", EXPLAIN))
     _input(command("plan", "which rule applies where, and what would be refused", PLAN))
-    zoo = command("zoo", "the models in the package: list, card, check, train", ZOO)
-    zoo.add_argument("action", choices=("list", "card", "check", "train"))
-    zoo.add_argument("name", nargs="?", help="a model of the zoo; without a name, all")
-    zoo.add_argument("--limit", type=int, metavar="N", help="check on the first N sentences only")
+    zoo = command("zoo", "the models in the package: list, card, check, train; truth: methods judged where the truth is known", ZOO)
+    zoo.add_argument("action", choices=("list", "card", "check", "train", "truth"))
+    zoo.add_argument("name", nargs="?", help="a model of the zoo, or a folder; without a name, all")
+    zoo.add_argument("--limit", type=int, metavar="N", help="check on the first N examples only; truth: N questions of each kind")
+    zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
+    zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
     bench.add_argument("what", choices=("engine",))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
@@ -216,17 +219,9 @@ def _plan(given: argparse.Namespace) -> int:
 
 
 def _zoo(given: argparse.Namespace) -> int:
-    from . import zoo
+    from .zoo.commands import run
 
-    for name in [given.name] if given.name else zoo.names():
-        card = zoo.card(name)
-        if given.action == "list":
-            print(f"{name:<20} {card['accuracy']:.1%} on {card['examples']} held-out sentences, {card['bytes'] / 1e6:.1f} MB")
-        elif given.action == "card":
-            print(json.dumps(dict(card), indent=1, ensure_ascii=False))
-        else:
-            print(f"{name:<20} {zoo.check(name, limit=given.limit):.1%} on the packaged held-out sentences")
-    return 0
+    return run(given.action, given.name, given.limit, given.json, given.markdown)
 
 
 def _bench(given: argparse.Namespace) -> int:
