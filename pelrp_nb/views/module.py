@@ -13,7 +13,13 @@ from importlib.resources import files
 from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces")
-KINDS: dict[str, tuple[str, ...]] = {}  # kind of view -> the parts that draw it, beside the base
+STEPPER = ("scene", "charts", "stepper")
+KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
+    "stepper": STEPPER,
+    "flow": (*STEPPER, "flow"),
+    "xray": (*STEPPER, "xray"),
+    "explanation": (*STEPPER, "flow", "xray", "account", "export", "explanation"),
+}
 EXPORT = "export default { render };\n"
 
 
