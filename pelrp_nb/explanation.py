@@ -244,7 +244,7 @@ class Explanation:
 
         Raises FileError if the file cannot be written.
         """
-        text = self._sheet().html()
+        text = self.sheet().html()
         if path is None:
             return text
         put(Path(path), text.encode())
@@ -309,7 +309,7 @@ class Explanation:
         return screen(self.plain())
 
     def _repr_html_(self) -> str:
-        return self._sheet()._repr_html_()
+        return self.sheet()._repr_html_()
 
     def explore(self, kind: str = "explanation", **state: Any) -> View:
         """The live view, an ipywidget: walks from the answer back to position-token pairs, layer by layer, branch by branch.
@@ -319,9 +319,10 @@ class Explanation:
 
         Raises ImportError where the widget library is missing, and says what to type.
         """
-        return self._sheet(kind).explore(**state)
+        return self.sheet(kind).explore(**state)
 
-    def _sheet(self, kind: str = "explanation") -> Sheet:
+    def sheet(self, kind: str = "explanation") -> Sheet:
+        """The same as a view that is not drawn yet: a cell of a notebook, a file, or a widget."""
         from .pages import pages
         from .views import explained
 

@@ -13,12 +13,16 @@ from importlib.resources import files
 from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces")
-STEPPER = ("scene", "charts", "stepper")
+STEPPER = ("scene", "charts", "predict", "stepper")
+WHOLE = (*STEPPER, "flow", "xray", "account", "export")
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
     "stepper": STEPPER,
     "flow": (*STEPPER, "flow"),
     "xray": (*STEPPER, "xray"),
-    "explanation": (*STEPPER, "flow", "xray", "account", "export", "explanation"),
+    "explanation": (*WHOLE, "explanation"),
+    "image": (*WHOLE, "image"),
+    "compare": (*STEPPER, "compare"),
+    "inspector": (*STEPPER, "inspector"),
 }
 EXPORT = "export default { render };\n"
 

@@ -23,7 +23,7 @@ RULES = {  # what happens on a step -> fields of the composite whose rules do it
     "attention": ("residual", "softmax", "product", "projection"),
     "paid": ("positions", "residual", "rms_norm", "layer_norm"),
     "layer": ("residual", "rms_norm", "layer_norm"),
-    "inputs": ("patch",),
+    "inputs": (),
     "paid inputs": ("positions",),
 }
 

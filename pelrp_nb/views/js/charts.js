@@ -24,14 +24,17 @@ function shadeOf(shades, amount, scale) {
 // paint([{ name, values }], scale); `picked(row)` is called when a row is pressed.
 function heatOf(face, name, columns, picked = null) {
   const canvas = make("canvas", { role: "img", tabindex: "0", "aria-label": name, ...QUIET });
-  const [names, cross, told] = [make("div", { class: "rownames", "aria-hidden": "true" }), make("div", { class: "cross" }), spoken("readout quiet")];
-  const board = make("div", { class: "board" }, canvas, cross);
+  const [names, heads, cross, told] = [make("div", { class: "rownames", "aria-hidden": "true" }), make("div", { class: "heads", "aria-hidden": "true" }), make("div", { class: "cross" }), spoken("readout quiet")];
+  const board = make("div", { class: "board" }, heads, canvas, cross);
   const node = make("div", { class: "heat" }, make("div", { class: "heatbox" }, names, make("div", { class: "scroll" }, board)), told);
   const size = { cell: 0, row: 20 };
   let [rows, scale, at] = [[], 1, [0, 0]];
   const draw = () => {
     const room = (board.parentNode.clientWidth || 640) - 2;
     size.cell = clamp(Math.floor(room / Math.max(1, columns.length)), 5, 62);
+    const named = size.cell >= 34;
+    node.classList.toggle("named", named);
+    clear(heads, named && columns.map((column) => { const text = label(column.text); text.style.width = `${size.cell}px`; return text; }));
     const [width, height] = [size.cell * columns.length, size.row * rows.length];
     const sharp = Math.min(window.devicePixelRatio || 1, 8000 / Math.max(1, width));
     Object.assign(canvas, { width: Math.round(width * sharp), height: Math.round(height * sharp) });

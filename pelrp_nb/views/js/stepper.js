@@ -24,16 +24,16 @@ function stepper(scene) {
   const { face } = scene;
   const said = spoken();
   const control = walker(scene);
-  const panes = [tokensPane(scene), flowPane(scene), accountPane(scene), rulePane(scene), headsPane(scene)];
+  const panes = [tokensPane(scene), flowPane(scene), accountPane(scene), rulePane(scene), headsPane(scene), predictPane(scene)];
   const show = () => {
     write(said, scene.step().said);
     control.update();
     panes.forEach((pane) => pane.update());
   };
-  ["step", "part", "reduction", "scaled", "heads"].forEach((name) => face.on(name, show));
+  ["step", "part", "reduction", "scaled", "heads", "predict"].forEach((name) => face.on(name, show));
   scene.rebuild.push(show);
   const node = section("Step by step", "From the answer back to the inputs: what each token carries on the way, and what is kept.",
-    control.node, said, panes[0].node, panes[4].node, make("div", { class: "columns" }, panes[1].node, panes[2].node), panes[3].node);
+    control.node, said, panes[0].node, panes[5].node, panes[4].node, make("div", { class: "columns" }, panes[1].node, panes[2].node), panes[3].node);
   shortcuts(scene, control);
   return node;
 }
@@ -79,8 +79,16 @@ function walker(scene) {
     write(buttons[2], timer ? "\u275a\u275a" : "\u25b6");
   };
   const node = make("div", { role: "group", "aria-label": "Walk" },
-    make("div", { class: "walker" }, buttons, track.node, where), make("div", { class: "controls small" }, speed.node, fold("Keys", () => make("p", { class: "quiet" }, KEYS)).node));
+    make("div", { class: "walker" }, buttons, track.node, where), make("div", { class: "controls small" }, speed.node, extras(face), fold("Keys", () => make("p", { class: "quiet" }, KEYS)).node));
   return { node, update, play, layer };
+}
+
+function extras(face) {
+  return ["heads", "predict"].map((name) => {
+    const box = toggle(name === "heads" ? "heads" : "predict, then step", face.get(name), (on) => face.set({ [name]: on }));
+    face.on(name, box.show);
+    return box.node;
+  });
 }
 
 // Keys work anywhere in the view but where they mean something else.
@@ -109,7 +117,7 @@ function tokensPane(scene) {
   const choices = {
     part: choice("Show", Object.entries(PARTS), scene.part(), set("part")),
     reduction: reductions.length > 1 && choice("Reduction", reductions, scene.reduction(), set("reduction")),
-    scaled: choice("Colour", [["all", "all steps"], ["this", "this step"]], face.get("scaled") ?? "all", set("scaled")),
+    scaled: choice("Colour", [["this", "this step"], ["all", "all steps"]], face.get("scaled") ?? "this", set("scaled")),
   };
   for (const [name, box] of Object.entries(choices)) if (box) face.on(name, box.show);
   let strip = null;
@@ -128,7 +136,7 @@ function tokensPane(scene) {
     const part = values[scene.part()] ?? values.content;
     const own = largest(...[values.content, values.position, values.both].filter(Boolean).map(scene.gather));
     const all = step.kind === "inputs" && scene.reduction() !== "signed" ? own : widest(scene);
-    const scale = (face.get("scaled") ?? "all") === "all" ? Math.max(all, own) : own;
+    const scale = (face.get("scaled") ?? "this") === "all" ? Math.max(all, own) : own;
     strip.paint([{ values: scene.gather(part), scale, shown: all }]);
     strip.pair(scene.gather(values.content), values.position ? scene.gather(values.position) : [], scale);
     key.paint(scale);
