@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 from .data import Plain, PlainBoundary
 from .text import MINUS, digits, visible
 
+ROUNDING = 1e-6  # a difference below this part of what it is a difference of is none
 KEEPERS = ("positions", "constants", "softmax", "stabilisers")
 RULES = {  # what happens on a step -> fields of the composite whose rules do it
     "answer": (),
@@ -23,8 +24,7 @@ RULES = {  # what happens on a step -> fields of the composite whose rules do it
     "attention": ("residual", "softmax", "product", "projection"),
     "paid": ("positions", "residual", "rms_norm", "layer_norm"),
     "layer": ("residual", "rms_norm", "layer_norm"),
-    "inputs": (),
-    "paid inputs": ("positions",),
+    "inputs": ("positions",),
 }
 
 
@@ -115,13 +115,13 @@ class _Walk:
     def _inputs(self, above: tuple[str, float, str, int | None]) -> Step:
         rows = dict(self.data["ledger"]["rows"])
         name, amount, stretch, layer = above
-        before, paid = dict(self.kept), len(self.paid)
+        before = dict(self.kept)
         self.paid = list(range(len(self.data["sinks"])))
         self.kept = {keeper: rows[keeper] for keeper in KEEPERS}
-        kept = {keeper: self.kept[keeper] - before[keeper] for keeper in KEEPERS if abs(self.kept[keeper] - before[keeper]) > 0}
+        taken = {keeper: self.kept[keeper] - before[keeper] for keeper in KEEPERS}
+        kept = {keeper: x for keeper, x in taken.items() if not abs(x) <= ROUNDING * max(abs(self.start), abs(amount))}
         flow = {"from": self._sources(name, amount, layer), "to": [("content", rows["tokens"]), *kept.items()]}
-        rules = "paid inputs" if len(self.paid) > paid else "inputs"
-        return self._step("inputs", "the inputs", layer, None, flow, rows["tokens"], rules=rules)
+        return self._step("inputs", "the inputs", layer, None, flow, rows["tokens"])
 
     def _sources(self, name: str, amount: float, layer: int | None) -> list[tuple[str, float]]:
         parts = [(part, self.branches[(layer, kind)][1]["total"]) for part, kind in (("attention", "attention"), ("MLP", "mlp"))
@@ -141,7 +141,7 @@ class _Walk:
             kept["softmax"] = self.data["ledger"]["softmax"].get(stretch, 0.0)
             seen = 0.0 if gap is None else gap - self._gap
             kept["constants"] = lost - seen - kept["positions"] - kept["softmax"]
-            if abs(kept["constants"]) <= 1e-6 * max(abs(self.start), abs(lost)):
+            if abs(kept["constants"]) <= ROUNDING * max(abs(self.start), abs(lost)):
                 kept["constants"] = 0.0
         self._gap = self._gap if gap is None else gap
         for keeper, amount in kept.items():

@@ -86,7 +86,7 @@ function heatOf(face, name, columns, picked = null) {
 
 // One split: what came in on the left, where it went on the right.
 function splits(from, to, unit) {
-  const [width, height, bar, top] = [420, 176, 14, 8];
+  const [width, height, bar, top, near, far] = [480, 176, 14, 8, 146, 306];
   const out = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: "split",
     "aria-label": `${from.map(([name]) => name).join(", ") || "nothing"} to ${to.map(([name, x]) => `${name} ${digits(unit)(x)}`).join(", ")}` });
   const sums = [from, to].map((side) => total(side.map(([, x]) => Math.abs(x) || 0)));
@@ -103,16 +103,15 @@ function splits(from, to, unit) {
     const [a, b] = [start.y + (used * start.thick), end.y];
     const share = sums[1] > 0 ? end.thick / (sums[1] * scale || 1) : 0;
     const offset = end.thick * left.slice(0, left.indexOf(start)).reduce((sum, other) => sum + other.thick / (sums[0] * scale || 1), 0);
-    out.append(ribbon(110 + bar, a, start.thick * share, width - 150, b + offset, end.thick * part, tone(end.name, end.x)));
+    out.append(ribbon(near + bar, a, start.thick * share, far, b + offset, end.thick * part, tone(end.name, end.x)));
     if (start === left.at(-1)) used += share;
   }));
   const show = digits(unit);
   const mark = ({ name, x, y, thick }, at, text) => out.append(
     svg("rect", { x: at, y, width: bar, height: Math.max(1.5, thick), rx: 2, class: `end ${tone(name, x)}` }),
-    svg("text", { x: text, y: y + thick / 2 - 1, "text-anchor": at < 200 ? "end" : "start" }, name),
-    svg("text", { x: text, y: y + thick / 2 + 12, class: "quiet", "text-anchor": at < 200 ? "end" : "start" }, show(x)));
-  left.forEach((end) => mark(end, 110, 102));
-  right.forEach((end) => mark(end, width - 150, width - 128));
+    svg("text", { x: text, y: y + thick / 2 + 4, "text-anchor": at < 200 ? "end" : "start" }, name, svg("tspan", { class: "quiet" }, ` ${show(x)}`)));
+  left.forEach((end) => mark(end, near, near - 8));
+  right.forEach((end) => mark(end, far, far + bar + 8));
   return out;
 }
 

@@ -28,7 +28,7 @@ function sankey(scene) {
   const stations = stationsOf(scene);
   const lanes = LANES.filter((lane) => stations.some(({ amounts }) => amounts[lane]));
   const most = largest(...stations.map(({ amounts }) => Object.entries(amounts).filter(([name]) => name !== "gap").map(([, x]) => x)));
-  const [gap, left, right, y0] = [clamp(Math.floor(860 / stations.length), 34, 120), 24, 150, 92];
+  const [gap, left, right, y0] = [clamp(Math.floor(900 / stations.length), 34, 140), 24, 150, 92];
   const size = most > 0 ? 104 / most : 0;
   const thick = (x) => (Number.isFinite(x) ? Math.max(1.2, Math.abs(x) * size) : 1.2);
   const [width, deep] = [left + gap * (stations.length - 1) + right, lanes.map((lane) => thick(largest(stations.map(({ amounts }) => amounts[lane]))))];

@@ -22,7 +22,7 @@ kinds.inspector = (root, face) => {
 function branch(node, depth, chosen, branches) {
   const rules = node.rules.map((rule) => make("tr", {}, make("th", { scope: "row" }, rule.operation), make("td", {}, action(rule.rule, () => chosen(rule.rule), "link")),
     make("td", { class: "quiet" }, rule.reason), make("td", { class: "quiet" }, rule.conserves)));
-  const own = rules.length && make("table", { class: "facts" }, make("thead", {}, make("tr", {}, ["operation", "rule", "why", "conserves"].map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, rules));
+  const own = rules.length > 0 && make("table", { class: "facts" }, make("thead", {}, make("tr", {}, ["operation", "rule", "why", "conserves"].map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, rules));
   const name = [make("b", {}, node.name || "the model"), ` ${node.kind}`, own && make("span", { class: "quiet" }, ` \u00b7 ${[...new Set(node.rules.map((rule) => rule.rule))].join(", ")}`)];
   const inner = { words: `${node.name} ${node.kind} ${node.rules.map((rule) => `${rule.operation} ${rule.rule}`).join(" ")}`.toLowerCase() };
   branches.push(inner);

@@ -61,7 +61,7 @@ function filters(scene) {
   const boxes = {
     hidden: data.special?.some(Boolean) && toggle("hide special tokens", face.get("hidden"), set("hidden")),
     words: data.words && toggle("whole words", face.get("words"), set("words")),
-    top: data.tokens.length > 3 && select("Show", [[0, "all"], ...[3, 5, 10, 20, 50].filter((k) => k < data.tokens.length).map((k) => [k, `the ${k} largest`])],
+    top: data.tokens.length > 3 && select("Tokens", [[0, "all"], ...[3, 5, 10, 20, 50].filter((k) => k < data.tokens.length).map((k) => [k, `the ${k} largest`])],
       face.get("top") ?? 0, set("top")),
   };
   const count = data.tokens.length;

@@ -175,7 +175,7 @@ function accountPane(scene) {
 }
 
 function rulePane(scene) {
-  const body = make("div", { class: "rules" });
+  const body = make("div", { class: `rules${Object.keys(scene.data.rules).length ? " known" : ""}` });
   let drawn = null;
   const update = () => {
     const names = scene.step().rules.filter((name) => name in scene.data.rules);

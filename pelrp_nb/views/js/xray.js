@@ -108,7 +108,7 @@ function spectrum(scene) {
   return make("section", { "aria-label": "Frequencies" }, make("h3", {}, "Over which wavelengths"), make("div", { class: "controls" }, pick.node), drawing, said);
 }
 
-const wave = (x) => (Number.isFinite(x) ? (x < 100 ? x.toFixed(1) : Math.round(x).toLocaleString("en")) : "never turning");
+const wave = (x) => (Number.isFinite(x) ? (x < 100 ? x.toFixed(1) : x < 1000 ? x.toFixed(0) : `${(x / 1000).toFixed(x < 10_000 ? 1 : 0)}k`) : "never turning");
 
 function bars(waves, values, line) {
   const [width, height, left, low] = [640, 190, 64, 36];
