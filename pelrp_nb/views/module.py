@@ -13,7 +13,10 @@ from importlib.resources import files
 from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces")
-KINDS: dict[str, tuple[str, ...]] = {}  # kind of view -> the parts that draw it, beside the base
+# kind of view -> the parts that draw it, beside the base
+KINDS: dict[str, tuple[str, ...]] = {
+    "monitor": ("alive", "monitor"), "rule": ("rule",), "bench": ("alive", "bench"),
+}  # fmt: skip
 EXPORT = "export default { render };\n"
 
 
@@ -30,7 +33,7 @@ def script(*kinds: str) -> str:
 @cache
 def style() -> str:
     """The style sheet, with a class for each shade, `p-20` to `p20`, in light and in dark."""
-    return "\n".join([_read("view.css"), *_shades(False), *_shades(True)])
+    return "\n".join([_read("view.css"), _read("live.css"), *_shades(False), *_shades(True)])
 
 
 def _shades(dark: bool) -> list[str]:
