@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from .unseen import activation_module
+
 if TYPE_CHECKING:
     from .propagation import Flow
 
@@ -98,14 +100,15 @@ def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
 
 
 def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
-    def hook(_: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+    def hook(_: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
         flow = current(root)
         if flow is None or module not in flow.path:
-            return
+            return None
         while flow.path and flow.path.pop() is not module:
             pass
         if block and flow.blocks:
             flow.recorder.leave_block(output)
+        return activation_module(flow, module, args, output)
 
     return hook
 

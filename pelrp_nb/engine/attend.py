@@ -20,6 +20,7 @@ from ..verbs import freeze, scale
 from . import positions
 from .account import better, dot, visible
 from .notes import REFUSED, Note, carries, pick, write
+from .sinks import tap
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -63,6 +64,8 @@ def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Te
     flow.saw_attention()
     flow.used("attention", flow.composite.softmax)
     positions.take_roles(flow, [q, k])
+    positions.take_roles(flow, [v], ("value",))
+    mask = added_to_scores(flow, mask, (*q.shape[:-1], k.shape[-2]))
     constant = flow.composite.softmax_is_constant
     f = factors(carries(q), carries(k), carries(v), carries(mask), constant)
     if constant:
@@ -81,6 +84,22 @@ def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Te
         else:
             by_difference(flow, out, bent, (q, k, v, mask), f, share)
     return out
+
+
+def added_to_scores(flow: Flow, mask: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+    """A float mask of a fused kernel: a sink if it is a bias of positions, a constant by name if it is another, else as it is."""
+    if mask is None or carries(mask) or not mask.is_floating_point():
+        return mask
+    sink = positions.enters_scores(flow, mask, shape)
+    if sink is not None or positions.is_mask(mask):
+        return mask if sink is None else sink
+    return constant_tap(flow, mask, flow.name_of(mask, "added to scores"), flow.depth)
+
+
+def constant_tap(flow: Flow, constant: Tensor, name: str, depth: float) -> Tensor:
+    """A constant inside a fused kernel, its share booked by name."""
+    value = constant.detach()
+    return tap(flow, value, lambda g: flow.account.add("constants", name, depth, flow.account.by_row(visible(value, g))))
 
 
 def bend_by(x: Tensor | None, factor: float) -> Tensor | None:

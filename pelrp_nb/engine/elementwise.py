@@ -14,8 +14,7 @@ from torch import Tensor
 
 from ..rules.identity import SLOPES
 from ..verbs import freeze, route, scale
-from . import positions
-from .notes import REFUSED, Note, Origin, carries, chain, note_of, origin_of, pick, write
+from .notes import REFUSED, Note, Origin, carries, chain, hand_on, note_of, origin_of, pick, write
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -76,10 +75,10 @@ def elementwise_note(
 ) -> Tensor:
     """Remember of which tensor `out` is an elementwise function."""
     found = elementwise(flow, func, args, kwargs)
-    sinks = next((positions.sinks_of(flow, a) for a in args if carries(a)), ())
-    if found is not None or made or sinks:
+    if found is not None or made:
         origin, zero = found or (None, None)
-        write(out, Note(origin=origin, zero=zero, made=made, sinks=sinks))
+        write(out, Note(origin=origin, zero=zero, made=made))
+    hand_on(flow, next((a for a in args if carries(a)), None), out)
     return out
 
 

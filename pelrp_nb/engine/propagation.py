@@ -27,6 +27,7 @@ from .account import Account
 from .attach import attach, detach, here
 from .notes import REFUSED, Note, carries, note_of, write
 from .operations import handler_of, spelling
+from .sinks import Inputs
 from .trace import Boundary, Trace
 from .tracing import Recorder, backward
 
@@ -62,7 +63,7 @@ class Options:
                 f"detail must be some of heads, query_key, frequencies, pairs; got {', '.join(sorted(unknown))}. "
                 'Type Options(detail={"heads"}).'
             )
-        asked = {"checkpoint": self.checkpoint, "only": self.only is not None, 'detail "pairs"': "pairs" in self.detail}
+        asked = {"checkpoint": self.checkpoint, "only": self.only is not None}
         later = [name for name, wanted in asked.items() if wanted]
         if later:
             raise InputError(f"Options: {', '.join(later)} cannot be had in this version. Type Options() without it.")
@@ -94,7 +95,8 @@ class Flow(TorchFunctionMode):
         self.model, self.composite, self.options = model, composite, options
         self.account = Account()
         self.account.open = options.ledger
-        self.inputs = positions.Inputs()
+        self.inputs = Inputs()
+        self.vocabularies: set[str | None] = set()               # tables in which tokens were looked up
         self.recorder = Recorder(self)
         self.known: dict[int, Note] = positions.known_tensors(model)
         self.leaves: dict[int, Tensor] = {}

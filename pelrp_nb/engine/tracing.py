@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import InputError, RuleError
 from ..ledger import TOLERANCE, Ledger
-from . import positions
+from . import positions, received
 from .account import better, by_place, dot
 from .notes import Note, note_of, write
 from .trace import Boundary, Kind, Trace
@@ -162,7 +162,9 @@ def backward(flow: Flow, value: Tensor, keep: bool) -> Trace:
     for mark in flow.recorder.marks:
         mark.relevance = None
     inputs = flow.inputs
-    leaves = [*inputs.tokens, *inputs.pixels, *(s.tensor for s in inputs.sinks), *(c for _, _, c in inputs.constants)]
+    for sink in inputs.sinks:
+        sink.forget()
+    leaves = inputs.leaves()
     if not leaves:
         raise InputError("No input was seen inside the `with`; call the model there, with input_ids, pixel_values or vectors.")
     start = float(value.detach()) if flow.composite.start == "value" else float(flow.composite.start)
@@ -184,7 +186,7 @@ def assemble(flow: Flow, gradients: dict[int, Tensor], start: float, unknown: tu
     for bound in inputs.pixels[1:]:
         tokens = tokens + gather([bound], gradients)
     T = tokens.shape[1] if inputs.tokens else positions_in(inputs.sinks)
-    sinks, columns = positions.summarise(inputs.sinks, gradients, rows, T)
+    sinks, columns = received.summarise(inputs.sinks, gradients, rows, T)
     flat = tokens.flatten(2) if tokens.dim() > 3 else tokens
     reductions = {f"positional.{k}": squeeze(v) for k, v in columns.items() if k != "signed"}
     reductions["semantic.positive"] = squeeze(flat.clamp(min=0).sum(-1))
@@ -196,7 +198,9 @@ def assemble(flow: Flow, gradients: dict[int, Tensor], start: float, unknown: tu
         for m in flow.recorder.marks
         if m.relevance is not None
     )
-    detail = positions.detail(inputs.sinks, gradients) if flow.options.detail else {}
+    wanted = flow.options.detail
+    detail = received.detail(inputs.sinks, gradients, wanted, rows, T) if wanted else {}
+    detail = {k: rowless(v) for k, v in detail.items()} if rows == 1 else detail
     return Trace(squeeze(tokens).cpu(), sinks, squeeze(columns["signed"]).cpu(), {k: v.cpu() for k, v in reductions.items()},
                  boundaries, ledger, detail)  # fmt: skip
 
@@ -210,7 +214,15 @@ def gather(leaves: list[Tensor], gradients: dict[int, Tensor]) -> Tensor:
 
 def positions_in(sinks: list[positions.Leaf]) -> int:
     """The number of positions of the first sink; 0 without one."""
-    return sinks[0].tensor.shape[-2] if sinks else 0
+    tables = [s.tensor for s in sinks if s.tensor is not None]
+    return tables[0].shape[-2] if tables else 0
+
+
+def rowless(found: Any) -> Any:
+    """Detail without the axis of a batch of one."""
+    if isinstance(found, dict):
+        return {k: rowless(v) if k != "wavelength" else v for k, v in found.items()}
+    return found[0] if isinstance(found, Tensor) else found
 
 
 def squeeze(x: Tensor) -> Tensor:
@@ -244,9 +256,7 @@ def natural(item: tuple[str, float]) -> tuple:
 def running(flow: Flow, start: float, amounts: dict[Any, float], gradients: dict[int, Tensor]) -> dict[str, float]:
     """At each layer boundary, from the value back: start - R(boundary) - all that was kept behind it."""
     kept = [(depth, amount) for (_, _, depth), amount in amounts.items()]
-    for leaf in flow.inputs.sinks:
-        if id(leaf.tensor) in gradients:
-            kept.append((leaf.depth, float(dot(leaf.tensor.detach(), gradients[id(leaf.tensor)]).double().sum())))
+    kept += [(leaf.depth, received.amount(leaf, gradients)) for leaf in flow.inputs.sinks]
     found: dict[str, float] = {}
     for mark in reversed(flow.recorder.marks):
         if mark.kind in ("layer", "embeddings") and mark.relevance is not None:
