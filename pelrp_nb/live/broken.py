@@ -99,11 +99,11 @@ class GeluByOperations(Flow):
 
 
 class NoPositionSink(Flow):
-    """Where positions are added to tokens nothing receives, and nothing is booked."""
+    """Where positions are added, to tokens or to scores, nothing receives, and nothing is booked."""
 
     def trace(self, value: Tensor, keep: bool = False) -> Any:
         """As ever, without the sinks of added positions."""
-        self.inputs.sinks = [leaf for leaf in self.inputs.sinks if leaf.part != "sum"]
+        self.inputs.sinks = [leaf for leaf in self.inputs.sinks if leaf.part not in ("sum", "score")]
         return super().trace(value, keep)
 
 
@@ -170,20 +170,22 @@ class Broken(Composite):
 
     label:   how it is called
     mistake: what it gets wrong, in one sentence
+    needs:   what a model must have for it to show
     flow:    the flow that gets it wrong
     """
 
     label: str = ""
     mistake: str = ""
+    needs: str = ""
     flow: type[Flow] = Flow
 
     def __repr__(self) -> str:
         return f"broken.variant({self.label.removeprefix('broken: ')!r})"
 
 
-def _broken(name: str, mistake: str, flow: type[Flow] = Flow, **wrong: Any) -> Broken:
+def _broken(name: str, mistake: str, needs: str, flow: type[Flow], **wrong: Any) -> Broken:
     right = {f.name: getattr(PA_LRP, f.name) for f in fields(PA_LRP)}
-    return Broken(**{**right, **wrong}, label=f"broken: {name}", mistake=mistake, flow=flow)
+    return Broken(**{**right, **wrong}, label=f"broken: {name}", mistake=mistake, needs=needs, flow=flow)
 
 
 def _wrong(rule: rules.Rule, forward: Callable[..., Tensor]) -> rules.Rule:
@@ -191,20 +193,21 @@ def _wrong(rule: rules.Rule, forward: Callable[..., Tensor]) -> rules.Rule:
 
 
 NO_BIAS_SHARE = _broken(
-    "no-bias-share", "Biases take their share of every sum, and nobody writes it down.", NoBiasShare
-)  # fmt: skip
+    "no-bias-share", "Biases take their share of every sum, and nobody writes it down.", "biases", NoBiasShare
+)
 WEIGHTS_AS_FACTORS = _broken(
-    "weights-as-factors", "A weight counts as a second input of its product, so half of the relevance ends in it.", WeightsAsFactors
-)  # fmt: skip
+    "weights-as-factors", "A weight counts as a second input of its product, so half of the relevance ends in it.", "weights",
+    WeightsAsFactors,
+)
 GELU_BY_OPERATIONS = _broken(
     "gelu-by-operations", "An activation x g(x) is taken for a product: half goes to g, and its constant part keeps its share.",
-    GeluByOperations, activation=_wrong(rules.identity, _gelu_by_operations),
+    "a GELU or SiLU", GeluByOperations, activation=_wrong(rules.identity, _gelu_by_operations),
 )  # fmt: skip
 NO_POSITION_SINK = _broken(
-    "no-position-sink", "Positions are added to the tokens and take their share, but they are no input.", NoPositionSink
-)  # fmt: skip
+    "no-position-sink", "Positions that are added take their share, but they are no input.", "added positions", NoPositionSink
+)
 PLAIN_NORMS = _broken(
-    "plain-norms", "Norms get their plain gradient: what the standard deviation takes is paid to nobody.", PlainNorms,
+    "plain-norms", "Norms get their plain gradient: what the standard deviation takes is paid to nobody.", "norms", PlainNorms,
     layer_norm=_wrong(rules.layer_norm, _plain_layer_norm), rms_norm=_wrong(rules.rms_norm, _plain_rms_norm),
 )  # fmt: skip
 ALL: tuple[Broken, ...] = (NO_BIAS_SHARE, WEIGHTS_AS_FACTORS, GELU_BY_OPERATIONS, NO_POSITION_SINK, PLAIN_NORMS)

@@ -15,7 +15,8 @@ from .colour import STEPS, palette
 BASE = ("base", "controls", "face", "pieces")
 # kind of view -> the parts that draw it, beside the base
 KINDS: dict[str, tuple[str, ...]] = {
-    "monitor": ("alive", "monitor"), "rule": ("rule",), "bench": ("alive", "bench"),
+    "monitor": ("alive", "monitor"), "rule": ("rule",), "bench": ("alive", "bench"), "broken": ("broken",), "tree": ("tree",),
+    "dial": ("dial",),
 }  # fmt: skip
 EXPORT = "export default { render };\n"
 
