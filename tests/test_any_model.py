@@ -158,7 +158,7 @@ def test_multi_head_attention_is_taken_apart(weights):
             hidden = torch.ones(5, 5, dtype=torch.bool).triu(1)
             return self.attention(x, x, x, attn_mask=hidden, need_weights=weights)[0]
 
-    found = trace(Attend(), torch.randn(1, 5, 16, dtype=torch.float64), rounding=1e-12)     # taken apart: one kernel becomes several
+    found = trace(Attend(), torch.randn(1, 5, 16, dtype=torch.float64), rounding=1e-12)     # one kernel becomes several
     assert found.ledger.closed and float(found.tokens.abs().sum()) > 0.01
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from .. import rules
 from ..verbs import freeze, route, scale, share
-from . import attend, positions
+from . import attend, heads, positions
 from .elementwise import elementwise, elementwise_note, one_activation
 from .notes import Note, carries, note_of, pick, write
 from .sums import add
@@ -135,6 +135,8 @@ def product(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     if constant is not None and positions.relative_embeddings(flow, constant):
         return positions.met_in_product(flow, scale(func(*args, **kwargs), 1 / 2))
     out = flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
+    if weighed is not None and flow.attentions and out.dim() > 2:
+        heads.at_output(flow, flow.attentions[-1], out, 1 / n)
     return write(out, Note(scores=True)) if n == 2 and weighed is None and out.dim() > 2 else out
 
 

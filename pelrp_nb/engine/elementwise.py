@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..rules.identity import SLOPES
 from ..verbs import freeze, route, scale
+from .account import exact
 from .notes import REFUSED, Note, Origin, carries, chain, hand_on, note_of, origin_of, pick, write
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def activation(flow: Flow, func: Callable, args: tuple, kwargs: dict, slope: str
 
 def own_start(func: Callable, rest: tuple, more: dict) -> float:
     """f(0) of this function alone."""
-    return float(func(torch.zeros((), dtype=torch.float64), *rest, **more))
+    return float(func(torch.zeros((), dtype=torch.float64, device="cpu"), *rest, **more))
 
 
 def elementwise(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> tuple[Origin, Tensor] | None:
@@ -60,7 +61,7 @@ def elementwise(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> tuple[
                 return None
         elif isinstance(a, Tensor) and a.numel() != 1:
             return None
-    values = [chain(flow, a)[1] if carries(a) else a.detach().double().reshape(()).cpu() if isinstance(a, Tensor) else a
+    values = [chain(flow, a)[1] if carries(a) else exact(a).reshape(()) if isinstance(a, Tensor) else a
               for a in args]
     first = next((a for a in args if carries(a)), None)
     if first is None:

@@ -29,7 +29,7 @@ class Origin:
 
     def __init__(self, x: Tensor) -> None:
         self.ref = TensorWeakRef(x)
-        self.start = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        self.start = torch.zeros((), dtype=torch.float64, device="cpu", requires_grad=True)
 
 
 @dataclass(slots=True)
@@ -83,15 +83,20 @@ def write(tensor: Tensor, note: Note) -> Tensor:
     return tensor
 
 
-def hand_on(flow: Flow, x: Any, out: Any) -> None:
+SHAPES = {"view", "reshape", "transpose", "permute", "contiguous", "flatten", "unflatten", "squeeze", "unsqueeze", "expand"}
+SAME = SHAPES | {"to", "float", "type_as", "dropout", "half", "bfloat16", "double"}
+
+
+def hand_on(flow: Flow, x: Any, out: Any, same: bool = False) -> None:
     """What holds for x holds for another form of it: rotations that entered, scores that they are."""
     note = note_of(flow, x) if isinstance(x, Tensor) else None
-    if note is None or not (note.sinks or note.scores):
+    if note is None or not (note.sinks or note.scores or (same and note.made == "softmax")):
         return
     for piece in out if isinstance(out, tuple | list) else (out,):
         if isinstance(piece, Tensor) and piece is not x:
             known = getattr(piece, ATTRIBUTE, None) or Note()
             known.sinks, known.scores, known.pairs = note.sinks, note.scores, note.pairs
+            known.made = "softmax" if same and note.made == "softmax" else known.made
             write(piece, known)
 
 

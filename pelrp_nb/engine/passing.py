@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from . import positions
-from .notes import Handler, Note, carries, chain, hand_on, note_of, pick, write
+from .notes import SHAPES, Handler, Note, carries, chain, hand_on, note_of, pick, write
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -44,7 +44,7 @@ def plain(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
     """Linear in what carries: nothing to bend."""
     out = func(*args, **kwargs)
     if args:
-        hand_on(flow, args[0], out)
+        hand_on(flow, args[0], out, same=getattr(func, "__name__", "") in SHAPES)
         if isinstance(out, Tensor):
             positions.by_distance(flow, func, args, kwargs, out)
     return out

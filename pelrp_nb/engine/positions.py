@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..verbs import scale
 from . import sinks
-from .notes import Note, note_of, write
+from .notes import SAME, Note, note_of, write
 from .sinks import Leaf
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def inherit(flow: Flow, name: str, notes: list[Note], args: tuple, out: Any) -> 
         by_position = first is not None and first.kind == "index"
         write(out, Note(source=weight.source if weight else None, kind="table" if by_position else "looked up"))
         return
-    if first is not None and first.made and name in ("to", "float", "type_as", "dropout", "contiguous", "half", "bfloat16"):
+    if first is not None and first.made and name in SAME:
         write(out, first)
         return
     if name.endswith("_like") or name.startswith("new_"):        # the shape of another tensor, not its past
@@ -218,7 +218,7 @@ def as_long_as(constant: Tensor, carrier: Tensor) -> bool:
 
 def sinusoidal(table: Tensor) -> bool:
     """Whether each row is made of sine and cosine pairs: its squares sum to half its length."""
-    squares = table.detach().double().square().sum(-1)
+    squares = better(table.detach()).square().sum(-1)
     return bool(((squares - table.shape[-1] / 2).abs() < 0.02 * table.shape[-1] / 2).all())
 
 

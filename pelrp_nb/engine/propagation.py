@@ -25,6 +25,7 @@ from ..errors import InputError, ModelError
 from . import positions
 from .account import Account
 from .attach import attach, detach, here
+from .heads import Attention
 from .notes import REFUSED, Note, carries, note_of, write
 from .operations import handler_of, spelling
 from .sinks import Inputs
@@ -96,6 +97,8 @@ class Flow(TorchFunctionMode):
         self.account = Account()
         self.account.open = options.ledger
         self.inputs = Inputs()
+        self.power = 1.0                                         # what the walk back begins with (seed.py)
+        self.attentions: list[Attention] = []                    # where heads were asked for
         self.vocabularies: set[str | None] = set()               # tables in which tokens were looked up
         self.recorder = Recorder(self)
         self.known: dict[int, Note] = positions.known_tensors(model)

@@ -97,19 +97,30 @@ def detail(leaves: list[Leaf], gradients: dict[int, Tensor], wanted: frozenset[s
     for leaf in leaves:
         if leaf.tensor is None:
             for name in wanted & set(leaf.detail):
-                found[name].setdefault(leaf.name, {}).update(leaf.detail[name])
+                _add(found[name].setdefault(leaf.name, {}), leaf.detail[name])
         elif id(leaf.tensor) in gradients and leaf.kind == "rotary":
             R = by_row(relevance(leaf, gradients), rows)
             turns.setdefault(leaf.name, []).append((leaf, R))
             found[" ".join(w for w in (leaf.name, leaf.role, leaf.part) if w)] = R.cpu()
     for sink, members in turns.items():
         if "heads" in wanted:
-            found["heads"][sink] = {role: R.sum(-1).cpu() for role, R in _roles(members).items()}
+            found["heads"][sink] = {role: heads_first(R.sum(-1), T).cpu() for role, R in _roles(members).items()}
         if "query_key" in wanted:
             found["query_key"][sink] = {role: by_token(R, T).sum(-1).cpu() for role, R in _roles(members).items()}
         if "frequencies" in wanted:
             found["frequencies"][sink] = _spectrum(members, T)
     return found
+
+
+def heads_first(R: Tensor, T: int) -> Tensor:
+    """(B, H, T), whichever axis the model has first."""
+    return R.transpose(1, 2) if R.dim() == 3 and R.shape[1] == T and R.shape[2] != T else R
+
+
+def _add(all_of: dict, one: dict) -> None:
+    """Two products of one sink (queries by distance, keys by distance) are one detail."""
+    for key, value in one.items():
+        all_of[key] = all_of[key] + value if key in all_of and isinstance(value, Tensor) else value
 
 
 def _roles(members: list[tuple[Leaf, Tensor]]) -> dict[str, Tensor]:
@@ -129,7 +140,8 @@ def _spectrum(members: list[tuple[Leaf, Tensor]], T: int) -> dict[str, Tensor]:
     total = sum(by_token(R, T) for _, R in members)
     angle = torch.angle(cos.detach()) if cos.is_complex() else torch.atan2(
         (torch.zeros_like(cos) if sin is None else sin).detach(), cos.detach())
-    angle = angle.reshape(-1, *angle.shape[-2:])[0]
+    axis = next((i for i in range(angle.dim() - 2, -1, -1) if angle.shape[i] == T), angle.dim() - 2)
+    angle = angle.movedim(axis, -2).reshape(-1, angle.shape[axis], angle.shape[-1])[0]
     return {"relevance": fold(total).cpu(), "wavelength": wavelengths(fold(angle, first=True)).cpu()}
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .account import visible
 from .received import Columns, by_row, columns_of
+from .seed import finer
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -96,6 +97,7 @@ def bias_sink(flow: Flow, constant: Tensor, name: str, kind: str) -> Tensor:
     leaf, value = sink(flow, None, name, kind, "score"), constant.detach()
 
     def hear(g: Tensor) -> None:
+        g = finer(g, flow.power)
         book(flow, leaf, visible(value, g))
         if "pairs" in flow.options.detail:
             R, written = in_distance(value, g) if kind == "alibi" else centred(value, g)
@@ -110,7 +112,7 @@ def product_sink(flow: Flow, out: Tensor, name: str) -> Leaf:
 
     def hear(g: Tensor) -> None:
         if not leaf.gathered:
-            book(flow, leaf, visible(value, g) / 2)
+            book(flow, leaf, visible(value, finer(g, flow.power)) / 2)
 
     out.register_hook(hear)
     return leaf
@@ -121,6 +123,7 @@ def picked(flow: Flow, leaf: Leaf, out: Tensor) -> None:
     leaf.gathered, value = True, out.detach()
 
     def hear(g: Tensor) -> None:
+        g = finer(g, flow.power)
         x, g = (value.transpose(-1, -2), g.transpose(-1, -2)) if leaf.turned else (value, g)
         book(flow, leaf, visible(x, g) / 2)
         if "pairs" in flow.options.detail:
@@ -137,14 +140,14 @@ def book(flow: Flow, leaf: Leaf, R: Tensor) -> None:
     for key, column in columns_of(R.sum(1)).items():
         leaf.columns[key] = leaf.columns[key] + column if key in leaf.columns else column
     if "heads" in flow.options.detail:
-        leaf.detail["heads"] = {leaf.name: {"score": R.sum(-1).cpu()}}
+        leaf.detail["heads"] = {"score": R.sum(-1).cpu()}
 
 
 def keep_pairs(flow: Flow, leaf: Leaf, R: Tensor, written: str) -> None:
     """The pair matrix, per head and summed."""
     R = by_row(R, flow.account.rows)
     R = R.reshape(R.shape[0], -1, *R.shape[-2:]).cpu()
-    leaf.detail["pairs"] = {leaf.name: {"relevance": R.sum(1), "heads": R, "written": written}}
+    leaf.detail["pairs"] = {"relevance": R.sum(1), "heads": R, "written": written}
 
 
 def in_distance(bias: Tensor, g: Tensor) -> tuple[Tensor, str]:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..errors import InputError, RuleError
 from ..ledger import TOLERANCE, Ledger
-from . import positions, received
-from .account import better, by_place, dot
+from . import heads, positions, received, seed
+from .account import better, by_place, dot, exact
 from .notes import Note, note_of, write
 from .trace import Boundary, Kind, Trace
 
@@ -28,6 +28,10 @@ class Mark:
     layer: int | None
     relevance: Tensor | None = None
 
+    def boundary(self) -> Boundary:
+        """What arrived, for the first row of the batch."""
+        return Boundary(self.name, self.kind, self.layer, self.relevance[0].cpu())
+
 
 class Recorder:
     """Hangs on layers while the model runs forward; hears of relevance while it runs back."""
@@ -35,6 +39,19 @@ class Recorder:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.marks: list[Mark] = []
+        self.live = True                         # False: the walk may be begun again, so boundaries are told at its end
+        self.heard: list[Mark] = []
+
+    def clear(self, live: bool) -> None:
+        """Forget what arrived; `live` tells boundaries as they come."""
+        self.live, self.heard = live, []
+        for mark in self.marks:
+            mark.relevance = None
+
+    def tell(self) -> None:
+        """Tell the boundaries that were held back."""
+        for mark in self.heard:
+            self.flow.options.watch(mark.boundary())
 
     def enter_model(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """The user's inputs as the engine sees them."""
@@ -73,6 +90,13 @@ class Recorder:
         if stream is not None:
             self.hang(Mark(f"layer {block.layer}", "layer", block.layer), stream, stream)
 
+    def hear(self, mark: Mark) -> None:
+        """A boundary was reached."""
+        if self.live:
+            self.flow.options.watch(mark.boundary())
+        else:
+            self.heard.append(mark)
+
     def branch(self, kind: Kind, layer: int, branch: Tensor, out: Tensor) -> None:
         """A residual sum: what the branch contributed."""
         self.hang(Mark(f"layer {layer} {kind}", kind, layer), branch, out)
@@ -87,7 +111,7 @@ class Recorder:
             R = dot(value, g).sum(1).flatten(1) if g.dim() == 4 else by_place(value, g)     # (B, C, H, W): places are tokens
             mark.relevance = R.reshape(R.shape[0], -1).detach()              # (B, T)
             if flow.options.watch is not None:
-                flow.options.watch(Boundary(mark.name, mark.kind, mark.layer, mark.relevance[0].cpu()))
+                self.hear(mark)
 
         at.register_hook(arrived)
         self.marks.append(mark)
@@ -158,21 +182,12 @@ def backward(flow: Flow, value: Tensor, keep: bool) -> Trace:
 
     refuse_foreign(value)
     unknown = audit_graph(flow, value)
-    flow.account.clear()
-    for mark in flow.recorder.marks:
-        mark.relevance = None
     inputs = flow.inputs
-    for sink in inputs.sinks:
-        sink.forget()
     leaves = inputs.leaves()
     if not leaves:
         raise InputError("No input was seen inside the `with`; call the model there, with input_ids, pixel_values or vectors.")
     start = float(value.detach()) if flow.composite.start == "value" else float(flow.composite.start)
-    number = better(value.detach())
-    seed = torch.ones_like(value) if flow.composite.start == "value" else (start / number).to(value.dtype).reshape(value.shape)
-    with torch.enable_grad():
-        grads = torch.autograd.grad(value, leaves, seed, retain_graph=keep, allow_unused=True)
-    gradients = {id(leaf): g for leaf, g in zip(leaves, grads, strict=True) if g is not None}
+    gradients = seed.walk(flow, [value], leaves, keep)
     for name, depth, leaf in inputs.constants:
         if id(leaf) in gradients:
             flow.account.add("constants", name, depth, flow.account.by_row(dot(leaf.detach(), gradients[id(leaf)])))
@@ -200,6 +215,8 @@ def assemble(flow: Flow, gradients: dict[int, Tensor], start: float, unknown: tu
     )
     wanted = flow.options.detail
     detail = received.detail(inputs.sinks, gradients, wanted, rows, T) if wanted else {}
+    if "heads" in wanted:
+        detail["attention"] = heads.detail(flow.attentions)
     detail = {k: rowless(v) for k, v in detail.items()} if rows == 1 else detail
     return Trace(squeeze(tokens).cpu(), sinks, squeeze(columns["signed"]).cpu(), {k: v.cpu() for k, v in reductions.items()},
                  boundaries, ledger, detail)  # fmt: skip
@@ -234,16 +251,16 @@ def close(
     flow: Flow, start: float, tokens: Tensor, positional: Tensor, gradients: dict[int, Tensor], unknown: tuple[str, ...], dtype: str
 ) -> Ledger:
     """The ledger, and the running gap at every layer boundary."""
-    amounts = {key: float(v.double().sum()) for key, v in flow.account.amounts.items()}
+    amounts = {key: float(exact(v).sum()) for key, v in flow.account.amounts.items()}
     by: dict[str, dict[str, float]] = {"constants": {}, "softmax": {}, "stabilisers": {}}
     for (category, name, _), amount in amounts.items():
         by[category][name] = by[category].get(name, 0.0) + amount
     layers = running(flow, start, amounts, gradients)
     return Ledger(
-        value=start, tokens=float(tokens.double().sum()), positions=float(positional.double().sum()),
+        value=start, tokens=float(exact(tokens).sum()), positions=float(exact(positional).sum()),
         constants=by["constants"], softmax=dict(sorted(by["softmax"].items(), key=natural)),
         stabilisers=sum(by["stabilisers"].values()),
-        scale=float(tokens.double().abs().sum() + positional.double().abs().sum()),
+        scale=float(exact(tokens).abs().sum() + exact(positional).abs().sum()),
         tolerance=TOLERANCE.get(dtype, 1e-1), audited=flow.audited, layers=layers, unknown=unknown,
     )  # fmt: skip
 
@@ -262,5 +279,5 @@ def running(flow: Flow, start: float, amounts: dict[Any, float], gradients: dict
         if mark.kind in ("layer", "embeddings") and mark.relevance is not None:
             here = -1 if mark.layer is None else mark.layer
             behind = sum(amount for depth, amount in kept if depth > here)
-            found[mark.name] = start - float(mark.relevance.double().sum()) - behind
+            found[mark.name] = start - float(exact(mark.relevance).sum()) - behind
     return found

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -44,6 +44,14 @@ class PlainLedger(TypedDict):
     audited: bool
     layers: dict[str, float]
     unknown: list[str]
+    kept: NotRequired[dict[str, dict[str, float]]]
+
+
+class PlainWord(TypedDict):
+    """A word and the indices of its tokens."""
+
+    text: str
+    tokens: list[int]
 
 
 class Plain(TypedDict):
@@ -51,10 +59,12 @@ class Plain(TypedDict):
 
     parts:      reduction -> content, position and both per token; "signed" is always there
     positional: (sinks, T) signed
+    words:      subwords merged; every token is in exactly one
     """
 
     tokens: list[str]
     special: list[bool]
+    words: NotRequired[list[PlainWord]]
     target: str
     value: float
     model: str

@@ -13,11 +13,21 @@ from importlib.resources import files
 from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces")
-# kind of view -> the parts that draw it, beside the base
-KINDS: dict[str, tuple[str, ...]] = {
-    "monitor": ("alive", "monitor"), "rule": ("rule",), "bench": ("alive", "bench"), "broken": ("broken",), "tree": ("tree",),
-    "dial": ("dial",),
-}  # fmt: skip
+STEPPER = ("scene", "charts", "predict", "stepper")
+WHOLE = (*STEPPER, "flow", "xray", "account", "export")
+KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
+    "stepper": STEPPER,
+    "flow": (*STEPPER, "flow"),
+    "xray": (*STEPPER, "xray"),
+    "explanation": (*WHOLE, "explanation"),
+    "image": (*WHOLE, "image"),
+    "compare": (*STEPPER, "compare"),
+    "inspector": (*STEPPER, "inspector"),
+    "monitor": ("alive", "monitor"),
+    "rule": ("rule",),
+    "bench": ("alive", "bench"),
+    "broken": (*STEPPER, "broken"),
+}
 EXPORT = "export default { render };\n"
 
 

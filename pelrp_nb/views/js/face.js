@@ -101,7 +101,10 @@ function followTheme(root) {
     return system.matches;
   };
   const paint = () => {
-    root.dataset.theme = said() ? "dark" : "light";
+    const theme = said() ? "dark" : "light";
+    if (root.dataset.theme === theme) return;
+    root.dataset.theme = theme;
+    root.dispatchEvent(new Event("theme"));
     if (document.body?.classList.contains("pelrp-page")) document.body.dataset.theme = root.dataset.theme;
   };
   const watch = new MutationObserver(paint);

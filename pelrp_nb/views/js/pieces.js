@@ -10,7 +10,7 @@ function columnsOf(data, { words = false, hidden = false, top = 0 } = {}, amount
     const least = kept.map(size).sort((a, b) => b - a)[top - 1];
     kept = kept.filter((column) => size(column) >= least).slice(0, top);
   }
-  return kept.map((column) => ({ ...column, name: `${column.ids[0]} ${spelled(column.text)}` }));
+  return kept.map((column) => ({ ...column, key: column.ids[0], name: `${column.ids[0]} ${spelled(column.text)}` }));
 }
 
 const summed = (values, ids) => (ids.length === 1 ? values[ids[0]] : total(ids.map((t) => values[t])));
@@ -35,7 +35,7 @@ function stripOf(face, name, columns, rowNames = [""]) {
   });
   const mark = (token) => cells.forEach(({ column, block }) => block.classList.toggle("chosen", column.ids.includes(token)));
   face.on("token", mark);
-  face.on("point", (column) => cells.forEach((cell) => cell.block.classList.toggle("pointed", cell.column.ids[0] === column?.ids[0])));
+  face.on("point", (column) => cells.forEach((cell) => cell.block.classList.toggle("pointed", cell.column.key === column?.key)));
   const paint = (rows) => {
     const shows = rows.map((row) => digits(row.shown ?? row.scale));
     cells.forEach(({ lines, block }, c) => rows.forEach((row, r) => {
