@@ -179,8 +179,13 @@ class Broken(Composite):
     needs: str = ""
     flow: type[Flow] = Flow
 
+    @property
+    def name(self) -> str:
+        """The variant's name as one types it: `broken.variant(name)`."""
+        return self.label.removeprefix("broken: ")
+
     def __repr__(self) -> str:
-        return f"broken.variant({self.label.removeprefix('broken: ')!r})"
+        return f"broken.variant({self.name!r})"
 
 
 def _broken(name: str, mistake: str, needs: str, flow: type[Flow], **wrong: Any) -> Broken:
@@ -215,7 +220,7 @@ ALL: tuple[Broken, ...] = (NO_BIAS_SHARE, WEIGHTS_AS_FACTORS, GELU_BY_OPERATIONS
 
 def variant(name: Variant) -> Broken:
     """The wrong variant of that name; raises InputError if there is none."""
-    known = {broken.label.removeprefix("broken: "): broken for broken in ALL}
+    known = {broken.name: broken for broken in ALL}
     if name not in known:
         raise InputError(f"A wrong variant must be one of {', '.join(known)}; got {name!r}. Type broken.variant('no-bias-share').")
     return known[name]

@@ -1,48 +1,55 @@
-"""A rule as plain data: its formula, both sources, and the numbers of its example computed."""
+"""A rule's card: its formula, both sources, and the numbers of its example computed."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
 from functools import partial
+from html import escape
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from ..errors import InputError
+from ..pages import page_of
 from ..rules import ALL, Rule, by_name
 from ..verbs import input_times_gradient
+from ..views.sheet import Sheet
 
 
 def data(rule: Rule | str, seed: int = 0) -> dict[str, Any]:
     """What a card shows of a rule (or of the rule of that name), without tensors.
 
-    name, sentence, conserves, paper: as its page says
+    `pages.page_of`: name, sentence, formula, conserves, paper, and the sources `relevance` and `forward`
     about:   the page between first sentence and last paragraph: {"kind": "formula" or "text", "text"} in order
-    options: what a variant has set, as typed
-    sources: {"relevance": the definition, "forward": the bent gradient}, source text
     example: `measured` on the page's own small case, drawn with `seed`
+
+    Raises InputError for anything else.
     """
     rule = by_name(rule) if isinstance(rule, str) else rule
     if not isinstance(rule, Rule):
         raise InputError(f"A card needs a rule or the name of one, got {type(rule).__name__}. Type card(rules.epsilon).")
     return {
-        "name": repr(rule),
-        "sentence": rule.sentence,
+        **page_of(rule),
         "about": about(rule.doc),
-        "conserves": rule.conserves,
-        "paper": rule.paper,
-        "options": [[name, _told(value)] for name, value in rule.options],
-        "sources": {"relevance": source(rule.relevance), "forward": source(rule.forward)},
         "example": measured(rule, *rule.example(Generator().manual_seed(seed))),
     }
 
 
-def every() -> list[dict[str, Any]]:
-    """The cards of all rules, in reading order."""
-    return [data(rule) for rule in ALL]
+def sheet(rule: Rule | str | None = None) -> Sheet:
+    """The card of one rule, or of all of them in reading order, as a view that is not drawn yet."""
+    cards = [data(rule)] if rule is not None else [data(each) for each in ALL]
+    line = cards[0]["name"] + ": " + cards[0]["sentence"] if rule is not None else f"{len(cards)} rules"
+    return Sheet("rule", {"cards": cards}, "Rules of relevance propagation", line, "".join(map(_page, cards)))
+
+
+def _page(card: dict[str, Any]) -> str:
+    """The card without scripts: sentence, formula, what it conserves."""
+    return (
+        f"<div><b>{escape(card['name'])}</b> {escape(card['sentence'])}<pre>{escape(card['formula'])}</pre>"
+        f"Conserves: {escape(card['conserves'])}. ({escape(card['paper'])})</div>"
+    )
 
 
 def about(doc: str) -> list[dict[str, str]]:
@@ -59,13 +66,6 @@ def about(doc: str) -> list[dict[str, str]]:
         else:
             found.append({"kind": "formula", "text": "\n".join(line[4:] for line in lines)})
     return found
-
-
-def source(function: Callable[..., Any]) -> str:
-    """The source of a rule's function, of the page itself where options are set."""
-    while isinstance(function, partial):
-        function = function.func
-    return inspect.getsource(function).rstrip()
 
 
 def measured(rule: Rule, R: Tensor, inputs: tuple[Tensor, ...], constants: dict[str, Any]) -> dict[str, Any]:

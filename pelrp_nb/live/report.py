@@ -8,16 +8,13 @@ from typing import Any
 from ..engine.trace import Boundary
 from ..errors import PelrpError
 from ..explanation import Explanation
-from ..views.text import MINUS, pieces, state as account, visible
+from ..views.data import clean
+from ..views.payload import label
+from ..views.text import MINUS, visible
+from ..views.text import state as account
 from .worker import State
 
 LONGEST = 2000                                   # characters of an error that are shown
-
-
-def label(text: str) -> str | list[list[Any]]:
-    """A token as text, or as pieces [text, whether it is a name for something unseen]."""
-    cut = pieces(text)
-    return cut[0].text if len(cut) == 1 and not cut[0].chip else [[piece.text, piece.chip] for piece in cut]
 
 
 def reported(run: State, serial: int, labels: Sequence[str] = ()) -> dict[str, Any]:
@@ -27,7 +24,7 @@ def reported(run: State, serial: int, labels: Sequence[str] = ()) -> dict[str, A
     boundaries: in the order in which the walk back reached them
     times in seconds, memory as [bytes, of what] or None, error as {kind, text} or None, result only when it is done
     """
-    return {
+    return clean({
         "serial": serial,
         **pulse(run),
         "tokens": [label(token) for token in run.tokens],
@@ -36,7 +33,7 @@ def reported(run: State, serial: int, labels: Sequence[str] = ()) -> dict[str, A
         "boundaries": crossed(run.boundaries, run.result),
         "error": None if run.error is None else told(run.error),
         "result": None if run.result is None else outcome(run.result),
-    }
+    })  # fmt: skip
 
 
 def pulse(run: State) -> dict[str, Any]:

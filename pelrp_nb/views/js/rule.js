@@ -16,7 +16,7 @@ kinds.rule = (root, face) => {
 
 function cardOf(card) {
   const forms = [["relevance", "The definition"], ["forward", "The same as a bent gradient"]].map(([name, title]) =>
-    make("div", {}, make("h3", {}, title), source(card.sources[name], `source of ${name}`)));
+    make("div", {}, make("h3", {}, title), source(card[name], `source of ${name}`)));
   return make("article", { "aria-label": `rule ${card.name}` },
     make("header", {}, make("h1", {}, make("code", {}, card.name)), make("p", { class: "lead" }, card.sentence)),
     card.about.map(({ kind, text }) => (kind === "formula" ? formula(text) : make("p", {}, text))),
