@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..verbs import scale
 from . import sinks
+from .account import better
 from .notes import SAME, Note, note_of, write
 from .sinks import Leaf
 

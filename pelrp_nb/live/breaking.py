@@ -51,7 +51,9 @@ class Breaks:
             "model": visible(self.right.model), "target": visible(self.right.target, 120),
             "variants": [switched(name, e, self.wrong[name][0] if name in self.wrong else None) for name, e in zip(names, shown, strict=True)],
         }  # fmt: skip
-        return Sheet("broken", data, f"Rules of {visible(self.right.model)}, broken", repr(self), beside(names, [e.plain() for e in shown]))
+        title, table = f"Rules of {visible(self.right.model)}, broken", beside(names, [e.plain() for e in shown])
+        last = len(data["variants"][0]["data"]["walk"]) - 1
+        return Sheet("broken", data, title, repr(self), table, state={"step": max(0, last)})
 
     def _repr_html_(self) -> str:
         return self.sheet()._repr_html_()

@@ -16,6 +16,7 @@ from ..engine.propagation import Options
 from ..errors import InputError, PelrpError
 from ..explanation import Explanation
 from ..target import label_names
+from ..views.data import clean
 from ..views.text import visible
 from .desk import Desk
 from .report import crossed, pulse, reported
@@ -157,7 +158,7 @@ class Monitor(Desk):
                 self.running = False
         elif now - self._spoke >= EVERY:
             fresh = state.boundaries[self._sent :]
-            self.send({"serial": serial, "from": self._sent, "boundaries": crossed(fresh), **pulse(state)})
+            self.send(clean({"serial": serial, "from": self._sent, "boundaries": crossed(fresh), **pulse(state)}))
             self._sent, self._spoke = len(state.boundaries), now
 
     def _labels(self) -> list[str]:
@@ -168,8 +169,9 @@ class Monitor(Desk):
     # --- what the page asks ---------------------------------------------------------------------------------------------
 
     def ask_run(self, message: Mapping[str, Any]) -> None:
-        """The run button, or a pause of typing."""
+        """The run button, or a pause of typing; the settings as the page has them."""
         try:
+            self.set(message.get("settings") or {})
             self.start()
         except PelrpError as error:
             self.report = reported(State("failed", error=error), self._serial)
@@ -177,6 +179,12 @@ class Monitor(Desk):
     def ask_cancel(self, message: Mapping[str, Any]) -> None:
         """The cancel button."""
         self.cancel()
+
+    def ask_walk(self, message: Mapping[str, Any]) -> None:
+        """The stepper of the last result."""
+        if self._result is not None:
+            sheet = self._result.sheet("stepper")
+            self.send({"serial": self._serial, "walk": clean(sheet.data)})
 
 
 def offered(models: Models, processor: Any) -> dict[str, Pair | str]:

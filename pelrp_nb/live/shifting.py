@@ -35,7 +35,7 @@ class Shifts:
     def sheet(self) -> Sheet:
         """The x-ray of the first, with the dial that shifts."""
         first, *_ = self.found.values()
-        return xray(first, self.found)
+        return xray(first, self.plain())
 
     def _repr_html_(self) -> str:
         return self.sheet()._repr_html_()

@@ -7,7 +7,12 @@ kinds.broken = (root, face) => {
   const [mistake, verdict, place] = [make("p", { class: "lead" }), make("p", { role: "status", "aria-live": "polite" }), make("div")];
   const most = largest(...data.variants.map(({ stations }) => stations.map(({ total: sum }) => Number(sum))));
   const path = pathOf(right.stations, most);
-  const pick = choice("In force", data.variants.map(({ name }) => [name, name.replaceAll("-", " ")]), now().name, (name) => face.set({ variant: name }));
+  const pick = choice("In force", data.variants.map(({ name }) => [name, name.replaceAll("-", " ")]), now().name, (name) => put(name));
+  const put = (name) => { // and step to where the account opens
+    const { between, data: chosen } = data.variants.find((each) => each.name === name);
+    const at = between ? chosen.walk.findIndex((step) => step.name === placed(between[1])) : -1;
+    face.set({ variant: name, ...(at >= 0 ? { step: at } : {}) });
+  };
   root.append(
     make("header", {}, make("h1", {}, "Break a rule"), make("p", { class: "quiet" }, [data.model, data.target].join(GAP))),
     make("div", { class: "controls" }, pick.node), mistake, verdict,

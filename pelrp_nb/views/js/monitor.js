@@ -10,9 +10,10 @@ kinds.monitor = (root, face) => {
   const form = settingsOf(face, () => run(), () => alive.ask("cancel"));
   const meter = meterOf();
   const shown = resultOf(face);
-  const alive = aliveOf(face, (state) => { notice.show(state); form.live(state); });
+  const walk = walkOf(face, () => alive.ask("walk"));
+  const alive = aliveOf(face, (state) => { notice.show(state); form.live(state); walk.live(state); });
   const run = () => alive.ask("run", { settings: form.values() });
-  root.append(form.node, notice.node, meter.node, shown.node);
+  root.append(form.node, notice.node, meter.node, shown.node, walk.node);
 
   let report = face.model.get("report");
   const draw = () => {
@@ -20,6 +21,7 @@ kinds.monitor = (root, face) => {
     form.busy(busy);
     meter.show(report, layersOf(report));
     shown.show(report);
+    walk.offer(report);
     if (busy) alive.wait();
     else alive.quiet();
   };
@@ -31,7 +33,9 @@ kinds.monitor = (root, face) => {
     draw();
   });
   face.listen("msg:custom", (message) => {
-    if (message.serial !== report.serial || message.from === undefined) return;
+    if (message.serial !== report.serial) return;
+    if (message.walk) walk.show(message.walk);
+    if (message.from === undefined) return;
     const boundaries = report.boundaries.slice(0, message.from).concat(message.boundaries);
     report = { ...report, boundaries, phase: message.phase, times: message.times, memory: message.memory };
     draw();
@@ -212,6 +216,29 @@ function pageOf(face, report) {
       make("p", { class: result.closed ? "good" : "bad" }, `${result.closed ? "\u2713" : "\u2717"} ledger ${result.account}`)));
   };
   return { node, show };
+}
+
+// The stepper of the result, fetched when it is asked for.
+function walkOf(face, ask) {
+  const place = make("div");
+  const open = action("Step through it", ask);
+  const node = make("div", { hidden: "" }, make("div", { class: "controls" }, open), place);
+  let serial = null;
+  return {
+    node,
+    live(state) { disable(open, state === "none"); },
+    offer(report) {
+      if (report.serial !== serial) clear(place);
+      serial = report.serial;
+      node.hidden = report.phase !== "done";
+    },
+    show(data) {
+      face.forget(); // of a stepper that was here before
+      const scene = sceneOf(face, data);
+      clear(place, filters(scene), stepper(scene));
+      scene.filtered();
+    },
+  };
 }
 
 // --- layers -----------------------------------------------------------------------------------------------------------
