@@ -22,6 +22,7 @@ class Bench(Desk):
     result: `workbench.compute` of them
     """
 
+    kept = ("values", "result")
     values = Dict().tag(sync=True)
     result = Dict().tag(sync=True)
 

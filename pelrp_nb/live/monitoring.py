@@ -36,6 +36,7 @@ class Monitor(Desk):
     report:  the last run as plain data, `report.reported`
     """
 
+    kept = ("text", "model", "target", "contrast", "method", "device", "audit", "typing", "report")
     text = Unicode().tag(sync=True)
     model = Unicode().tag(sync=True)
     target = Unicode().tag(sync=True)
@@ -71,7 +72,7 @@ class Monitor(Desk):
 
     def set(self, settings: Mapping[str, Any]) -> None:
         """Change settings by name; raises InputError for one that the monitor does not have."""
-        known = ("text", "model", "target", "contrast", "method", "device", "audit", "typing")
+        known = self.kept[:-1]
         if unknown := set(settings) - set(known):
             raise InputError(f"The monitor has no setting {sorted(unknown)[0]!r}; it has {', '.join(known)}.")
         for name, value in settings.items():

@@ -43,3 +43,6 @@ function silence() {
   const node = make("p", { class: "notice", role: "status" });
   return { node, show: (state) => write(node, SILENCE[state] ?? "") };
 }
+
+// A trait of a live view, or what a file has in its place.
+const traitOf = (face, name) => face.model.get(name) ?? face.get(name);

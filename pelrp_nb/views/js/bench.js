@@ -6,7 +6,7 @@ kinds.bench = (root, face) => {
   const { data, model } = face;
   const notice = silence();
   const dials = new Map();
-  let values = { ...model.get("values") };
+  let values = { ...traitOf(face, "values") };
   const alive = aliveOf(face, (state) => {
     notice.show(state);
     root.classList.toggle("still", state === "none");
@@ -28,17 +28,17 @@ kinds.bench = (root, face) => {
     }));
   });
   const reset = action("Start again", () => alive.ask("reset"));
-  const paid = paidOf(model.get("result"));
+  const paid = paidOf(traitOf(face, "result"));
   root.append(
     make("header", {}, make("h1", {}, make("code", {}, data.name)), make("p", { class: "lead" }, data.sentence)),
     ...data.about.filter(({ kind }) => kind === "formula").slice(0, 1).map(({ text }) => formula(text)),
     notice.node,
     make("div", { class: "bench" }, make("div", { class: "sliders" }, groups, make("div", { class: "controls" }, reset)), paid.node));
-  const show = () => paid.show(model.get("result"));
+  const show = () => paid.show(traitOf(face, "result"));
   show();
   face.listen("change:result", () => { alive.heard(); show(); });
   face.listen("change:values", () => {
-    values = { ...model.get("values") };
+    values = { ...traitOf(face, "values") };
     for (const [key, { show: put }] of dials) put(values[key]);
   });
   alive.begin();

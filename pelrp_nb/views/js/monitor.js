@@ -15,7 +15,7 @@ kinds.monitor = (root, face) => {
   const run = () => alive.ask("run", { settings: form.values() });
   root.append(form.node, notice.node, meter.node, shown.node, walk.node);
 
-  let report = face.model.get("report");
+  let report = traitOf(face, "report");
   const draw = () => {
     const busy = report.phase in UNDER_WAY;
     form.busy(busy);
@@ -26,8 +26,7 @@ kinds.monitor = (root, face) => {
     else alive.quiet();
   };
   face.listen("change:report", () => {
-    report = face.model.get("report");
-    if (!(report.phase in UNDER_WAY) || report.phase === "idle") alive.quiet();
+    report = traitOf(face, "report");
     alive.heard();
     form.labels(report.labels);
     draw();
@@ -57,7 +56,7 @@ function settingsOf(face, run, cancel) {
   const text = make("textarea", { rows: 2, "aria-label": "Text", placeholder: "Type a text", spellcheck: "false", dir: "auto", ...QUIET });
   const waited = () => {
     keep("text", text.value);
-    if (model.get("typing")) run();
+    if (traitOf(face, "typing")) run();
   };
   text.addEventListener("input", () => { clearTimeout(pause); pause = setTimeout(waited, PAUSE); });
   text.addEventListener("keydown", (event) => {
@@ -70,10 +69,10 @@ function settingsOf(face, run, cancel) {
   fields.text = { node: text, get: () => text.value, show: (value) => { if (text.value !== value) text.value = value; }, boxes: [text] };
   const known = `pelrp-${unique++}`;
   const labels = make("datalist", { id: known });
-  const put = (name, field, boxes) => { fields[name] = { ...field, get: () => model.get(name), boxes }; };
+  const put = (name, field, boxes) => { fields[name] = { ...field, get: () => traitOf(face, name), boxes }; };
   for (const [name, title, options] of [["model", "Model", data.models], ["method", "Method", data.methods],
     ["device", "Device", [["", "where it is"], ...data.devices.map((device) => [device, device])]]]) {
-    const field = select(title, options, model.get(name), (value) => keep(name, value));
+    const field = select(title, options, traitOf(face, name), (value) => keep(name, value));
     put(name, field, [field.node.lastChild]);
   }
   for (const [name, title, hint] of [["target", "Target", "highest logit"], ["contrast", "Rather than", "nothing"]]) {
@@ -86,12 +85,12 @@ function settingsOf(face, run, cancel) {
     };
   }
   for (const [name, title] of [["audit", "measure every softmax"], ["typing", "run at each pause of typing"]]) {
-    const field = toggle(title, model.get(name), (value) => keep(name, value));
+    const field = toggle(title, traitOf(face, name), (value) => keep(name, value));
     put(name, field, [field.node.firstChild]);
   }
   for (const name of SETTINGS) {
-    fields[name].show(model.get(name));
-    face.listen(`change:${name}`, () => fields[name].show(model.get(name)));
+    fields[name].show(traitOf(face, name));
+    face.listen(`change:${name}`, () => fields[name].show(traitOf(face, name)));
   }
   const picks = data.texts.map((each, i) => [String(i), each.length > 60 ? `${each.slice(0, 58)}\u2026` : each]);
   const pick = picks.length > 0 && select("Pick a text", [["", "\u2014"], ...picks], "", (at) => {
@@ -172,10 +171,12 @@ function resultOf(face) {
       serial = report.serial;
       page = report.tokens.length ? pageOf(face, report) : null;
     }
-    if (report.phase === "failed") return clear(node, failure(report.error), page && page.node, page && page.show(report));
+    const some = page && (report.phase !== "failed" || report.boundaries.length > 0);
+    if (some) page.show(report);
+    if (report.phase === "failed") return clear(node, failure(report.error), some && page.node);
     if (!page) return clear(node);
     if (node.firstChild !== page.node) clear(node, page.node);
-    return page.show(report);
+    return undefined;
   };
   return { node, show };
 }
