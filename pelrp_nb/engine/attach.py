@@ -90,11 +90,10 @@ def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         if flow is None:
             return None
         flow.path.append(module)
+        flow.streams.enter(module)
         if module is root and len(flow.path) == 1:
             return flow.recorder.enter_model(args, kwargs)
-        if block:
-            flow.recorder.enter_block(args, kwargs)
-        return None
+        return flow.recorder.enter_block(args, kwargs) if block else None
 
     return hook
 
@@ -108,6 +107,7 @@ def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
             pass
         if block and flow.blocks:
             flow.recorder.leave_block(output)
+        flow.streams.leave(module, flow.path, output)
         return activation_module(flow, module, args, output)
 
     return hook

@@ -20,6 +20,7 @@ class Attention:
     """One attention of the forward pass; amounts per row of the batch, heads (B, H, T) at the output."""
 
     name: str
+    stream: str = ""
     heads: Tensor | None = None
     values: Tensor | None = None
     scores: Tensor | None = None
@@ -35,7 +36,7 @@ def begin(flow: Flow) -> Attention | None:
         return None
     taken = {a.name for a in flow.attentions}
     name = flow.where_am_i()
-    found = Attention(name if name not in taken else f"{name} {flow.place}")
+    found = Attention(name if name not in taken else f"{name} {flow.place}", flow.streams.current)
     flow.attentions.append(found)
     return found
 

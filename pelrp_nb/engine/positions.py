@@ -53,7 +53,7 @@ def on_the_circle(buffers: list[Tensor]) -> dict[int, str]:
     real = [b for b in buffers if b.is_floating_point() and b.dim() >= 2 and b.numel() and not b.is_meta and b.shape[-1] > 1]
     for a in real:
         for b in real:
-            if a is not b and a.shape == b.shape and bool((a.double() ** 2 + b.double() ** 2 - 1).abs().max() < 1e-3):
+            if a is not b and a.shape == b.shape and bool((better(a) ** 2 + better(b) ** 2 - 1).abs().max() < 1e-3):
                 found[id(a)] = part_of(a)
         if id(a) not in found and a.shape[-2] > 1 and sinusoidal(a):
             found[id(a)] = "table"

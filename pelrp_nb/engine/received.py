@@ -48,11 +48,11 @@ def relevance(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
     return torch.zeros_like(better(x.real)) if g is None else dot(x, g)
 
 
-def amount(leaf: Leaf, gradients: dict[int, Tensor]) -> float:
-    """All that a sink's leaf received."""
+def amounts(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
+    """All that a sink's leaf received, not summed; rows of the batch first."""
     if leaf.tensor is None:
-        return float(leaf.columns["signed"].double().sum()) if leaf.columns else 0.0
-    return float(relevance(leaf, gradients).double().sum()) if id(leaf.tensor) in gradients else 0.0
+        return leaf.columns.get("signed", torch.zeros(1))
+    return relevance(leaf, gradients) if id(leaf.tensor) in gradients else torch.zeros(1)
 
 
 def summarise(leaves: list[Leaf], gradients: dict[int, Tensor], rows: int, T: int) -> tuple[tuple[Sink, ...], Columns]:
@@ -151,9 +151,9 @@ def _folding(x: Tensor):
 
     def fold(R: Tensor, first: bool = False) -> Tensor:
         if d % 2 == 0 and not x.is_complex():
-            if torch.equal(x[..., : d // 2], x[..., d // 2 :]):
+            if bool((x[..., : d // 2] == x[..., d // 2 :]).all()):
                 return R[..., : d // 2] if first else R[..., : d // 2] + R[..., d // 2 :]
-            if torch.equal(x[..., ::2], x[..., 1::2]):
+            if bool((x[..., ::2] == x[..., 1::2]).all()):
                 return R[..., ::2] if first else R[..., ::2] + R[..., 1::2]
         return R
 

@@ -41,7 +41,7 @@ def walk(flow: Flow, targets: list[Tensor], leaves: list[Tensor], keep: bool) ->
         divide(flow, power)
         found = {id(leaf): finer(g, power) for leaf, g in zip(leaves, grads, strict=True) if g is not None}
         if not half or finite(flow, found):
-            flow.recorder.tell()
+            flow.recorder.tell_held()
             return found
     raise ModelError(
         "The relevance leaves the range of float16, or is no number, whatever the walk back begins with. "

@@ -35,6 +35,7 @@ class Leaf:
     part: str
     layer: int | None
     depth: float
+    stream: str = ""
     role: str | None = None
     columns: Columns = field(default_factory=dict)
     detail: dict[str, dict] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class Inputs:
 
 def sink(flow: Flow, tensor: Tensor | None, name: str, kind: str, part: str) -> Leaf:
     """One more place where positions enter."""
-    leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth)
+    leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth, flow.streams.current)
     flow.inputs.sinks.append(leaf)
     return leaf
 
