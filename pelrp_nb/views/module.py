@@ -14,11 +14,11 @@ from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces")
 STEPPER = ("scene", "charts", "predict", "stepper")
-WHOLE = (*STEPPER, "flow", "xray", "account", "export")
+WHOLE = (*STEPPER, "flow", "dial", "xray", "account", "export")
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
     "stepper": STEPPER,
     "flow": (*STEPPER, "flow"),
-    "xray": (*STEPPER, "xray"),
+    "xray": (*STEPPER, "dial", "xray"),
     "explanation": (*WHOLE, "explanation"),
     "image": (*WHOLE, "image"),
     "compare": (*STEPPER, "compare"),

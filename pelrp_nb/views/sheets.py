@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from .data import Plain, packed
-from .payload import parts_of, payload
+from .payload import label, parts_of, payload
 from .sheet import Sheet
 from .table import beside, listing, table
 from .text import line, title, visible
-
-ROUNDING = 1e-4  # a change below this part of the largest number is none
 
 
 class Result(Protocol):
@@ -52,24 +50,16 @@ def compare(results: Sequence[Result], names: Sequence[str] | None = None) -> Sh
     return Sheet("compare", {"items": items}, f"{len(found)} results", f"Comparison({said})", beside(shown, found))
 
 
-def xray(result: Result, shifts: Mapping[int, Result] | Iterable[int] = (), at: Callable[[int], Result] | None = None) -> Sheet:
-    """Positions of one result, and what a shift of all of them changes.
+def xray(result: Result, dial: Mapping[str, Any] | None = None) -> Sheet:
+    """Positions of one result: sinks, queries and keys, frequencies, pairs.
 
-    shifts: shift -> the result with all positions shifted by it; or the shifts, with `at(shift)` to compute each.
+    dial: what a shift of all positions changes, as `live.dial.shift` computes it; a page holds these shifts and no others.
     """
     sheet = result.sheet("xray")
-    made = dict(shifts) if isinstance(shifts, Mapping) else {shift: at(shift) for shift in shifts} if at else {}
-    if not made:
+    if dial is None:
         return sheet
-    data = {shift: other.plain() for shift, other in sorted({0: result, **made}.items())}
-    rows = [
-        {"shift": shift, "value": plain["value"], "content": (both := plain["parts"]["signed"])["content"], "position": both["position"]}
-        for shift, plain in data.items()
-    ]
-    lengths = {len(plain["tokens"]) for plain in data.values()}
-    if len(lengths) > 1:
-        raise ValueError(f"A shift must leave the tokens as they are, but these results have {sorted(lengths)} tokens.")
-    return replace(sheet, data={**sheet.data, "shifts": rows, "shiftRounding": ROUNDING})
+    shown = {**dial, "tokens": [label(token) for token in dial["tokens"]], "target": visible(dial["target"], 120)}
+    return replace(sheet, data={**sheet.data, "dial": shown})
 
 
 def image(result: Any, picture: Any = None) -> Sheet:

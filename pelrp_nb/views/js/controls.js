@@ -46,8 +46,8 @@ function select(name, options, value, chosen) {
   return { node: make("label", { class: "pick" }, make("span", {}, name), box), show };
 }
 
-// A slider: arrows, Page, Home, End, mouse, touch.  `text(value)` is what a screen reader says.
-function slider(name, { min = 0, max, step = 1, big = 4 * step, value = min, text = String, marks = [] }, moved) {
+// A slider: arrows, Page, Home, End, mouse, touch.  `text(value)` is what a screen reader says; `page(value, sign)` is where Page leads.
+function slider(name, { min = 0, max, step = 1, big = 4 * step, page = null, value = min, text = String, marks = [] }, moved) {
   const spot = make("b");
   const node = make("div", { class: "track", role: "slider", tabindex: "0", "aria-label": name, "aria-valuemin": min, "aria-valuemax": max, ...QUIET });
   const place = (x) => `${max > min ? (100 * (x - min)) / (max - min) : 50}%`;
@@ -69,7 +69,9 @@ function slider(name, { min = 0, max, step = 1, big = 4 * step, value = min, tex
     if (!(event.key in keys) || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
-    go(Number.isFinite(keys[event.key]) ? now + keys[event.key] : keys[event.key] > 0 ? max : min);
+    const by = keys[event.key];
+    if (page && event.key.startsWith("Page")) return go(page(now, Math.sign(by)));
+    return go(Number.isFinite(by) ? now + by : by > 0 ? max : min);
   });
   const point = (event) => {
     const { left, width } = node.getBoundingClientRect();

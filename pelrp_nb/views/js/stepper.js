@@ -1,7 +1,7 @@
 // Walks from the answer back to the inputs, step by step, and says what happened on each.
 
 const SPEED = { slow: 2400, normal: 1200, fast: 500 }; // milliseconds of one step
-const KEYS = "Left and right arrow: one step. Page up and page down: one layer. Home and End: the answer and the inputs. "
+const KEYS = "Left and right arrow: one step. Page up and page down: one layer on, one back. Home and End: the answer and the inputs. "
   + "Space: play or pause. h: heads. On tokens, left and right move from token to token, Enter chooses one.";
 
 kinds.stepper = (root, face) => {
@@ -49,13 +49,12 @@ function walker(scene) {
     return `step ${at} of ${last}, ${step.name}, ${digits(Math.abs(tokens))(tokens)} on the tokens, gap ${tiny(gap)}`;
   };
   const marks = last > 160 ? [] : range(last + 1).filter((at) => scene.walk[at].kind === "layer");
-  const track = slider("Step", { max: last, big: 3, value: scene.at(), text, marks }, scene.go);
-  const where = make("output", { class: "where" });
-  const layer = (by) => {
-    const stops = range(last + 1).filter((at) => ["answer", "layer", "inputs"].includes(scene.walk[at].kind));
-    const next = by > 0 ? stops.find((at) => at > scene.at()) : stops.findLast((at) => at < scene.at());
-    scene.go(next ?? (by > 0 ? last : 0));
+  const layer = (at, by) => {
+    const stops = range(last + 1).filter((stop) => ["answer", "layer", "inputs"].includes(scene.walk[stop].kind));
+    return (by > 0 ? stops.find((stop) => stop > at) : stops.findLast((stop) => stop < at)) ?? (by > 0 ? last : 0);
   };
+  const track = slider("Step", { max: last, page: layer, value: scene.at(), text, marks }, scene.go);
+  const where = make("output", { class: "where" });
   let timer = null;
   const stop = () => { clearInterval(timer); timer = null; update(); };
   const play = () => {
@@ -95,7 +94,7 @@ function extras(face) {
 function shortcuts(scene, control) {
   const run = {
     ArrowRight: () => scene.go(scene.at() + 1), ArrowLeft: () => scene.go(scene.at() - 1),
-    PageDown: () => control.layer(1), PageUp: () => control.layer(-1), Home: () => scene.go(0), End: () => scene.go(scene.last),
+    PageUp: () => scene.go(control.layer(scene.at(), 1)), PageDown: () => scene.go(control.layer(scene.at(), -1)), Home: () => scene.go(0), End: () => scene.go(scene.last),
     " ": control.play, h: () => scene.face.set({ heads: !scene.face.get("heads") }), "?": () => scene.face.root.querySelector("details > summary")?.click(),
   };
   scene.face.root.addEventListener("keydown", (event) => {

@@ -15,7 +15,7 @@ function xray(scene) {
   const offers = (part) => data.offers?.includes(part);
   return section("Positions", `Where positions enter, and whose position was paid there.${half}`, sinkMap(scene),
     offers("query_key") || offers("heads") ? queryKey(scene) : null, offers("frequencies") ? spectrum(scene) : null, offers("pairs") ? pairs(scene) : null,
-    data.shifts ? shiftDial(scene) : null,
+    data.dial ? make("section", { "aria-label": "Shift" }, make("h3", {}, "All positions shifted"), dialOf(scene.face, data.dial).node) : null,
     !data.offers?.length && make("p", { class: "quiet" }, "For queries against keys, heads and frequencies, type explain(..., options=Options(detail={\"query_key\", \"heads\", \"frequencies\"}))."));
 }
 
@@ -155,42 +155,4 @@ function pairs(scene) {
   };
   scene.rebuild.push(update);
   return make("section", { "aria-label": "Pairs" }, make("h3", {}, "Which pairs"), picks, place, said);
-}
-
-// --- the dial that shifts all positions -------------------------------------------------------------------------------
-
-function shiftDial(scene) {
-  const { data, face } = scene;
-  const shifts = data.shifts.map((s) => ({ ...s, content: numbers(s.content), position: numbers(s.position), value: Number(s.value) }));
-  const zero = Math.max(0, shifts.findIndex((s) => s.shift === 0));
-  const rows = (s) => [["value", s.value], ["content, sum", total(s.content)], ["positions, sum", total(s.position)], ["largest change of a token's content", changed(s, shifts[zero], "content")],
-    ["largest change of a token's position", changed(s, shifts[zero], "position")]];
-  const base = rows(shifts[zero]);
-  const unit = largest(...base.map(([, x]) => [x]), shifts[zero].content, shifts[zero].position);
-  const [body, said, place] = [make("tbody"), spoken(), make("div")];
-  let strip = null;
-  const update = () => {
-    const at = clamp(face.get("shift") ?? zero, 0, shifts.length - 1);
-    const s = shifts[at];
-    const show = digits(unit);
-    clear(body, rows(s).map(([name, x], i) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, i < 3 ? show(base[i][1]) : ""), make("td", {}, show(x)),
-      make("td", { class: Math.abs(x - base[i][1]) <= data.shiftRounding * unit ? "quiet" : "" }, i < 3 ? (Math.abs(x - base[i][1]) <= data.shiftRounding * unit ? "unchanged" : show(x - base[i][1])) : ""))));
-    write(said, s.shift === 0 ? "No shift: the positions as they are." : `All positions shifted by ${s.shift}: ${told(s, shifts[zero], unit, data.shiftRounding)}`);
-    const most = largest(...shifts.map((one) => one.position));
-    strip?.paint([{ values: scene.gather(s.position), scale: most }, { values: scene.gather(s.position.map((x, t) => x - shifts[zero].position[t])), scale: most }]);
-  };
-  const control = dial("Shift all positions by", { max: shifts.length - 1, value: zero, text: (i) => String(shifts[i].shift) }, (at) => face.set({ shift: at }));
-  face.on("shift", (at) => { control.show(at); update(); });
-  scene.rebuild.push(() => { strip = stripOf(face, "position at this shift", scene.columns, ["position", "change"]); clear(place, strip.node); update(); });
-  return make("section", { "aria-label": "Shift" }, make("h3", {}, "Turn the dial"), control.node, said,
-    region("what a shift changes", make("table", { class: "facts" }, make("thead", {}, make("tr", {}, make("td"), ["as it is", "shifted", "change"].map((name) => make("th", { scope: "col" }, name)))), body)), place);
-}
-
-const changed = (s, zero, part) => largest(s[part].map((x, t) => x - zero[part][t]));
-
-function told(s, zero, unit, rounding) {
-  const same = (x) => Math.abs(x) <= rounding * unit;
-  const kept = [same(s.value - zero.value) && "the answer", same(changed(s, zero, "content")) && "each token's content", same(changed(s, zero, "position")) && "each token's position"].filter(Boolean);
-  if (kept.length === 3) return "nothing changes. Only distances between tokens count in this model, and a shift leaves them as they are.";
-  return `${kept.length ? `${kept.join(" and ")} cannot change; the rest does.` : "the answer and what carries it change: this model knows where a token stands, not only how far apart two are."}`;
 }
