@@ -108,6 +108,7 @@ def wrong_rules(composite: Composite) -> list[tuple[Rule, Rule]]:
 
 
 def written(broken: Broken) -> list[list[str]]:
-    """The mistake as it is written: [name, source] of each wrong rule and of the flow."""
+    """The mistake as it is written: [name, source] of each wrong rule, of the books, and of the flow."""
+    kinds = (getattr(broken.flow, "books", None), broken.flow)
     found = [[rule.name, source(rule.forward)] for rule, _ in wrong_rules(broken)]
-    return found + ([] if broken.flow is Flow else [[broken.flow.__name__, inspect.getsource(broken.flow).rstrip()]])
+    return found + [[kind.__name__, inspect.getsource(kind).rstrip()] for kind in kinds if kind not in (None, Flow)]

@@ -62,9 +62,11 @@ class ForgetsActivations(Account):
 class NoBiasShare(Flow):
     """Biases are left out of the account."""
 
+    books = ForgetsBiases
+
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.account = ForgetsBiases()
+        self.account = self.books()
         self.account.open = self.options.ledger
 
 
@@ -85,9 +87,11 @@ class WeightsAsFactors(Flow):
 class GeluByOperations(Flow):
     """x * f(x) is taken for a product of two factors, each with its half."""
 
+    books = ForgetsActivations
+
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.account = ForgetsActivations(self)
+        self.account = self.books(self)
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """As ever, but inside an activation nobody remembers that two factors are functions of the same x."""
