@@ -311,7 +311,7 @@ def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options 
 
     options = options or Options()
     inspect(model)
-    flow = Flow(model, composite, options)
+    flow = getattr(composite, "flow", Flow)(model, composite, options)         # the wrong ones of live/broken.py bring their own
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
         attach(model)
