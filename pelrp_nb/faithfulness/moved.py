@@ -34,7 +34,7 @@ def displaced(subject: Subject, case: Case, given: Attribution) -> Generator[lis
     places = ordinary(case, "keep")
     ways = [way for way in settings.ways if way == "move" or "position_ids" in subject.accepts]
     pairs = partners(case, places, settings.partners)
-    rows = [put(case.row, way, t, u) for way in ways for t, others in pairs for u in others]
+    rows = case.once("out of place", lambda: [put(case.row, way, t, u) for way in ways for t, others in pairs for u in others])
     answers = yield rows
     P = given.relevance if given.position is None else given.position
     before = score(case.answer, case.target, settings.score)

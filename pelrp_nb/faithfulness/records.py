@@ -11,43 +11,63 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import FileError
 from .settings import Configuration, lines
 
 FORMAT, VERSION = "pelrp_nb.faithfulness", 1
 Record = dict[str, Any]
+There = Literal["refuse", "replace", "resume"]      # what to do with a file that is there
 
 
 class Records:
-    """The records of a run, in memory and, where a path is given, in a file."""
+    """The records of a run, in memory and, where a path is given, in a file.
 
-    def __init__(self, path: str | os.PathLike | None, header: Mapping[str, Any], resume: bool = False) -> None:
+    found: all that are known, also from the files that other processes of the run wrote beside this one
+    """
+
+    def __init__(self, path: str | os.PathLike | None, header: Mapping[str, Any], there: There = "refuse") -> None:
         self.path = None if path is None else Path(path)
         self.header = dict(header)
         self.found: dict[int, Record] = {}
+        self._own: set[int] = set()
         self._file: int | None = None
         if self.path is not None:
-            self._open(resume)
+            self._open(there)
 
-    def _open(self, resume: bool) -> None:
+    def _open(self, there: There) -> None:
+        """Take up the file that is there, replace it or refuse it; then open it to append."""
         path = self.path
         assert path is not None
         if path.is_dir() or not path.parent.is_dir():
             raise FileError(f"{path} must be the name of a file in a folder that exists. Type another path, or mkdir -p first.")
-        there = path.is_file() and path.stat().st_size > 0
-        if there and not resume:
+        full = path.is_file() and path.stat().st_size > 0
+        if full and there == "refuse":
             raise FileError(f"{path} exists. Type --resume to go on with it, or another name.")
+        if full and there == "replace":
+            path.unlink()
+            full = False
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
             raise FileError(f"{path} must be writable, and the system said: {error.strerror}. Type another path.") from error
-        whole = self._read(path) if there else 0
-        if there:
+        whole = self._read(path) if full else 0
+        self._own = set(self.found)
+        if full:
             os.ftruncate(self._file, whole)
         if not whole:
             self._append(self.header)
+        if there == "resume":
+            self._look_beside(path)
+
+    def _look_beside(self, path: Path) -> None:
+        """Take what other processes of the same run wrote into files of their own."""
+        stem = path.with_suffix("") if path.suffix[1:].isdecimal() else path
+        for other in (stem, *sorted(stem.parent.glob(f"{stem.name}.*"))):
+            if other != path and other.is_file() and (other == stem or other.suffix[1:].isdecimal()):
+                with suppress(FileError):                # of another run: not ours to read
+                    self._read(other)
 
     def _read(self, path: Path) -> int:
         """Take what stands in the file; the number of bytes up to the end of its last whole line."""
@@ -66,11 +86,11 @@ class Records:
 
     def add(self, record: Record) -> None:
         """Keep a record; one that is there already is not counted twice."""
-        if record["index"] in self.found:
-            return
-        if self._file is not None:
+        index = record["index"]
+        if self._file is not None and index not in self._own:
             self._append(record)
-        self.found[record["index"]] = record
+            self._own.add(index)
+        self.found.setdefault(index, record)
 
     def _append(self, value: Mapping[str, Any]) -> None:
         """One line in one write, on the disk when this returns; else the file is as before and FileError is raised."""
@@ -97,10 +117,12 @@ class Records:
             os.close(self._file)
             self._file = None
 
-    def merge(self, others: Iterable[Record]) -> None:
-        """Take the records that other processes made."""
-        for record in others:
-            self.add(record)
+    def merge(self, others: Iterable[Record], keep: bool) -> None:
+        """Take the records that other processes made; `keep` them in this file too."""
+        for record in sorted(others, key=lambda record: record["index"]):
+            if keep:
+                self.add(record)
+            self.found.setdefault(record["index"], record)
 
 
 def header_of(configuration: Configuration, methods: Iterable[str], weights: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -21,7 +21,7 @@ from .examples import Example, first
 from .methods import chosen
 from .protocols import PROTOCOLS, applicable
 from .read import case_of
-from .records import Record, Records, header_of
+from .records import Record, Records, There, header_of
 from .result import Result
 from .settings import Configuration
 from .subject import Case, Subject
@@ -33,13 +33,13 @@ KEPT = 512                              # tokens of an example whose relevance i
 class Output:
     """Where results go.
 
-    path:     the file of results, JSON lines; None keeps them in memory
-    resume:   go on with a file that is there
+    path:     the file of results, JSON lines; None keeps them in memory. Further processes write to PATH.1, PATH.2 ...
+    there:    if the file exists: "refuse" to touch it, "resume" it, or "replace" it
     progress: show a bar with the remaining time
     """
 
     path: str | os.PathLike | None = None
-    resume: bool = False
+    there: There = "refuse"
     progress: bool = False
 
 
@@ -68,14 +68,14 @@ def measure(
     functions = chosen((*configuration.methods, *(methods or {})), methods)
     rank, world = processes()
     path = output.path if output.path is None or rank == 0 else f"{os.fspath(output.path)}.{rank}"
-    records = Records(path, header_of(configuration, functions, weights_of(model)), output.resume or rank > 0)
+    records = Records(path, header_of(configuration, functions, weights_of(model)), output.there)
     try:
-        with bar(output.progress and rank == 0, configuration.limit) as advance:
+        with bar(output.progress and rank == 0, total_of(examples, configuration.limit)) as advance:
             for group in mine(grouped(first(examples, configuration.limit), configuration.together), rank, world):
                 for record in run_group(subject, group, functions, records.found):
                     records.add(record)
                 advance(len(group) * world)
-        records.merge(record for others in gathered(list(records.found.values()), world) for record in others)
+        records.merge((r for others in gathered(list(records.found.values()), world) for r in others), keep=rank == 0)
     finally:
         records.close()
     return Result(configuration, tuple(functions), tuple(records.found[i] for i in sorted(records.found)))
@@ -94,8 +94,6 @@ def grouped(examples: Iterable[Example], size: int) -> Iterator[Group]:
 def mine(groups: Iterable[Group], rank: int, world: int) -> Iterator[Group]:
     """Every world-th group, from the rank-th."""
     for i, group in enumerate(groups):
-        if i == 0 and not group:
-            raise InputError("The data must hold at least one example, and are empty.")
         if i % world == rank:
             yield group
 
@@ -234,6 +232,12 @@ def gathered(records: list[Record], world: int) -> list[list[Record]]:
     from accelerate.utils import gather_object
 
     return gather_object([records])
+
+
+def total_of(examples: Iterable[Example], limit: int | None) -> int | None:
+    """How many examples there will be; None where nobody knows."""
+    known = len(examples) if isinstance(examples, Sized) else None
+    return min(known, limit or known) if known is not None else limit
 
 
 class bar:

@@ -89,7 +89,8 @@ class Subject:
     def answers(self, rows: Sequence[Row]) -> list[Tensor]:
         """The logits (C,) of each row, float64 on the CPU; equal rows are asked once, the rest in batches."""
         first: dict[bytes, int] = {}
-        copies = [first.setdefault(content(row), i) for i, row in enumerate(rows)]
+        contents = {id(row): content(row) for row in {id(row): row for row in rows}.values()}
+        copies = [first.setdefault(contents[id(row)], i) for i, row in enumerate(rows)]
         found: dict[int, Tensor] = {}
         for some in self._batches(rows, sorted(set(copies))):
             for i, logits in zip(some, self._forward([rows[i] for i in some]), strict=True):
