@@ -43,7 +43,8 @@ FAITHFULNESS = """examples:
 DOCTOR = """examples:
   python -m pelrp_nb doctor && echo all well
 """
-ROOT = "\n".join(["examples:", *(line for text in (EXPLAIN, PLAN, FAITHFULNESS, ZOO, BENCH, DOCTOR) for line in text.splitlines()[1:3])])
+PAGES = (EXPLAIN, PLAN, FAITHFULNESS, ZOO, BENCH, DOCTOR)
+ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitlines()[1:3])])
 DEMO = 71                                        # which of the packaged held-out sentences the demo explains
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
 

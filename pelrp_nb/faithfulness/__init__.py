@@ -17,6 +17,6 @@ from .settings import AUTHORS_TEXT, OURS_IMAGES, OURS_TEXT, PAPER_IMAGES, PAPER_
 from .subject import Case, Subject
 
 __all__ = [
-    "ALL", "AUTHORS_TEXT", "Attribution", "BETTER", "Case", "Configuration", "Example", "METHODS", "Method", "OURS_IMAGES", "OURS_TEXT",
-    "Output", "PAPER_IMAGES", "PAPER_TEXT", "PROTOCOLS", "Result", "Subject", "load", "measure",
+    "ALL", "AUTHORS_TEXT", "Attribution", "BETTER", "Case", "Configuration", "Example", "METHODS", "Method", "OURS_IMAGES",
+    "OURS_TEXT", "Output", "PAPER_IMAGES", "PAPER_TEXT", "PROTOCOLS", "Result", "Subject", "load", "measure",
 ]  # fmt: skip

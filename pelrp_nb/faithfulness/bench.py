@@ -1,4 +1,4 @@
-"""`python -m pelrp_nb bench faithfulness`: perturbed variants in batches against one by one, and the cost against the number of examples."""
+"""`python -m pelrp_nb bench faithfulness`: perturbed variants in batches against one by one, and what an example costs."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from ..archive import put
 from ..errors import InputError
 from .data import load
 from .examples import Example
+from .findings import verdict
 from .methods import ALL, chosen
 from .protocols import PROTOCOLS
 from .result import Result
@@ -52,16 +53,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=d.model, metavar="NAME_OR_PATH", help=f"zoo name, folder or owner/name ({d.model})")
     parser.add_argument("--data", default=d.data, metavar="NAME", help="zoo task, recipe=PATH, file, or owner/name (reviews)")
     parser.add_argument("--methods", default=",".join(d.methods), metavar="A,B", help="all, or some of " + ", ".join(ALL))
-    parser.add_argument("--protocols", default="", metavar="A,B", help="some of " + ", ".join(PROTOCOLS) + "; all that fit if absent")
+    parser.add_argument("--protocols", default="", metavar="A,B", help="some of " + ", ".join(PROTOCOLS))
     parser.add_argument("--columns", default="", metavar="A=B", help="text=NAME,label=NAME,image=NAME,mask=NAME,truth=NAME")
     parser.add_argument("--split", default=d.split, help=f"part of the data set ({d.split})")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N examples")
     parser.add_argument("--seed", type=int, default=d.seed, metavar="N")
     parser.add_argument("--batch", type=int, default=d.batch, metavar="N", help=f"rows in one forward pass ({d.batch})")
     parser.add_argument("--together", type=int, default=d.together, metavar="N", help=f"examples worked on at once ({d.together})")
-    parser.add_argument("--text", choices=[n for n in NAMED if isinstance(NAMED[n], Text)], default="OURS_TEXT", help="text settings")
+    parser.add_argument("--text", choices=[n for n in NAMED if isinstance(NAMED[n], Text)], default="OURS_TEXT")
     parser.add_argument("--images", choices=[n for n in NAMED if isinstance(NAMED[n], Images)], default="OURS_IMAGES")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help='any field: --set text.sign=\'"absolute"\'')
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", help="any field: --set text.sign=absolute")
     parser.add_argument("--config", metavar="FILE", help="a configuration as JSON instead of the options above")
     parser.add_argument("--report", metavar="FILE", help="write a self-contained page")
     parser.add_argument("--json", metavar="FILE", help="write {method, measure, mean, low, high, n}")
@@ -84,7 +85,8 @@ def from_options(given: argparse.Namespace) -> Configuration:
     """The configuration that the options describe."""
     methods = named(filter(None, given.methods.split(",")))
     plain: dict[str, Any] = {
-        "model": given.model, "data": given.data, "methods": methods, "split": given.split, "limit": given.limit, "seed": given.seed,
+        "model": given.model, "data": given.data, "methods": methods, "split": given.split,
+        "limit": given.limit, "seed": given.seed,
         "protocols": tuple(filter(None, given.protocols.split(","))), "columns": pairs(given.columns, "--columns"),
         "batch": given.batch, "together": given.together, "text": given.text, "images": given.images,
     }  # fmt: skip
@@ -160,6 +162,7 @@ def carry_out(configuration: Configuration, wanted: Wanted) -> int:
     print(result)
     for where, reasons in result.errors.items():
         print(f"{where}: failed on {len(reasons)} examples, first {reasons[0][0]}: {reasons[0][1]}", file=sys.stderr)
+    print(f"\n{verdict(result)}")
     print(f"\nconfiguration {configuration.fingerprint}\n{configuration}")
     for path, text in files(result, wanted, (model, processor)):
         put(Path(path), text.encode())

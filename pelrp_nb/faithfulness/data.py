@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from .examples import Example, first
 from .recipes import RECIPES, example_of
 from .sources import SUFFIXES, of_the_hub, rows_of
 
+ALSO = {"first-half majority": "first-half"}            # other names of tasks
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(:[\w.-]+)?")
 
 
@@ -48,7 +49,7 @@ def _found(name: str, split: str, columns: Mapping[str, str]) -> Iterator[Exampl
     if _HUB_NAME.fullmatch(name) or Path(name).is_dir():
         return (example_of(row, columns, Path(name)) for row in of_the_hub(name, split))
     try:
-        return map(of_the_zoo, zoo.task(name).examples)
+        return map(of_the_zoo, zoo.task(ALSO.get(name, name)).examples)
     except ZooError as error:
         near = get_close_matches(name, RECIPES, 1)
         hint = f" Or did you mean the recipe {near[0]}=PATH?" if near else ""
@@ -56,9 +57,14 @@ def _found(name: str, split: str, columns: Mapping[str, str]) -> Iterator[Exampl
 
 
 def of_the_zoo(example: Any) -> Example:
-    """An example of a task of the zoo."""
+    """An example of a task of the zoo: a text with or without truth, or a scene whose mask depends on the explained class."""
     truth = getattr(example, "truth", None)
-    return Example(
-        getattr(example, "text", None), example.label, None if truth is None else tuple(truth),
-        getattr(example, "image", None), getattr(example, "mask", None),
-    )  # fmt: skip
+    if hasattr(example, "image"):
+        return Example(label=example.label, image=example.image, mask=truth)
+    return Example(example.text, example.label, None if truth is None else words_at(example.text, truth.tokens))
+
+
+def words_at(text: str, places: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """The character spans (start, end) of words, counted from 0."""
+    spans = [word.span() for word in re.finditer(r"\S+", text)]
+    return tuple(spans[i] for i in places)

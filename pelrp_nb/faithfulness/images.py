@@ -81,7 +81,7 @@ def segmentation(subject: Subject, case: Case, given: Attribution) -> Generator[
     judged = ~truth.isnan()
     R, truth = R[judged], truth[judged] > 0.5
     threshold = R.mean() if settings.threshold == "mean" else R.median()
-    found = R > threshold
+    found = R.gt(threshold)
     both = [average_precision(R, truth), average_precision(-R, ~truth)]
     precise = [p for p in both if p is not None]
     unions = [iou(found, truth), iou(~found, ~truth)]

@@ -10,13 +10,15 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
+from torch import Tensor
+
 from ..errors import InputError
 from . import images, moved, text, truth
 from .attribution import Attribution
 from .examples import Example
-from .subject import Case, Subject
+from .subject import Case, Row, Subject
 
-Protocol = Callable[[Subject, Case, Attribution], Generator]
+Protocol = Callable[[Subject, Case, Attribution], Generator[list[Row], list[Tensor], dict]]
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
@@ -67,9 +69,9 @@ def applicable(names: Iterable[str], example: Example) -> tuple[str, ...]:
             raise InputError(f"There is no protocol {name!r}.{hint} The protocols are: {', '.join(PROTOCOLS)}.")
     seen = example.image is not None
     if "segmentation" in names and example.mask is None:
-        raise InputError("segmentation needs a mask with each image, and the data have none. Name the column: --columns mask=NAME.")
+        raise InputError("segmentation needs a mask with each image, and the data have none. Type --columns mask=NAME.")
     if "truth" in names and example.truth is None:
-        raise InputError("truth needs the relevant part of each text, and the data have none. Name the column: --columns truth=NAME.")
+        raise InputError("truth needs the relevant part of each text, and the data have none. Type --columns truth=NAME.")
     wrong = [n for n in names if n in (("pruning", "generation", "gain", "positions", "truth") if seen else ("perturbation",))]
     if wrong:
         raise InputError(f"{', '.join(wrong)} cannot judge {'images' if seen else 'texts'}. Leave it out.")

@@ -33,10 +33,12 @@ def case_of(subject: Subject, example: Example, index: int) -> Case:
 
 
 def _picture(subject: Subject, example: Example, index: int) -> Case:
+    """A picture with the mask of what is explained."""
     pixels = as_pixels(subject, example.image)
-    mask = None if example.mask is None else as_mask(example.mask, (pixels.shape[-2], pixels.shape[-1]))
-    case = Case({"pixel_values": pixels}, (), (), -1, torch.empty(0), *_identity(subject, example, index), mask=mask)
-    return _answered(subject, case, example.label)
+    case = Case({"pixel_values": pixels}, (), (), -1, torch.empty(0), *_identity(subject, example, index))
+    case = _answered(subject, case, example.label)
+    given = example.mask(case.target) if callable(example.mask) else example.mask
+    return case if given is None else replace(case, mask=as_mask(given, (pixels.shape[-2], pixels.shape[-1])))
 
 
 def _identity(subject: Subject, example: Example, index: int) -> tuple[int, str, int]:
@@ -124,9 +126,11 @@ def as_mask(mask: Any, size: tuple[int, int]) -> Tensor:
     found = torch.as_tensor(np.asarray(mask).astype(np.float32))
     if found.dim() == 3:
         found = found[..., 0] if found.shape[-1] in (1, 3, 4) else found[0]
-    if found.dim() != 2:
+    if found.dim() != 2 or 0 in found.shape:
         raise InputError(f"A mask must have the shape (height, width), got {tuple(found.shape)}.")
     found = torch.where(found == 255, torch.nan if found.max() == 255 and found.unique().numel() > 2 else 1.0, found)
+    if not (found > 0).any():
+        raise InputError("The mask is empty: what is explained is not in the picture.")
     resized = torch.nn.functional.interpolate(found[None, None], size, mode="nearest-exact")[0, 0]
     return torch.where(resized.isnan(), resized, (resized > 0).float())
 

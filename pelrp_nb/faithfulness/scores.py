@@ -9,7 +9,7 @@ from ..errors import InputError
 
 
 def score(answer: Tensor, target: int, kind: str) -> float:
-    """What the model says of the explained class: its logit, its margin over the next class, its probability, or 1 if it is on top."""
+    """What is said of the explained class: its logit, its margin over the next, its probability, or 1 if it is on top."""
     logit = float(answer[target])
     if kind == "logit":
         return logit

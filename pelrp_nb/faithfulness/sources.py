@@ -73,8 +73,9 @@ def _parquet(path: Path) -> Iterator[Columns]:
 
 
 def of_the_hub(name: str, split: str) -> Iterator[Columns]:
-    """The rows of a dataset of the hub, or of a folder that `datasets` knows, streamed; `owner/name:configuration` picks one of several.
+    """The rows of a dataset of the hub, or of a folder that `datasets` knows, streamed.
 
+    `owner/name:configuration` picks one of several.
     Raises InputError where the package `datasets` is missing or finds no such data.
     """
     try:
