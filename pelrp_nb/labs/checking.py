@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from .compare import difference, leak, parts, same
 from .course import by_name, names
-from .exercise import Case, Exercise
-from .limits import SECONDS, Problem, within
+from .examine import Run, examine
+from .exercise import Exercise
+from .limits import SECONDS, within
 from .verdict import Verdict
 
-Run = Callable[[tuple[Any, ...]], Any]
 _TRIES: Counter[str] = Counter()
 _HERE = {"seed": 0, "old": ""}
 
@@ -33,7 +31,7 @@ def check(name: str, answer: Any) -> Verdict:
         _TRIES.pop(name, None)
     elif found.tried:
         _TRIES[name] += 1
-    hint = exercise.hints[min(_TRIES[name] - 2, len(exercise.hints) - 1)] if not found.passed and _TRIES[name] > 1 else ""
+    hint = exercise.hints[min(_TRIES[name] - 2, len(exercise.hints) - 1)] if found.tried and _TRIES[name] > 1 else ""
     return Verdict(name, found.passed, found.message + _HERE["old"], hint, found.mistake, found.tried)
 
 
@@ -92,78 +90,7 @@ def _caller(exercise: Exercise, answer: Any) -> Run:
         return lambda inputs: answer
     if answer is None or answer is Ellipsis:
         return lambda inputs: None
-    return lambda inputs: within(SECONDS, lambda: _untouched(exercise, answer, inputs))
-
-
-def _untouched(exercise: Exercise, answer: Any, inputs: tuple[Any, ...]) -> Any:
-    return exercise.apply(answer, inputs)
-
-
-def examine(exercise: Exercise, run: Run, seed: int = 0, refusal: str = "") -> Verdict:
-    """The verdict on `run`, which takes a case's inputs and gives the answer to it, or raises Problem."""
-    if refusal:
-        return Verdict(exercise.name, False, refusal)
-    cases = exercise.drawn(seed)
-    want = [parts(exercise.apply(exercise.reference, inputs)) for _, inputs in cases]
-    got: list[list[Any] | str] = []
-    empty = True
-    for _, inputs in cases:
-        try:
-            answer = run(inputs)
-            empty = empty and (answer is None or answer is Ellipsis)
-            got.append(parts(answer))
-        except Problem as problem:
-            got.append(str(problem))
-            empty = empty and "not written yet" in str(problem)
-            if "did not finish" in str(problem) or "no answer" in str(problem):
-                break
-        except Exception as error:               # an answer whose parts cannot even be looked at
-            got.append(f"It cannot be looked at: {type(error).__name__}.")
-            empty = False
-    if empty or got == ["It gives nothing back yet: a function ends in a `return`."]:
-        return Verdict(exercise.name, False, f"Nothing to look at yet: write `{exercise.answer}` and run this again.", tried=False)
-    right = [not isinstance(g, str) and same(g, w) for g, w in zip(got, want, strict=False)]
-    if len(right) == len(cases) and all(right):
-        return Verdict(exercise.name, True, f"Equal to the reference on {len(cases)} case{'s' if len(cases) > 1 else ''}.")
-    return _wrong(exercise, cases, got, want, right)
-
-
-def _wrong(exercise: Exercise, cases: list[Case], got: list[Any], want: list[Any], right: list[bool]) -> Verdict:
-    """Name the mistake if it is known, else say what leaked and where."""
-    mistake = next((m for m in exercise.mistakes if _makes(exercise, m.answer, cases, got, want)), None)
-    i = right.index(False)
-    label, inputs = cases[i]
-    lines = [mistake.says] if mistake else []
-    if isinstance(got[i], str):
-        lines.append(got[i])
-    else:
-        shape = len(got[i]) != len(want[i]) or any(getattr(a, "shape", 0) != getattr(b, "shape", 0) for a, b in zip(got[i], want[i]))
-        if exercise.receives and exercise.kind == "function" and not shape:
-            lines.append(leak(inputs[0], got[i], want[i], exercise.keeper))
-        if not mistake or not exercise.receives:
-            lines.append(difference(got[i], want[i]))
-    if len(cases) > 1:
-        lines.append(f"({sum(right)} of {len(cases)} cases right; this was {label}.)")
-    return Verdict(exercise.name, False, " ".join(filter(None, lines)), mistake=mistake.name if mistake else "")
-
-
-def _makes(exercise: Exercise, wrong: Any, cases: list[Case], got: list[Any], want: list[Any]) -> bool:
-    """Whether the answer is this wrong one: equal to it on every case, and it is not the right one everywhere."""
-    differs = False
-    for (_, inputs), ours, right in zip(cases, got, want, strict=False):
-        try:
-            theirs: Any = parts(exercise.apply(wrong, inputs))
-        except Exception:
-            theirs = None
-        if theirs is None or isinstance(ours, str):
-            if theirs is not None or not isinstance(ours, str):
-                return False
-            differs = True
-        elif not same(ours, theirs):
-            return False
-        else:
-            differs = differs or not same(theirs, right)
-    return differs
+    return lambda inputs: within(SECONDS, lambda: exercise.apply(answer, inputs))
 
 
 def _unknown(name: Any) -> str:

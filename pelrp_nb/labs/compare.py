@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .limits import Problem
+from .limits import NOTHING, Problem
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6                  # students work in float32 as well, and round by hand to four digits
 
@@ -15,7 +16,7 @@ RELATIVE, ABSOLUTE = 1e-4, 1e-6                  # students work in float32 as w
 def parts(answer: Any) -> list[Any]:
     """An answer as a list of tensors and texts. Raises Problem for what is neither."""
     if answer is None or answer is Ellipsis:
-        raise Problem("It gives nothing back yet: a function ends in a `return`.")
+        raise Problem(NOTHING)
     if isinstance(answer, tuple) or (isinstance(answer, list) and any(isinstance(x, Tensor) for x in answer)):
         return [part for each in answer for part in parts(each)]
     if isinstance(answer, str):
@@ -51,7 +52,8 @@ def shapes(answer: list[Any]) -> str:
 def difference(got: list[Any], want: list[Any]) -> str:
     """The first thing that differs, and where: kind, number of parts, shape, NaN, the largest difference."""
     if len(got) != len(want):
-        return f"It must give {len(want)} result{'s' if len(want) > 1 else ''} ({shapes(want)}), and gives {len(got)} ({shapes(got)})."
+        number = f"{len(want)} result{'s' if len(want) > 1 else ''}"
+        return f"It must give {number} ({shapes(want)}), and gives {len(got)} ({shapes(got)})."
     for number, (ours, right) in enumerate(zip(got, want, strict=True), 1):
         which = f"Result {number}" if len(want) > 1 else "It"
         if isinstance(ours, str) or isinstance(right, str):
@@ -75,20 +77,19 @@ def _place(where: Tensor) -> str:
 
 
 def _number(x: Tensor, where: Tensor) -> str:
-    return f"{float((x[where] if x.dim() else x).flatten()[0].real):.4f}"
+    value = float((x[where] if x.dim() else x).flatten()[0].real)
+    return f"{value + 0:.0f}" if value.is_integer() else f"{value:.4f}"
 
 
-def leak(R: Tensor, got: list[Any], want: list[Any], keeper: str = "") -> str:
+def leak(R: Tensor, got: list[Any], want: list[Any], keeper: str) -> str:
     """Where the relevance went: "sum in 1.0000, sum out 0.9312: 0.0688 vanished at the bias"."""
-    if any(isinstance(x, str) or x.is_complex() for x in (*got, *want)) or not isinstance(R, Tensor):
-        return ""
+    if any(isinstance(x, str) or x.is_complex() for x in (*got, *want)):
+        return difference(got, want)
     into, out, right = float(R.sum()), sum(float(x.sum()) for x in got), sum(float(x.sum()) for x in want)
+    if not math.isfinite(out):
+        return difference(got, want)
     if abs(out - right) <= RELATIVE * max(1.0, abs(right)):
         return f"The sum is right ({out:.4f}), but it went to the wrong places."
-    if abs(into - right) > RELATIVE * max(1.0, abs(into)):
-        kept = f", of which {keeper or 'the rule itself'} keeps {into - right:.4f}"
-    else:
-        kept = ""
-    missing = right - out
     word = "vanished" if abs(out) < abs(right) else "appeared from nowhere"
-    return f"Sum in {into:.4f}{kept}; sum out {out:.4f}, and it must be {right:.4f}: {abs(missing):.4f} {word}."
+    at, must = ("", "") if keeper == "nobody" else (f" at {keeper}", f" (it must be {right:.4f}, for {keeper} keeps its part)")
+    return f"Sum in {into:.4f}, sum out {out:.4f}{must}: {abs(right - out):.4f} {word}{at}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -43,7 +42,8 @@ class Exercise:
     hints:     from vague to concrete
     kind:      "function"; "gradient", a forward pass of which value and relevance are looked at; "value", one answer for
                the numbers that `labs.given(name)` gives
-    keeper:    who may keep a part of the relevance, for the message about leaks
+    keeper:    who may keep a part of the relevance that is handed on, "nobody" where all of it must arrive; nothing where
+               the answer is no relevance
     """
 
     name: str
@@ -56,11 +56,6 @@ class Exercise:
     kind: Literal["function", "gradient", "value"] = "function"
     keeper: str = ""
     points: int = field(default=1)
-
-    @property
-    def receives(self) -> bool:
-        """Whether the first input is the relevance that is to be handed on."""
-        return next(iter(inspect.signature(self.reference).parameters), "") == "R"
 
     def drawn(self, seed: int) -> list[Case]:
         """The cases of one seed; always the same for the same seed."""

@@ -10,6 +10,9 @@ from typing import Any
 
 SECONDS = 10.0
 GRACE = 0.5
+TOO_LONG = "It did not finish"                   # how these three begin or read: the checks tell them apart by that
+NOTHING = "It gives nothing back yet: a function ends in a `return`."
+UNWRITTEN = "It is not written yet: it raises NotImplementedError."
 
 
 class Problem(Exception):
@@ -49,7 +52,7 @@ def within(seconds: float, run: Callable[[], Any]) -> Any:
 def _too_long(seconds: float, thread: threading.Thread) -> str:
     stop(thread)
     thread.join(GRACE)
-    what = f"It did not finish within {seconds:g} seconds; look for a loop that never ends."
+    what = f"{TOO_LONG} within {seconds:g} seconds; look for a loop that never ends."
     return what + (" It still runs in the background: restart the kernel." if thread.is_alive() else "")
 
 
@@ -61,7 +64,7 @@ def stop(thread: threading.Thread) -> None:
 def said(error: BaseException) -> str:
     """An exception in one sentence, with the line of the student's own code that raised it."""
     if isinstance(error, NotImplementedError) and not str(error):
-        return "It is not written yet: it raises NotImplementedError."
+        return UNWRITTEN
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "pelrp_nb" not in frame.filename and "/torch/" not in frame.filename.replace("\\", "/")]
     where = f" in line {own[-1].lineno} of its cell or file, `{own[-1].line}`" if own and own[-1].line else ""

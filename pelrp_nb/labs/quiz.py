@@ -62,7 +62,8 @@ class Quiz:
 
 def _folded(letter: str, choice: Choice) -> str:
     said = f"<b>{'Right' if choice.right else 'No'}.</b> {escape(choice.why)}"
-    return f'<details style="margin:2px 0 2px 16px"><summary>{letter}) {escape(choice.text)}</summary><p style="margin:4px 0 4px 24px">{said}</p></details>'
+    shown = f"<summary>{letter}) {escape(choice.text)}</summary>"
+    return f'<details style="margin:2px 0 2px 16px">{shown}<p style="margin:4px 0 4px 24px">{said}</p></details>'
 
 
 def quiz(lab: str) -> Quiz:

@@ -54,51 +54,96 @@ def _gates(rng: Generator) -> Iterator[Case]:
 
 def _gate(R: Tensor, g: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     R_a, R_u = uniform.relevance(R.flatten(), silu(g).flatten(), u.flatten(), multiply="i,i->i")
-    return R_a.view_as(g), R_u.view_as(u)                            # the SiLU hands its half on as it is
+    return R_a.view_as(g), R_u.view_as(u)  # the SiLU hands its half on as it is
 
 
 EXERCISES = (
     Exercise(
-        "slope", "03", "slope", lambda x: torch.sigmoid(x), _points,
+        "slope",
+        "03",
+        "slope",
+        lambda x: torch.sigmoid(x),
+        _points,
         (
-            Mistake("tangent", "This is the tangent, the ordinary derivative. The slope wanted is that of the line from the origin: f(x) / x.",
-                    _tangent),
-            Mistake("0/0", "At 0 the quotient f(x) / x is 0/0. For SiLU it can be written without dividing.", lambda x: silu(x) / x),
+            Mistake(
+                "tangent",
+                "This is the tangent, the ordinary derivative. The slope wanted is that of the line from the origin: f(x) / x.",
+                _tangent,
+            ),
+            Mistake(
+                "0/0", "At 0 the quotient f(x) / x is 0/0. For SiLU it can be written without dividing.", lambda x: silu(x) / x
+            ),
             Mistake("not divided", "This is f(x) itself. Divide by x, so that slope times x is f(x).", silu),
-            Mistake("zero at zero", "At 0 the line from the origin becomes the tangent: its slope there is f'(0), not 0.",
-                    lambda x: torch.where(x == 0, 0.0, torch.sigmoid(x))),
+            Mistake(
+                "zero at zero",
+                "At 0 the line from the origin becomes the tangent: its slope there is f'(0), not 0.",
+                lambda x: torch.where(x == 0, 0.0, torch.sigmoid(x)),
+            ),
         ),
         ("silu(x) = x times something. What?", "silu(x) = x * sigmoid(x), so silu(x) / x is ..."),
     ),
     Exercise(
-        "frozen-norm", "03", "frozen_norm", _norm, _vectors,
+        "frozen-norm",
+        "03",
+        "frozen_norm",
+        _norm,
+        _vectors,
         (
-            Mistake("unfrozen norm", "The root mean square still moves: it pays part of the relevance back. Freeze it: `freeze(...)`.", _moving),
-            Mistake("everything frozen", "Now nothing can go back: freeze the root mean square only, not x.",
-                    lambda x, w, eps: freeze(_moving(x, w, eps))),
+            Mistake(
+                "unfrozen norm",
+                "The root mean square still moves: it pays part of the relevance back. Freeze it: `freeze(...)`.",
+                _moving,
+            ),
+            Mistake(
+                "everything frozen",
+                "Now nothing can go back: freeze the root mean square only, not x.",
+                lambda x, w, eps: freeze(_moving(x, w, eps)),
+            ),
             Mistake("weight forgotten", "The weight is missing.", lambda x, w, eps: _norm(x, torch.ones_like(w), eps)),
             Mistake("mean subtracted", "The mean was subtracted. That is what a LayerNorm does; an RMSNorm does not.", _centred),
-            Mistake("halved", "Half is lost: a frozen number takes nothing, so no half is due.",
-                    lambda x, w, eps: scale(_norm(x, w, eps), 0.5)),
+            Mistake(
+                "halved",
+                "Half is lost: a frozen number takes nothing, so no half is due.",
+                lambda x, w, eps: scale(_norm(x, w, eps), 0.5),
+            ),
         ),
-        ("rms = sqrt(mean of x^2 + eps) over the last dimension, as a constant.",
-         "`x / freeze((x.square().mean(-1, keepdim=True) + eps).sqrt()) * weight`"),
+        (
+            "rms = sqrt(mean of x^2 + eps) over the last dimension, as a constant.",
+            "`x / freeze((x.square().mean(-1, keepdim=True) + eps).sqrt()) * weight`",
+        ),
         kind="gradient",
     ),
     Exercise(
-        "gate", "03", "my_gate", _gate, _gates,
+        "gate",
+        "03",
+        "my_gate",
+        _gate,
+        _gates,
         (
-            Mistake("forgotten half", "Each factor got everything, so relevance has doubled. Two factors: half each.",
-                    lambda R, g, u: (R * (silu(g) * u != 0), R * (silu(g) * u != 0))),
-            Mistake("all to one", "All went to u. That is CP-LRP, which takes the gate as a constant; here both carry.",
-                    lambda R, g, u: (torch.zeros_like(R), R)),
-            Mistake("in proportion", "You shared in proportion to the factors, as in a sum. In a product each factor is needed alike.",
-                    lambda R, g, u: (R * silu(g) / (silu(g) + u), R * u / (silu(g) + u))),
+            Mistake(
+                "forgotten half",
+                "Each factor got everything, so relevance has doubled. Two factors: half each.",
+                lambda R, g, u: (R * (silu(g) * u != 0), R * (silu(g) * u != 0)),
+            ),
+            Mistake(
+                "all to one",
+                "All went to u. That is CP-LRP, which takes the gate as a constant; here both carry.",
+                lambda R, g, u: (torch.zeros_like(R), R),
+            ),
+            Mistake(
+                "in proportion",
+                "You shared in proportion to the factors, as in a sum. In a product each factor is needed alike.",
+                lambda R, g, u: (R * silu(g) / (silu(g) + u), R * u / (silu(g) + u)),
+            ),
             Mistake("sign", "The parts must add up to R: plus a half, not minus.", lambda R, g, u: (R / 2, -R / 2)),
         ),
-        ("A product of two: what does the rule for products say?", "Half of R each; the SiLU in front of g hands its half on as it is."),
+        (
+            "A product of two: what does the rule for products say?",
+            "Half of R each; the SiLU in front of g hands its half on as it is.",
+        ),
+        keeper="nobody",
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (

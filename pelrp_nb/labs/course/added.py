@@ -49,9 +49,10 @@ def _waves(**how: int) -> Mistake:
     }
     (what,) = how
     return Mistake(
-        {"start": "counted from one", "step": "wrong exponent"}[what], says[what],
+        {"start": "counted from one", "step": "wrong exponent"}[what],
+        says[what],
         lambda tokens, width: _in_turn(*(f(_angles(tokens, width, **how)) for f in (torch.sin, torch.cos))),
-    )  # fmt: skip
+    )
 
 
 def _lost(R: Tensor, E: Tensor, P: Tensor) -> Tensor:
@@ -60,47 +61,84 @@ def _lost(R: Tensor, E: Tensor, P: Tensor) -> Tensor:
 
 EXERCISES = (
     Exercise(
-        "added-positions", "06", "added", _per_token, _tokens,
+        "added-positions",
+        "06",
+        "added",
+        _per_token,
+        _tokens,
         (
-            Mistake("positions forgotten", "All went to the tokens. The position brought part of the sum: P / (E + P).",
-                    lambda R, E, P: (R.sum(-1), torch.zeros(len(R), dtype=R.dtype))),
-            Mistake("half each", "Half each is the rule for products. Here two vectors are added: in proportion.",
-                    lambda R, E, P: (R.sum(-1) / 2, R.sum(-1) / 2)),
+            Mistake(
+                "positions forgotten",
+                "All went to the tokens. The position brought part of the sum: P / (E + P).",
+                lambda R, E, P: (R.sum(-1), torch.zeros(len(R), dtype=R.dtype)),
+            ),
+            Mistake(
+                "half each",
+                "Half each is the rule for products. Here two vectors are added: in proportion.",
+                lambda R, E, P: (R.sum(-1) / 2, R.sum(-1) / 2),
+            ),
             Mistake("swapped", "Token and position have changed places.", lambda R, E, P: _per_token(R, E, P)[::-1]),
-            Mistake("shared after summing", "You summed over the width first. Share coordinate by coordinate, then sum.",
-                    lambda R, E, P: (R.sum(-1) * E.sum(-1) / (E + P).sum(-1), R.sum(-1) * P.sum(-1) / (E + P).sum(-1))),
+            Mistake(
+                "shared after summing",
+                "You summed over the width first. Share coordinate by coordinate, then sum.",
+                lambda R, E, P: (R.sum(-1) * E.sum(-1) / (E + P).sum(-1), R.sum(-1) * P.sum(-1) / (E + P).sum(-1)),
+            ),
         ),
         ("z = E + P is a residual sum, coordinate by coordinate.", "`(E / (E + P) * R).sum(-1)`, and the same for P"),
+        keeper="nobody",
     ),
     Exercise(
-        "sinusoids", "06", "table", _table, _tables,
+        "sinusoids",
+        "06",
+        "table",
+        _table,
+        _tables,
         (
-            Mistake("cosine first", "Sine and cosine have changed places: even coordinates are sines.",
-                    lambda tokens, width: _in_turn(_angles(tokens, width).cos(), _angles(tokens, width).sin())),
-            Mistake("halves", "All sines stand first, all cosines after them. In this table they take turns.",
-                    lambda tokens, width: torch.cat((_angles(tokens, width).sin(), _angles(tokens, width).cos()), -1)),
+            Mistake(
+                "cosine first",
+                "Sine and cosine have changed places: even coordinates are sines.",
+                lambda tokens, width: _in_turn(_angles(tokens, width).cos(), _angles(tokens, width).sin()),
+            ),
+            Mistake(
+                "halves",
+                "All sines stand first, all cosines after them. In this table they take turns.",
+                lambda tokens, width: torch.cat((_angles(tokens, width).sin(), _angles(tokens, width).cos()), -1),
+            ),
             _waves(start=1),
             _waves(step=2),
         ),
         ("One angle for each pair: t / 10000^(2i / width).", "`torch.stack((angle.sin(), angle.cos()), -1).flatten(-2)`"),
     ),
     Exercise(
-        "lost", "06", "lost", _lost, _tokens,
+        "lost",
+        "06",
+        "lost",
+        _lost,
+        _tokens,
         (
-            Mistake("sign", "The sign is the wrong way round: count what the positions would have received.",
-                    lambda R, E, P: -_lost(R, E, P)),
-            Mistake("what stays", "This is what the tokens keep. Lost is what the positions would have received.",
-                    lambda R, E, P: R.sum() - _lost(R, E, P)),
+            Mistake(
+                "sign",
+                "The sign is the wrong way round: count what the positions would have received.",
+                lambda R, E, P: -_lost(R, E, P),
+            ),
+            Mistake(
+                "what stays",
+                "This is what the tokens keep. Lost is what the positions would have received.",
+                lambda R, E, P: R.sum() - _lost(R, E, P),
+            ),
             Mistake("sizes", "Sizes were added. An account keeps signs.", lambda R, E, P: _per_token(R, E, P)[1].abs().sum()),
         ),
         ("Who has no account if positions are left out?", "The sum of the second result of `added`."),
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (
         "BERT is explained without position sinks. Where does the positions' part go?",
-        ("Nowhere: the totals of the tokens fall short", "A position was added, so it brought part of the sum; without an account it is lost."),
+        (
+            "Nowhere: the totals of the tokens fall short",
+            "A position was added, so it brought part of the sum; without an account it is lost.",
+        ),
         ("To the tokens", "Each token keeps only what its own vector brought."),
         ("To the softmax", "The softmax has an entry of its own; this part is lost before the first layer."),
     ),

@@ -9,7 +9,6 @@ from torch import Generator, Tensor
 
 from ...rules import softmax, uniform
 from ...rules.attention import factors
-from ...verbs import stabilise
 from ..exercise import Case, Exercise, Mistake, normal
 
 SUM = "ts,sd->td"
@@ -61,38 +60,83 @@ def _once(q: bool, k: bool, v: bool) -> tuple[float, float, float]:
 
 EXERCISES = (
     Exercise(
-        "two-paths", "04", "two_paths", _paths, _mixed,
+        "two-paths",
+        "04",
+        "two_paths",
+        _paths,
+        _mixed,
         (
-            Mistake("forgotten half", "Each side got everything, so the sum has doubled. A product of two: half each.",
-                    lambda R, A, v: tuple(2 * part for part in _paths(R, A, v))),
-            Mistake("all to the values", "All went to the values. That is CP-LRP, which takes the weights A as given.",
-                    lambda R, A, v: (torch.zeros_like(A), 2 * _paths(R, A, v)[1])),
-            Mistake("sign", "The half of A has the wrong sign: both halves add up to R.",
-                    lambda R, A, v: (-_paths(R, A, v)[0], _paths(R, A, v)[1])),
-            Mistake("not divided by the output", "R was not divided by o = A v: shares of an output add up to 1.",
-                    lambda R, A, v: (0.5 * A * (R @ v.T), 0.5 * v * (A.T @ R))),
+            Mistake(
+                "forgotten half",
+                "Each side got everything, so the sum has doubled. A product of two: half each.",
+                lambda R, A, v: tuple(2 * part for part in _paths(R, A, v)),
+            ),
+            Mistake(
+                "all to the values",
+                "All went to the values. That is CP-LRP, which takes the weights A as given.",
+                lambda R, A, v: (torch.zeros_like(A), 2 * _paths(R, A, v)[1]),
+            ),
+            Mistake(
+                "sign",
+                "The half of A has the wrong sign: both halves add up to R.",
+                lambda R, A, v: (-_paths(R, A, v)[0], _paths(R, A, v)[1]),
+            ),
+            Mistake(
+                "not divided by the output",
+                "R was not divided by o = A v: shares of an output add up to 1.",
+                lambda R, A, v: (0.5 * A * (R @ v.T), 0.5 * v * (A.T @ R)),
+            ),
         ),
-        ("o = A v. First R / o, then back along both factors.", "`g = R / (A @ v)`, then `0.5 * A * (g @ v.T)` and `0.5 * v * (A.T @ g)`"),
+        (
+            "o = A v. First R / o, then back along both factors.",
+            "`g = R / (A @ v)`, then `0.5 * A * (g @ v.T)` and `0.5 * v * (A.T @ g)`",
+        ),
+        keeper="nobody",
         points=2,
     ),
     Exercise(
-        "softmax", "04", "softmax_rule", _softmax, _scores,
+        "softmax",
+        "04",
+        "softmax_rule",
+        _softmax,
+        _scores,
         (
-            Mistake("scores forgotten", "This is the bracket alone. Multiply by the score s_i: relevance is input times slope.",
-                    lambda R, s: R - s.softmax(-1) * R.sum(-1, keepdim=True)),
-            Mistake("identity", "Everything was handed on. The softmax has a rule of its own; scores do not simply keep R.", lambda R, s: R),
-            Mistake("row total forgotten", "The second term is missing: every weight lives at the expense of its whole row.",
-                    lambda R, s: s * R),
-            Mistake("R taken for a gradient", "You multiplied by A, as if R were a gradient. R already holds that factor: R = A g.",
-                    lambda R, s: s * s.softmax(-1) * (R - (R * s.softmax(-1)).sum(-1, keepdim=True))),
-            Mistake("total of all rows", "The total was taken over all rows. Each row is a softmax of its own.",
-                    lambda R, s: s * (R - s.softmax(-1) * R.sum())),
+            Mistake(
+                "scores forgotten",
+                "This is the bracket alone. Multiply by the score s_i: relevance is input times slope.",
+                lambda R, s: R - s.softmax(-1) * R.sum(-1, keepdim=True),
+            ),
+            Mistake(
+                "identity",
+                "Everything was handed on. The softmax has a rule of its own; scores do not simply keep R.",
+                lambda R, s: R,
+            ),
+            Mistake(
+                "row total forgotten",
+                "The second term is missing: every weight lives at the expense of its whole row.",
+                lambda R, s: s * R,
+            ),
+            Mistake(
+                "R taken for a gradient",
+                "You multiplied by A, as if R were a gradient. R already holds that factor: R = A g.",
+                lambda R, s: s * s.softmax(-1) * (R - (R * s.softmax(-1)).sum(-1, keepdim=True)),
+            ),
+            Mistake(
+                "total of all rows",
+                "The total was taken over all rows. Each row is a softmax of its own.",
+                lambda R, s: s * (R - s.softmax(-1) * R.sum()),
+            ),
         ),
         ("R(s_i) = s_i (R_i - A_i times the row's total of R).", "`s * (R - s.softmax(-1) * R.sum(-1, keepdim=True))`"),
-        keeper="the softmax", points=2,
+        keeper="the softmax",
+        points=2,
     ),
     Exercise(
-        "softmax-keeps", "04", "softmax_keeps", _kept, _scores,
+        "softmax-keeps",
+        "04",
+        "softmax_keeps",
+        _kept,
+        _scores,
         (
             Mistake("sign", "The sign is the wrong way round: what went in, less what came out.", lambda R, s: -_kept(R, s)),
             Mistake("everything", "This is all that went in. Part of it is handed on to the scores.", lambda R, s: R.sum(-1)),
@@ -102,18 +146,34 @@ EXERCISES = (
         ("What went into a row, less what came out of it.", "`R.sum(-1) - softmax_rule(R, s).sum(-1)`"),
     ),
     Exercise(
-        "factors", "04", "factors", _factors, _who,
+        "factors",
+        "04",
+        "factors",
+        _factors,
+        _who,
         (
-            Mistake("always the same", "These are the factors when all three carry. A half is due only where both sides of a product carry.",
-                    lambda q, k, v: (q * 0.25, k * 0.25, v * 0.5)),
-            Mistake("forgotten half", "Queries and keys meet in a product of their own, so a second half is due where both carry.", _once),
-            Mistake("CP-LRP", "All to the values: that is CP-LRP. Here the softmax passes relevance on.",
-                    lambda q, k, v: (0.0, 0.0, 1.0 * v)),
+            Mistake(
+                "always the same",
+                "These are the factors when all three carry. A half is due only where both sides of a product carry.",
+                lambda q, k, v: (q * 0.25, k * 0.25, v * 0.5),
+            ),
+            Mistake(
+                "forgotten half",
+                "Queries and keys meet in a product of their own, so a second half is due where both carry.",
+                _once,
+            ),
+            Mistake(
+                "CP-LRP",
+                "All to the values: that is CP-LRP. Here the softmax passes relevance on.",
+                lambda q, k, v: (0.0, 0.0, 1.0 * v),
+            ),
         ),
-        ("Two products: A v first, then q k. Ask at each: do both sides carry?",
-         "q: (1/2 if v carries) times (1/2 if k carries); what does not carry gets 0."),
+        (
+            "Two products: A v first, then q k. Ask at each: do both sides carry?",
+            "q: (1/2 if v carries) times (1/2 if k carries); what does not carry gets 0.",
+        ),
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (

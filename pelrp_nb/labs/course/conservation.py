@@ -66,57 +66,107 @@ def _no_second_bias(R: Tensor, x: Tensor, W1: Tensor, b1: Tensor, W2: Tensor, b2
 
 EXERCISES = (
     Exercise(
-        "closed", "02", "closed", _closed, _books,
+        "closed",
+        "02",
+        "closed",
+        _closed,
+        _books,
         (
-            Mistake("sign", "A negative gap passes whatever its size. Compare its size: `abs`.",
-                    lambda gap, e, tol: gap <= tol * e.abs().sum()),
-            Mistake("compared with the sum", "Entries of both signs cancel in the sum. The scale is the sum of their sizes.",
-                    lambda gap, e, tol: gap.abs() <= tol * e.sum().abs()),
-            Mistake("without a scale", "The tolerance is a part of the scale, not an amount: multiply it by the sum of sizes.",
-                    lambda gap, e, tol: gap.abs() <= tol),
+            Mistake(
+                "sign",
+                "A negative gap passes whatever its size. Compare its size: `abs`.",
+                lambda gap, e, tol: gap <= tol * e.abs().sum(),
+            ),
+            Mistake(
+                "compared with the sum",
+                "Entries of both signs cancel in the sum. The scale is the sum of their sizes.",
+                lambda gap, e, tol: gap.abs() <= tol * e.sum().abs(),
+            ),
+            Mistake(
+                "without a scale",
+                "The tolerance is a part of the scale, not an amount: multiply it by the sum of sizes.",
+                lambda gap, e, tol: gap.abs() <= tol,
+            ),
         ),
         ("Three sizes: the gap's, the entries', the tolerance.", "`abs(gap) <= tolerance * entries.abs().sum()`"),
     ),
     Exercise(
-        "find-leak", "02", "opened", _opened, _gaps,
+        "find-leak",
+        "02",
+        "opened",
+        _opened,
+        _gaps,
         (
-            Mistake("sign", "Negative leaks pass. Compare the size of each gap.",
-                    lambda gaps, allowed: next((i for i, gap in enumerate(gaps) if gap > allowed), -1)),
-            Mistake("the last one", "This is the last place with a gap. A leak is carried on to all that follow: the first one made it.",
-                    lambda gaps, allowed: max((i for i, gap in enumerate(gaps) if abs(gap) > allowed), default=-1)),
-            Mistake("the largest one", "This is the largest gap. The leak is where a gap appears first.",
-                    lambda gaps, allowed: int(gaps.abs().argmax()) if gaps.abs().max() > allowed else -1),
+            Mistake(
+                "sign",
+                "Negative leaks pass. Compare the size of each gap.",
+                lambda gaps, allowed: next((i for i, gap in enumerate(gaps) if gap > allowed), -1),
+            ),
+            Mistake(
+                "the last one",
+                "This is the last place with a gap. A leak is carried on to all that follow: the first one made it.",
+                lambda gaps, allowed: max((i for i, gap in enumerate(gaps) if abs(gap) > allowed), default=-1),
+            ),
+            Mistake(
+                "the largest one",
+                "This is the largest gap. The leak is where a gap appears first.",
+                lambda gaps, allowed: int(gaps.abs().argmax()) if gaps.abs().max() > allowed else -1,
+            ),
         ),
-        ("Walk along the list and stop at the first gap that is too large.",
-         "`next((i for i, gap in enumerate(gaps) if abs(gap) > allowed), -1)`"),
+        (
+            "Walk along the list and stop at the first gap that is too large.",
+            "`next((i for i, gap in enumerate(gaps) if abs(gap) > allowed), -1)`",
+        ),
     ),
     Exercise(
-        "book-keeping", "02", "book", _booked, _networks,
+        "book-keeping",
+        "02",
+        "book",
+        _booked,
+        _networks,
         (
-            Mistake("missing bias", "The second bias is missing in its output's total, so it keeps nothing and the rest gets too much.",
-                    _no_second_bias),
+            Mistake(
+                "missing bias",
+                "The second bias is missing in its output's total, so it keeps nothing and the rest gets too much.",
+                _no_second_bias,
+            ),
             Mistake("biases swapped", "The two biases have changed places.", _slip(lambda t, first, second: (t, second, first))),
-            Mistake("sign", "What the biases keep has the wrong sign: tokens plus biases must give the sum of R.",
-                    _slip(lambda t, first, second: (t, -first, -second))),
-            Mistake("biases given to the tokens", "The tokens got what the biases keep.",
-                    _slip(lambda t, first, second: (t + first + second, first, second))),
+            Mistake(
+                "sign",
+                "What the biases keep has the wrong sign: tokens plus biases must give the sum of R.",
+                _slip(lambda t, first, second: (t, -first, -second)),
+            ),
+            Mistake(
+                "biases given to the tokens",
+                "The tokens got what the biases keep.",
+                _slip(lambda t, first, second: (t + first + second, first, second)),
+            ),
         ),
-        ("Go back one layer at a time: first R of h, then R of x, and book each bias when you pass it.",
-         "`R_h = h * ((R / z2) @ W2)`, the second bias keeps `(b2 * R / z2).sum()`; the ReLU hands R_h on as it is."),
+        (
+            "Go back one layer at a time: first R of h, then R of x, and book each bias when you pass it.",
+            "`R_h = h * ((R / z2) @ W2)`, the second bias keeps `(b2 * R / z2).sum()`; the ReLU hands R_h on as it is.",
+        ),
+        keeper="nobody",
         points=2,
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (
         "Sum in 1.00, sum out 0.93, and the bias keeps 0.07. Is relevance lost?",
         ("No, it is booked", "0.93 + 0.07 is all of it. Lost is only what nobody can name."),
         ("Yes, 0.07", "It did not reach the inputs, but the account says where it stayed."),
-        ("Yes, rules must pay everything to the inputs", "A bias made part of the output; paying its part to the inputs would be a story."),
+        (
+            "Yes, rules must pay everything to the inputs",
+            "A bias made part of the output; paying its part to the inputs would be a story.",
+        ),
     ),
     (
         "Why compare the gap with the sum of sizes, not with the value?",
-        ("The value can be near 0 while large amounts flow", "Large positive and negative amounts can cancel; rounding follows their size."),
+        (
+            "The value can be near 0 while large amounts flow",
+            "Large positive and negative amounts can cancel; rounding follows their size.",
+        ),
         ("The value is not known", "It is what we started from."),
         ("It makes every ledger close", "A true leak is far larger than a thousandth of what flows."),
     ),

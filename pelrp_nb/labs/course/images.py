@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import linear
 
 from ...rules import zbox
 from ...verbs import stabilise
@@ -20,7 +19,7 @@ def _maps(rng: Generator) -> Iterator[Case]:
 
 
 def _grid(R: Tensor, size: int) -> Tensor:
-    return R.unflatten(0, (-1, size)).unflatten(2, (-1, size))       # (rows, size, columns, size)
+    return R.unflatten(0, (-1, size)).unflatten(2, (-1, size))  # (rows, size, columns, size)
 
 
 def _patches(R: Tensor, size: int) -> Tensor:
@@ -69,43 +68,79 @@ def _mass(change: Any) -> Any:
 
 EXERCISES = (
     Exercise(
-        "patches", "10", "patches", _patches, _maps,
+        "patches",
+        "10",
+        "patches",
+        _patches,
+        _maps,
         (
-            Mistake("mean", "A mean divides by the number of pixels and conserves nothing: sum.", lambda R, n: _grid(R, n).mean((1, 3))),
+            Mistake(
+                "mean", "A mean divides by the number of pixels and conserves nothing: sum.", lambda R, n: _grid(R, n).mean((1, 3))
+            ),
             Mistake("largest pixel", "Only the largest pixel was taken: sum them all.", lambda R, n: _grid(R, n).amax((1, 3))),
             Mistake("transposed", "Rows and columns have changed places.", lambda R, n: _patches(R, n).T),
             Mistake("sizes", "Signs were dropped before summing.", lambda R, n: _patches(R.abs(), n)),
         ),
-        ("Cut the map into (rows, size, columns, size) and sum over the two sizes.",
-         "`R.unflatten(0, (-1, size)).unflatten(2, (-1, size)).sum((1, 3))`"),
+        (
+            "Cut the map into (rows, size, columns, size) and sum over the two sizes.",
+            "`R.unflatten(0, (-1, size)).unflatten(2, (-1, size)).sum((1, 3))`",
+        ),
+        keeper="nobody",
     ),
     Exercise(
-        "pixels", "10", "pixels", _box, _pixels,
+        "pixels",
+        "10",
+        "pixels",
+        _box,
+        _pixels,
         (
-            Mistake("bounds forgotten", "This is the epsilon rule: a black pixel, x = 0, gets nothing. Compare with the bounds.",
-                    lambda R, x, W, low, high: _pay(x[..., None, :] * W, R)),
-            Mistake("bounds swapped", "Low goes with positive weights, high with negative ones; yours are swapped.",
-                    lambda R, x, W, low, high: _box(R, x, W, high, low)),
-            Mistake("high forgotten", "The bright bound is missing: minus high times the negative weights.",
-                    lambda R, x, W, low, high: _pay(x[..., None, :] * W - low * W.clamp(min=0), R)),
-            Mistake("sign", "The bounds were added. They are subtracted: what the pixel did beyond its bound.",
-                    lambda R, x, W, low, high: _box(R, x, W, -low, -high)),
+            Mistake(
+                "bounds forgotten",
+                "This is the epsilon rule: a black pixel, x = 0, gets nothing. Compare with the bounds.",
+                lambda R, x, W, low, high: _pay(x[..., None, :] * W, R),
+            ),
+            Mistake(
+                "bounds swapped",
+                "Low goes with positive weights, high with negative ones; yours are swapped.",
+                lambda R, x, W, low, high: _box(R, x, W, high, low),
+            ),
+            Mistake(
+                "high forgotten",
+                "The bright bound is missing: minus high times the negative weights.",
+                lambda R, x, W, low, high: _pay(x[..., None, :] * W - low * W.clamp(min=0), R),
+            ),
+            Mistake(
+                "sign",
+                "The bounds were added. They are subtracted: what the pixel did beyond its bound.",
+                lambda R, x, W, low, high: _box(R, x, W, -low, -high),
+            ),
         ),
-        ("Contribution: x w - low w+ - high w-. Then shares, as always.",
-         "`c = x[:, None] * weight - low * weight.clamp(min=0) - high * weight.clamp(max=0)`, `c / c.sum(-1, keepdim=True)`"),
+        (
+            "Contribution: x w - low w+ - high w-. Then shares, as always.",
+            "`c = x[:, None] * weight - low * weight.clamp(min=0) - high * weight.clamp(max=0)`, `c / c.sum(-1, keepdim=True)`",
+        ),
+        keeper="nobody",
         points=2,
     ),
     Exercise(
-        "inside", "10", "inside", _inside, _masks,
+        "inside",
+        "10",
+        "inside",
+        _inside,
+        _masks,
         (
-            Mistake("signed", "Negative relevance was counted too, and can make this more than 1. Positive parts only.", _mass(lambda R: R)),
+            Mistake(
+                "signed",
+                "Negative relevance was counted too, and can make this more than 1. Positive parts only.",
+                _mass(lambda R: R),
+            ),
             Mistake("sizes", "Sizes were counted: pixels that speak against the answer are not evidence for it.", _mass(torch.abs)),
             Mistake("area", "This is the area of the mask; relevance does not appear in it.", lambda R, mask: mask.double().mean()),
             Mistake("not divided", "Divide by all positive relevance.", lambda R, mask: (R.clamp(min=0) * mask).sum()),
         ),
         ("Positive relevance inside, over all positive relevance.", "`R = R.clamp(min=0)`, `(R * mask).sum() / R.sum()`"),
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (

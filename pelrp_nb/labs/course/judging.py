@@ -48,51 +48,105 @@ def _gain(f: Tensor, least: Tensor, most: Tensor) -> Tensor:
 
 EXERCISES = (
     Exercise(
-        "removal-order", "11", "removal_order", lambda R: R.argsort(), _relevances,
+        "removal-order",
+        "11",
+        "removal_order",
+        lambda R: R.argsort(),
+        _relevances,
         (
-            Mistake("most relevant first", "This removes the most relevant first. Pruning begins with the least.", lambda R: R.argsort(descending=True)),
-            Mistake("sizes", "You ordered by size. A token that speaks against the answer is the least relevant of all.", lambda R: R.abs().argsort()),
-            Mistake("ranks", "These are ranks, one for each token. Asked is which token goes first, second ...", lambda R: R.argsort().argsort()),
+            Mistake(
+                "most relevant first",
+                "This removes the most relevant first. Pruning begins with the least.",
+                lambda R: R.argsort(descending=True),
+            ),
+            Mistake(
+                "sizes",
+                "You ordered by size. A token that speaks against the answer is the least relevant of all.",
+                lambda R: R.abs().argsort(),
+            ),
+            Mistake(
+                "ranks",
+                "These are ranks, one for each token. Asked is which token goes first, second ...",
+                lambda R: R.argsort().argsort(),
+            ),
             Mistake("values", "These are the sorted amounts. Asked are the numbers of the tokens.", lambda R: R.sort().values),
         ),
         ("Which token first, which second? Numbers of tokens, not amounts.", "`R.argsort()`"),
     ),
     Exercise(
-        "area", "11", "area", _area, _curves,
+        "area",
+        "11",
+        "area",
+        _area,
+        _curves,
         (
-            Mistake("mean", "This is the mean of the points; the first and the last count half, and steps may be uneven.", lambda f, v: v.mean()),
-            Mistake("left edges", "These are rectangles from the left edge. A trapezoid takes the mean of both edges.",
-                    lambda f, v: (v[:-1] * f.diff()).sum()),
+            Mistake(
+                "mean",
+                "This is the mean of the points; the first and the last count half, and steps may be uneven.",
+                lambda f, v: v.mean(),
+            ),
+            Mistake(
+                "left edges",
+                "These are rectangles from the left edge. A trapezoid takes the mean of both edges.",
+                lambda f, v: (v[:-1] * f.diff()).sum(),
+            ),
             Mistake("steps forgotten", "The width of the steps is missing.", lambda f, v: ((v[1:] + v[:-1]) / 2).sum()),
-            Mistake("right edges", "These are rectangles from the right edge. A trapezoid takes the mean of both edges.",
-                    lambda f, v: (v[1:] * f.diff()).sum()),
+            Mistake(
+                "right edges",
+                "These are rectangles from the right edge. A trapezoid takes the mean of both edges.",
+                lambda f, v: (v[1:] * f.diff()).sum(),
+            ),
         ),
         ("Width times mean height, step by step.", "`torch.trapezoid(values, fractions)`"),
     ),
     Exercise(
-        "gain", "11", "gain", _gain, _gains,
+        "gain",
+        "11",
+        "gain",
+        _gain,
+        _gains,
         (
-            Mistake("sign", "The sign is the wrong way round: a good method loses little by least-first, much by most-first.",
-                    lambda f, least, most: -_gain(f, least, most)),
-            Mistake("sum", "The areas were added. Their difference is the gain.", lambda f, least, most: _area(f, least) + _area(f, most)),
+            Mistake(
+                "sign",
+                "The sign is the wrong way round: a good method loses little by least-first, much by most-first.",
+                lambda f, least, most: -_gain(f, least, most),
+            ),
+            Mistake(
+                "sum",
+                "The areas were added. Their difference is the gain.",
+                lambda f, least, most: _area(f, least) + _area(f, most),
+            ),
             Mistake("one curve", "Only one curve was used.", lambda f, least, most: _area(f, least)),
         ),
         ("Two areas.", "`area(fractions, least) - area(fractions, most)`"),
     ),
     Exercise(
-        "paired-error", "11", "paired_error", _error, _pairs,
+        "paired-error",
+        "11",
+        "paired_error",
+        _error,
+        _pairs,
         (
-            Mistake("not paired", "You treated the methods as if they had seen different texts. Take differences first.",
-                    lambda a, b: (a.var() / len(a) + b.var() / len(b)).sqrt()),
-            Mistake("number of texts forgotten", "This is the spread of single texts. The error of their mean is smaller by sqrt(n).",
-                    lambda a, b: (a - b).std()),
+            Mistake(
+                "not paired",
+                "You treated the methods as if they had seen different texts. Take differences first.",
+                lambda a, b: (a.var() / len(a) + b.var() / len(b)).sqrt(),
+            ),
+            Mistake(
+                "number of texts forgotten",
+                "This is the spread of single texts. The error of their mean is smaller by sqrt(n).",
+                lambda a, b: (a - b).std(),
+            ),
             Mistake("divided by n", "Divide by sqrt(n), not by n.", lambda a, b: (a - b).std() / len(a)),
-            Mistake("n instead of n - 1", "The standard deviation of a sample divides by n - 1.",
-                    lambda a, b: (a - b).std(correction=0) / len(a) ** 0.5),
+            Mistake(
+                "n instead of n - 1",
+                "The standard deviation of a sample divides by n - 1.",
+                lambda a, b: (a - b).std(correction=0) / len(a) ** 0.5,
+            ),
         ),
         ("Differences, text by text; then the error of their mean.", "`(a - b).std() / len(a) ** 0.5`"),
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear
 
@@ -32,7 +31,12 @@ def _shares(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _rows(rng: Generator) -> Iterator[Case]:
-    for label, batch, eps in (("a batch of two", (2,), 0.0), ("no batch", (), 0.0), ("eps = 0.3", (3,), 0.3), ("eps = 2", (4,), 2.0)):
+    for label, batch, eps in (
+        ("a batch of two", (2,), 0.0),
+        ("no batch", (), 0.0),
+        ("eps = 0.3", (3,), 0.3),
+        ("eps = 2", (4,), 2.0),
+    ):
         R, x, weight, bias = normal(rng, (*batch, 3), (*batch, 4), (3, 4), (3,))
         yield label, (R, x, weight, bias, eps)
     yield "an input of zeros", (R, x * 0, weight, bias, 0.1)
@@ -59,64 +63,128 @@ def _kept(R: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 EXERCISES = (
     Exercise(
-        "by-hand", "01", "by_hand", _hand, _by_hand,
+        "by-hand",
+        "01",
+        "by_hand",
+        _hand,
+        _by_hand,
         (
-            Mistake("not multiplied by x", "These shares come from the weights alone. A contribution is input times weight.",
-                    lambda x, W, R: (W / W.sum(1, keepdim=True) * R[:, None]).sum(0)),
-            Mistake("wrong total", "Each contribution was divided by the total of its input. Divide by the total of its output.",
-                    lambda x, W, R: (x * W / (x * W).sum(0) * R[:, None]).sum(0)),
-            Mistake("relevance of the first output alone", "Only the first output has paid. Add what the second one pays.",
-                    lambda x, W, R: (x * W / linear(x, W)[:, None] * R[:, None])[0]),
+            Mistake(
+                "not multiplied by x",
+                "These shares come from the weights alone. A contribution is input times weight.",
+                lambda x, W, R: (W / W.sum(1, keepdim=True) * R[:, None]).sum(0),
+            ),
+            Mistake(
+                "wrong total",
+                "Each contribution was divided by the total of its input. Divide by the total of its output.",
+                lambda x, W, R: (x * W / (x * W).sum(0) * R[:, None]).sum(0),
+            ),
+            Mistake(
+                "relevance of the first output alone",
+                "Only the first output has paid. Add what the second one pays.",
+                lambda x, W, R: (x * W / linear(x, W)[:, None] * R[:, None])[0],
+            ),
         ),
         ("For each output: contributions x_i W_ji, their total, the shares.", "R_i is share_1i R_1 + share_2i R_2; three numbers."),
         kind="value",
     ),
     Exercise(
-        "shares", "01", "shares", _shares, _maps,
+        "shares",
+        "01",
+        "shares",
+        _shares,
+        _maps,
         (
-            Mistake("not divided", "These are the contributions x_i W_ji. A share is a contribution divided by the total of its output.",
-                    lambda x, W: x * W),
-            Mistake("wrong total", "You divided by totals over outputs. A row's shares must add up to 1: total over inputs.",
-                    lambda x, W: x * W / (x * W).sum(0)),
-            Mistake("weights alone", "The input is missing: an input of 0 contributes nothing, however large its weight.",
-                    lambda x, W: W / W.sum(1, keepdim=True)),
-            Mistake("transposed", "The shape is (inputs, outputs); the weight is (outputs, inputs), keep it that way.",
-                    lambda x, W: _shares(x, W).T),
+            Mistake(
+                "not divided",
+                "These are the contributions x_i W_ji. A share is a contribution divided by the total of its output.",
+                lambda x, W: x * W,
+            ),
+            Mistake(
+                "wrong total",
+                "You divided by totals over outputs. A row's shares must add up to 1: total over inputs.",
+                lambda x, W: x * W / (x * W).sum(0),
+            ),
+            Mistake(
+                "weights alone",
+                "The input is missing: an input of 0 contributes nothing, however large its weight.",
+                lambda x, W: W / W.sum(1, keepdim=True),
+            ),
+            Mistake(
+                "transposed",
+                "The shape is (inputs, outputs); the weight is (outputs, inputs), keep it that way.",
+                lambda x, W: _shares(x, W).T,
+            ),
         ),
         ("Multiply the weights by the inputs, then look at the rows.", "`contribution / contribution.sum(1, keepdim=True)`"),
     ),
     Exercise(
-        "epsilon", "01", "my_epsilon", _epsilon, _rows,
+        "epsilon",
+        "01",
+        "my_epsilon",
+        _epsilon,
+        _rows,
         (
-            Mistake("missing bias", "The bias is missing in z: an output is also made of its bias, which keeps its share.",
-                    lambda R, x, W, b, eps: _pay(R, x, W, stabilise(linear(x, W), eps))),
-            Mistake("eps without its sign", "eps was added as it is. Where z is negative it must be subtracted, or it moves z towards 0.",
-                    lambda R, x, W, b, eps: _pay(R, x, W, linear(x, W, b) + eps)),
-            Mistake("eps forgotten", "eps is missing in the denominator.",
-                    lambda R, x, W, b, eps: _pay(R, x, W, stabilise(linear(x, W, b)))),
-            Mistake("sign", "The denominator lost its sign: no absolute values in z.",
-                    lambda R, x, W, b, eps: _pay(R, x, W, stabilise(linear(x, W, b), eps).abs())),
-            Mistake("input forgotten", "This is the gradient part alone. Multiply by the input x.",
-                    lambda R, x, W, b, eps: (R / stabilise(linear(x, W, b), eps)) @ W),
+            Mistake(
+                "missing bias",
+                "The bias is missing in z: an output is also made of its bias, which keeps its share.",
+                lambda R, x, W, b, eps: _pay(R, x, W, stabilise(linear(x, W), eps)),
+            ),
+            Mistake(
+                "eps without its sign",
+                "eps was added as it is. Where z is negative it must be subtracted, or it moves z towards 0.",
+                lambda R, x, W, b, eps: _pay(R, x, W, linear(x, W, b) + eps),
+            ),
+            Mistake(
+                "eps forgotten",
+                "eps is missing in the denominator.",
+                lambda R, x, W, b, eps: _pay(R, x, W, stabilise(linear(x, W, b))),
+            ),
+            Mistake(
+                "sign",
+                "The denominator lost its sign: no absolute values in z.",
+                lambda R, x, W, b, eps: _pay(R, x, W, stabilise(linear(x, W, b), eps).abs()),
+            ),
+            Mistake(
+                "input forgotten",
+                "This is the gradient part alone. Multiply by the input x.",
+                lambda R, x, W, b, eps: (R / stabilise(linear(x, W, b), eps)) @ W,
+            ),
         ),
-        ("z is x W^T + b, and eps goes away from zero: z + eps sign(z).",
-         "`x * ((R / z) @ weight)`, with z stabilised: `torch.where(z < 0, z - eps, z + eps)`"),
-        keeper="bias and eps", points=2,
+        (
+            "z is x W^T + b, and eps goes away from zero: z + eps sign(z).",
+            "`x * ((R / z) @ weight)`, with z stabilised: `torch.where(z < 0, z - eps, z + eps)`",
+        ),
+        keeper="the bias or eps",
+        points=2,
     ),
     Exercise(
-        "bias-keeps", "01", "kept", _kept, _biases,
+        "bias-keeps",
+        "01",
+        "kept",
+        _kept,
+        _biases,
         (
-            Mistake("sign", "The sign is the wrong way round: a bias that helps an output keeps a positive part.",
-                    lambda R, x, W, b: -_kept(R, x, W, b)),
-            Mistake("the bias itself", "This is the sum of the biases. What they keep is their share of R.", lambda R, x, W, b: b.sum()),
-            Mistake("the rest", "This is what the inputs get. The bias keeps what is left of R.",
-                    lambda R, x, W, b: R.sum() - _kept(R, x, W, b)),
-            Mistake("missing bias", "The total of an output includes the bias itself.",
-                    lambda R, x, W, b: (b / linear(x, W) * R).sum()),
+            Mistake(
+                "sign",
+                "The sign is the wrong way round: a bias that helps an output keeps a positive part.",
+                lambda R, x, W, b: -_kept(R, x, W, b),
+            ),
+            Mistake(
+                "the bias itself", "This is the sum of the biases. What they keep is their share of R.", lambda R, x, W, b: b.sum()
+            ),
+            Mistake(
+                "the rest",
+                "This is what the inputs get. The bias keeps what is left of R.",
+                lambda R, x, W, b: R.sum() - _kept(R, x, W, b),
+            ),
+            Mistake(
+                "missing bias", "The total of an output includes the bias itself.", lambda R, x, W, b: (b / linear(x, W) * R).sum()
+            ),
         ),
         ("A bias is one more contribution to z.", "Its share of output j is b_j / z_j; pay it R_j, and add up."),
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (
@@ -133,7 +201,10 @@ QUIZ = (
     ),
     (
         "What does a larger eps do?",
-        ("The layer keeps more, the inputs get less", "The denominator grows away from zero, and the shares add up to less than 1."),
+        (
+            "The layer keeps more, the inputs get less",
+            "The denominator grows away from zero, and the shares add up to less than 1.",
+        ),
         ("The inputs get more", "The denominator grows, so every share shrinks."),
         ("It changes the model's output", "A rule never changes the forward pass."),
     ),

@@ -46,22 +46,43 @@ def _fits(parameters: float, size: int, gib: int) -> float:
 
 EXERCISES = (
     Exercise(
-        "contrast", "12", "contrast", _contrast, _logits,
+        "contrast",
+        "12",
+        "contrast",
+        _contrast,
+        _logits,
         (
-            Mistake("sign", "The sign is the wrong way round: the target less the other answer.", lambda z, t, f: -_contrast(z, t, f)),
-            Mistake("target alone", "This explains the target alone. Subtract the other answer's logit.", lambda z, t, f: _last(z)[t]),
-            Mistake("probabilities", "Probabilities mix all answers. Explain logits.",
-                    lambda z, t, f: _last(z).softmax(-1)[t] - _last(z).softmax(-1)[f]),
-            Mistake("first place", "A language model answers at its last place, not at the first.",
-                    lambda z, t, f: _contrast(z if z.dim() == 1 else z[:1], t, f)),
+            Mistake(
+                "sign", "The sign is the wrong way round: the target less the other answer.", lambda z, t, f: -_contrast(z, t, f)
+            ),
+            Mistake(
+                "target alone", "This explains the target alone. Subtract the other answer's logit.", lambda z, t, f: _last(z)[t]
+            ),
+            Mistake(
+                "probabilities",
+                "Probabilities mix all answers. Explain logits.",
+                lambda z, t, f: _last(z).softmax(-1)[t] - _last(z).softmax(-1)[f],
+            ),
+            Mistake(
+                "first place",
+                "A language model answers at its last place, not at the first.",
+                lambda z, t, f: _contrast(z if z.dim() == 1 else z[:1], t, f),
+            ),
         ),
         ("Two logits of the last place.", "`logits[..., target]` at the last place, less `logits[..., foil]`"),
     ),
     Exercise(
-        "padding", "12", "positions", _positions, _masks,
+        "padding",
+        "12",
+        "positions",
+        _positions,
+        _masks,
         (
-            Mistake("padding counted", "Padding was counted: the first real token must stand at position 0.",
-                    lambda m: torch.arange(m.shape[-1]).expand_as(m)),
+            Mistake(
+                "padding counted",
+                "Padding was counted: the first real token must stand at position 0.",
+                lambda m: torch.arange(m.shape[-1]).expand_as(m),
+            ),
             Mistake("counted from one", "Positions start at 0.", lambda m: m.cumsum(-1)),
             Mistake("minus one", "Padding got -1, and no table has such a row: clamp at 0.", lambda m: m.cumsum(-1) - 1),
             Mistake("everything at zero", "Padding should be 0, real tokens count on.", lambda m: m * 0),
@@ -69,7 +90,11 @@ EXERCISES = (
         ("Count the real tokens up to each place.", "`(mask.cumsum(-1) - 1).clamp(min=0)`"),
     ),
     Exercise(
-        "memory", "12", "gib", _fits, _models,
+        "memory",
+        "12",
+        "gib",
+        _fits,
+        _models,
         (
             Mistake("bits", "You counted bits. Sizes are in bytes.", lambda p, s, g: p * s * 8 / g),
             Mistake("parameters", "These are billions of parameters. Multiply by the bytes of each.", lambda p, s, g: p / g),
@@ -77,12 +102,15 @@ EXERCISES = (
         ),
         ("Bytes first, then GiB.", "`parameters * size / gib`"),
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (
         "Why freeze parameters before explaining a large model?",
-        ("Their gradients would need as much memory again", "Only gradients of activations are needed. The engine does this by itself."),
+        (
+            "Their gradients would need as much memory again",
+            "Only gradients of activations are needed. The engine does this by itself.",
+        ),
         ("Otherwise they would be trained", "Nothing is trained without an optimiser."),
         ("Relevance would flow into weights", "Weights are constants, whatever their requires_grad."),
     ),

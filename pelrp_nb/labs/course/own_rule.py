@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear
 
@@ -35,7 +34,7 @@ def _shares(R: Tensor, share: Tensor) -> Tensor:
 def _bent(x: Tensor, weight: Tensor) -> Tensor:
     z = linear(x, weight)
     share = weight.square() / weight.square().sum(-1, keepdim=True)
-    flat = linear(x / freeze(stabilise(x)), share)                             # value 1 where shares add up to 1
+    flat = linear(x / freeze(stabilise(x)), share)  # value 1 where shares add up to 1
     return route(z, scale(flat, freeze(z)))
 
 
@@ -52,43 +51,81 @@ def _part(R: Tensor, paid: Tensor, dtype: str) -> Tensor:
 
 EXERCISES = (
     Exercise(
-        "own-rule", "13", "square_rule", _square, _maps,
+        "own-rule",
+        "13",
+        "square_rule",
+        _square,
+        _maps,
         (
-            Mistake("not squared", "The weights were not squared; shares of signed weights can be negative or huge.",
-                    lambda R, x, W: _shares(R, W / W.sum(-1, keepdim=True))),
-            Mistake("sizes instead of squares", "You took sizes |W|. This rule takes squares.",
-                    lambda R, x, W: _shares(R, W.abs() / W.abs().sum(-1, keepdim=True))),
-            Mistake("wrong total", "The totals ran over outputs. An output's shares add up to 1 over its inputs.",
-                    lambda R, x, W: _shares(R, W.square() / W.square().sum(0))),
-            Mistake("inputs used", "x appears in your shares. In this rule the input does not matter, only the weights.",
-                    lambda R, x, W: (x[..., None, :] * W.square() / stabilise((x[..., None, :] * W.square()).sum(-1, keepdim=True))
-                                     * R[..., None]).sum(-2)),
+            Mistake(
+                "not squared",
+                "The weights were not squared; shares of signed weights can be negative or huge.",
+                lambda R, x, W: _shares(R, W / W.sum(-1, keepdim=True)),
+            ),
+            Mistake(
+                "sizes instead of squares",
+                "You took sizes |W|. This rule takes squares.",
+                lambda R, x, W: _shares(R, W.abs() / W.abs().sum(-1, keepdim=True)),
+            ),
+            Mistake(
+                "wrong total",
+                "The totals ran over outputs. An output's shares add up to 1 over its inputs.",
+                lambda R, x, W: _shares(R, W.square() / W.square().sum(0)),
+            ),
+            Mistake(
+                "inputs used",
+                "x appears in your shares. In this rule the input does not matter, only the weights.",
+                lambda R, x, W: (
+                    x[..., None, :] * W.square() / stabilise((x[..., None, :] * W.square()).sum(-1, keepdim=True)) * R[..., None]
+                ).sum(-2),
+            ),
         ),
         ("Shares W^2 over their total, output by output.", "`R @ (weight ** 2 / (weight ** 2).sum(-1, keepdim=True))`"),
+        keeper="nobody",
     ),
     Exercise(
-        "own-forward", "13", "square_forward", _bent, _forwards,
+        "own-forward",
+        "13",
+        "square_forward",
+        _bent,
+        _forwards,
         (
-            Mistake("not bent", "The value is right, the gradient is the plain one, which is the epsilon rule.", lambda x, W: linear(x, W)),
+            Mistake(
+                "not bent",
+                "The value is right, the gradient is the plain one, which is the epsilon rule.",
+                lambda x, W: linear(x, W),
+            ),
             Mistake("halved", "Half is lost: nothing here is a product of two carriers.", lambda x, W: scale(_bent(x, W), 0.5)),
-            Mistake("value changed", "The gradient may be right, but the value is not that of the layer. Use `route(value, through)`.",
-                    lambda x, W: _bent(x, W) * 1 - freeze(linear(x, W)) + 1),
+            Mistake(
+                "value changed",
+                "The gradient may be right, but the value is not that of the layer. Use `route(value, through)`.",
+                lambda x, W: _bent(x, W) * 1 - freeze(linear(x, W)) + 1,
+            ),
             Mistake("sign", "The relevance has the wrong sign.", lambda x, W: scale(_bent(x, W), -1.0)),
         ),
-        ("`through` must be z times a sum of shares, written so that x times its gradient is the share.",
-         "`flat = linear(x / freeze(x), share)`, then `route(z, flat * freeze(z))`"),
-        kind="gradient", points=2,
+        (
+            "`through` must be z times a sum of shares, written so that x times its gradient is the share.",
+            "`flat = linear(x / freeze(x), share)`, then `route(z, flat * freeze(z))`",
+        ),
+        kind="gradient",
+        points=2,
     ),
     Exercise(
-        "lost-part", "13", "lost_part", _part, _paid,
+        "lost-part",
+        "13",
+        "lost_part",
+        _part,
+        _paid,
         (
-            Mistake("sign", "The sign is the wrong way round: what is missing counts as positive.", lambda R, p, d: -_part(R, p, d)),
+            Mistake(
+                "sign", "The sign is the wrong way round: what is missing counts as positive.", lambda R, p, d: -_part(R, p, d)
+            ),
             Mistake("not divided", "This is an amount. The part of what came in is asked.", lambda R, p, d: R.sum() - p.sum()),
             Mistake("what was paid", "This is the part that was paid. Lost is the rest.", lambda R, p, d: p.sum() / R.sum()),
         ),
         ("In, out, and the part of what came in.", "`(R.sum() - paid.sum()) / R.sum()`"),
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from ..exercise import Case, Exercise, Mistake, normal
 
-EXAMPLE = "Deliciously mean spirited and wryly observant."   # a held-out sentence
+EXAMPLE = "Deliciously mean spirited and wryly observant."  # a held-out sentence
 
 
 @cache
@@ -45,44 +45,77 @@ def _gap(value: Tensor, tokens: Tensor, positions: Tensor, constants: Tensor, so
 
 EXERCISES = (
     Exercise(
-        "position-word", "00", "word", lambda: _word(lambda word: abs(word.positional)), _once,
+        "position-word",
+        "00",
+        "word",
+        lambda: _word(lambda word: abs(word.positional)),
+        _once,
         (
-            Mistake("position and content together", "This word carries most in all. Only its position is asked: `word.positional`.",
-                    lambda: _word(lambda word: abs(word.relevance))),
-            Mistake("sign", "This position speaks most strongly for the answer. One that speaks against it may be larger: compare sizes.",
-                    lambda: _word(lambda word: word.positional)),
-            Mistake("smallest", "This is the word whose position matters least.", lambda: _word(lambda word: -abs(word.positional))),
+            Mistake(
+                "position and content together",
+                "This word carries most in all. Only its position is asked: `word.positional`.",
+                lambda: _word(lambda word: abs(word.relevance)),
+            ),
+            Mistake(
+                "sign",
+                "This position speaks most strongly for the answer. One that speaks against it may be larger: compare sizes.",
+                lambda: _word(lambda word: word.positional),
+            ),
+            Mistake(
+                "smallest", "This is the word whose position matters least.", lambda: _word(lambda word: -abs(word.positional))
+            ),
         ),
-        ("`result.words()` gives the words, each with `.semantic` and `.positional`.",
-         "`max(result.words(), key=lambda word: abs(word.positional)).text`"),
+        (
+            "`result.words()` gives the words, each with `.semantic` and `.positional`.",
+            "`max(result.words(), key=lambda word: abs(word.positional)).text`",
+        ),
         kind="value",
     ),
     Exercise(
-        "position-part", "00", "part", lambda: explained().ledger.positions / explained().value, _once,
+        "position-part",
+        "00",
+        "part",
+        lambda: explained().ledger.positions / explained().value,
+        _once,
         (
-            Mistake("not divided", "This is the amount that went to positions. Divide it by the value that was explained.",
-                    lambda: explained().ledger.positions),
-            Mistake("tokens instead", "This is the part of the tokens; the part of the positions is asked.",
-                    lambda: explained().ledger.tokens / explained().value),
-            Mistake("sizes instead of the account", "This is `positional_share`, which compares sizes without signs. Here the account is "
-                    "asked: positions over value.", lambda: explained().positional_share),
+            Mistake(
+                "not divided",
+                "This is the amount that went to positions. Divide it by the value that was explained.",
+                lambda: explained().ledger.positions,
+            ),
+            Mistake(
+                "tokens instead",
+                "This is the part of the tokens; the part of the positions is asked.",
+                lambda: explained().ledger.tokens / explained().value,
+            ),
+            Mistake(
+                "sizes instead of the account",
+                "This is `positional_share`, which compares sizes without signs. Here the account is asked: positions over value.",
+                lambda: explained().positional_share,
+            ),
         ),
         ("Both numbers stand in the ledger.", "`result.ledger.positions / result.value`"),
         kind="value",
     ),
     Exercise(
-        "account", "00", "account", _gap, _ledgers,
+        "account",
+        "00",
+        "account",
+        _gap,
+        _ledgers,
         (
-            Mistake("constants forgotten", "The constants are missing: they keep a part too.",
-                    lambda v, t, p, c, s: v - t - p - s),
+            Mistake("constants forgotten", "The constants are missing: they keep a part too.", lambda v, t, p, c, s: v - t - p - s),
             Mistake("softmax forgotten", "What the softmax keeps is missing.", lambda v, t, p, c, s: v - t - p - c),
-            Mistake("sign", "The sign is the wrong way round: the gap is the value less everything that was accounted for.",
-                    lambda v, t, p, c, s: t + p + c + s - v),
+            Mistake(
+                "sign",
+                "The sign is the wrong way round: the gap is the value less everything that was accounted for.",
+                lambda v, t, p, c, s: t + p + c + s - v,
+            ),
             Mistake("positions forgotten", "The positions are missing.", lambda v, t, p, c, s: v - t - c - s),
         ),
         ("The gap is what is left of the value.", "`return value - tokens - positions - ...`, until nothing is left out"),
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (
@@ -95,7 +128,10 @@ QUIZ = (
         "A word has relevance -0.4 in an explanation of `positive`. What does it do?",
         ("It speaks against `positive`", "The sign is about the answer that is explained."),
         ("It does not matter", "That would be 0; -0.4 may well be one of the largest amounts."),
-        ("It is a negative word in the dictionary", "Often, but not always: `not` may turn it round, and the model may be mistaken."),
+        (
+            "It is a negative word in the dictionary",
+            "Often, but not always: `not` may turn it round, and the model may be mistaken.",
+        ),
     ),
     (
         "CP-LRP gives a rotary position exactly zero. Why?",

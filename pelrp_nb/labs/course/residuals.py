@@ -55,44 +55,83 @@ def _not_shared_again(R: Tensor, a: Tensor, b: Tensor, gamma: float) -> tuple[Te
 
 EXERCISES = (
     Exercise(
-        "residual", "05", "my_residual", _residual, _sums,
+        "residual",
+        "05",
+        "my_residual",
+        _residual,
+        _sums,
         (
-            Mistake("half each", "Half each is the rule for products. In a sum each branch is paid what it brought.",
-                    lambda R, a, b: (R / 2, R / 2)),
-            Mistake("sign", "The sizes lost their signs. A branch that pulls the other way gets the opposite sign.",
-                    lambda R, a, b: (R * a.abs() / (a.abs() + b.abs()), R * b.abs() / (a.abs() + b.abs()))),
+            Mistake(
+                "half each",
+                "Half each is the rule for products. In a sum each branch is paid what it brought.",
+                lambda R, a, b: (R / 2, R / 2),
+            ),
+            Mistake(
+                "sign",
+                "The sizes lost their signs. A branch that pulls the other way gets the opposite sign.",
+                lambda R, a, b: (R * a.abs() / (a.abs() + b.abs()), R * b.abs() / (a.abs() + b.abs())),
+            ),
             Mistake("swapped", "The branches have changed places.", lambda R, a, b: _residual(R, a, b)[::-1]),
-            Mistake("all to the stream", "All went to the first branch, as if the second one were a constant.",
-                    lambda R, a, b: (R, torch.zeros_like(R))),
+            Mistake(
+                "all to the stream",
+                "All went to the first branch, as if the second one were a constant.",
+                lambda R, a, b: (R, torch.zeros_like(R)),
+            ),
         ),
         ("In proportion: a / (a + b) and b / (a + b).", "`return a / (a + b) * R, b / (a + b) * R`"),
+        keeper="nobody",
     ),
     Exercise(
-        "blow-up", "05", "blow_up", _blow_up, _branches,
+        "blow-up",
+        "05",
+        "blow_up",
+        _blow_up,
+        _branches,
         (
-            Mistake("signs kept", "With signs the parts always add up to R, so this is 1 everywhere. Take sizes before adding.",
-                    lambda a, b: (a + b) / (a + b)),
+            Mistake(
+                "signs kept",
+                "With signs the parts always add up to R, so this is 1 everywhere. Take sizes before adding.",
+                lambda a, b: (a + b) / (a + b),
+            ),
             Mistake("upside down", "This is upside down: sizes of the parts over the size of R.", lambda a, b: 1 / _blow_up(a, b)),
             Mistake("one branch", "One branch is missing: add the sizes of both.", lambda a, b: a.abs() / (a + b).abs()),
         ),
         ("|R(a)| + |R(b)| for R = 1.", "`(a.abs() + b.abs()) / (a + b).abs()`"),
     ),
     Exercise(
-        "reslrp", "05", "my_reslrp", _reslrp, _weighed,
+        "reslrp",
+        "05",
+        "my_reslrp",
+        _reslrp,
+        _weighed,
         (
-            Mistake("the wrong branch", "You favoured the branch that the sum disagrees with; amounts grow instead of shrinking.",
-                    lambda R, a, b, gamma: _favour(R, a, b, 1.0, 1 + gamma)),
-            Mistake("not shared again", "The weighted parts were divided by a + b. Divide by the weighted sum, or relevance is made.",
-                    _not_shared_again),
-            Mistake("gamma instead of 1 + gamma", "The agreeing branch was weighted by gamma; it is 1 + gamma, so that gamma = 0 is the plain rule.",
-                    lambda R, a, b, gamma: _favour(R, a, b, gamma, 1.0)),
-            Mistake("unweighted", "This is the plain residual; the weights are missing.", lambda R, a, b, gamma: _residual(R, a, b)),
+            Mistake(
+                "the wrong branch",
+                "You favoured the branch that the sum disagrees with; amounts grow instead of shrinking.",
+                lambda R, a, b, gamma: _favour(R, a, b, 1.0, 1 + gamma),
+            ),
+            Mistake(
+                "not shared again",
+                "The weighted parts were divided by a + b. Divide by the weighted sum, or relevance is made.",
+                _not_shared_again,
+            ),
+            Mistake(
+                "gamma instead of 1 + gamma",
+                "The agreeing branch was weighted by gamma; it is 1 + gamma, so that gamma = 0 is the plain rule.",
+                lambda R, a, b, gamma: _favour(R, a, b, gamma, 1.0),
+            ),
+            Mistake(
+                "unweighted", "This is the plain residual; the weights are missing.", lambda R, a, b, gamma: _residual(R, a, b)
+            ),
         ),
-        ("Weigh each branch: 1 + gamma where its sign is that of the sum, 1 elsewhere. Then share as in a residual.",
-         "`x = torch.where(a.sign() == c.sign(), 1 + gamma, 1.0) * a`, y likewise, then x / (x + y) R"),
+        (
+            "Weigh each branch: 1 + gamma where its sign is that of the sum, 1 elsewhere. Then share as in a residual.",
+            "`x = torch.where(a.sign() == c.sign(), 1 + gamma, 1.0) * a`, y likewise, then x / (x + y) R",
+        ),
+        keeper="nobody",
         points=2,
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (

@@ -71,56 +71,117 @@ def _waves(width: int, base: float) -> Tensor:
 
 EXERCISES = (
     Exercise(
-        "turn", "07", "turned", turned, _vectors,
+        "turn",
+        "07",
+        "turned",
+        turned,
+        _vectors,
         (
-            Mistake("the wrong way", "This is a quarter turn the other way: (a, b) becomes (-b, a), not (b, -a).", lambda x: -turned(x)),
-            Mistake("no sign", "The halves changed places, but a quarter turn also flips one sign: (-b, a).",
-                    lambda x: torch.cat(x.chunk(2, -1)[::-1], -1)),
-            Mistake("neighbours", "You paired neighbours (0, 1), (2, 3). Here the pairs are (i, i + d/2): the two halves.",
-                    lambda x: turned(x, "interleaved")),
+            Mistake(
+                "the wrong way", "This is a quarter turn the other way: (a, b) becomes (-b, a), not (b, -a).", lambda x: -turned(x)
+            ),
+            Mistake(
+                "no sign",
+                "The halves changed places, but a quarter turn also flips one sign: (-b, a).",
+                lambda x: torch.cat(x.chunk(2, -1)[::-1], -1),
+            ),
+            Mistake(
+                "neighbours",
+                "You paired neighbours (0, 1), (2, 3). Here the pairs are (i, i + d/2): the two halves.",
+                lambda x: turned(x, "interleaved"),
+            ),
         ),
         ("Cut x into its two halves a and b.", "`a, b = x.chunk(2, -1)`, then `torch.cat((-b, a), -1)`"),
     ),
     Exercise(
-        "rotate", "07", "rotate", _rotate, _queries,
+        "rotate",
+        "07",
+        "rotate",
+        _rotate,
+        _queries,
         (
-            Mistake("the wrong way", "This turns the other way: it must be plus turn(x) sin.", lambda x, p, base: _rotate(x, -p.double(), base)),
-            Mistake("counted from one", "Position 0 is not turned at all; you turned it by one step.",
-                    lambda x, p, base: _rotate(x, p + 1, base)),
+            Mistake(
+                "the wrong way",
+                "This turns the other way: it must be plus turn(x) sin.",
+                lambda x, p, base: _rotate(x, -p.double(), base),
+            ),
+            Mistake(
+                "counted from one",
+                "Position 0 is not turned at all; you turned it by one step.",
+                lambda x, p, base: _rotate(x, p + 1, base),
+            ),
             Mistake("one speed", "Every pair turned at the same speed. Pair i has the frequency base^(-2i/d).", _one_speed),
             Mistake("neighbours", "The pairs are (i, i + d/2), not neighbours.", _neighbours),
         ),
-        ("One angle for each position and pair, the same for both of a pair.",
-         "`angle = positions[:, None] * base ** (-torch.arange(0, d, 2) / d)`, twice side by side; `x * cos + turned(x) * sin`"),
+        (
+            "One angle for each position and pair, the same for both of a pair.",
+            "`angle = positions[:, None] * base ** (-torch.arange(0, d, 2) / d)`, twice side by side; `x * cos + turned(x) * sin`",
+        ),
         points=2,
     ),
     Exercise(
-        "rotary", "07", "my_rotary", _rotary, _rotations,
+        "rotary",
+        "07",
+        "my_rotary",
+        _rotary,
+        _rotations,
         (
-            Mistake("forgotten half", "Vector and angle each got everything: the sum has doubled. A product of two: half each.",
-                    lambda R, x, c, s: tuple(2 * part for part in _rotary(R, x, c, s))),
-            Mistake("positions as constants", "All went to the vector, nothing to cos and sin. Then positions receive nothing: that is AttnLRP.",
-                    lambda R, x, c, s: (2 * _rotary(R, x, c, s)[0], torch.zeros_like(c), torch.zeros_like(s))),
-            Mistake("not sent back", "What turn(x) receives belongs to the other coordinate of the pair; you left it in its place.", _not_sent_back),
+            Mistake(
+                "forgotten half",
+                "Vector and angle each got everything: the sum has doubled. A product of two: half each.",
+                lambda R, x, c, s: tuple(2 * part for part in _rotary(R, x, c, s)),
+            ),
+            Mistake(
+                "positions as constants",
+                "All went to the vector, nothing to cos and sin. Then positions receive nothing: that is AttnLRP.",
+                lambda R, x, c, s: (2 * _rotary(R, x, c, s)[0], torch.zeros_like(c), torch.zeros_like(s)),
+            ),
+            Mistake(
+                "not sent back",
+                "What turn(x) receives belongs to the other coordinate of the pair; you left it in its place.",
+                _not_sent_back,
+            ),
             Mistake("the wrong way", "The sign of the second product is that of a rotation the other way.", _wrong_way),
         ),
-        ("Two products are added: x cos and turn(x) sin. Share the sum, then half to each factor.",
-         "`by_cos = x * cos; by_sin = turned(x) * sin; half = R / (by_cos + by_sin) / 2`; to x goes `half * by_cos`, and "
-         "`half * by_sin` with its halves changed places: `torch.roll(half * by_sin, d // 2, -1)`"),
-        keeper="nobody", points=2,
+        (
+            "Two products are added: x cos and turn(x) sin. Share the sum, then half to each factor.",
+            "`by_cos = x * cos; by_sin = turned(x) * sin; half = R / (by_cos + by_sin) / 2`; to x goes `half * by_cos`, and "
+            "`half * by_sin` with its halves changed places: `torch.roll(half * by_sin, d // 2, -1)`",
+        ),
+        keeper="nobody",
+        points=2,
     ),
     Exercise(
-        "wavelengths", "07", "wavelengths", _waves, _widths,
+        "wavelengths",
+        "07",
+        "wavelengths",
+        _waves,
+        _widths,
         (
-            Mistake("frequency", "These are frequencies, radians per token. A wavelength is 2 pi divided by it.",
-                    lambda width, base: base ** (-torch.arange(0, width, 2).double() / width)),
-            Mistake("2 pi forgotten", "2 pi is missing: a full turn is 2 pi radians.", lambda width, base: _waves(width, base) / (2 * pi)),
-            Mistake("wrong exponent", "The exponent of pair i is 2i / width.", lambda width, base: 2 * pi * base ** (torch.arange(0, width, 2).double() * 2 / width)),
-            Mistake("slowest first", "The order is turned round: the first pair is the fastest.", lambda width, base: _waves(width, base).flip(0)),
+            Mistake(
+                "frequency",
+                "These are frequencies, radians per token. A wavelength is 2 pi divided by it.",
+                lambda width, base: base ** (-torch.arange(0, width, 2).double() / width),
+            ),
+            Mistake(
+                "2 pi forgotten",
+                "2 pi is missing: a full turn is 2 pi radians.",
+                lambda width, base: _waves(width, base) / (2 * pi),
+            ),
+            Mistake(
+                "wrong exponent",
+                "The exponent of pair i is 2i / width.",
+                lambda width, base: 2 * pi * base ** (torch.arange(0, width, 2).double() * 2 / width),
+            ),
+            Mistake(
+                "slowest first",
+                "The order is turned round: the first pair is the fastest.",
+                lambda width, base: _waves(width, base).flip(0),
+            ),
         ),
         ("How many tokens until a pair has turned by 2 pi?", "`2 * pi * base ** (torch.arange(0, width, 2) / width)`"),
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (

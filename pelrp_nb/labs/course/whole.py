@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear, silu
 
@@ -50,51 +49,97 @@ def _bent(x: Tensor, W1: Tensor, W2: Tensor) -> Tensor:
 
 EXERCISES = (
     Exercise(
-        "by-gradient", "09", "by_gradient", _by_gradient, _maps,
+        "by-gradient",
+        "09",
+        "by_gradient",
+        _by_gradient,
+        _maps,
         (
             Mistake("input forgotten", "This is the gradient alone. Multiply by x.", lambda R, x, W: _by_gradient(R, x, W) / x),
-            Mistake("R instead of R / y", "The gradient at the output must start with R / y, so that y times it is R.",
-                    lambda R, x, W: x * (R @ W)),
-            Mistake("started with ones", "This starts with ones at the output: the relevance R is not used.", lambda R, x, W: x * W.sum(0)),
+            Mistake(
+                "R instead of R / y",
+                "The gradient at the output must start with R / y, so that y times it is R.",
+                lambda R, x, W: x * (R @ W),
+            ),
+            Mistake(
+                "started with ones",
+                "This starts with ones at the output: the relevance R is not used.",
+                lambda R, x, W: x * W.sum(0),
+            ),
             Mistake("sign", "The sign is the wrong way round.", lambda R, x, W: -_by_gradient(R, x, W)),
         ),
-        ("The promise: at every tensor R = value times gradient. What is the gradient at y?",
-         "`y = x @ weight.T; g = torch.autograd.grad(y, x, R / y)`, after `x = x.requires_grad_()`; then x times g"),
+        (
+            "The promise: at every tensor R = value times gradient. What is the gradient at y?",
+            "`y = x @ weight.T; g = torch.autograd.grad(y, x, R / y)`, after `x = x.requires_grad_()`; then x times g",
+        ),
+        keeper="nobody",
     ),
     Exercise(
-        "walk", "09", "walk", _walk, _networks,
+        "walk",
+        "09",
+        "walk",
+        _walk,
+        _networks,
         (
             Mistake("the plain gradient", "This is the ordinary gradient: SiLU's tangent stood in for f(x) / x.", _plain),
-            Mistake("activation left out", "The shares of the second layer were made with z; its input is silu(z).", _no_activation),
-            Mistake("halved at the activation", "Half was lost at the activation. One input, one output: all is handed on.",
-                    lambda R, x, W1, W2: _walk(R, x, W1, W2) / 2),
+            Mistake(
+                "activation left out", "The shares of the second layer were made with z; its input is silu(z).", _no_activation
+            ),
+            Mistake(
+                "halved at the activation",
+                "Half was lost at the activation. One input, one output: all is handed on.",
+                lambda R, x, W1, W2: _walk(R, x, W1, W2) / 2,
+            ),
             Mistake("sign", "The sign is the wrong way round.", lambda R, x, W1, W2: -_walk(R, x, W1, W2)),
         ),
-        ("Backwards: second linear map, activation, first linear map.",
-         "`h = silu(z)`, `R_h = h * ((R / (h @ W2.T)) @ W2)`, the activation hands R_h on, `x * ((R_h / z) @ W1)`"),
+        (
+            "Backwards: second linear map, activation, first linear map.",
+            "`h = silu(z)`, `R_h = h * ((R / (h @ W2.T)) @ W2)`, the activation hands R_h on, `x * ((R_h / z) @ W1)`",
+        ),
+        keeper="nobody",
         points=2,
     ),
     Exercise(
-        "bent", "09", "bent", _bent, _networks,
+        "bent",
+        "09",
+        "bent",
+        _bent,
+        _networks,
         (
-            Mistake("not bent", "The value is right, the gradient is the ordinary one: SiLU's tangent. Bend it to f(x) / x.",
-                    lambda x, W1, W2: linear(silu(linear(x, W1)), W2)),
-            Mistake("frozen activation", "The activation was frozen: nothing comes back through it.",
-                    lambda x, W1, W2: linear(freeze(silu(linear(x, W1))), W2) + 0 * x.sum()),
-            Mistake("halved", "Half is lost: an activation is not a product of two carriers.",
-                    lambda x, W1, W2: linear(scale(identity.forward(linear(x, W1), f=silu), 0.5), W2)),
-            Mistake("activation left out", "The value has changed: the activation is missing in the forward pass.",
-                    lambda x, W1, W2: linear(linear(x, W1), W2)),
+            Mistake(
+                "not bent",
+                "The value is right, the gradient is the ordinary one: SiLU's tangent. Bend it to f(x) / x.",
+                lambda x, W1, W2: linear(silu(linear(x, W1)), W2),
+            ),
+            Mistake(
+                "frozen activation",
+                "The activation was frozen: nothing comes back through it.",
+                lambda x, W1, W2: linear(freeze(silu(linear(x, W1))), W2) + 0 * x.sum(),
+            ),
+            Mistake(
+                "halved",
+                "Half is lost: an activation is not a product of two carriers.",
+                lambda x, W1, W2: linear(scale(identity.forward(linear(x, W1), f=silu), 0.5), W2),
+            ),
+            Mistake(
+                "activation left out",
+                "The value has changed: the activation is missing in the forward pass.",
+                lambda x, W1, W2: linear(linear(x, W1), W2),
+            ),
         ),
         ("silu(z) = z * sigmoid(z). Which factor must not move?", "`h = z * freeze(torch.sigmoid(z))`, then the second layer"),
-        kind="gradient", points=2,
+        kind="gradient",
+        points=2,
     ),
-)  # fmt: skip
+)
 
 QUIZ = (
     (
         "Why are the walk by hand and the bent gradient the same?",
-        ("R = value times g holds at every tensor", "Each rule keeps this promise from its output to its inputs, so it holds at the start."),
+        (
+            "R = value times g holds at every tensor",
+            "Each rule keeps this promise from its output to its inputs, so it holds at the start.",
+        ),
         ("Because gradients conserve", "They do not; bent ones do, where the rule does."),
         ("They are only nearly the same", "Up to rounding they are equal: one method, written twice."),
     ),
