@@ -1,4 +1,4 @@
-"""The command line: `python -m pelrp_nb explain|plan|zoo|bench|doctor`."""
+"""The command line: `python -m pelrp_nb explain|plan|zoo|bench|labs|doctor`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,15 @@ BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
   python -m pelrp_nb bench engine --help
 """
+LABS = """examples:
+  python -m pelrp_nb labs new next-week --labs 01,02,07
+  python -m pelrp_nb labs grade handed-in
+  python -m pelrp_nb labs --help
+"""
 DOCTOR = """examples:
   python -m pelrp_nb doctor && echo all well
 """
-ROOT = "\n".join(["examples:", *(line for text in (EXPLAIN, PLAN, ZOO, BENCH, DOCTOR) for line in text.splitlines()[1:3])])
+ROOT = "\n".join(["examples:", *(line for text in (EXPLAIN, PLAN, ZOO, BENCH, LABS, DOCTOR) for line in text.splitlines()[1:3])])
 DEMO = 71                                        # which of the packaged held-out sentences the demo explains
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
 
@@ -63,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
     bench.add_argument("what", choices=("engine",))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
+    command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
     command("doctor", "versions, device, what this host can show, and what to type if something is missing", DOCTOR)
     return root
 
@@ -99,6 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .zoo.train import main as train
 
             return int(train(argv[2:]) or 0)
+        if argv[:1] == ["labs"]:
+            from .labs.command import main as labs
+
+            return labs(argv[1:])
         given = parser().parse_args(argv)
         status = run[given.command](given)
         sys.stdout.flush()

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from tqdm import tqdm
 
 from ..errors import InputError
-from .grading import Grade
+from .grading import Grade, grade
 from .report import keep, kept, page, table
 from .sandbox import Bounds, refuse_unless_safe
 from .submission import Submission, found_in, read
@@ -29,12 +29,12 @@ def grade_folder(folder: Path, out: Path, *, jobs: int = 2, bounds: Bounds = Bou
         raise InputError(f"There must be notebooks (.ipynb) in {folder}, and there are none.")
     results, pages = prepare(out)
     grades = _all(submissions, results, jobs, bounds, quiet)
-    for same in [who for who, count in Counter(grade.who for grade in grades if grade.who).items() if count > 1]:
-        for found in grades:
-            if found.who == same:
-                found.notes.append("Another submission gives the same name.")
-    for found in grades:
-        page(found, pages)
+    named = Counter(each.who for each in grades if each.who)
+    for each in grades:
+        if named[each.who] > 1:
+            each.notes.append("Another submission gives the same name.")
+    for each in grades:
+        page(each, pages)
     table(grades, out / "grades.csv")
     return grades
 
@@ -75,4 +75,4 @@ def _all(submissions: list[Submission], results: Path, jobs: int, bounds: Bounds
         for done in as_completed([pool.submit(one, each) for each in todo]):
             found[done.result().submission] = done.result()
             bar.update()
-    return [grade for each in submissions if (grade := found[each.name]) is not None]
+    return [result for each in submissions if (result := found[each.name]) is not None]

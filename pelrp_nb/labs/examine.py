@@ -38,11 +38,16 @@ def _collect(run: Run, cases: list[Case]) -> list[Found]:
     got: list[Found] = []
     for _, inputs in cases:
         try:
-            got.append(parts(run(inputs)))
+            answer = run(inputs)
         except Problem as problem:
             got.append(str(problem))
             if str(problem).startswith(TOO_LONG):
                 break
+            continue
+        try:
+            got.append(parts(answer))
+        except Problem as problem:
+            got.append(str(problem))
         except Exception as error:               # an answer whose parts cannot even be looked at
             got.append(f"It cannot be looked at: {type(error).__name__}.")
     return got

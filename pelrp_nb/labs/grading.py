@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from .verdict import Verdict
 
 LIVES = 6                                        # sandboxes for one submission: one that dies is begun again without the culprit
 CANDIDATES = 3
+UNREACHED = "It was not reached: the notebook kept ending its process, or took too long."
 WHY = {
     "time": f"{TOO_LONG} in time.", "memory": "It wanted more memory than there is.", "output": "It sent back far too much.",
     "ended": "It ended the whole process.",
@@ -57,11 +59,11 @@ def grade(submission: Submission, slot: int = 0, bounds: Bounds = Bounds()) -> G
     if submission.lab and any(cell.strip() for cell in submission.cells):
         sitting = Sitting(submission, found, bounds)
         for _ in range(LIVES):
-            if sitting.left():
-                with Sandbox(slot, bounds) as box:
+            if sitting.left() and time.monotonic() < sitting.until:
+                with Sandbox(slot, bounds, sitting.until) as box:
                     sitting.go_on(box)
         for exercise in sitting.left():
-            found.verdicts[exercise.name] = Verdict(exercise.name, False, "It was not reached: the notebook kept ending its process.")
+            found.verdicts[exercise.name] = Verdict(exercise.name, False, UNREACHED)
     for exercise in of_lab(submission.lab):
         found.verdicts.setdefault(exercise.name, Verdict(exercise.name, False, "Nothing was handed in.", tried=False))
     return found
@@ -73,7 +75,9 @@ class Sitting:
     def __init__(self, submission: Submission, found: Grade, bounds: Bounds) -> None:
         self.submission, self.found, self.bounds = submission, found, bounds
         self.skip: set[int] = set()
+        self.until = time.monotonic() + bounds.total
         self.exercises = of_lab(submission.lab)
+        self.token = ""                          # what the seat's own messages carry
         self.seed = secrets.randbits(31)         # nobody inside can know the cases
 
     def left(self) -> list[Exercise]:
@@ -90,9 +94,6 @@ class Sitting:
             where = f"cell {cell[0] + 1}" if cell[0] >= 0 else "the start"
             self.note(f"In {where}: {WHY[str(ended)]} It was left out and the rest graded.")
             return
-        except ValueError:
-            self.note("It wrote to the grader's channel.")
-            return
         for exercise in self.left():
             try:
                 self.found.verdicts[exercise.name] = self.judge(box, exercise, handed.get(exercise.name, 0))
@@ -103,10 +104,11 @@ class Sitting:
     def play(self, box: Sandbox, cell: list[int]) -> dict[str, int]:
         """Have the cells run; how many answers there are for each exercise. `cell` is the one that runs."""
         names = {exercise.name: exercise.answer for exercise in self.exercises}
-        box.send(line({"cells": self.submission.cells, "skip": sorted(self.skip), "exercises": names}))
+        self.token = secrets.token_hex(16)
+        box.send(line({"token": self.token, "cells": self.submission.cells, "skip": sorted(self.skip), "exercises": names}))
         wait = self.bounds.start
         while True:
-            said = message(box.receive(wait))
+            said = self.hear(box, wait)
             wait = self.bounds.cell
             if isinstance(said.get("cell"), int) and 0 <= said["cell"] < len(self.submission.cells):
                 cell[0] = said["cell"]
@@ -135,19 +137,29 @@ class Sitting:
         question = {"id": number, "exercise": exercise.name, "name": exercise.answer, "candidate": candidate}
         box.send(line({**question, "inputs": encode(inputs)}))
         while True:
-            try:
-                said = message(box.receive(self.bounds.answer))
-                if said.get("id") != number:
-                    raise ValueError("an answer to no question")
-                if "problem" in said:
-                    raise Problem(str(said["problem"])[:600])
-                answer = decode(said.get("answer"))
-            except ValueError:
-                self.note("It wrote to the grader's channel.")
+            said = self.hear(box, self.bounds.answer)
+            if said.get("id") != number:
                 continue
+            if "problem" in said:
+                raise Problem(str(said["problem"])[:600])
+            try:
+                answer = decode(said.get("answer"))
+            except (ValueError, TypeError, KeyError, RuntimeError) as error:
+                raise Problem("It cannot be looked at.") from error
             if answer is None:
                 raise Problem(NOTHING)
             return answer
+
+    def hear(self, box: Sandbox, seconds: float) -> dict[str, Any]:
+        """The next message of the seat; lines that do not carry its token were written by somebody else, and are noted."""
+        while True:
+            try:
+                said = message(box.receive(seconds))
+            except ValueError:
+                said = {}
+            if said.get("token") == self.token:
+                return said
+            self.note("It wrote to the grader's channel.")
 
     def note(self, text: str) -> None:
         """Remember something for the teacher, once."""

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 
 from .course import of_lab
+from .exercise import Exercise
 from .grading import Grade
 from .verdict import Verdict
 
@@ -60,7 +61,7 @@ def table(grades: list[Grade], path: Path) -> None:
             writer.writerow([harmless(cell) for cell in row])
 
 
-def _points(grade: Grade, exercise) -> int:
+def _points(grade: Grade, exercise: Exercise) -> int:
     return exercise.points if grade.verdicts.get(exercise.name) else 0
 
 
@@ -76,9 +77,9 @@ def page(grade: Grade, folder: Path) -> Path:
     for exercise in of_lab(grade.lab):
         verdict = grade.verdicts[exercise.name]
         state, points = ("right", exercise.points) if verdict else ("not", 0)
-        said = verdict.message if verdict or verdict.mistake or not verdict.tried else f"{verdict.message} Hint: {exercise.hints[0]}"
+        hint = "" if verdict or verdict.mistake or not verdict.tried else f" Hint: {exercise.hints[0]}"
         heading = f"<h2>{escape(exercise.name)}: {points} of {exercise.points}</h2>"
-        parts.append(f'<div class="{state}">{heading}<p>{escape(said)}</p></div>')
+        parts.append(f'<div class="{state}">{heading}<p>{escape(verdict.message + hint)}</p></div>')
     if grade.notes:
         parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in grade.notes) + "</ul>")
     shown = re.sub(r"[^\w.\-]+", "_", grade.submission.removesuffix(".ipynb"))[-80:]

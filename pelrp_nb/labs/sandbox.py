@@ -9,17 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from ..errors import PelrpError
 from .channel import LINE
-from .seat import UNPRIVILEGED
 
 PACKAGE = Path(__file__).resolve().parent.parent
 INSTALL = "On Debian and Ubuntu type: apt-get install bubblewrap"
 HOME = "/home/student"
+UNPRIVILEGED = 61_000                            # first of the user ids that nobody has
 
 
 class SandboxError(PelrpError, RuntimeError):
@@ -34,13 +35,14 @@ class Ended(Exception):
 class Bounds:
     """What one submission may take.
 
-    cell, answer: seconds for one cell, and for one answer; start: seconds until the first message
+    cell, answer: seconds for one cell, and for one answer; start: seconds until the first message; total: for all of it
     megabytes:    memory of all its processes; output: megabytes it may send back
     """
 
     cell: float = 20.0
     answer: float = 10.0
     start: float = 60.0
+    total: float = 180.0
     megabytes: int = 1500
     output: int = 64
 
@@ -60,8 +62,8 @@ def command(slot: int, megabytes: int) -> list[str]:
              "--new-session", "--cap-drop", "ALL", *user]  # fmt: skip
     own = ["--proc", "/proc", "--dev", "/dev", "--size", str(16 * 2**20), "--perms", "1777", "--tmpfs", HOME, "--remount-ro", "/"]
     settings = {
-        "HOME": HOME, "PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TMPDIR": HOME,
-        "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg", "MPLCONFIGDIR": HOME, "TOKENIZERS_PARALLELISM": "false", "LANG": "C.UTF-8",
+        "HOME": HOME, "TMPDIR": HOME, "MPLCONFIGDIR": HOME, "MPLBACKEND": "agg", "PYTHONPATH": str(PACKAGE.parent),
+        "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "LANG": "C.UTF-8",
     }  # fmt: skip
     environment = [word for name, value in settings.items() for word in ("--setenv", name, value)]
     seat = [sys.executable, "-s", "-B", "-m", "pelrp_nb.labs.seat", str(UNPRIVILEGED + slot), str(megabytes)]
@@ -86,9 +88,9 @@ def refuse_unless_safe() -> None:
 class Sandbox:
     """One running seat; use it in a `with`, which ends every process in it."""
 
-    def __init__(self, slot: int, bounds: Bounds) -> None:
+    def __init__(self, slot: int, bounds: Bounds, until: float) -> None:
         refuse_unless_safe()
-        self.bounds, self.buffer, self.received = bounds, b"", 0
+        self.bounds, self.until, self.buffer, self.received = bounds, until, b"", 0
         self.process = subprocess.Popen(
             command(slot, bounds.megabytes), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -100,10 +102,8 @@ class Sandbox:
         self.process.kill()                      # all else in its namespace goes with it
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
-            try:
+            with suppress(OSError):              # unsent bytes for a process that is gone
                 pipe.close()
-            except OSError:                      # unsent bytes for a process that is gone
-                pass
 
     def send(self, raw: bytes) -> None:
         """One line into the sandbox. Raises Ended."""
@@ -115,15 +115,16 @@ class Sandbox:
 
     def receive(self, seconds: float) -> bytes:
         """One line out of it. Raises Ended with the reason, and by then the sandbox is no more."""
-        until = time.monotonic() + seconds
+        until = min(time.monotonic() + seconds, self.until)
+        out = self.process.stdout.fileno()
         while b"\n" not in self.buffer:
-            ready, _, _ = select.select([self.process.stdout], [], [], 0.2)
+            ready, _, _ = select.select([out], [], [], 0.2)
             if self.too_large():
                 self._end("memory")
             if time.monotonic() > until:
                 self._end("time")
             if ready:
-                chunk = os.read(self.process.stdout.fileno(), 2**16)
+                chunk = os.read(out, 2**16)
                 self.received += len(chunk)
                 self.buffer += chunk
                 if not chunk:

@@ -12,7 +12,6 @@ import sys
 from typing import Any, BinaryIO
 
 MEGABYTE = 2**20
-UNPRIVILEGED = 61_000                            # first of the user ids that nobody has
 
 
 def main() -> None:
@@ -51,18 +50,18 @@ class Seat:
         self.asked, self.said, self.channel = asked, said, channel
         self.space: dict[str, Any] = {"__name__": "__main__"}
         self.handed: dict[str, list[Any]] = {}
-        self.who = ""
+        self.who = self.token = ""
 
     def say(self, **message: Any) -> None:
         """Send one message."""
-        self.said.write(self.channel.line(message))
+        self.said.write(self.channel.line({"token": self.token, **message}))
         self.said.flush()
 
     def serve(self) -> None:
         """Run the cells, say what was handed in, answer questions until there are no more."""
         first = self.channel.message(self.asked.readline())
         self.listen()
-        skipped = set(first["skip"])
+        self.token, skipped = first["token"], set(first["skip"])
         for number, source in enumerate(first["cells"]):
             if number not in skipped:
                 self.say(cell=number)
