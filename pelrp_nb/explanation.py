@@ -216,7 +216,8 @@ class Explanation:
             ledger={
                 "rows": book.rows(), "constants": dict(book.constants), "softmax": dict(book.softmax), "gap": book.gap,
                 "scale": book.scale, "tolerance": book.tolerance, "closed": book.closed, "opened": book.opened,
-                "audited": book.audited, "layers": dict(book.layers), "unknown": list(book.unknown),
+                "audited": book.audited, "layers": dict(book.layers),
+                "kept": {where: dict(by) for where, by in book.kept.items()}, "unknown": list(book.unknown),
             },
             card=dict(self.card), streams={name: stream.plain() for name, stream in self.streams.items()},
         )  # fmt: skip

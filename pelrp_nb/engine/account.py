@@ -17,6 +17,11 @@ def better(x: Tensor) -> Tensor:
     return x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float32)
 
 
+def exact(x: Tensor) -> Tensor:
+    """The same numbers in float64, on the CPU: not every device has it."""
+    return x.detach().cpu().double()
+
+
 def dot(x: Tensor, g: Tensor) -> Tensor:
     """x * g, real, in float32 or better; a masked filler counts as nothing."""
     return (x.conj() * g).real if x.is_complex() else better(x) * better(g)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from .unseen import activation_module
+
 if TYPE_CHECKING:
     from .propagation import Flow
 
@@ -63,7 +65,21 @@ def detach(model: nn.Module) -> None:
 
 
 def layers(model: nn.Module) -> set[int]:
-    """The layers, by identity: members of the innermost lists of modules that hold a norm."""
+    """The layers, by identity: members of the innermost lists of modules that hold a norm and repeat a kind.
+
+    The parts of one layer can be a list as well (T5's attention, feed-forward), but no two of them are of a kind.
+    """
+    return stacks(model, repeated=True) or stacks(model, repeated=False)
+
+
+def has_parts(module: nn.Module) -> bool:
+    """Whether a module is made of several, itself or in a list of its own."""
+    inner = [m for m in module._modules.values() if m is not None]
+    return len(inner) > 1 or (len(inner) == 1 and isinstance(inner[0], nn.ModuleList) and len(inner[0]) > 1)
+
+
+def stacks(model: nn.Module, repeated: bool) -> set[int]:
+    """Members of the innermost lists of modules that hold a norm, of at most two kinds."""
     found: set[int] = set()
 
     def walk(module: nn.Module) -> tuple[bool, bool]:
@@ -73,7 +89,9 @@ def layers(model: nn.Module) -> set[int]:
         stack = any(s for _, s in inside)
         if isinstance(module, nn.ModuleList | nn.Sequential) and inside and not stack:
             members = list(module)
-            if all(n for n, _ in inside) and all(len(m._modules) > 1 for m in members) and len({type(m) for m in members}) <= 2:
+            kinds = len({type(m) for m in members})
+            again = not repeated or kinds < len(members) or len(members) == 1
+            if all(n for n, _ in inside) and all(has_parts(m) for m in members) and kinds <= 2 and again:
                 found.update(map(id, members))
                 stack = True
         return norm, stack
@@ -88,24 +106,25 @@ def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         if flow is None:
             return None
         flow.path.append(module)
+        flow.streams.enter(module)
         if module is root and len(flow.path) == 1:
             return flow.recorder.enter_model(args, kwargs)
-        if block:
-            flow.recorder.enter_block(args, kwargs)
-        return None
+        return flow.recorder.enter_block(args, kwargs) if block else None
 
     return hook
 
 
 def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
-    def hook(_: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+    def hook(_: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
         flow = current(root)
         if flow is None or module not in flow.path:
-            return
+            return None
         while flow.path and flow.path.pop() is not module:
             pass
         if block and flow.blocks:
             flow.recorder.leave_block(output)
+        flow.streams.leave(module, flow.path, output)
+        return activation_module(flow, module, args, output)
 
     return hook
 
