@@ -42,10 +42,15 @@ FAITHFULNESS = """examples:
   python -m pelrp_nb faithfulness --model ./my-model --data mine.csv --columns text=review,label=stars --results mine.jsonl --resume
   python -m pelrp_nb faithfulness --methods all --dry-run
 """
+LABS = """examples:
+  python -m pelrp_nb labs new next-week --labs 01,02,07
+  python -m pelrp_nb labs grade handed-in
+  python -m pelrp_nb labs --help
+"""
 DOCTOR = """examples:
   python -m pelrp_nb doctor && echo all well
 """
-PAGES = (EXPLAIN, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, DOCTOR)
+PAGES = (EXPLAIN, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, LABS, DOCTOR)
 ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitlines()[1:3])])
 DEMO = 71                                        # which of the packaged held-out sentences the demo explains
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
@@ -76,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("what", choices=("engine", "faithfulness"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
+    command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
     command("doctor", "versions, device, what this host can show, and what to type if something is missing", DOCTOR)
     return root
 
@@ -121,6 +127,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .zoo.train import main as train
 
             return int(train(argv[2:]) or 0)
+        if argv[:1] == ["labs"]:
+            from .labs.command import main as labs
+
+            return labs(argv[1:])
         given = parser().parse_args(argv)
         status = run[given.command](given)
         sys.stdout.flush()
