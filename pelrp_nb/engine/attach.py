@@ -7,18 +7,21 @@ looks for the flow of its own thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from . import checkpoint
+from .checkpoint import flows
+
 if TYPE_CHECKING:
     from .propagation import Flow
 
 KNOWN_BY_PARAMETERS = {nn.Linear, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity}      # need no hook to be named
-here = threading.local()
 _lock = threading.Lock()
 _users: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
@@ -31,8 +34,7 @@ class _Hooks:
 
 def current(root: nn.Module) -> Flow | None:
     """The flow of this thread on this model."""
-    flows = getattr(here, "flows", [])
-    return next((f for f in reversed(flows) if f.model is root), None)
+    return next((f for f in reversed(flows()) if f.model is root), None)
 
 
 def attach(model: nn.Module) -> None:
@@ -50,6 +52,7 @@ def attach(model: nn.Module) -> None:
             after = _after(model, module, id(module) in blocks)
             hooks.handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             hooks.handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
+        hooks.handles += [_Instead(model, module) for module in model.modules() if "_gradient_checkpointing_func" in vars(module)]
 
 
 def detach(model: nn.Module) -> None:
@@ -60,6 +63,16 @@ def detach(model: nn.Module) -> None:
             for handle in hooks.handles:
                 handle.remove()
             del _users[model]
+
+
+@contextmanager
+def attached(model: nn.Module) -> Iterator[None]:
+    """Hooks while inside."""
+    attach(model)
+    try:
+        yield
+    finally:
+        detach(model)
 
 
 def layers(model: nn.Module) -> set[int]:
@@ -92,6 +105,7 @@ def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
             return flow.recorder.enter_model(args, kwargs)
         if block:
             flow.recorder.enter_block(args, kwargs)
+            checkpoint.begin(flow, module, args, kwargs)
         return None
 
     return hook
@@ -104,9 +118,26 @@ def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
             return
         while flow.path and flow.path.pop() is not module:
             pass
+        if block:
+            checkpoint.end(flow, module)
         if block and flow.blocks:
             flow.recorder.leave_block(output)
 
     return hook
 
 
+class _Instead:
+    """In a thread that explains, a layer's own checkpointing only calls it: the engine's takes its place."""
+
+    def __init__(self, root: nn.Module, module: nn.Module) -> None:
+        self.module, original = module, module._gradient_checkpointing_func
+        self.original = original
+
+        def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
+            return original(function, *args, **kwargs) if current(root) is None else function(*args)
+
+        module._gradient_checkpointing_func = call
+
+    def remove(self) -> None:
+        """As it was."""
+        self.module._gradient_checkpointing_func = self.original

@@ -12,6 +12,7 @@ from ..errors import InputError, RuleError
 from ..ledger import TOLERANCE, Ledger
 from . import positions, seed
 from .account import better, by_place, dot, exact
+from .checkpoint import held
 from .notes import Note, note_of, write
 from .trace import Boundary, Kind, Trace
 
@@ -105,10 +106,10 @@ class Recorder:
         """Record R(x) = x * g when the gradient g of `at` arrives."""
         if not self.flow.options.ledger:
             return
-        value, flow = x.detach(), self.flow
+        value, flow = held(x), self.flow
 
         def arrived(g: Tensor) -> None:
-            R = dot(value, g).sum(1).flatten(1) if g.dim() == 4 else by_place(value, g)     # (B, C, H, W): places are tokens
+            R = dot(value(), g).sum(1).flatten(1) if g.dim() == 4 else by_place(value(), g)     # (B, C, H, W): places are tokens
             mark.relevance = R.reshape(R.shape[0], -1).detach()              # (B, T)
             if flow.options.watch is not None:
                 self.hear(mark)
