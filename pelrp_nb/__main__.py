@@ -32,7 +32,8 @@ ZOO = """examples:
 """
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
-  python -m pelrp_nb bench engine --help
+  python -m pelrp_nb bench targets
+  python -m pelrp_nb bench batch --help
 """
 DOCTOR = """examples:
   python -m pelrp_nb doctor && echo all well
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("name", nargs="?", help="a model of the zoo; without a name, all")
     zoo.add_argument("--limit", type=int, metavar="N", help="check on the first N sentences only")
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
-    bench.add_argument("what", choices=("engine",))
+    bench.add_argument("what", choices=("engine", "targets", "batch"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     command("doctor", "versions, device, what this host can show, and what to type if something is missing", DOCTOR)
     return root
@@ -230,7 +231,7 @@ def _zoo(given: argparse.Namespace) -> int:
 def _bench(given: argparse.Namespace) -> int:
     from . import bench
 
-    return getattr(bench, given.what)(given.rest)
+    return bench.ALL[given.what](given.rest)
 
 
 def _doctor(given: argparse.Namespace) -> int:

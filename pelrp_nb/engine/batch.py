@@ -173,7 +173,7 @@ def harmless(model: nn.Module, rows: Sequence[Encoded], groups: Sequence[Sequenc
     with torch.no_grad():
         alone = model(**row.tensors, **quiet(model))
         for way in ways:
-            batch = padded(model, [row, longest], way)
+            batch = padded(model, [row, filler(row, longest)], way)
             first = Batch({k: v[:1] for k, v in batch.tensors.items()}, batch.visible[:1])
             try:
                 found = model(**first.tensors, **quiet(model))
@@ -182,6 +182,12 @@ def harmless(model: nn.Module, rows: Sequence[Encoded], groups: Sequence[Sequenc
             if equal(of_row(found, 0, 1, first.visible[0]), alone):
                 return way
     return None
+
+
+def filler(row: Encoded, longest: Encoded) -> Encoded:
+    """A row some places longer, so that padding is tried: as many as its own, no more than the longest has."""
+    T = min(2 * lengths(row)[0], lengths(longest)[0])
+    return Encoded({k: v[:, :T] if belongs(longest, k, v) and not k.startswith("decoder_") else v for k, v in longest.tensors.items()})
 
 
 def equal(ours: Any, theirs: Any) -> bool:
