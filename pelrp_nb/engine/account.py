@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .checkpoint import held
+
 Category = Literal["constants", "softmax", "stabilisers"]
 FILLER = 1e30                                    # beyond this an added constant is a mask, not an amount
 
@@ -94,8 +96,10 @@ class Account:
         if not (out.requires_grad and self.open):
             return
 
+        value = held(constant) if isinstance(constant, Tensor) else None
+
         def keep(g: Tensor) -> None:
-            amount = visible(constant, g) if isinstance(constant, Tensor) else better(g) * constant
+            amount = better(g) * constant if value is None else visible(value(), g)
             self.add("constants", name, depth, sign * self.by_row(amount))
 
         out.register_hook(keep)
@@ -105,16 +109,17 @@ class Account:
         if not self.open:
             return
 
-        def arrived(g: Tensor) -> None:
-            self.add(category, name, depth, self.inner(out_value, g))
+        value = held(out)
 
-        out_value = out.detach()
+        def arrived(g: Tensor) -> None:
+            self.add(category, name, depth, self.inner(value(), g))
+
         out.register_hook(arrived)
         for x in into:
-            x.register_hook(self._left(category, name, depth, x.detach()))
+            x.register_hook(self._left(category, name, depth, held(x)))
 
-    def _left(self, category: Category, name: str, depth: float, x: Tensor) -> Callable[[Tensor], None]:
-        return lambda g: self.add(category, name, depth, -self.inner(x, g))
+    def _left(self, category: Category, name: str, depth: float, x: Callable[[], Tensor]) -> Callable[[Tensor], None]:
+        return lambda g: self.add(category, name, depth, -self.inner(x(), g))
 
 
 def visible(constant: Tensor, g: Tensor) -> Tensor:

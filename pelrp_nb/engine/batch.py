@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -125,7 +125,7 @@ def with_mask(row: Encoded, shorter: bool, padding: Padding) -> Encoded:
             more["attention_mask"] = torch.ones(x.shape[:2], dtype=torch.long, device=x.device)
         if padding.places and "position_ids" not in row.tensors:
             more["position_ids"] = torch.arange(x.shape[1], device=x.device)[None]
-    return Encoded({**row.tensors, **more}, row.labels, row.picture, row.given) if more else row
+    return replace(row, tensors={**row.tensors, **more}) if more else row
 
 
 def end_padded(x: Tensor, T: int, fill: int, side: str) -> Tensor:
