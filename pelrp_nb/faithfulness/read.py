@@ -97,7 +97,7 @@ def places(truth: tuple[Any, ...] | None, encoded: Encoded) -> tuple[int, ...] |
             spans.append((start, start + len(item)))
         else:
             spans.append((int(item[0]), int(item[1])))
-    found = [t for t, o in enumerate(encoded.offsets) if o and any(o[0] < end and start < o[1] for start, end in spans)]
+    found = [t for t, o in enumerate(encoded.offsets) if o and any(min(o[1], end) > max(o[0], start) for start, end in spans)]
     if not found:
         raise InputError(f"The truth {truth} covers no token of {encoded.text[:80]!r}.")
     return tuple(found)
