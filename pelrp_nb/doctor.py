@@ -23,6 +23,8 @@ HOSTS = {                                        # host -> what it shows; (docum
     "terminal": "coloured text; pages and figures as files: result.to_html(path), result.figure()",
 }
 
+UNPROVED = " (written for, never run there: check that ledgers close)"
+
 
 @dataclass(frozen=True)
 class Line:
@@ -111,8 +113,8 @@ def device() -> str:
     cpu = f"CPU, {torch.get_num_threads()} threads"
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
-        return f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free; {cpu}"
-    return f"Apple MPS (no float64; pelrp_nb was not tried there); {cpu}" if torch.backends.mps.is_available() else cpu
+        return f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free{UNPROVED}; {cpu}"
+    return f"Apple MPS, no float64{UNPROVED}; {cpu}" if torch.backends.mps.is_available() else cpu
 
 
 def memory() -> str:

@@ -28,13 +28,12 @@ class Head(nn.Module):
         return self.after(self.function(self.before(x)))
 
 
-def trace(model: nn.Module, x: Tensor, composite=PA_LRP, pick=lambda out: out[0].flatten()[0]):
-    with torch.no_grad():
-        plain = model(x)
+def trace(model: nn.Module, x: Tensor, composite=PA_LRP, pick=lambda out: out[0].flatten()[0], rounding: float = 0.0):
+    plain = model(x)                             # with gradients: without, torch's own transformer takes a fused path
     with propagate(model, composite, Options(audit=True)) as flow:
         out = model(x)
         found = flow.trace(pick(out))
-    assert torch.equal(pick(plain), pick(out).detach())
+    torch.testing.assert_close(pick(out).detach(), pick(plain).detach(), rtol=rounding, atol=rounding)
     return found
 
 
@@ -159,7 +158,7 @@ def test_multi_head_attention_is_taken_apart(weights):
             hidden = torch.ones(5, 5, dtype=torch.bool).triu(1)
             return self.attention(x, x, x, attn_mask=hidden, need_weights=weights)[0]
 
-    found = trace(Attend(), torch.randn(1, 5, 16, dtype=torch.float64))
+    found = trace(Attend(), torch.randn(1, 5, 16, dtype=torch.float64), rounding=1e-12)     # one kernel becomes several
     assert found.ledger.closed and float(found.tokens.abs().sum()) > 0.01
 
 

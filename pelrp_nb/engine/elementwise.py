@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ..rules.identity import SLOPES
 from ..verbs import freeze, route, scale
-from . import positions
-from .notes import REFUSED, Note, Origin, carries, chain, note_of, origin_of, pick, write
+from .account import exact
+from .notes import REFUSED, Note, Origin, carries, chain, hand_on, note_of, origin_of, pick, write
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -47,7 +47,7 @@ def activation(flow: Flow, func: Callable, args: tuple, kwargs: dict, slope: str
 
 def own_start(func: Callable, rest: tuple, more: dict) -> float:
     """f(0) of this function alone."""
-    return float(func(torch.zeros((), dtype=torch.float64), *rest, **more))
+    return float(func(torch.zeros((), dtype=torch.float64, device="cpu"), *rest, **more))
 
 
 def elementwise(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> tuple[Origin, Tensor] | None:
@@ -61,7 +61,7 @@ def elementwise(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> tuple[
                 return None
         elif isinstance(a, Tensor) and a.numel() != 1:
             return None
-    values = [chain(flow, a)[1] if carries(a) else a.detach().double().reshape(()).cpu() if isinstance(a, Tensor) else a
+    values = [chain(flow, a)[1] if carries(a) else exact(a).reshape(()) if isinstance(a, Tensor) else a
               for a in args]
     first = next((a for a in args if carries(a)), None)
     if first is None:
@@ -76,10 +76,10 @@ def elementwise_note(
 ) -> Tensor:
     """Remember of which tensor `out` is an elementwise function."""
     found = elementwise(flow, func, args, kwargs)
-    sinks = next((positions.sinks_of(flow, a) for a in args if carries(a)), ())
-    if found is not None or made or sinks:
+    if found is not None or made:
         origin, zero = found or (None, None)
-        write(out, Note(origin=origin, zero=zero, made=made, sinks=sinks))
+        write(out, Note(origin=origin, zero=zero, made=made))
+    hand_on(flow, next((a for a in args if carries(a)), None), out)
     return out
 
 

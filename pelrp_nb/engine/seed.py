@@ -1,0 +1,98 @@
+"""How the walk back begins, and how it stays inside the range of half precision.
+
+float16 ends at 65,504 and its gradients vanish below 6e-8, so its walk begins with a power of two and every result is divided by
+it: both are exact as long as nothing leaves the range.  A walk that does leave it is begun again with a smaller power.  Other
+dtypes begin as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import CheckpointError
+
+from ..errors import ModelError
+from .account import better
+from .attach import attached
+
+if TYPE_CHECKING:
+    from .propagation import Flow
+
+POWERS = (2.0**12, 2.0**6, 1.0, 2.0**-6, 2.0**-12, 2.0**-18)     # what the walk begins with, the largest that stays finite
+
+
+def walk(flow: Flow, targets: list[Tensor], leaves: list[Tensor], keep: bool) -> dict[int, Tensor]:
+    """The gradient of every leaf by identity, in float32 or better; amounts and boundaries are booked on the way.
+
+    Raises ModelError if float16 cannot hold them, whatever the walk begins with.
+    """
+    half = narrow(flow, [*targets, *leaves])
+    for power in POWERS if half else (1.0,):
+        flow.account.clear()
+        flow.recorder.clear(live=not half)
+        for heard in (*flow.inputs.sinks, *flow.attentions):
+            heard.forget()
+        flow.power = power
+        more = keep or (half and power != POWERS[-1])
+        seeds = [(first(flow, v) * power).to(v.dtype).reshape(v.shape) for v in targets]
+        grads = gradients(flow, targets, leaves, seeds, more)
+        divide(flow, power)
+        found = {id(leaf): finer(g, power) for leaf, g in zip(leaves, grads, strict=True) if g is not None}
+        if not half or finite(flow, found):
+            flow.recorder.tell_held()
+            return found
+    raise ModelError(
+        "The relevance leaves the range of float16, or is no number, whatever the walk back begins with. "
+        "Load the model in bfloat16 or float32: model.to(torch.bfloat16)."
+    )
+
+
+def gradients(flow: Flow, targets: list[Tensor], leaves: list[Tensor], seeds: list[Tensor], keep: bool) -> tuple:
+    """One backward pass; layers that run again find their hooks in place."""
+    with torch.enable_grad(), attached(flow.model) if flow.checkpoint else nullcontext():
+        try:
+            return torch.autograd.grad(targets, leaves, seeds, retain_graph=keep, allow_unused=True)
+        except CheckpointError as error:
+            raise ModelError(
+                f"{type(flow.model).__name__} calls torch.utils.checkpoint itself, and no rule is in force when that runs a part "
+                "of it again. Turn that off in the model, and type Options(checkpoint=True) for the memory."
+            ) from error
+
+
+def first(flow: Flow, value: Tensor) -> Tensor:
+    """The gradient of a target, in float32 or better: R(value) = value, or the number that the composite starts with."""
+    number = better(value.detach())
+    return torch.ones_like(number) if flow.composite.start == "value" else float(flow.composite.start) / number
+
+
+def narrow(flow: Flow, tensors: list[Tensor]) -> bool:
+    """Whether float16 takes part."""
+    return any(x.dtype == torch.float16 for x in (*tensors, *flow.model.parameters()))
+
+
+def finer(g: Tensor, power: float) -> Tensor:
+    """g / power in float32 or better."""
+    g = g if g.is_complex() else better(g)
+    return g if power == 1 else g / power
+
+
+def divide(flow: Flow, power: float) -> None:
+    """Take the power of two out of all that was booked."""
+    if power == 1:
+        return
+    for key, amount in flow.account.amounts.items():
+        flow.account.amounts[key] = amount / power
+    for mark in flow.recorder.marks:
+        mark.relevance = None if mark.relevance is None else mark.relevance / power
+
+
+def finite(flow: Flow, gradients: dict[int, Tensor]) -> bool:
+    """Whether the walk stayed inside the range."""
+    marks = (m.relevance for m in flow.recorder.marks if m.relevance is not None)
+    heard = (column for sink in flow.inputs.sinks for column in sink.columns.values())
+    found = (*gradients.values(), *flow.account.amounts.values(), *marks, *heard)
+    return all(math.isfinite(float(x.abs().sum())) for x in found)
