@@ -77,3 +77,10 @@ def section(page: Page, name: str) -> Locator:
 
 def slider(page: Page) -> Locator:
     return page.get_by_role("slider", name="Step", exact=True)
+
+
+def unfold(page: Page) -> None:
+    """Open all that is folded; what stands inside is drawn then."""
+    for _ in range(3):                               # folds inside folds
+        page.eval_on_selector_all("details", "all => all.forEach(fold => { fold.open = true; })")
+        page.wait_for_timeout(50)

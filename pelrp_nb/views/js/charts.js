@@ -89,12 +89,13 @@ function splits(from, to, unit) {
   const [width, height, bar, top, near, far] = [480, 176, 14, 8, 146, 306];
   const out = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: "split",
     "aria-label": `${from.map(([name]) => name).join(", ") || "nothing"} to ${to.map(([name, x]) => `${name} ${digits(unit)(x)}`).join(", ")}` });
-  const sums = [from, to].map((side) => total(side.map(([, x]) => Math.abs(x) || 0)));
+  const size = (x) => (Number.isFinite(x) ? Math.abs(x) : 0);
+  const sums = [from, to].map((side) => total(side.map(([, x]) => size(x))));
   const room = height - 2 * top - 20 * Math.max(from.length, to.length, 1) + 20;
   const scale = Math.max(...sums) > 0 && Number.isFinite(Math.max(...sums)) ? room / Math.max(...sums) : 0;
   const place = (side, sum) => {
     let y = (height - sum * scale - 20 * (side.length - 1)) / 2;
-    return side.map(([name, x]) => { const thick = (Math.abs(x) || 0) * scale || 0; const here = { name, x, y, thick }; y += thick + 20; return here; });
+    return side.map(([name, x]) => { const thick = size(x) * scale; const here = { name, x, y, thick }; y += thick + 20; return here; });
   };
   const [left, right] = [place(from, sums[0]), place(to, sums[1])];
   let used = 0;

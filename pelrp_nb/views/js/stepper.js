@@ -54,7 +54,7 @@ function walker(scene) {
     return (by > 0 ? stops.find((stop) => stop > at) : stops.findLast((stop) => stop < at)) ?? (by > 0 ? last : 0);
   };
   const track = slider("Step", { max: last, page: layer, value: scene.at(), text, marks }, scene.go);
-  const where = make("output", { class: "where" });
+  const where = make("span", { class: "where" });
   let timer = null;
   const stop = () => { clearInterval(timer); timer = null; update(); };
   const play = () => {
