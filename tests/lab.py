@@ -34,12 +34,13 @@ class Lab:
             (settings / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
         (folder / "notebooks").mkdir()
         env = {
-            **os.environ, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "JUPYTER_CONFIG_DIR": str(folder / "config"), "PYTHONPATH": str(ROOT),
+            **os.environ, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "JUPYTER_CONFIG_DIR": str(folder / "config"), "PYTHONPATH": str(ROOT),
             "IPYTHONDIR": str(folder / "ipython"), "JUPYTER_PLATFORM_DIRS": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
-        options = ["--no-browser", "--ip=127.0.0.1", "--port=0", "--IdentityProvider.token=", "--allow-root", "--expose-app-in-browser"]
-        command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder / 'notebooks'}"]
+        options = ["--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root", "--expose-app-in-browser"]
+        options += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder / 'notebooks'}"]
+        command = [sys.executable, "-m", "jupyterlab", *options]
         with (folder / "log").open("w") as log:
             self.server = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
         self.url = self._wait()

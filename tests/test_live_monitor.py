@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import pairwise
 
 import pytest
 import torch
@@ -59,7 +60,7 @@ def test_a_run_is_heard_of_boundary_by_boundary(pair):
     assert sorted({s.phase for s in heard}, key=PHASES.index) == list(dict.fromkeys(s.phase for s in heard))
     counts = [len(s.boundaries) for s in heard]
     assert counts == sorted(counts) and set(counts) == set(range(len(end.result.boundaries) + 1))
-    assert all(a.boundaries == b.boundaries[: len(a.boundaries)] for a, b in zip(heard, heard[1:], strict=False))
+    assert all(a.boundaries == b.boundaries[: len(a.boundaries)] for a, b in pairwise(heard))
     found = {b.name: b for b in end.result.boundaries}
     for b in end.boundaries:
         torch.testing.assert_close(b.relevance, found[b.name].relevance)
@@ -110,7 +111,7 @@ def test_a_run_that_fails_says_why(pair):
 
 
 def test_an_error_of_the_model_is_reported_as_it_is(pair):
-    model, tokenizer = pair
+    model, _ = pair
 
     def broken(*_):
         raise ZeroDivisionError("a bug of the model")
@@ -243,8 +244,8 @@ def test_an_error_is_shown_and_raised(pair):
     with pytest.raises(TargetError, match="no label 'excellent'"):
         monitor.run(TEXT, target="excellent")
     assert monitor.report["phase"] == "failed" and not monitor.running
-    assert monitor.report["error"] == {"kind": "TargetError", "text": "The model has no label 'excellent'; its labels are negative, positive.",
-                                       "ours": True}  # fmt: skip
+    said = "The model has no label 'excellent'; its labels are negative, positive."
+    assert monitor.report["error"] == {"kind": "TargetError", "text": said, "ours": True}
     assert monitor.run(TEXT, target="").ledger.closed
 
 

@@ -67,7 +67,8 @@ def test_shifts_show_themselves_as_an_xray(rotary):
 
 
 @pytest.mark.parametrize(
-    ("shifts", "reason"), [((), "at least one shift"), ((-1,), "must not be negative, got -1"), ((0, 60), "shifts go up to 55; got 60")]
+    ("shifts", "reason"),
+    [((), "at least one shift"), ((-1,), "must not be negative, got -1"), ((0, 60), "shifts go up to 55; got 60")],
 )
 def test_shifts_that_cannot_be_are_refused(rotary, shifts, reason):
     with pytest.raises(InputError, match=reason):

@@ -2,8 +2,8 @@
 
     explain(model, text, processor=tokenizer, composite=broken.NO_BIAS_SHARE).ledger.opened
 
-Each is one mistake that people make.  A mistake in a rule is a wrong `Rule` in the composite; a mistake in what is booked, or in how
-an operation is read, is a `Flow` of its own.  The engine knows none of them.
+Each is one mistake that people make.  A mistake in a rule is a wrong `Rule` in the composite; a mistake in what is booked, or in
+how an operation is read, is a `Flow` of its own.  The engine knows none of them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class NoBiasShare(Flow):
 class WeightsAsFactors(Flow):
     """A weight counts as a factor of a product: half of the relevance goes to it, and ends there."""
 
-    PRODUCTS = {*(operations.LINEAR + " " + operations.MULTIPLY + " " + operations.PRODUCT).split(), "addmm", "layer_norm", "rms_norm"}
+    PRODUCTS = {"addmm", "layer_norm", "rms_norm", *" ".join((operations.LINEAR, operations.MULTIPLY, operations.PRODUCT)).split()}
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """As ever, but what a weight takes part in is halved on the way back."""

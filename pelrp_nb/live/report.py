@@ -60,7 +60,8 @@ def outcome(result: Explanation) -> dict[str, Any]:
     book = result.ledger
     content, position = result.parts("signed")
     return {
-        "target": visible(result.target, 120), "value": result.value, "model": visible(result.model), "method": visible(result.method, 120),
+        "target": visible(result.target, 120), "value": result.value,
+        "model": visible(result.model), "method": visible(result.method, 120),
         "content": content.tolist(), "position": position.tolist(), "share": result.positional_share, "sinks": len(result.sinks),
         "rows": [list(row) for row in book.rows()], "gap": book.gap, "allowed": book.tolerance * book.scale, "closed": book.closed,
         "opened": None if book.opened is None else visible(book.opened), "account": account(result.plain(), MINUS),

@@ -77,7 +77,9 @@ class Shifts:
         }  # fmt: skip
 
 
-def shifted(model: nn.Module, inputs: Any, shifts: Sequence[int], processor: Any = None, target: Any = None, **given: Any) -> Shifts:
+def shifted(
+    model: nn.Module, inputs: Any, shifts: Sequence[int], processor: Any = None, target: Any = None, **given: Any
+) -> Shifts:
     """Explanations of one input with `shifts` added to every position; `given` as for `explain`.
 
     Raises InputError where the model takes no position_ids, or has no position so far on.
@@ -94,10 +96,11 @@ def shifted(model: nn.Module, inputs: Any, shifts: Sequence[int], processor: Any
     T = ids.shape[1]
     check_room(model, T, wanted)
     target = highest(model, encoded) if target is None else target
-    found = {}
+    found: dict[int, Explanation] = {}
     for by in wanted:
         at = {"position_ids": torch.arange(by, by + T, device=ids.device)[None]}
         e = explain(model, {**encoded.tensors, **at}, processor=processor, target=target, **given)
+        assert isinstance(e, Explanation)
         found[by] = replace(e, tokens=encoded.tokens or e.tokens, special=encoded.special or e.special, text=encoded.text)
     return Shifts(found)
 
