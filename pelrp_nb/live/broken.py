@@ -22,6 +22,7 @@ from ..engine import operations
 from ..engine.account import Account
 from ..engine.notes import Note, carries, note_of, write
 from ..engine.propagation import Flow, sequence
+from ..engine.sinks import Leaf
 from ..errors import InputError
 from ..ledger import Ledger
 from ..rules.identity import SLOPES
@@ -102,13 +103,23 @@ class GeluByOperations(Flow):
         return out
 
 
+class ForgetsAdded(list):
+    """A list of sinks that does not keep those of added positions."""
+
+    def append(self, leaf: Leaf) -> None:
+        """Keep rotations alone."""
+        if leaf.part not in ("sum", "score"):
+            super().append(leaf)
+
+
 class NoPositionSink(Flow):
     """Where positions are added, to tokens or to scores, nothing receives, and nothing is booked."""
 
-    def trace(self, value: Tensor, keep: bool = False) -> Any:
-        """As ever, without the sinks of added positions."""
-        self.inputs.sinks = [leaf for leaf in self.inputs.sinks if leaf.part not in ("sum", "score")]
-        return super().trace(value, keep)
+    books = ForgetsAdded
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.inputs.sinks = self.books()
 
 
 class PlainNorms(Flow):

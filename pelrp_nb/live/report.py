@@ -27,8 +27,8 @@ def reported(run: State, serial: int, labels: Sequence[str] = ()) -> dict[str, A
     return clean({
         "serial": serial,
         **pulse(run),
-        "tokens": [label(token) for token in run.tokens],
-        "special": list(run.special),
+        "tokens": [label(token) for token in (run.tokens if run.result is None else run.result.tokens)],
+        "special": list(run.special if run.result is None else run.result.special),
         "labels": [visible(name, 60) for name in labels],
         "boundaries": crossed(run.boundaries, run.result),
         "error": None if run.error is None else told(run.error),

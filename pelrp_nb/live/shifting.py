@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.encode import Encoded, encode, quiet
+from ..engine.encode import encode, quiet
+from ..engine.encoded import Encoded
 from ..errors import InputError
 from ..explain import explain
 from ..explanation import Explanation
@@ -93,7 +94,7 @@ def shifted(
     ids = encoded.tensors.get("input_ids")
     if ids is None:
         raise InputError("Positions of a text are shifted; this input has no input_ids. Pass a text, or a mapping that holds them.")
-    T = ids.shape[1]
+    T, labels = ids.shape[1], next(iter(encoded.labels.values()))
     check_room(model, T, wanted)
     target = highest(model, encoded) if target is None else target
     found: dict[int, Explanation] = {}
@@ -101,7 +102,8 @@ def shifted(
         at = {"position_ids": torch.arange(by, by + T, device=ids.device)[None]}
         e = explain(model, {**encoded.tensors, **at}, processor=processor, target=target, **given)
         assert isinstance(e, Explanation)
-        found[by] = replace(e, tokens=encoded.tokens or e.tokens, special=encoded.special or e.special, text=encoded.text)
+        own = labels.upto(len(e.tokens))
+        found[by] = replace(e, tokens=own.tokens, special=own.special, text=own.text)
     return Shifts(found)
 
 

@@ -18,6 +18,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..engine.encode import encode
+from ..engine.encoded import Labels
 from ..engine.propagation import Options
 from ..engine.trace import Boundary
 from ..errors import InputError
@@ -129,8 +130,8 @@ class Work:
         model, processor = request.model()
         with elsewhere(model, request.device), Meter(model) as meter, Watched(self._check):
             self._meter = meter
-            encoded = encode(model, request.inputs, processor)
-            self._enter("forward", tokens=encoded.tokens, special=encoded.special)
+            labels = next(iter(encode(model, request.inputs, processor).labels.values()), Labels())
+            self._enter("forward", tokens=labels.tokens, special=labels.special)
             options = replace(request.given.get("options") or Options(), watch=self._arrived)
             found = explain(model, request.inputs, processor=processor, **{**request.given, "options": options})
         if isinstance(found, list):
