@@ -267,7 +267,8 @@ def test_scene_models_reach_95_per_cent(name):
 def test_trained_scene_models_explain_scenes(name):
     model, processor = zoo.load(name)
     scene = zoo.task(name).examples[0]
-    found = explain(model, dict(processor([scene.image], return_tensors="pt")), composite=PA_LRP_VISION, options=Options(audit=True))
+    pixels = dict(processor([scene.image], return_tensors="pt"))
+    found = explain(model, pixels, composite=PA_LRP_VISION, options=Options(audit=True))
     assert found.ledger.closed and found.map.shape == (32, 32)
     R = found.map.abs()
     inside = float(R[torch.from_numpy(scene.truth(scene.label))].sum() / R.sum())

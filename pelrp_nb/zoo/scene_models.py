@@ -38,7 +38,7 @@ PRESENT = 3.0                   # weight of the ten classes that are present or 
 def train(name: str, dose: Dose, tell: Tell) -> Trained:
     """Train a model on scenes drawn without end from the digits that are not held out."""
     if dose.epochs is not None:
-        raise ZooError(f"Scenes are drawn without end, so there are no epochs. Type: python -m pelrp_nb.zoo.train {name} --steps N")
+        raise ZooError(f"Scenes have no end, so there are no epochs. Type: python -m pelrp_nb.zoo.train {name} --steps N")
     course = replace(COURSE, steps=dose.steps or COURSE.steps)
     source = digits(held_out=False)
     model = learnable() if MODELS[name].positions == "learnable" else rotary()
