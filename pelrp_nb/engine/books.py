@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
     from .walk import Part
 
 
+Gradients = dict[int, Tensor]                    # of leaves, by identity
+
+
 @dataclass(frozen=True)
 class Books:
     """Amounts of the whole batch, float64 on the CPU: a number per row each.
 
     entries:   (category, name) -> (B,)
     tokens, positions, scale: (B,)
+    stretches: stretch of the walk back -> category -> (B,), see `Ledger.kept`
     gaps:      name of a layer boundary -> (B,), None where streams meet in a way that cannot be followed
     """
 
@@ -35,6 +40,7 @@ class Books:
     tokens: Tensor
     positions: Tensor
     scale: Tensor
+    stretches: Mapping[str, Mapping[str, Tensor]]
     gaps: Mapping[str, Tensor | None]
     audited: bool
     unknown: tuple[str, ...]
@@ -51,6 +57,7 @@ class Books:
             softmax=dict(sorted(by["softmax"].items(), key=natural)), stabilisers=sum(by["stabilisers"].values()),
             scale=take(self.scale, row), tolerance=self.tolerance, audited=self.audited,
             layers={name: take(gap, row) for name, gap in self.gaps.items() if gap is not None}, unknown=self.unknown,
+            kept={where: {what: take(x, row) for what, x in by.items()} for where, by in self.stretches.items()},
         )  # fmt: skip
 
     def gap(self, name: str, row: int | None) -> float | None:
@@ -91,7 +98,27 @@ def keep_books(
     scale = sum((per_row(x.double().abs(), B) for p in parts.values() for x in (p.tokens, p.columns["signed"])), zero)
     began = torch.tensor(starts, dtype=torch.float64)
     gaps = running(flow, began, kept(flow, amounts, parts, gradients)) if flow.options.ledger else {}
-    return Books(starts, entries, tokens, places, scale, gaps, flow.audited, unknown, TOLERANCE.get(dtype, 1e-1))
+    stretches = by_stretch(flow, amounts, gradients, B)
+    return Books(starts, entries, tokens, places, scale, stretches, gaps, flow.audited, unknown, TOLERANCE.get(dtype, 1e-1))
+
+
+def by_stretch(flow: Flow, amounts: Mapping[Any, Tensor], gradients: Gradients, B: int) -> dict[str, dict[str, Tensor]]:
+    """What each stretch between two layer boundaries kept, by category."""
+    found: dict[str, dict[str, Tensor]] = {}
+    entries = [(category, depth, amount) for (category, _, depth), amount in amounts.items()]
+    entries += [("positions", leaf.depth, per_row(received.amounts(leaf, gradients), B)) for leaf in flow.inputs.sinks]
+    for category, depth, amount in entries:
+        by = found.setdefault(stretch(flow, depth), {})
+        by[category] = by[category] + amount if category in by else amount
+    return found
+
+
+def stretch(flow: Flow, depth: float) -> str:
+    """The stretch of the walk back that a depth lies in: "head", "layer 3", "embeddings", behind the stream's name."""
+    name = flow.streams.names[number(depth)]
+    local = math.ceil(depth - SPAN * number(depth))
+    where = "embeddings" if local < 0 else "head" if local >= flow.streams.calls[name] else f"layer {local}"
+    return f"{name} {where}" if flow.streams.several else where
 
 
 def kept(flow: Flow, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], gradients: Gradients) -> list[tuple[float, Tensor]]:
