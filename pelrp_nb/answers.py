@@ -38,7 +38,7 @@ class Streamed:
         semantic, reductions, more = trace.semantic, dict(trace.reductions), {"positional": trace.positional}
         labels = self.labels(stream, len(semantic))
         if trace.tokens.dim() == 3:
-            semantic, reductions, tokens, special, more = images.by_patch(self.flow, trace)
+            semantic, reductions, tokens, special, more = images.by_patch(self.flow, trace, self.row.picture)
             labels = Labels(tokens, special)
         return Explanation(
             tokens=labels.tokens, target=self.text, value=self.value, semantic=semantic,
