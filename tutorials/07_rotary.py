@@ -117,6 +117,8 @@ def rotate(x, positions, base):
 labs.check("rotate", rotate)
 
 # %% [markdown]
+# **What if** a position is not a whole number, say 2.5? Does anything in your function mind?
+#
 # Now the prediction: shift both positions by 7, and compare scores.
 
 # %%

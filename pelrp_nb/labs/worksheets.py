@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,12 @@ def write(folder: Path) -> list[Path]:
 def sheet(rule: Rule) -> str:
     """The worksheet of one rule: its page, a small case with room for the answer; the answer behind it."""
     R, inputs, constants = case(rule)
-    paid = rule.relevance(R, *inputs, **constants)
-    given = [("R, what comes in", R), *((f"input {i}", x) for i, x in enumerate(inputs, 1))]
+    paid, called = rule.relevance(R, *inputs, **constants), names(rule, len(inputs))
+    given: list[tuple[str, Any]] = [("R, what comes in", R), *zip(called, inputs)]
     given += [(name, value) for name, value in constants.items() if value is not None]
-    names = [f"relevance of input {i}" for i in range(1, len(paid) + 1)]
     said = side_by_side([(name, shown(value)) for name, value in given])
-    empty = side_by_side([(name, shown(x, fill=False)) for name, x in zip(names, paid)])
-    filled = side_by_side([(name, shown(x)) for name, x in zip(names, paid)])
+    empty = side_by_side([(f"R({name})", shown(x, fill=False)) for name, x in zip(called, paid)])
+    filled = side_by_side([(f"R({name})", shown(x)) for name, x in zip(called, paid)])
     total = sum(float(x.sum()) for x in paid)
     sums = f"<p>Sum in {float(R.sum()):.3f}, sum out {total:.3f}, kept {float(R.sum()) - total:.3f}. {escape(rule.conserves)}.</p>"
     room = "<p>Sum in ________ sum out ________ kept ________</p>"
@@ -82,18 +82,29 @@ def sheet(rule: Rule) -> str:
     return document(rule.name, f"<section>{front}</section><section><h1>{escape(rule.name)}: answers</h1>{filled}{sums}</section>")
 
 
+def names(rule: Rule, count: int) -> list[str]:
+    """What the page calls the inputs of a rule."""
+    parameters = list(inspect.signature(rule.relevance).parameters.values())[1:]
+    plain = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    several = ["cos", "sin"] if rule.name == "rotary" else ["factor 1", "factor 2"]
+    return (plain + several)[:count]
+
+
 def case(rule: Rule) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Any]]:
     """The rule's own small case, its numbers rounded to one digit; one row of a batch that all inputs share."""
     R, inputs, constants = rule.example(torch.Generator().manual_seed(7))
     rows = {len(x) for x in (R, *inputs)}
-    if len(rows) == 1 and not any(isinstance(value, Tensor) and len(value) == len(R) for value in constants.values()):
+    if rule.name == "attention":                                               # one head of two tokens is enough by hand
+        bias, mask = inputs[3][:1, :2, :2], constants["mask"][:2, :2]
+        R, inputs, constants = R[:, :1, :2], (*(x[:, :1, :2] for x in inputs[:3]), bias), {"mask": mask}
+    elif len(rows) == 1 and not any(isinstance(value, Tensor) and len(value) == len(R) for value in constants.values()):
         R, inputs = R[:1], tuple(x[:1] for x in inputs)
     R, constants = _rounded(R), {name: _rounded(value) for name, value in constants.items()}
     return R, tuple(torch.where(x == 0, 0.5, x) for x in map(_rounded, inputs)), constants      # no 0/0 by hand
 
 
 def _rounded(value: Any) -> Any:
-    return (value * 10).round() / 10 if isinstance(value, Tensor) and value.is_floating_point() else value
+    return (value * 10).round() / 10 + 0.0 if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def shown(value: Any, fill: bool = True) -> str:
