@@ -177,9 +177,10 @@ def test_the_lab_is_told_by_its_checks():
     assert any("own page" in note for note in submission._odd(("rules.epsilon.relevance(R)",), {}, "01"))
 
 
-@pytest.mark.parametrize(
-    "value", [torch.randn(2, 3), torch.tensor(1), torch.tensor([True]), torch.randn(2) * 1j, (1, [2.5, "x"]), None, torch.empty(0, 2)]
-)
+VALUES = (torch.randn(2, 3), torch.tensor(1), torch.tensor([True]), torch.randn(2) * 1j, (1, [2.5, "x"]), None, torch.empty(0, 2))
+
+
+@pytest.mark.parametrize("value", VALUES)
 def test_the_channel_carries_values(value):
     found = channel.decode(json.loads(channel.line({"x": channel.encode(value)}))["x"])
     if isinstance(value, torch.Tensor):
@@ -188,7 +189,10 @@ def test_the_channel_carries_values(value):
         assert found == value
 
 
-@pytest.mark.parametrize("bad", [{"shape": [2], "type": "object", "data": ""}, {"shape": [-1], "type": "int64", "data": ""}, ["x"], {}])
+NO_VALUES = ({"shape": [2], "type": "object", "data": ""}, {"shape": [-1], "type": "int64", "data": ""}, ["x"], {})
+
+
+@pytest.mark.parametrize("bad", NO_VALUES)
 def test_the_channel_carries_nothing_else(bad):
     with pytest.raises(ValueError):
         channel.decode(bad)

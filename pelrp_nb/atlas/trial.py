@@ -16,10 +16,9 @@ from ..engine.propagation import Options
 from ..errors import PelrpError, RuleError
 from ..explain import explain
 from .build import Built, NotBuilt, build, cast, logits_of, shortened
+from .expected import announced
 from .names import Entry
 from .state import differences, snapshot
-
-TOLERANCE = {"float64": 1e-6, "float32": 1e-3}    # of the ledger's scale, and of the largest logit for the forward pass
 
 
 @dataclass
@@ -51,7 +50,7 @@ class Row:
     """All that is known of one architecture.
 
     outcome: "not built" with the library's reason, "built", or "lost" (time limit, memory, crash of the process)
-    names:   parameters, buffers and modules whose names announce positions
+    announced: kinds of positions that names in the model announce, and one such name for each
     """
 
     kind: str
@@ -63,7 +62,7 @@ class Row:
     parameters: int = 0
     inputs: list[str] = field(default_factory=list)
     attention: str | None = None
-    announced: list[str] = field(default_factory=list)
+    announced: dict[str, str] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -84,8 +83,11 @@ def run(entry: Entry) -> dict[str, Any]:
         row.parameters = sum(p.numel() for p in built.model.parameters())
         row.inputs = list(built.given)
         row.attention = getattr(built.model.config, "_attn_implementation", None)
+        row.announced = announced(built.model)
         for dtype in (torch.float64, torch.float32):
-            row.runs[str(dtype).removeprefix("torch.")] = once(built, dtype)
+            row.runs[str(dtype).removeprefix("torch.")] = done = once(built, dtype)
+            if done.outcome != "explained":
+                break
     row.seconds = time.perf_counter() - start
     return asdict(row)
 
@@ -126,7 +128,7 @@ def once(built: Built, dtype: torch.dtype) -> Run:
 
 def explained(found: Any) -> Run:
     """What an explanation says of itself."""
-    ledger, parts = found.ledger, list((getattr(found, "streams", None) and found.streams.values()) or [found])
+    ledger, parts = found.ledger, list(getattr(found, "streams", None) and found.streams.values() or [found])
     sinks = Counter(kind for part in parts for kind in part.sink_kinds)
     layers = sum(b.kind == "layer" for b in found.boundaries)
     return Run(
@@ -137,5 +139,5 @@ def explained(found: Any) -> Run:
 
 def tail(error: BaseException, most: int = 4) -> str:
     """The innermost calls of our own code that led to an error."""
-    ours = [f for f in traceback.extract_tb(error.__traceback__) if "pelrp_nb" in f.filename and "atlas" not in f.filename]
+    ours = [f for f in traceback.extract_tb(error.__traceback__) if "pelrp_nb" in f.filename and "pelrp_nb/atlas" not in f.filename]
     return " <- ".join(f"{f.filename.split('pelrp_nb/')[-1]}:{f.lineno} {f.name}" for f in reversed(ours[-most:]))

@@ -56,7 +56,8 @@ def check(labs: list[str], folder: Path | None = None) -> int:
         if not (there / "bin" / "python").exists():
             venv.create(there, with_pip=True)
         python = str(there / "bin" / "python")
-        settings = {**os.environ, "PATH": f"{there / 'bin'}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        path = f"{there / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        settings = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         settings.pop("PYTHONPATH", None)
         steps = {
             "the pins install": [python, "-m", "pip", "install", "--quiet", *pins(environment)],

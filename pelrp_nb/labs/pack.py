@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import InputError
 from .course import by_name, of_lab
-from .notebooks import CHECK, build, links, master, worth
+from .notebooks import CHECK, build, links, master
 
 CELL = {"schema_version": 3, "task": False}
 
@@ -59,7 +59,8 @@ def for_nbgrader(lab: str) -> Any:
         if "# BEGIN SOLUTION" in cell.source:
             waiting = cell
         elif exercise is not None:
-            waiting.metadata["nbgrader"] = {**CELL, "grade": False, "grade_id": f"{exercise.name}-answer", "locked": False, "solution": True}
+            answer = {"grade": False, "grade_id": f"{exercise.name}-answer", "locked": False, "solution": True}
+            waiting.metadata["nbgrader"] = {**CELL, **answer}
             test = {"grade": True, "grade_id": exercise.name, "locked": True, "points": exercise.points, "solution": False}
             cell.metadata["nbgrader"] = {**CELL, **test}
             cell.source = asserted(cell.source)
@@ -116,8 +117,8 @@ def rubric(labs: list[str]) -> str:
     """What each exercise is worth, and which mistakes are named."""
     lines = ["# Rubric", "", "Points are given by `python -m pelrp_nb labs grade`: all or nothing for an exercise."]
     for lab in labs:
-        lines += ["", f"## Lab {lab}, {sum(points for _, points in worth(lab))} points", "", "| exercise | points | mistakes that are named |"]
-        lines.append("|---|---|---|")
+        total = sum(exercise.points for exercise in of_lab(lab))
+        lines += ["", f"## Lab {lab}, {total} points", "", "| exercise | points | mistakes that are named |", "|---|---|---|"]
         for exercise in of_lab(lab):
             lines.append(f"| {exercise.name} | {exercise.points} | {', '.join(mistake.name for mistake in exercise.mistakes)} |")
     return "\n".join(lines) + "\n"

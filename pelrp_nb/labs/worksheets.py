@@ -62,7 +62,7 @@ def write(folder: Path) -> list[Path]:
         for name, page in pages.items():
             (folder / f"{name}.html").write_text(page, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"Worksheets must be written to {folder}, and that fails: {error.strerror}. Type another folder.") from error
+        raise InputError(f"Worksheets must be written to {folder}; that fails: {error.strerror}. Type another folder.") from error
     return [folder / f"{name}.html" for name in pages]
 
 
