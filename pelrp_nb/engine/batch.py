@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .encode import quiet, takes
 from .encoded import SEQUENCES, Encoded
 from .streams import Streams
-from .text import tokenizer_of
+from .text import tokenizer_of, vocabulary_of
 from .walk import Visible
 
 TOKENS = 4096                                    # padded places in one batch, at most (a longer row is a batch of its own)
@@ -87,7 +87,7 @@ def belongs(row: Encoded, name: str, x: Tensor) -> bool:
 def fill_of(model: nn.Module, processor: Any) -> int:
     """An id to pad with: the model's own, since some models find the last token by it; a mask hides it anyway."""
     config = getattr(model, "config", None)
-    tables = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    tables = vocabulary_of(model)
     size = getattr(tables, "num_embeddings", None)
     tokenizer = tokenizer_of(processor)
     for found in (

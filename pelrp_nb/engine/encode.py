@@ -16,7 +16,7 @@ from .decoder import add_decoder, writes
 from .encoded import MAIN, Encoded, Labels
 from .streams import Streams
 from .tensors import from_tensors
-from .text import from_messages, from_text, of_ids
+from .text import from_messages, from_text, of_ids, vocabulary_of
 
 RAW = ("text", "text_pair", "images", "audio", "sampling_rate", "labels")
 
@@ -143,7 +143,7 @@ def foreign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 def in_range(model: nn.Module, ids: Tensor) -> None:
     """Ids that the model has, and no more of them than it has positions for."""
-    embeddings = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    embeddings = vocabulary_of(model)
     size = getattr(embeddings, "num_embeddings", None)
     if size is not None and (int(ids.max()) >= size or int(ids.min()) < 0):
         raise InputError(

@@ -19,6 +19,14 @@ def tokenizer_of(processor: Any) -> Any:
     return found if hasattr(found, "convert_ids_to_tokens") else None
 
 
+def vocabulary_of(model: nn.Module) -> Any:
+    """The table that token ids are looked up in; None where the model has none, or does not say which."""
+    try:
+        return model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    except NotImplementedError:                                  # transformers' answer for models without text
+        return None
+
+
 def needed(model: nn.Module, processor: Any) -> Any:
     """The tokenizer; InputError without one."""
     if processor is None:
