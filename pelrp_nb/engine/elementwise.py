@@ -103,6 +103,15 @@ def one_activation(flow: Flow, func: Callable, args: tuple, merged: tuple[Origin
     return write(out, Note(origin=origin, zero=zero, made="activation"))
 
 
+def logarithm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """log has no value at 0, so it has a rule only as the end of a chain that has: log(1 + exp x), log(sigmoid x)."""
+    merged = elementwise(flow, func, args, kwargs)
+    if merged is None or not bool(torch.isfinite(merged[1])):
+        return REFUSED
+    bent = one_activation(flow, func, args, merged)
+    return REFUSED if bent is None else bent
+
+
 def frozen(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """1 / x and 1 / sqrt(x): a denominator, which gets nothing."""
     flow.used("division", flow.composite.division)

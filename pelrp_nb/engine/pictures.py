@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .images import as_picture
+from . import images
 from .text import accepted, tokenizer_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
@@ -66,19 +66,16 @@ def opened(x: Any) -> Any:
 
 def from_picture(
     model: nn.Module, given: Any, processor: Any, text: str | None
-) -> tuple[dict[str, Tensor], tuple[int, int] | None]:
-    """Tensors of one picture; with a text where the processor makes room for the picture in it.
-
-    Beside them its own (height, width), None where the processor cuts a piece out: no map could be spread over the whole then.
-    """
+) -> tuple[dict[str, Tensor], tuple[int, int]]:
+    """Tensors of one picture, and its own (height, width); with a text where the processor makes room for the picture in it."""
     worker = image_processor_of(processor)
     if worker is None:
         raise InputError(
             f"A picture needs the image processor that {type(model).__name__} was trained with. "
             "Type processor=AutoImageProcessor.from_pretrained(name), or pass dict(pixel_values=...)."
         )
-    picture = as_picture(opened(given))
-    size = None if getattr(worker, "do_center_crop", False) else picture.shape[:2]
+    picture = images.as_picture(opened(given))
+    size = (int(picture.shape[0]), int(picture.shape[1]))
     made: Mapping[str, Any] = worker(images=picture, return_tensors="pt")
     if text is not None and worker is not processor and makes_room(processor):
         made = processor(text=text, images=picture, return_tensors="pt")
