@@ -208,6 +208,15 @@ def test_a_bias_held_constant_is_booked_by_name(name):
     torch.testing.assert_close(sink.tokens, constant.tokens, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", ["t5", "mpnet", "deberta_v2", "bloom", "gptj"])
+def test_layers_run_again_hear_the_same(name):
+    once, again = trace(name, detail=ALL), trace(name, detail=ALL, checkpoint=True)
+    assert again.ledger.closed
+    for ours, theirs in zip(streams(once), streams(again), strict=True):
+        torch.testing.assert_close(ours.positional, theirs.positional, rtol=0, atol=1e-12)
+        torch.testing.assert_close(ours.tokens, theirs.tokens, rtol=0, atol=1e-12)
+
+
 def test_a_mask_is_no_position():
     """Fillers, the user's own mask and a buffer of ones and zeros hide pairs; none of them is a place of positions."""
     model, x = build("bert"), inputs("bert")
