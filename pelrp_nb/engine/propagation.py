@@ -142,6 +142,8 @@ class Flow(TorchFunctionMode):
         out = handler(self, func, args, kwargs)
         if out is REFUSED:
             return self.refuse(func, start, func(*args, **kwargs))
+        if noted and isinstance(out, Tensor) and not out.requires_grad:
+            positions.inherit(self, name, noted, args, out)      # a carrier lent its shape alone
         self._cover(start, sequence())
         return out
 
