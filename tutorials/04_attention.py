@@ -188,8 +188,10 @@ plt.show()
 # Under CP-LRP the softmax is a constant: nothing leaks there, and nothing reaches queries and keys.
 
 # %%
-constant = pelrp_nb.explain(model, text, processor=tokenizer, composite=CP_LRP, options=Options(audit=True))
-print(f"softmax keeps {abs(sum(constant.ledger.softmax.values())):.4f}, positions get {abs(constant.ledger.positions):.4f}")
+audit = Options(audit=True)
+constant = pelrp_nb.explain(model, text, processor=tokenizer, composite=CP_LRP, options=audit)
+book = constant.ledger
+print(f"softmax keeps {abs(sum(book.softmax.values())):.4f}, positions get {abs(book.positions):.4f}")
 
 # %% [markdown]
 # Step through the layers yourself: `result` shows an interactive page where the notebook is trusted, a coloured table elsewhere.

@@ -59,6 +59,26 @@ def softmax(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return write(out, Note(made="softmax"))
 
 
+def logsumexp(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """log sum exp x = sum p x + entropy of p, p = softmax(x): the sum is paid by the plain gradient, the entropy is kept."""
+    x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim")
+    flow.used("softmax", flow.composite.softmax)
+    if flow.composite.softmax_is_constant:
+        return func(freeze(x), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
+    out = func(*args, **kwargs)
+    name, layer, y, s = f"{flow.where_am_i()} logsumexp", flow.depth, held(out), held(x)
+
+    def keep(g: Tensor) -> None:
+        lifted = g if pick(args, kwargs, 2, "keepdim", False) else g.unsqueeze(dim)
+        scores = s()
+        kept = flow.account.by_row(dot(y(), g)) - flow.account.by_row(visible(scores, better(scores).softmax(dim) * lifted))
+        flow.account.add("softmax", name, layer, kept)
+
+    if flow.options.ledger:
+        out.register_hook(keep)
+    return out
+
+
 def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """scaled_dot_product_attention behind its factors; the kernel, and so the output, is the model's own."""
     q, k, v = (pick(args, kwargs, i, n) for i, n in enumerate(("query", "key", "value")))

@@ -44,7 +44,6 @@ def execute(notebook: Any, folder: Path, *, seconds: int = 300) -> tuple[Any, fl
     client = NotebookClient(notebook, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     client.record_timing = False
     with client.setup_kernel(stderr=subprocess.DEVNULL):
-        client.execute_cell(nbformat.v4.new_code_cell("None"), 0, store_history=False)          # the kernel is up
         began = time.monotonic()
         for number, cell in enumerate(notebook.cells):
             if cell.cell_type == "code":

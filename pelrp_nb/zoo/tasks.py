@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
@@ -39,8 +39,8 @@ class Task:
 def task(name: str, *, classes: int | None = None, length: int | None = None, count: int | None = None) -> Task:
     """A task by its own name, or by the name of a model that was trained on it.
 
-    Questions (`recall`, `fetch`, `order`, `previous`, `majority`, `first-half`, and `tasks`, all of them in turn) can be had easier or
-    harder: `classes` words to choose from, lines of another `length`; `count` examples of each kind.
+    Questions (`recall`, `fetch`, `order`, `previous`, `majority`, `first-half`, and `tasks`, all of them in turn) can be had easier
+    or harder: `classes` words to choose from, lines of another `length`; `count` examples of each kind.
     Raises ZooError for an unknown name, more classes than the task has, or a length that it does not have.
     """
     known = {**{model: entry.task for model, entry in MODELS.items()}, **{one: one for one in (*_MAKERS, *KINDS)}}
