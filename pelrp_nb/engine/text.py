@@ -106,6 +106,16 @@ def of_ids(ids: Sequence[int], processor: Any) -> Labels:
     return Labels(tuple(map(str, tokenizer.convert_ids_to_tokens(list(ids)))), tuple(i in special for i in ids))
 
 
+def table_of(model: nn.Module) -> nn.Module | None:
+    """The table of token vectors, of the text's tower where there are several; None where the model does not say."""
+    for holder in (model, getattr(model, "text_model", None)):
+        try:
+            return holder.get_input_embeddings()
+        except (AttributeError, NotImplementedError):
+            continue
+    return None
+
+
 def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors that the model's forward takes, where the model is."""
     parameters = inspect.signature(model.forward).parameters
