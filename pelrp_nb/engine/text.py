@@ -19,14 +19,6 @@ def tokenizer_of(processor: Any) -> Any:
     return found if hasattr(found, "convert_ids_to_tokens") else None
 
 
-def vocabulary_of(model: nn.Module) -> Any:
-    """The table that token ids are looked up in; None where the model has none, or does not say which."""
-    try:
-        return model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    except NotImplementedError:                                  # transformers' answer for models without text
-        return None
-
-
 def needed(model: nn.Module, processor: Any) -> Any:
     """The tokenizer; InputError without one."""
     if processor is None:
@@ -112,6 +104,16 @@ def of_ids(ids: Sequence[int], processor: Any) -> Labels:
         return Labels(tuple(map(str, ids)), (False,) * len(ids))
     special = set(tokenizer.all_special_ids)
     return Labels(tuple(map(str, tokenizer.convert_ids_to_tokens(list(ids)))), tuple(i in special for i in ids))
+
+
+def table_of(model: nn.Module) -> nn.Module | None:
+    """The table of token vectors, of the text's tower where there are several; None where the model does not say."""
+    for holder in (model, getattr(model, "text_model", None)):
+        try:
+            return holder.get_input_embeddings()
+        except (AttributeError, NotImplementedError):
+            continue
+    return None
 
 
 def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]:
