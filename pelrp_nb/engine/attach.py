@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from . import checkpoint
+from . import checkpoint, quantised
 from .checkpoint import flows
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def attach(model: nn.Module) -> None:
             return
         blocks = layers(model)
         for module in model.modules():
-            if type(module) in KNOWN_BY_PARAMETERS and module is not model:
+            if type(module) in KNOWN_BY_PARAMETERS and module is not model and not hasattr(module, "_hf_hook"):
                 continue
             before = _before(model, module, id(module) in blocks)
             after = _after(model, module, id(module) in blocks)
@@ -106,22 +106,24 @@ def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         if block:
             flow.recorder.enter_block(args, kwargs)
             checkpoint.begin(flow, module, args, kwargs)
-        return None
+        return quantised.before(flow, module, args, kwargs)
 
     return hook
 
 
 def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
-    def hook(_: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+    def hook(_: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
         flow = current(root)
         if flow is None or module not in flow.path:
-            return
+            return None
+        replaced = quantised.after(flow, module, output)
         while flow.path and flow.path.pop() is not module:
             pass
         if block:
             checkpoint.end(flow, module)
         if block and flow.blocks:
             flow.recorder.leave_block(output)
+        return replaced
 
     return hook
 

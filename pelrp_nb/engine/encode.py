@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .inspection import device_of
 
 MAIN = ("input_ids", "inputs_embeds", "pixel_values", "input_features", "input_values")
 
@@ -90,7 +91,7 @@ def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]
     parameters = inspect.signature(model.forward).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     taken = {k: v for k, v in encoding.items() if k in parameters or (anything and k == "attention_mask")}
-    device = next(model.parameters()).device
+    device = device_of(model)
     return {k: v.to(device) for k, v in taken.items() if isinstance(v, Tensor)}
 
 
@@ -120,7 +121,7 @@ def from_tensors(given: Mapping[str, Any], processor: Any) -> Encoded:
 
 def check_device(model: nn.Module, tensors: Mapping[str, Any]) -> None:
     """Tensors where the model is; accelerate moves them itself."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     for name, tensor in tensors.items():
         if isinstance(tensor, Tensor) and tensor.device != device and not hasattr(model, "hf_device_map"):
             raise InputError(
