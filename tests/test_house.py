@@ -22,6 +22,8 @@ ROOMS = (                                        # a room may import those befor
     {"ledger", "views"},
     {"reference", "engine", "archive", "words"},
     {"explanation", "target"},
+    {"similar", "continuation"},
+    {"questions", "answers"},
     {"explain", "plan"},
     {"zoo", "faithfulness", "live", "atlas", "aggregate"},
     {"labs"},

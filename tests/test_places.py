@@ -53,7 +53,7 @@ def test_the_strict_device_would_notice():
     x = torch.ones(3, device="meta")
     with pytest.raises(AssertionError, match="mixes devices"), Elsewhere():
         x + torch.ones(3)
-    with pytest.raises(AssertionError, match="makes torch.float64"), Elsewhere():
+    with pytest.raises(AssertionError, match=r"makes torch\.float64"), Elsewhere():
         x.double()
 
 

@@ -7,20 +7,22 @@ looks for the flow of its own thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from . import checkpoint
+from .checkpoint import flows
 from .unseen import activation_module
 
 if TYPE_CHECKING:
     from .propagation import Flow
 
 KNOWN_BY_PARAMETERS = {nn.Linear, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity}      # need no hook to be named
-here = threading.local()
 _lock = threading.Lock()
 _users: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
@@ -33,8 +35,7 @@ class _Hooks:
 
 def current(root: nn.Module) -> Flow | None:
     """The flow of this thread on this model."""
-    flows = getattr(here, "flows", [])
-    return next((f for f in reversed(flows) if f.model is root), None)
+    return next((f for f in reversed(flows()) if f.model is root), None)
 
 
 def attach(model: nn.Module) -> None:
@@ -52,6 +53,7 @@ def attach(model: nn.Module) -> None:
             after = _after(model, module, id(module) in blocks)
             hooks.handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             hooks.handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
+        hooks.handles += [_Instead(model, module) for module in model.modules() if "_gradient_checkpointing_func" in vars(module)]
 
 
 def detach(model: nn.Module) -> None:
@@ -62,6 +64,16 @@ def detach(model: nn.Module) -> None:
             for handle in hooks.handles:
                 handle.remove()
             del _users[model]
+
+
+@contextmanager
+def attached(model: nn.Module) -> Iterator[None]:
+    """Hooks while inside."""
+    attach(model)
+    try:
+        yield
+    finally:
+        detach(model)
 
 
 def layers(model: nn.Module) -> set[int]:
@@ -109,7 +121,11 @@ def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         flow.streams.enter(module)
         if module is root and len(flow.path) == 1:
             return flow.recorder.enter_model(args, kwargs)
-        return flow.recorder.enter_block(args, kwargs) if block else None
+        if block:
+            args, kwargs = flow.recorder.enter_block(args, kwargs) or (args, kwargs)
+            checkpoint.begin(flow, module, args, kwargs)
+            return args, kwargs
+        return None
 
     return hook
 
@@ -121,6 +137,8 @@ def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
             return None
         while flow.path and flow.path.pop() is not module:
             pass
+        if block:
+            checkpoint.end(flow, module)
         if block and flow.blocks:
             flow.recorder.leave_block(output)
         flow.streams.leave(module, flow.path, output)
@@ -129,3 +147,18 @@ def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
     return hook
 
 
+class _Instead:
+    """In a thread that explains, a layer's own checkpointing only calls it: the engine's takes its place."""
+
+    def __init__(self, root: nn.Module, module: nn.Module) -> None:
+        self.module, original = module, module._gradient_checkpointing_func
+        self.original = original
+
+        def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
+            return original(function, *args, **kwargs) if current(root) is None else function(*args)
+
+        module._gradient_checkpointing_func = call
+
+    def remove(self) -> None:
+        """As it was."""
+        self.module._gradient_checkpointing_func = self.original

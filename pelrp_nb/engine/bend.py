@@ -177,6 +177,12 @@ def divide(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return elementwise_note(flow, func, (a, b), more, out)
 
 
+def solve(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """A^-1 B, a division written as a system: all to B."""
+    flow.used("division", flow.composite.division)
+    return func(freeze(args[0]), *args[1:], **kwargs)
+
+
 def normalize(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.normalize: x / |x|, the norm frozen."""
     x, p, dim, eps = (pick(args, kwargs, i, n, d) for i, (n, d) in enumerate(

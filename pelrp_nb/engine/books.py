@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .walk import Part
 
 
+Gradients = dict[int, Tensor]                    # of leaves, by identity
+
+
 @dataclass(frozen=True)
 class Books:
     """Amounts of the whole batch, float64 on the CPU: a number per row each.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from .account import dot
+from .checkpoint import held
 from .seed import finer
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ def at_output(flow: Flow, met: Attention | None, out: Tensor, part: float) -> No
     """Relevance at the output (B, H, T, d), or (B H, T, d), of an attention; `part` of it goes to the values."""
     if met is None or not out.requires_grad:
         return
-    value = out.detach()
+    value = held(out)
 
     def hear(g: Tensor) -> None:
-        R = dot(value, finer(g, flow.power)).sum(-1)
+        R = dot(value(), finer(g, flow.power)).sum(-1)
         met.heads = R.reshape(flow.account.rows, -1, R.shape[-1])
         met.values = part * met.heads.sum((1, 2))
 
@@ -59,10 +60,10 @@ def to_scores(flow: Flow, met: Attention | None, x: Tensor | None, factor: float
     """A hook that adds what comes to queries, keys or biases; the gradient of `x` times `factor`."""
     if met is None or x is None:
         return None
-    value = x.detach()
+    value = held(x)
 
     def hear(g: Tensor) -> None:
-        amount = factor * flow.account.inner(value, finer(g, flow.power))
+        amount = factor * flow.account.inner(value(), finer(g, flow.power))
         met.scores = amount if met.scores is None else met.scores + amount
 
     return hear

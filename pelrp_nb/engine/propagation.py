@@ -22,9 +22,9 @@ from torch.overrides import TorchFunctionMode
 from .. import rules
 from ..composites import PA_LRP, Composite
 from ..errors import InputError
-from . import positions
+from . import checkpoint, positions
 from .account import Account
-from .attach import attach, detach, here
+from .attach import attached, layers
 from .heads import Attention
 from .notes import REFUSED, Note, carries, note_of, write
 from .operations import handler_of, spelling
@@ -66,7 +66,7 @@ class Options:
                 f"detail must be some of heads, query_key, frequencies, pairs; got {', '.join(sorted(unknown))}. "
                 'Type Options(detail={"heads"}).'
             )
-        asked = {"checkpoint": self.checkpoint, "only": self.only is not None}
+        asked = {"only": self.only is not None}
         later = [name for name, wanted in asked.items() if wanted]
         if later:
             raise InputError(f"Options: {', '.join(later)} cannot be had in this version. Type Options() without it.")
@@ -117,6 +117,8 @@ class Flow(TorchFunctionMode):
         self.refused: list[tuple[int, int, str]] = []
         self.function: Callable | None = None
         self.patch: tuple[int, int] | None = None
+        self.checkpoint = options.checkpoint or checkpoint.theirs(model)
+        self.open: list[checkpoint.Layer] = []
 
     # --- every torch call ---------------------------------------------------------------------------------------------
 
@@ -311,13 +313,14 @@ def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options 
 
     options = options or Options()
     inspect(model)
-    flow = Flow(model, composite, options)
+    if options.checkpoint and not layers(model):
+        raise InputError(f"checkpoint=True runs each layer again, and {type(model).__name__} has no layers. Type Options().")
+    flow = getattr(composite, "flow", Flow)(model, composite, options)         # the wrong ones of live/broken.py bring their own
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
-        attach(model)
-        stack.callback(detach, model)
-        flows = here.__dict__.setdefault("flows", [])
-        flows.append(flow)
-        stack.callback(flows.remove, flow)
+        stack.enter_context(attached(model))
+        checkpoint.flows().append(flow)
+        stack.callback(checkpoint.flows().remove, flow)
+        stack.callback(checkpoint.end, flow)
         stack.enter_context(flow)
         yield flow

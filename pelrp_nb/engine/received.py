@@ -33,6 +33,11 @@ def columns_of(R: Tensor) -> Columns:
     return {"signed": total, "absolute": total.abs(), "positive": R.clamp(min=0).sum(-1), "squared": R.square().sum(-1)}
 
 
+def spread(column: Tensor, T: int) -> Tensor:
+    """(B, T); positions that are not the tokens' own (of a window, of a coarser grid) are spread evenly over all tokens."""
+    return column if column.shape[1] == T else (column.sum(1, keepdim=True) / max(T, 1)).expand(-1, T)
+
+
 def by_row(R: Tensor, rows: int) -> Tensor:
     """The rows of the batch first; what all rows share is divided among them, axes merged with the rows come apart."""
     if R.shape[0] == rows:
@@ -81,6 +86,7 @@ def _together(members: list[Leaf], gradients: dict[int, Tensor], rows: int, T: i
             R = by_token(by_row(relevance(leaf, gradients), rows), T)
             parts[leaf.part] = parts[leaf.part] + R if leaf.part in parts else R
     each = [columns_of(R) for R in parts.values()] + heard
+    each = [{key: spread(c[key], T) for key in SUMS} for c in each]
     return {key: sum(c[key] for c in each) for key in SUMS} if each else {key: torch.zeros(rows, T) for key in SUMS}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import RuleError
 from . import positions
 from .account import by_place, dot
+from .checkpoint import held
 from .notes import Note, note_of, write
 from .streams import PIXELS, SOUND
 from .trace import Boundary, Kind
@@ -143,11 +144,11 @@ class Recorder:
         """Record R(x) = x * g when the gradient g of `at` arrives."""
         if not self.flow.options.ledger:
             return
-        value, flow = x.detach(), self.flow
+        value, flow = held(x), self.flow
         mark.node = at.grad_fn if flow.streams.several else None
 
         def arrived(g: Tensor) -> None:
-            R = dot(value, g).sum(1).flatten(1) if g.dim() == 4 else by_place(value, g)     # (B, C, H, W): places are tokens
+            R = dot(value(), g).sum(1).flatten(1) if g.dim() == 4 else by_place(value(), g)     # (B, C, H, W): places are tokens
             mark.relevance = R.reshape(R.shape[0], -1).detach()              # (B, T)
             if flow.options.watch is not None:
                 self.hear(mark)

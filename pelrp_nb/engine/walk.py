@@ -119,12 +119,12 @@ def part_of(flow: Flow, name: str, gradients: dict[int, Tensor]) -> Part | None:
     marks = tuple(m for m in flow.recorder.marks if m.stream == name)
     if not looked_up and not pixels:
         return None
-    tokens = gather(looked_up or pixels[:1], gradients)
+    tokens = rows_first(gather(looked_up or pixels[:1], gradients), flow.account.rows)
     for bound in pixels[1:]:
         tokens = tokens + gather([bound], gradients)
     if looked_up and id(looked_up[0]) in flow.recorder.frames:
         tokens = framed(tokens, flow.recorder.frames[id(looked_up[0])], positions_in(sinks) or positions_of(marks))
-    T = tokens.shape[1] if looked_up else positions_in(sinks)
+    T = tokens.shape[1] if looked_up else places_of(flow, tokens, sinks)
     rows, wanted = flow.account.rows, flow.options.detail
     found, columns = received.summarise(sinks, gradients, rows, T)
     detail = received.detail(sinks, gradients, wanted, rows, T) if wanted else {}
@@ -140,6 +140,11 @@ def gather(leaves: list[Tensor], gradients: dict[int, Tensor]) -> Tensor:
     return same[0] if len(same) == 1 else torch.cat([p.flatten(2) for p in same], -1)
 
 
+def rows_first(R: Tensor, rows: int) -> Tensor:
+    """(B, T, D), of models too that work on (T, B, D)."""
+    return R.transpose(0, 1) if R.dim() == 3 and R.shape[0] != rows and R.shape[1] == rows else R
+
+
 def framed(R: Tensor, time_last: bool, T: int) -> Tensor:
     """Relevance of sound (B, frames, D), several samples to a frame where the model has fewer places than the input, T."""
     R = R[..., None] if R.dim() == 2 else R.transpose(1, 2) if time_last else R
@@ -152,9 +157,14 @@ def framed(R: Tensor, time_last: bool, T: int) -> Tensor:
 
 def positions_in(sinks: list[Leaf]) -> int:
     """The number of positions of the first sink; 0 without one."""
-    if not sinks:
-        return 0
-    return sinks[0].columns["signed"].shape[1] if sinks[0].tensor is None else sinks[0].tensor.shape[-2]
+    return sinks[0].places if sinks else 0
+
+
+def places_of(flow: Flow, pixels: Tensor, sinks: list[Leaf]) -> int:
+    """How many places a picture has: those of the first sink with one for each patch, else the patches; 0 without a sink."""
+    h, w = flow.patch or pixels.shape[-2:]
+    patches = (pixels.shape[-2] // h) * (pixels.shape[-1] // w)
+    return next((s.places for s in sinks if s.places >= patches), patches) if sinks else 0
 
 
 def positions_of(marks: tuple[Mark, ...]) -> int:
@@ -210,5 +220,5 @@ def cut_detail(value: Any, kind: str, cut: Callable[..., Tensor]) -> Any:
         return {k: v if k == "wavelength" else cut_detail(v, kind, cut) for k, v in value.items()}
     if not isinstance(value, Tensor):
         return value
-    found = cut(value, *AXES.get(kind, ())).cpu()
+    found = cut(value, *AXES.get(kind, (-2,))).cpu()
     return float(found) if found.dim() == 0 else found
