@@ -158,6 +158,7 @@ def absolute(vocabulary: int) -> PreTrainedModel:
     )  # fmt: skip
     model = DistilBertForSequenceClassification(config)
     model.distilbert.embeddings.position_embeddings.weight.requires_grad_(False)
+    torch.nn.init.normal_(model.distilbert.embeddings.word_embeddings.weight)           # as large as the sinusoids
     return model
 
 
