@@ -1,8 +1,14 @@
-"""Submissions as they come in: good, partial, broken, hostile; with what each is worth."""
+"""Submissions as they come in: good, partial, broken, hostile; with what each is worth.
+
+    python tests/handed_in.py 100          grades so many, and says which were graded wrong, and how long it took
+"""
 
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 GOOD = {
@@ -99,20 +105,25 @@ for number in range(3, 40):
         pass
 """
 MEMORY = "keep = []\nwhile True:\n    keep.append(torch.ones(10_000_000))"
+STUB = "def shares(x, weight):\n    ..."
+OTHER_NAME = [GOOD["shares"].replace("shares", "meine"), 'labs.check("shares", meine)']
+IGNORANT = {
+    "by_hand": "by_hand = 0", "shares": "def shares(*a): return 0", "epsilon": "def my_epsilon(*a): return 0",
+    "bias_keeps": "def kept(*a): return 0",
+}  # fmt: skip
 WHOLE = 5
 
 KINDS: dict[str, tuple[str, int]] = {            # kind -> (what is handed in, its points)
     "good": (notebook(cells()), WHOLE),
     "hostile: deletes files": (_with(DELETE), WHOLE),
-    "partial: missing bias": (notebook(cells(epsilon="def my_epsilon(R, x, weight, bias, eps):\n    return x * ((R / (x @ weight.T)) @ weight)")), 3),
+    "partial: missing bias": (notebook(cells(epsilon=GOOD["epsilon"].replace(" + bias", ""))), 3),
     "hostile: reads other submissions": (_with(SPY), WHOLE),
     "hostile: forks": (_with(FORK), WHOLE),
     "hostile: opens sockets": (_with(SOCKET), WHOLE),
     "hostile: prints without end": (_with(PRINT), WHOLE),
     "hostile: tampers with the checker, knows nothing": (
-        notebook([IMPORTS, TAMPER, *cells(by_hand="by_hand = 0", shares="def shares(*a): return 0", epsilon="def my_epsilon(*a): return 0",
-                                          bias_keeps="def kept(*a): return 0")[1:]]), 0),
-    "hostile: forges messages": (notebook([IMPORTS, FORGE, *cells(epsilon="def my_epsilon(*a): return 0")[1:]]), 3),
+        notebook([IMPORTS, TAMPER, *cells(**IGNORANT)[1:]]), 0),
+    "hostile: forges messages": (notebook([IMPORTS, FORGE, *cells(epsilon=IGNORANT["epsilon"])[1:]]), 3),
     "broken: not JSON": ("{ this is no notebook", 0),
     "broken: an answer that never ends": (notebook(cells(epsilon=SILENT)), 3),
     "broken: ends the process": (_with(EXIT), WHOLE),
@@ -124,8 +135,8 @@ KINDS: dict[str, tuple[str, int]] = {            # kind -> (what is handed in, i
     "broken: syntax error": (notebook(cells(shares="def shares(x, weight:\n    return")), 4),
     "partial: check cells deleted": (notebook([IMPORTS, *GOOD.values()]), WHOLE),
     "partial: cells turned round": (notebook([IMPORTS, *cells()[:0:-1]]), WHOLE),
-    "partial: a stub below the answer": (notebook([*cells(), "def shares(x, weight):\n    ...", 'labs.check("shares", shares)']), WHOLE),
-    "partial: renamed function": (notebook([*cells(shares=None), GOOD["shares"].replace("shares", "meine"), 'labs.check("shares", meine)']), WHOLE),
+    "partial: a stub below the answer": (notebook([*cells(), STUB, 'labs.check("shares", shares)']), WHOLE),
+    "partial: renamed function": (notebook([*cells(shares=None), *OTHER_NAME]), WHOLE),
     "partial: another version": (notebook(cells(), version="0.0.1"), WHOLE),
     "partial: no metadata": (notebook(cells(), lab=""), WHOLE),
     "partial: magics": (_with("%matplotlib inline\n!ls\nif True:\n    %time 1"), WHOLE),
@@ -146,3 +157,23 @@ def write(folder: Path, count: int) -> dict[str, int]:
         path.write_text(text, encoding="utf-8")
         due[name] = points
     return due
+
+
+def main(count: int) -> int:
+    """Grade `count` submissions in a folder that is thrown away; 1 if any is graded wrong."""
+    from pelrp_nb.labs.batch import grade_folder
+
+    with tempfile.TemporaryDirectory() as folder:
+        due = write(Path(folder) / "in", count)
+        began = time.monotonic()
+        grades = grade_folder(Path(folder) / "in", Path(folder) / "out", jobs=2)
+        took = time.monotonic() - began
+    wrong = [grade for grade in grades if grade.points != due[grade.submission]]
+    for grade in wrong:
+        print(f"{grade.submission}: {grade.points} points, worth {due[grade.submission]}; {' '.join(grade.notes)}")
+    print(f"{len(grades) - len(wrong)} of {len(grades)} graded right in {took / 60:.1f} minutes")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

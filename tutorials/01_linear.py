@@ -74,10 +74,10 @@ print("inputs  ", payment.sum(0).tolist(), "total", payment.sum().item())
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7, 2.2), layout="constrained")
 for axis, title, values in ((axes[0], "payment", payment), (axes[1], "sum", payment.sum(0, keepdim=True))):
-    axis.imshow(values, cmap="PuOr_r", vmin=-6, vmax=6)
+    axis.imshow(values, cmap="PuOr_r", vmin=-9, vmax=9)
     axis.set(title=title, xlabel="input", xticks=range(3), yticks=range(len(values)))
-    for (j, i), value in zip([(j, i) for j in range(len(values)) for i in range(3)], values.flatten().tolist()):
-        axis.text(i, j, f"{value:+.1f}", ha="center", va="center")
+    for j, i in torch.cartesian_prod(torch.arange(len(values)), torch.arange(3)).tolist():
+        axis.text(i, j, f"{values[j, i]:+.1f}", ha="center", va="center")
 axes[0].set_ylabel("output")
 plt.show()
 
@@ -131,7 +131,7 @@ labs.check("shares", shares)
 
 # %%
 z = torch.linspace(-1, 1, 400)
-plt.figure(figsize=(5, 2.4))
+plt.figure(figsize=(6, 2.4))
 plt.plot(z, 1 / z.where(z.abs() > 0.02, torch.nan), label="1 / z")
 plt.plot(z, 1 / torch.where(z < 0, z - 0.2, z + 0.2), label="with epsilon = 0.2")
 plt.ylim(-12, 12)

@@ -188,14 +188,17 @@ plt.show()
 # Under CP-LRP the softmax is a constant: nothing leaks there, and nothing reaches queries and keys.
 
 # %%
-constant = pelrp_nb.explain(model, text, processor=tokenizer, composite=CP_LRP, options=Options(audit=True))
-print(f"softmax keeps {abs(sum(constant.ledger.softmax.values())):.4f}, positions get {abs(constant.ledger.positions):.4f}")
+audit = Options(audit=True)
+constant = pelrp_nb.explain(model, text, processor=tokenizer, composite=CP_LRP, options=audit)
+book = constant.ledger
+print(f"softmax keeps {abs(sum(book.softmax.values())):.4f}, positions get {abs(book.positions):.4f}")
 
 # %% [markdown]
-# Step through the layers yourself: `result` shows an interactive page where the notebook is trusted, a coloured table elsewhere.
+# Step through the layers yourself: from the answer back to the words, branch by branch. (Arrow keys step; where no live view can be shown,
+# `result` alone gives a page or a coloured table.)
 
-# %%
-result
+# %% tags=["nbval-ignore-output"]
+result.explore()
 
 # %% [markdown]
 # ## Quiz

@@ -49,7 +49,8 @@ torch.set_printoptions(precision=4, sci_mode=False)
 # %%
 arrow, theta = torch.tensor([1.0, 0.5]), torch.tensor(1.0)
 figure, axis = plt.subplots(figsize=(3.2, 3.2), layout="constrained")
-for vector, name in ((arrow, "x"), (quarter_turn(arrow), "turn(x)"), (arrow * theta.cos() + quarter_turn(arrow) * theta.sin(), "turned by 1")):
+mixture = arrow * theta.cos() + quarter_turn(arrow) * theta.sin()
+for vector, name in ((arrow, "x"), (quarter_turn(arrow), "turn(x)"), (mixture, "turned by 1")):
     axis.annotate("", vector.tolist(), (0, 0), arrowprops={"arrowstyle": "->"})
     axis.text(*(1.1 * vector).tolist(), name, ha="center")
 axis.set(xlim=(-1, 1.6), ylim=(-0.3, 1.7), aspect="equal")
@@ -116,6 +117,8 @@ def rotate(x, positions, base):
 labs.check("rotate", rotate)
 
 # %% [markdown]
+# **What if** a position is not a whole number, say 2.5? Does anything in your function mind?
+#
 # Now the prediction: shift both positions by 7, and compare scores.
 
 # %%
@@ -157,21 +160,22 @@ labs.check("rotary", my_rotary)
 #
 # ## In a real model: re-routed, not lost
 #
-# With sinks (PA-LRP) and without (AttnLRP), the same sentence:
+# With sinks (PA-LRP) and without (AttnLRP), the same sentence, the same model, the same answer:
 
 # %%
 model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
-text = "not a good film , but a very funny one"
+text = "a gorgeous , witty film"
 audit = Options(audit=True)
 sinks = pelrp_nb.explain(model, text, processor=tokenizer, options=audit)
 without = pelrp_nb.explain(model, text, processor=tokenizer, composite=ATTN_LRP, options=audit)
 for name, result in (("with sinks", sinks), ("without", without)):
-    book = result.ledger
-    print(f"{name:<12} tokens {book.tokens:+.4f}  positions {book.positions:+.4f}  together {book.tokens + book.positions:+.4f}")
+    book = dict(result.ledger.rows())
+    print(f"{name:<11}", "  ".join(f"{entry} {book[entry]:+.4f}" for entry in ("tokens", "positions", "softmax", "value")))
 
 # %% [markdown]
-# The two totals are the same: rotary sinks lose nothing. They take half of what enters queries and keys in each layer and give it to the
-# positions; without sinks the words get it.
+# Both accounts balance. Rotary sinks **lose nothing and make nothing**: in every layer, half of what enters queries and keys goes to the
+# positions there and then, instead of travelling on to the words. (The softmax entries differ a little: what has left for a sink in an upper
+# layer does not pass the softmaxes below.) Compare lab 06: an *added* position that has no account is lost.
 
 # %%
 P = sinks.positional
@@ -186,10 +190,10 @@ plt.show()
 # **Be careful with what it means.** Position 0 is not turned at all (cos 1, sin 0), yet gets its half. The half says how a *product* is shared; it does
 # not measure how far something was turned. Signed totals are safe: shift all positions, and they stay.
 #
-# `sinks` shows its layers as an interactive page where the notebook is trusted:
+# Walk through the layers yourself. At each layer a part leaves for the sink:
 
-# %%
-sinks
+# %% tags=["nbval-ignore-output"]
+sinks.explore()
 
 # %% [markdown]
 # ## Quiz

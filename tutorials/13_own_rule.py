@@ -136,8 +136,10 @@ print("the same:", torch.allclose(fast, slow))
 # %%
 model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
 text = "a dull , clumsy film"
-variants = {"epsilon": PA_LRP, "gamma(0.05)": replace(PA_LRP, linear=rules.gamma(0.05)), "gamma(1)": replace(PA_LRP, linear=rules.gamma(1))}
-found = {name: pelrp_nb.explain(model, text, processor=tokenizer, composite=composite) for name, composite in variants.items()}
+linear = (rules.epsilon, rules.gamma(0.05), rules.gamma(1))
+found = {}
+for rule in linear:
+    found[repr(rule)] = pelrp_nb.explain(model, text, processor=tokenizer, composite=replace(PA_LRP, linear=rule))
 for name, result in found.items():
     print(f"{name:<12} closed {result.ledger.closed}   size of all amounts {result.ledger.scale:.3f}")
 

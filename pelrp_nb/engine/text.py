@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .inspection import device_of
 from .encoded import Labels
 
 
@@ -121,5 +122,5 @@ def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]
     parameters = inspect.signature(model.forward).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     taken = {k: v for k, v in encoding.items() if k in parameters or (anything and k == "attention_mask")}
-    device = next(model.parameters()).device
+    device = device_of(model)
     return {k: v.to(device) for k, v in taken.items() if isinstance(v, Tensor)}

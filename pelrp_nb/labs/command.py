@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     grade.add_argument("--jobs", type=int, default=2, help="how many at a time")
     grade.add_argument("--quiet", action="store_true", help="no progress bar")
     commands.add_parser("list", help="the labs and their exercises")
-    for name, what in (("build", "write the tutorials from their masters, executed"), ("measure", "seconds and memory of each tutorial")):
+    for name, what in (("build", "write the tutorials from their masters, executed"), ("measure", "seconds and memory of each")):
         one = commands.add_parser(name, help=what)
         one.add_argument("--labs", default="all", help="numbers with commas between them, or all")
     sheets = commands.add_parser("worksheets", help="one printable page for each rule, and the glossary")
@@ -91,7 +91,8 @@ def _list(given: argparse.Namespace) -> int:
     for lab, module in LABS.items():
         print(f"{lab}  {' '.join((module.__doc__ or '').split('. ')[0].split()).rstrip('.').split(': ', 1)[-1]}")
         for exercise in of_lab(lab):
-            print(f"      {exercise.name:<18} {exercise.points} point{'s' * (exercise.points > 1)}, {len(exercise.mistakes)} mistakes known")
+            points = f"{exercise.points} point{'s' * (exercise.points > 1)}"
+            print(f"      {exercise.name:<18} {points:<9} {len(exercise.mistakes)} mistakes known")
     return 0
 
 
@@ -112,11 +113,13 @@ def _build(given: argparse.Namespace) -> int:
 def _measure(given: argparse.Namespace) -> int:
     from .execute import MEGABYTES, SECONDS, measure
 
-    print(f"{'notebook':<24}{'seconds':>9}{'MB':>7}{'words':>7}{'code':>6}   at most {SECONDS} s and {MEGABYTES} MB each, one thread")
+    print(f"At most {SECONDS} s and {MEGABYTES} MB each, with one thread.")
+    print(f"{'notebook':<24}{'seconds':>9}{'MB':>7}{'words':>7}{'code':>6}")
     costs = []
     for cost in measure(chosen(given.labs)):
         costs.append(cost)
-        print(f"{cost.name:<24}{cost.seconds:>9.1f}{cost.megabytes:>7}{cost.words:>7}{cost.cells:>6}{'' if cost.fits else '   TOO MUCH'}")
+        row = f"{cost.name:<24}{cost.seconds:>9.1f}{cost.megabytes:>7}{cost.words:>7}{cost.cells:>6}"
+        print(row + ("" if cost.fits else "   TOO MUCH"), flush=True)
     print(f"{'all':<24}{sum(cost.seconds for cost in costs):>9.1f}{max(cost.megabytes for cost in costs):>7}")
     return 0 if all(cost.fits for cost in costs) else 1
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InputError
-from .course import LABS, by_name, of_lab
+from .course import LABS, by_name
 from .exercise import Exercise
 
 REPOSITORY = "pelrp-nb/pelrp_nb"                 # on GitHub; the badges point to its release
@@ -164,8 +164,3 @@ def opening(lab: str, own_seed: bool = False) -> str:
     if own_seed:
         lines.append('labs.student("")  # your name or number between the quotes; your numbers follow from it')
     return "\n".join([*lines, f'labs.start("{lab}", "{__version__}")'])
-
-
-def worth(lab: str) -> list[tuple[str, int]]:
-    """The exercises of a lab and their points."""
-    return [(exercise.name, exercise.points) for exercise in of_lab(lab)]
