@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = {"notification": {"fetchNews": "false", "checkForUpdates": False}}
@@ -112,12 +112,9 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, chromium) -> Iterator[Lab]:
-    """One JupyterLab for a file of tests."""
+def lab(tmp_path_factory, browser: Browser) -> Iterator[Lab]:
+    """One JupyterLab for a file of tests; import `browser` from browsing beside it."""
     pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install jupyterlab")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        here = Lab(tmp_path_factory.mktemp("lab"), browser)
-        yield here
-        here.stop()
-        browser.close()
+    here = Lab(tmp_path_factory.mktemp("lab"), browser)
+    yield here
+    here.stop()

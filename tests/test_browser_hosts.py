@@ -160,7 +160,7 @@ def lab(tmp_path_factory) -> Iterator[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "JUPYTER_CONFIG_DIR": str(folder / "config"), "IPYTHONDIR": str(folder / "ipython"),
            "JUPYTER_DATA_DIR": str(folder / "data"), "JUPYTER_RUNTIME_DIR": str(folder / "run")}  # fmt: skip
     options = ["--no-browser", "--allow-root", f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=",
-               f"--ServerApp.root_dir={folder}", "--LabApp.news_url=", "--LabApp.collaborative=False"]  # fmt: skip
+               f"--ServerApp.root_dir={folder}"]  # fmt: skip
     server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     for _ in range(300):
@@ -190,11 +190,12 @@ def ran(lab, browser) -> Iterator[Page]:
 
     context.route("**/*", route)
     page = context.new_page()
-    page.on("dialog", lambda dialog: (outside.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", lambda dialog: (dialog.type == "beforeunload" or outside.append(dialog.message), dialog.accept()))
     page.goto(f"{lab}/lab/tree/views.ipynb?reset")
+    page.locator(".jp-Cell").nth(len(CELLS) - 1).wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    expect(page.locator(".jp-Cell").last.locator(".pelrp")).to_be_visible()
+    page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
+    page.locator(".jp-CodeCell").last.locator(".pelrp").wait_for()
     yield page
     assert [url for url in outside if not url.startswith(("data:", "blob:", "about:"))] == []
     context.close()

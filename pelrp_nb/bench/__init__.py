@@ -1,4 +1,4 @@
-"""Benchmarks are commands: `python -m pelrp_nb bench engine|targets|batch` compares arms in alternating rounds and prints ratios."""
+"""Benchmarks are commands: `python -m pelrp_nb bench engine|targets|batch` compares arms in turn and prints ratios."""
 
 from .engine import engine
 from .rows import batch, targets

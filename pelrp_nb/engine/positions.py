@@ -253,9 +253,9 @@ def by_distance(flow: Flow, func: Any, args: tuple, kwargs: dict, out: Tensor) -
             leaf = sinks.sink(flow, out, f"{flow.where_am_i()} relative embedding", "relative embedding", "score")
             out = write(scale(out, 1 / 2), Note(scores=True, pairs=leaf))
             sinks.picked(flow, leaf, out)
-    elif known and name == "transpose" and note.pairs.gathered:
-        if {a % out.dim() for a in args[1:3]} == {out.dim() - 1, out.dim() - 2}:
-            note.pairs.turned = not note.pairs.turned
+    last = {out.dim() - 1, out.dim() - 2}
+    if known and name == "transpose" and note.pairs.gathered and {a % out.dim() for a in args[1:3]} == last:
+        note.pairs.turned = not note.pairs.turned
     return out
 
 

@@ -101,7 +101,7 @@ function faceOf(model, root) {
 function render({ model, el }) {
   const root = make("div", { class: "pelrp" });
   clear(el, root);
-  root.addEventListener("keydown", (event) => event.stopPropagation()); // a notebook has shortcuts of its own
+  ownKeys(root);
   const face = faceOf(model, root);
   const leave = followTheme(root);
   let update = null;
@@ -126,6 +126,18 @@ function render({ model, el }) {
     face.leave();
     leave();
   };
+}
+
+// A notebook has shortcuts of its own: plain keys are the view's while it has the focus, those with Control or Command stay the
+// notebook's.  JupyterLab looks for the attribute on what has the focus before it hears a key, so it is taken off beforehand.
+function ownKeys(root) {
+  for (const kind of ["keydown", "keyup"]) {
+    root.addEventListener(kind, (event) => {
+      const theirs = event.ctrlKey || event.metaKey;
+      event.target.toggleAttribute("data-lm-suppress-shortcuts", !theirs);
+      if (!theirs) event.stopPropagation();
+    });
+  }
 }
 
 // Dark where the notebook is dark, else where the system is.
