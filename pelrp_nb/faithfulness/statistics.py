@@ -15,6 +15,7 @@ from .protocols import BETTER
 from .settings import Statistics
 
 CHUNK = 2_000_000                       # random numbers drawn at a time
+ROUNDING = 1e-5                         # two values that differ by less, in units of the larger (at least 1), are the same
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,12 @@ class Estimate:
     def __str__(self) -> str:
         if self.mean is None:
             return "-"
-        return f"{self.mean:.3f}" + ("" if self.low is None else f" [{self.low:.3f}, {self.high:.3f}]")
+        return shown(self.mean) + ("" if self.low is None or self.high is None else f" [{shown(self.low)}, {shown(self.high)}]")
+
+
+def shown(x: float) -> str:
+    """Three decimals; what rounds to zero has no sign."""
+    return f"{x:.3f}".replace("-0.000", "0.000")
 
 
 def estimate(values: Sequence[float], settings: Statistics, seed: int = 0) -> Estimate:
@@ -88,9 +94,10 @@ Values = Mapping[str, Mapping[int, float]]          # method -> example -> value
 
 
 def difference(values: Values, first: str, second: str, measure: str, settings: Statistics, seed: int = 0) -> Difference:
-    """The paired difference of two methods."""
+    """The paired difference of two methods; what is rounding is no difference."""
     a, b = values.get(first, {}), values.get(second, {})
-    paired = [a[i] - b[i] for i in sorted(a.keys() & b.keys())]
+    pairs = [(a[i], b[i]) for i in sorted(a.keys() & b.keys())]
+    paired = [x - y if abs(x - y) > ROUNDING * max(1.0, abs(x), abs(y)) else 0.0 for x, y in pairs]
     return Difference(first, second, measure, estimate(paired, settings, seed))
 
 
