@@ -37,12 +37,16 @@ class Estimate:
     def __str__(self) -> str:
         if self.mean is None:
             return "-"
-        return shown(self.mean) + ("" if self.low is None or self.high is None else f" [{shown(self.low)}, {shown(self.high)}]")
+        if self.low is None or self.high is None:
+            return shown(self.mean)
+        digits = 3 if max(abs(self.mean), abs(self.low), abs(self.high)) >= 0.01 else 5
+        return f"{shown(self.mean, digits)} [{shown(self.low, digits)}, {shown(self.high, digits)}]"
 
 
-def shown(x: float) -> str:
-    """Three decimals; what rounds to zero has no sign."""
-    return f"{x:.3f}".replace("-0.000", "0.000")
+def shown(x: float, digits: int = 3) -> str:
+    """So many decimals; what rounds to zero has no sign."""
+    text = f"{x:.{digits}f}"
+    return text if float(text) else f"{0:.{digits}f}"
 
 
 def estimate(values: Sequence[float], settings: Statistics, seed: int = 0) -> Estimate:
