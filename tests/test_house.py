@@ -137,7 +137,7 @@ def test_words_that_stay_out(what):
     found = []
     for path in prose():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if re.search(FORBIDDEN[what], line):
+            if re.search(FORBIDDEN[what], line) and not line.lstrip().startswith('"image/png"'):
                 found.append(f"{inside(path)}:{number} {line.strip()[:100]}")
     assert not found, what
 
