@@ -34,7 +34,8 @@ ZOO = """examples:
 """
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
-  python -m pelrp_nb bench engine --help
+  python -m pelrp_nb bench targets
+  python -m pelrp_nb bench batch --help
 """
 FAITHFULNESS = """examples:
   python -m pelrp_nb faithfulness --limit 20
@@ -78,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
-    bench.add_argument("what", choices=("engine", "faithfulness"))
+    bench.add_argument("what", choices=("engine", "targets", "batch", "views", "faithfulness"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
@@ -264,7 +265,7 @@ def _bench(given: argparse.Namespace) -> int:
         from .faithfulness.bench import main as faithful
 
         return faithful(given.rest)
-    return getattr(bench, given.what)(given.rest)
+    return bench.ALL[given.what](given.rest)
 
 
 def _doctor(given: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ class Streamed:
         semantic, reductions, more = trace.semantic, dict(trace.reductions), {"positional": trace.positional}
         labels = self.labels(stream, len(semantic))
         if trace.tokens.dim() == 3:
-            semantic, reductions, tokens, special, more = images.by_patch(self.flow, trace)
+            semantic, reductions, tokens, special, more = images.by_patch(self.flow, trace, self.row.shown)
             labels = Labels(tokens, special)
         return Explanation(
             tokens=labels.tokens, target=self.text, value=self.value, semantic=semantic,
@@ -56,7 +56,7 @@ class Streamed:
         if found is not None and len(found.tokens) == T:
             return found
         if self.row.main in sound.NAMES and stream != "decoder":
-            return sound.frames(T)
+            return sound.frames(T, self.row.seconds)
         return Labels(tuple(map(str, range(T))), (False,) * T)
 
 

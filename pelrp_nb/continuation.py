@@ -55,7 +55,7 @@ def written(model: nn.Module, row: Encoded, name: str, count: int, processor: An
         raise TargetError("The model writes nothing after this text. Type target=None to explain its highest logit.")
     stream = Streams(model).of_input(name)
     labels = {**row.labels, stream: longer(row.labels.get(stream, Labels()), given[name][0].tolist(), new[0].tolist(), processor)}
-    return Encoded({k: extended(k, v, name, before, new) for k, v in given.items()}, labels, row.picture, row.given)
+    return replace(row, tensors={k: extended(k, v, name, before, new) for k, v in given.items()}, labels=labels)
 
 
 def extended(name: str, x: Tensor, main: str, T: int, new: Tensor) -> Tensor:

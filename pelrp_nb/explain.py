@@ -38,7 +38,7 @@ def explain(
     """Which tokens, positions and layers carry the model's answer.
 
     Args:
-        model: a transformers model (any torch model that returns logits) in eval mode, or a transformers pipeline.
+        model: a transformers model (any torch model that returns logits) in eval mode, a pipeline, or a SentenceTransformer.
         inputs: a text; a pair of texts (a tuple); a conversation (messages with role and content); a picture (PIL, path or array);
             sound (samples); a mapping for the processor (text, text_pair, images, audio, labels) or of tensors.  A list of them, or
             tensors with several rows, is explained in padded batches: each row as if it were alone.
@@ -71,7 +71,9 @@ def explain(
 
 
 def of_pipeline(model: Any, processor: Any) -> tuple[Any, Any]:
-    """The model and processor of a transformers pipeline; anything else as it is."""
+    """The model and processor of a transformers pipeline or a SentenceTransformer; anything else as it is."""
+    if isinstance(model, nn.Sequential) and hasattr(model[0], "auto_model") and hasattr(model, "tokenizer"):
+        return model[0].auto_model, model.tokenizer if processor is None else processor
     if isinstance(model, nn.Module) or not (hasattr(model, "model") and hasattr(model, "preprocess")):
         return model, processor
     parts = ("processor", "tokenizer", "image_processor", "feature_extractor")

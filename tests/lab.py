@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = {"notification": {"fetchNews": "false", "checkForUpdates": False}}
@@ -34,12 +34,14 @@ class Lab:
             (settings / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
         (folder / "notebooks").mkdir()
         env = {
-            **os.environ, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "JUPYTER_CONFIG_DIR": str(folder / "config"), "PYTHONPATH": str(ROOT),
-            "IPYTHONDIR": str(folder / "ipython"), "JUPYTER_PLATFORM_DIRS": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+            **os.environ, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTER_PLATFORM_DIRS": "1",
+            "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+            "JUPYTER_CONFIG_DIR": str(folder / "config"), "IPYTHONDIR": str(folder / "ipython"),
+            "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
-        options = ["--no-browser", "--ip=127.0.0.1", "--port=0", "--IdentityProvider.token=", "--allow-root", "--expose-app-in-browser"]
-        command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder / 'notebooks'}"]
+        options = ["--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root", "--expose-app-in-browser"]
+        options += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder / 'notebooks'}"]
+        command = [sys.executable, "-m", "jupyterlab", *options]
         with (folder / "log").open("w") as log:
             self.server = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
         self.url = self._wait()
@@ -58,10 +60,22 @@ class Lab:
             time.sleep(0.2)
         raise RuntimeError(f"JupyterLab did not start within {START} s:\n{(self.folder / 'log').read_text()[-2000:]}")
 
-    def kernels(self) -> list[dict]:
-        """The running kernels, as the server lists them."""
-        with urllib.request.urlopen(f"{self.url}api/kernels", timeout=10) as answer:
-            return json.load(answer)
+    def python(self, page: Page, code: str) -> str:
+        """What a line of Python prints in the notebook's kernel."""
+        return page.evaluate(
+            """async (code) => {
+              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+              const asked = kernel.requestExecute({ code, store_history: false, silent: false });
+              let said = "";
+              asked.onIOPub = ({ header, content }) => {
+                if (header.msg_type === "stream") said += content.text;
+                if (header.msg_type === "error") said += `${content.ename}: ${content.evalue}`;
+              };
+              await asked.done;
+              return said.trim();
+            }""",
+            code,
+        )
 
     @contextmanager
     def opened(self, cells: Sequence[str], width: int = 1280, run: bool = True, **options) -> Iterator[Page]:
@@ -82,9 +96,9 @@ class Lab:
         if run:
             page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
         yield page
-        page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         assert page.evaluate("window.hit") is None, "a text was executed"
-        assert outside == []
+        assert outside == [] and self.trouble == []
+        page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         context.close()
 
     def stop(self) -> None:
@@ -98,12 +112,9 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, chromium) -> Iterator[Lab]:
-    """One JupyterLab for a file of tests."""
+def lab(tmp_path_factory, browser: Browser) -> Iterator[Lab]:
+    """One JupyterLab for a file of tests; import `browser` from browsing beside it."""
     pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install jupyterlab")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        here = Lab(tmp_path_factory.mktemp("lab"), browser)
-        yield here
-        here.stop()
-        browser.close()
+    here = Lab(tmp_path_factory.mktemp("lab"), browser)
+    yield here
+    here.stop()

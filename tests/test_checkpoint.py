@@ -102,6 +102,7 @@ def test_what_a_layer_saved_is_gone_when_it_ends(asked):
         value = score(model(**x))
         assert [s.expired() for s in seen] == [asked] * 6
         flow.trace(value)
+        assert len(seen) == (12 if asked else 6) and (not asked or all(s.expired() for s in seen))
     for handle in handles:
         handle.remove()
 

@@ -185,6 +185,28 @@ def test_what_is_no_picture_is_refused_with_its_sizes(given, said):
         as_picture(given)
 
 
+def test_maps_have_the_size_of_the_users_picture():
+    """PIL, path and array of another size go through the processor; the maps come back at that size with the same sums."""
+    from PIL import Image
+
+    model, worker = scene_models.learnable().eval(), scene_models.processor()
+    picture = Image.fromarray(zoo.task("digit-scenes").examples[0].image).resize((50, 70)).convert("L")
+    found = explain(model, picture, processor=worker)
+    small = explain(model, dict(worker([as_picture(picture)], return_tensors="pt")))
+    assert found.map.shape == (70, 50) and small.map.shape == (32, 32)
+    for name, one in small.maps.items():
+        assert float(found.maps[name].sum()) == pytest.approx(float(one.sum()), abs=1e-6)
+    torch.testing.assert_close(found.semantic, small.semantic)
+    again = explain(model, [np.asarray(picture), np.asarray(picture)], processor=worker)
+    torch.testing.assert_close(again[1].map, found.map)
+
+
+def test_a_cropped_picture_keeps_the_models_size():
+    model, worker = scene_models.learnable().eval(), scene_models.processor()
+    worker.do_center_crop, worker.crop_size = True, {"height": 32, "width": 32}
+    assert explain(model, np.zeros((50, 70), np.uint8), processor=worker).map.shape == (32, 32)
+
+
 # --- drawn ------------------------------------------------------------------------------------------------------------
 
 
@@ -202,9 +224,10 @@ def test_overlay_and_patches_draw_every_number(models, pixels):
 
 def test_a_table_of_patches_needs_no_script():
     from pelrp_nb.views.overlay import overlay, table
+    from pelrp_nb.views.text import digits
 
     text = table([[0.5, -1.0], [0.0, float("nan")]], "<patches>")
-    assert text.count("<td") == 4 and "-1.0" in text and "&lt;patches&gt;" in text and "<script" not in text
+    assert text.count("<td") == 4 and digits(1.0, 2)(-1.0) in text and "&lt;patches&gt;" in text and "<script" not in text
     with pytest.raises(ValueError, match="must have the picture's size"):
         overlay(np.zeros((4, 4, 3), np.uint8), {"content": np.zeros((2, 2))})
 
@@ -267,7 +290,8 @@ def test_scene_models_reach_95_per_cent(name):
 def test_trained_scene_models_explain_scenes(name):
     model, processor = zoo.load(name)
     scene = zoo.task(name).examples[0]
-    found = explain(model, dict(processor([scene.image], return_tensors="pt")), composite=PA_LRP_VISION, options=Options(audit=True))
+    pixels = dict(processor([scene.image], return_tensors="pt"))
+    found = explain(model, pixels, composite=PA_LRP_VISION, options=Options(audit=True))
     assert found.ledger.closed and found.map.shape == (32, 32)
     R = found.map.abs()
     inside = float(R[torch.from_numpy(scene.truth(scene.label))].sum() / R.sum())

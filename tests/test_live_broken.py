@@ -21,10 +21,10 @@ OPENS = {
     "llama": {"no-bias-share": None, "weights-as-factors": "layer 2", "gelu-by-operations": "layer 1", "no-position-sink": None,
               "plain-norms": "layer 2"},
     "qwen2": {"no-bias-share": "layer 1", "no-position-sink": None},
-    "gpt2": {"no-bias-share": "layer 2", "weights-as-factors": "layer 2", "gelu-by-operations": "layer 1", "no-position-sink": "input",
-             "plain-norms": "layer 2"},
-    "bert": {"no-bias-share": "layer 2", "weights-as-factors": "layer 2", "gelu-by-operations": "layer 1", "no-position-sink": "input",
-             "plain-norms": "layer 1"},
+    "gpt2": {"no-bias-share": "layer 2", "weights-as-factors": "layer 2", "gelu-by-operations": "layer 1",
+             "no-position-sink": "input", "plain-norms": "layer 2"},
+    "bert": {"no-bias-share": "layer 2", "weights-as-factors": "layer 2", "gelu-by-operations": "layer 1",
+             "no-position-sink": "input", "plain-norms": "layer 1"},
     "distilbert": {"no-position-sink": "input", "plain-norms": "layer 1"},
 }  # fmt: skip
 AUDIT = Options(audit=True)
@@ -137,10 +137,10 @@ def test_a_variant_is_a_frozen_composite_with_a_name(models, variant):
     assert repr(variant) == f"broken.variant({variant.name!r})"
     assert title(variant) == f"broken: {variant.name}"
     assert variant != PA_LRP and replace(variant, mistake="") != variant
-    model, x = models["llama"]
+    model, _ = models["llama"]
     with propagate(model, variant) as flow:
         assert type(flow) is variant.flow
-    assert type(flow).__torch_function__ is not None and not [m for m in model.modules() if m._forward_hooks]
+    assert not [m for m in model.modules() if m._forward_hooks]
 
 
 def test_an_unknown_variant_is_refused():
@@ -159,7 +159,7 @@ def breaks(models):
 
 def test_the_switch_holds_the_right_rules_and_every_mistake(breaks):
     assert breaks["right"].ledger.closed and breaks["right"].ledger.audited
-    assert [name for name in breaks.wrong] == [variant.name for variant in broken.ALL]
+    assert list(breaks.wrong) == [variant.name for variant in broken.ALL]
     assert breaks["plain-norms"].ledger.opened == "layer 1"
     with pytest.raises(InputError, match="there are right, no-bias-share"):
         breaks["wrong"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pelrp_nb import rules
 from pelrp_nb.composites import ATTN_LRP, CP_LRP, PA_LRP
+from pelrp_nb.engine import sinks
 from pelrp_nb.engine.propagation import Options, propagate
 from pelrp_nb.engine.received import wavelengths
 from models import build, build_position, inputs, score, texts
@@ -271,3 +272,11 @@ def test_an_autograd_function_of_a_model_is_the_activation_it_is():
             found[name] = flow.trace(flow.model(torch.linspace(-2, 2, 8, dtype=torch.float64).reshape(2, 4)))
         assert found[name].ledger.closed
     torch.testing.assert_close(found["theirs"].tokens, found["torch's"].tokens, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("factor", [0.0, 2.0])
+@pytest.mark.parametrize("name", ["mpt", "mpnet", "beit", "deberta_v2", "xlnet"])
+def test_a_sink_that_hears_wrongly_opens_the_ledger(monkeypatch, name, factor):
+    right = sinks.book
+    monkeypatch.setattr(sinks, "book", lambda flow, leaf, R: right(flow, leaf, R * factor))
+    assert not trace(name).ledger.closed

@@ -1,8 +1,9 @@
 """Questions with known answers: the truth is true, nothing held out is trained on, and the six models answer what they state."""
 
 import json
+import shutil
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from random import Random
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 
 from pelrp_nb import PA_LRP, Options, explain, zoo
+from pelrp_nb.__main__ import main
 from pelrp_nb.errors import ZooError
 from pelrp_nb.zoo import questions as asked
 from pelrp_nb.zoo import task_models
 from pelrp_nb.zoo.catalogue import KINDS as POSITIONS
+from pelrp_nb.zoo.catalogue import MODELS as MODELS_BY_NAME
 from pelrp_nb.zoo.train import train
 
 MODELS = Path(zoo.__file__).parent / "models"
@@ -71,7 +74,7 @@ def test_order_matters_where_it_is_said_to(kind):
         free = list(range(start, len(words) - 2 if kind == "recall" else len(words)))
         mixed = rng.sample(free, len(free))
         other = [words[mixed[free.index(i)]] if i in free else word for i, word in enumerate(words)]
-        if kind == "previous" and (other[1] == "mark" or any(a == b == "mark" for a, b in zip(other, other[1:], strict=False))):
+        if kind == "previous" and (other[1] == "mark" or any(a == b == "mark" for a, b in pairwise(other))):
             continue
         changed += answer(" ".join(other)) != asked.WORDS[one.label]
     assert bool(changed) == zoo.task(kind).examples[0].truth.order_matters
@@ -110,9 +113,9 @@ def test_harder_and_easier_questions():
     [
         ({"name": "fetch", "classes": 9}, "2 to 8 classes, but 9"),
         ({"name": "recall", "classes": 1}, "2 to 8 classes, but 1"),
-        ({"name": "recall", "length": 7}, "2, 3, 4, 5, 6, but is 7"),
+        ({"name": "recall", "length": 7}, "2, 3, 4, 5, 6; got 7"),
         ({"name": "first-half", "length": 8}, "must be one of 2, 6, 10"),
-        ({"name": "first-half", "classes": 2, "length": 2}, "too few different questions"),
+        ({"name": "order", "classes": 2, "length": 2}, "too few different questions"),
         ({"name": "reviews", "classes": 2}, "no classes"),
         ({"name": "order", "count": 0}, "at least one example"),
         ({"name": "ordre"}, "Did you mean `order`"),
@@ -137,7 +140,7 @@ def test_without_positions_every_order_has_the_same_answer():
     card = zoo.card("tasks-none")
     assert set(card["unsolved"]) == {kind for kind in KINDS if zoo.task(kind).examples[0].truth.order_matters}
     assert all(card["accuracies"][kind] < 0.9 for kind in card["unsolved"])
-    words = "previous sun moon mark star bird mark fish".split()
+    words = ["previous", "sun", "moon", "mark", "star", "bird", "mark", "fish"]
     lines = [" ".join(Random(i).sample(words, len(words))) for i in range(4)]
     logits = model(**tokenizer(lines, return_tensors="pt")).logits
     torch.testing.assert_close(logits, logits[:1].expand_as(logits), rtol=0, atol=1e-4)
@@ -193,3 +196,18 @@ def test_the_same_seed_trains_the_same_weights(tmp_path, monkeypatch):
 
 def test_every_kind_of_position_has_its_builder():
     assert set(task_models.BUILDERS) == set(POSITIONS)
+
+
+def test_check_fails_where_a_model_does_worse_than_its_card(tmp_path, capsys):
+    """Any folder works in place of a name; the exit status tells."""
+    folder = tmp_path / "copy"
+    shutil.copytree(MODELS / "tasks-none", folder)
+    assert main(["zoo", "check", str(folder), "--limit", "60"]) == 0
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"packaged_accuracy": 1.2}))
+    assert main(["zoo", "check", str(folder), "--limit", "60"]) == 1
+    assert "100.0% of 60 held-out examples, stated 120.0%: too low" in capsys.readouterr().out
+
+
+def test_the_zoo_is_complete():
+    assert zoo.names() == tuple(MODELS_BY_NAME)

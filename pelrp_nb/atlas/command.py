@@ -73,7 +73,7 @@ def collect(entries: list[Entry], kept: dict[str, dict[str, Any]], given: argpar
 def said(row: dict[str, Any]) -> str:
     """One row in one line of a terminal."""
     name, why = verdict(row)
-    sinks = ", ".join(f"{kind} x {n}" for kind, n in (row["runs"].get("float64") or {}).get("sinks", {}).items())
+    sinks = ", ".join(f"{kind} x {n}" for kind, n in next(iter(row["runs"].values()), {}).get("sinks", {}).items())
     return f"{row['name']:<28} {row['kind']:<10} {name:<10} {sinks or '-':<28} {why}"
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..engine.propagation import Options
 from ..errors import PelrpError, RuleError
 from ..explain import explain
-from .build import Built, NotBuilt, build, cast, logits_of, shortened
+from .build import Built, NotBuilt, answer, build, cast, logits_of, shortened
 from .expected import announced
 from .names import Entry
 from .state import differences, snapshot
@@ -50,6 +50,7 @@ class Row:
     """All that is known of one architecture.
 
     outcome: "not built" with the library's reason, "built", or "lost" (time limit, memory, crash of the process)
+    single_only: why the plain model cannot run in float64; empty if it can
     announced: kinds of positions that names in the model announce, and one such name for each
     """
 
@@ -62,6 +63,7 @@ class Row:
     parameters: int = 0
     inputs: list[str] = field(default_factory=list)
     attention: str | None = None
+    single_only: str = ""
     announced: dict[str, str] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     seconds: float = 0.0
@@ -84,7 +86,8 @@ def run(entry: Entry) -> dict[str, Any]:
         row.inputs = list(built.given)
         row.attention = getattr(built.model.config, "_attn_implementation", None)
         row.announced = announced(built.model)
-        for dtype in (torch.float64, torch.float32):
+        row.single_only = built.single_only
+        for dtype in (torch.float32,) if built.single_only else (torch.float64, torch.float32):
             row.runs[str(dtype).removeprefix("torch.")] = done = once(built, dtype)
             if done.outcome != "explained":
                 break
@@ -101,9 +104,7 @@ def silence() -> None:
 
 def once(built: Built, dtype: torch.dtype) -> Run:
     """One audited explanation of the highest logit of the last place."""
-    model, given = built.model.to(dtype), cast(built.given, dtype)
-    with torch.no_grad():
-        plain = logits_of(model(**given))
+    model, given, plain = built.model.to(dtype), cast(built.given, dtype), answer(built.model, built.given, dtype)
     row = plain[0].reshape(-1, plain.shape[-1])[-1]
     highest, bent = int(row.argmax()), []
 

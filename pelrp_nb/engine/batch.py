@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .encode import quiet, takes
 from .encoded import SEQUENCES, Encoded
 from .streams import Streams
-from .text import tokenizer_of
+from .text import table_of, tokenizer_of
 from .walk import Visible
 
 TOKENS = 4096                                    # padded places in one batch, at most (a longer row is a batch of its own)
@@ -87,7 +87,7 @@ def belongs(row: Encoded, name: str, x: Tensor) -> bool:
 def fill_of(model: nn.Module, processor: Any) -> int:
     """An id to pad with: the model's own, since some models find the last token by it; a mask hides it anyway."""
     config = getattr(model, "config", None)
-    tables = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    tables = table_of(model)
     size = getattr(tables, "num_embeddings", None)
     tokenizer = tokenizer_of(processor)
     for found in (
@@ -125,7 +125,7 @@ def with_mask(row: Encoded, shorter: bool, padding: Padding) -> Encoded:
             more["attention_mask"] = torch.ones(x.shape[:2], dtype=torch.long, device=x.device)
         if padding.places and "position_ids" not in row.tensors:
             more["position_ids"] = torch.arange(x.shape[1], device=x.device)[None]
-    return Encoded({**row.tensors, **more}, row.labels, row.picture, row.given) if more else row
+    return replace(row, tensors={**row.tensors, **more}) if more else row
 
 
 def end_padded(x: Tensor, T: int, fill: int, side: str) -> Tensor:
@@ -173,7 +173,7 @@ def harmless(model: nn.Module, rows: Sequence[Encoded], groups: Sequence[Sequenc
     with torch.no_grad():
         alone = model(**row.tensors, **quiet(model))
         for way in ways:
-            batch = padded(model, [row, longest], way)
+            batch = padded(model, [row, filler(row, longest)], way)
             first = Batch({k: v[:1] for k, v in batch.tensors.items()}, batch.visible[:1])
             try:
                 found = model(**first.tensors, **quiet(model))
@@ -182,6 +182,13 @@ def harmless(model: nn.Module, rows: Sequence[Encoded], groups: Sequence[Sequenc
             if equal(of_row(found, 0, 1, first.visible[0]), alone):
                 return way
     return None
+
+
+def filler(row: Encoded, longest: Encoded) -> Encoded:
+    """A row some places longer, so that padding is tried: as many as its own, no more than the longest has."""
+    T = min(2 * lengths(row)[0], lengths(longest)[0])
+    main = [k for k, v in longest.tensors.items() if belongs(longest, k, v) and not k.startswith("decoder_")]
+    return Encoded({k: v[:, :T] if k in main else v for k, v in longest.tensors.items()})
 
 
 def equal(ours: Any, theirs: Any) -> bool:

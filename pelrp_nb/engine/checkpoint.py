@@ -107,15 +107,16 @@ class Layer:
             stacked.enter_context(saved_tensors_hooks(made.save, made.get))
             self.mark(block)
             self.module.forward(*self.args, **self.kwargs)
+        tensors, made.tensors = made.tensors, []         # the second run's own graph must not keep them
         wanted = [s() for s in self.slots]
-        if len(wanted) != len(made.tensors) or any(
-            s is not None and s.like != (x.shape, x.dtype) for s, x in zip(wanted, made.tensors, strict=True)
+        if len(wanted) != len(tensors) or any(
+            s is not None and s.like != (x.shape, x.dtype) for s, x in zip(wanted, tensors, strict=True)
         ):
             raise ModelError(
                 f"`{flow.place}` did not repeat itself when it was run again in the backward pass; it keeps a state of its own. "
                 "Type Options(checkpoint=False), and model.gradient_checkpointing_disable()."
             )
-        for slot, x in zip(wanted, made.tensors, strict=True):
+        for slot, x in zip(wanted, tensors, strict=True):
             if slot is not None:
                 slot.value = x.detach()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from .decoder import add_decoder, writes
 from .encoded import MAIN, Encoded, Labels
 from .streams import Streams
 from .tensors import from_tensors
-from .text import from_messages, from_text, of_ids
+from .text import from_messages, from_text, of_ids, table_of
 
 RAW = ("text", "text_pair", "images", "audio", "sampling_rate", "labels")
 
@@ -85,30 +86,31 @@ def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any) -> 
             "Type dict(input_ids=ids)."
         )
     tensors: dict[str, Tensor] = {}
-    labels, size = None, None
+    labels, more = None, {}
     if "text" in given:
         tensors, labels = from_text(model, given["text"], processor, given.get("text_pair"))
     if "images" in given:
-        more, size = pictures.from_picture(model, given["images"], processor, given.get("text"))
-        tensors |= more
+        seen, more["picture"] = pictures.from_picture(model, given["images"], processor, given.get("text"))
+        more["cropped"] = bool(getattr(pictures.image_processor_of(processor), "do_center_crop", False))
+        tensors |= seen
     if "audio" in given:
-        tensors |= sound.from_sound(model, given["audio"], processor, given.get("sampling_rate"))
+        heard, more["seconds"] = sound.from_sound(model, given["audio"], processor, given.get("sampling_rate"))
+        tensors |= heard
     if labels is not None and tensors["input_ids"].shape[1] != len(labels.tokens):     # the processor made room for the picture
         labels = of_ids(tensors["input_ids"][0].tolist(), processor)
-    return assembled(model, tensors, labels, processor, size, given.get("labels"))
+    return replace(assembled(model, tensors, labels, processor, given.get("labels")), **more)
 
 
 def assembled(
-    model: nn.Module, tensors: dict[str, Tensor], labels: Labels | None, processor: Any, size: tuple[int, int] | None = None,
-    written: str | None = None,
-) -> Encoded:  # fmt: skip
+    model: nn.Module, tensors: dict[str, Tensor], labels: Labels | None, processor: Any, written: str | None = None
+) -> Encoded:
     """The input with what its decoder reads; labels by stream."""
     streams = Streams(model)
     tensors, decoder = add_decoder(model, tensors, processor, written)
     by = {} if labels is None else {streams.of_input("input_ids"): labels}
     if decoder is not None:
         by["decoder"] = decoder
-    return Encoded(tensors, by, size, None if labels is None else labels.text)
+    return Encoded(tensors, by, given=None if labels is None else labels.text)
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
@@ -141,14 +143,14 @@ def foreign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 def in_range(model: nn.Module, ids: Tensor) -> None:
     """Ids that the model has, and no more of them than it has positions for."""
-    embeddings = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    size = getattr(embeddings, "num_embeddings", None)
+    size = getattr(table_of(model), "num_embeddings", None)
     if size is not None and (int(ids.max()) >= size or int(ids.min()) < 0):
         raise InputError(
             f"Token ids must lie between 0 and {size - 1} for this model; the processor made {int(ids.max())}. "
             "It belongs to another model: type processor=AutoTokenizer.from_pretrained(the model's own name)."
         )
-    limit = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    config = getattr(model, "config", None)
+    limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
     if isinstance(limit, int) and 0 < limit < ids.shape[1]:
         raise InputError(f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it.")
 

@@ -41,6 +41,8 @@ class Encoded:
 
     labels:  by stream: "" for a model with one, else "encoder", "decoder", "text" ...
     picture: (height, width) of the user's own picture, before any processor
+    cropped: whether the processor cut its edges off
+    seconds: how long the sound is
     given:   what the input was, for the card: a text, or words that describe it
     """
 
@@ -48,6 +50,13 @@ class Encoded:
     labels: Mapping[str, Labels] = field(default_factory=dict)
     picture: tuple[int, int] | None = None
     given: Any = None
+    cropped: bool = False
+    seconds: float | None = None
+
+    @property
+    def shown(self) -> tuple[int, int] | None:
+        """The size at which a map of the picture is shown: the picture's own, unless its edges were cut off."""
+        return None if self.cropped else self.picture
 
     @property
     def main(self) -> str:

@@ -30,7 +30,7 @@ def by_patch(
     Tokens are the model's: CLS and registers first (no pixels, 0 content), then the patches row by row.
     `size` is the (height, width) of the picture that the user gave: the maps are spread over it, sums unchanged.
     """
-    C, H, W = trace.tokens.shape
+    H, W = trace.tokens.shape[1:]
     rows, columns = grid(flow, trace)
     row, column = _cell(H, rows), _cell(W, columns)
     cell = (row[:, None] * columns + column).flatten()                       # patch of each pixel

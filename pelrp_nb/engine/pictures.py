@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
+from . import images
 from .text import accepted, tokenizer_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
@@ -63,17 +64,9 @@ def opened(x: Any) -> Any:
         raise InputError(f"{x} must be a picture, and cannot be read as one. Pass a file of {', '.join(SUFFIXES[:3])}.") from error
 
 
-def size_of(picture: Any) -> tuple[int, int]:
-    """(height, width) of a picture."""
-    if is_pil(picture):
-        return int(picture.size[1]), int(picture.size[0])
-    shape = tuple(picture.shape)
-    if len(shape) == 2:
-        return int(shape[0]), int(shape[1])
-    return (int(shape[1]), int(shape[2])) if shape[0] in (1, 3, 4) and shape[2] not in (1, 3, 4) else (int(shape[0]), int(shape[1]))
-
-
-def from_picture(model: nn.Module, given: Any, processor: Any, text: str | None) -> tuple[dict[str, Tensor], tuple[int, int]]:
+def from_picture(
+    model: nn.Module, given: Any, processor: Any, text: str | None
+) -> tuple[dict[str, Tensor], tuple[int, int]]:
     """Tensors of one picture, and its own (height, width); with a text where the processor makes room for the picture in it."""
     worker = image_processor_of(processor)
     if worker is None:
@@ -81,10 +74,8 @@ def from_picture(model: nn.Module, given: Any, processor: Any, text: str | None)
             f"A picture needs the image processor that {type(model).__name__} was trained with. "
             "Type processor=AutoImageProcessor.from_pretrained(name), or pass dict(pixel_values=...)."
         )
-    picture = opened(given)
-    size = size_of(picture)
-    if is_pil(picture) and picture.mode != "RGB":
-        picture = picture.convert("RGB")
+    picture = images.as_picture(opened(given))
+    size = (int(picture.shape[0]), int(picture.shape[1]))
     made: Mapping[str, Any] = worker(images=picture, return_tensors="pt")
     if text is not None and worker is not processor and makes_room(processor):
         made = processor(text=text, images=picture, return_tensors="pt")

@@ -84,6 +84,7 @@ def _together(members: list[Leaf], gradients: dict[int, Tensor], rows: int, T: i
     for leaf in members:
         if leaf.tensor is not None:
             R = by_token(by_row(relevance(leaf, gradients), rows), T)
+            R = R if R.shape[1] == T else (R.sum(1, keepdim=True) / max(T, 1)).expand(-1, T, -1)
             parts[leaf.part] = parts[leaf.part] + R if leaf.part in parts else R
     each = [columns_of(R) for R in parts.values()] + heard
     each = [{key: spread(c[key], T) for key in SUMS} for c in each]

@@ -29,8 +29,8 @@ def is_sound(x: Any) -> bool:
     return is_array(x) and x.ndim == 1
 
 
-def from_sound(model: nn.Module, samples: Any, processor: Any, rate: int | None) -> dict[str, Tensor]:
-    """Tensors of one recording; without a rate, the one that the extractor expects."""
+def from_sound(model: nn.Module, samples: Any, processor: Any, rate: int | None) -> tuple[dict[str, Tensor], float | None]:
+    """Tensors of one recording, and how many seconds they hold; without a rate, the one that the extractor expects."""
     worker = extractor_of(processor)
     if worker is None:
         raise InputError(
@@ -46,10 +46,12 @@ def from_sound(model: nn.Module, samples: Any, processor: Any, rate: int | None)
     made = worker(samples, return_tensors="pt", **({"sampling_rate": expected} if takes_rate else {}))
     tensors = accepted(model, {k: v for k, v in made.items() if k in NAMES})
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
-    return {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
+    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
+    step = getattr(worker, "hop_length", 1) if "input_features" in tensors else 1
+    return tensors, next(iter(tensors.values())).shape[-1] * step / expected if expected else None
 
 
 def frames(T: int, seconds: float | None = None) -> Labels:
-    """Names of T frames; with the length of one, `text` says how long."""
+    """Names of T frames; `text` says how long one is, if it is known how many seconds all of them last."""
     tokens = tuple(f"frame {i}" for i in range(T))
-    return Labels(tokens, (False,) * T, None if seconds is None else f"{T} frames of {seconds:g} seconds")
+    return Labels(tokens, (False,) * T, None if seconds is None else f"{T} frames of {seconds / T:g} seconds")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from ..errors import RuleError
@@ -142,7 +143,7 @@ class Recorder:
 
     def hang(self, mark: Mark, x: Tensor, at: Tensor) -> None:
         """Record R(x) = x * g when the gradient g of `at` arrives."""
-        if not self.flow.options.ledger:
+        if not (self.flow.options.ledger and torch.is_grad_enabled()):
             return
         value, flow = held(x), self.flow
         mark.node = at.grad_fn if flow.streams.several else None

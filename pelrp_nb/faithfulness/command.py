@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..archive import put
 from ..errors import InputError
 from .data import load
@@ -20,7 +22,7 @@ from .findings import verdict
 from .methods import ALL, chosen
 from .protocols import PROTOCOLS
 from .result import Result
-from .runner import Output, measure, processes
+from .runner import Output, company, measure, processes
 from .settings import NAMED, Configuration, Images, Text, read
 
 
@@ -34,6 +36,7 @@ class Wanted:
     json: str | None = None
     table: str | None = None
     quiet: bool = False
+    device: str = "auto"
 
     @property
     def beside(self) -> str | None:
@@ -69,16 +72,17 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", metavar="FILE", help="write the table (.md, .tex, .csv or .txt by the suffix)")
     parser.add_argument("--results", metavar="FILE", help="append each example's numbers to this file (JSON lines)")
     parser.add_argument("--resume", action="store_true", help="go on with the file of --results (or REPORT.jsonl)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes an accelerator where there is one")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and how long; one example is measured")
 
 
 def run(given: argparse.Namespace) -> int:
     """The command; 0 done, 1 every method failed on every example."""
-    wanted = Wanted(given.results, given.resume, given.report, given.json, given.table)
+    wanted = Wanted(given.results, given.resume, given.report, given.json, given.table, False, given.device)
     if given.resume and wanted.beside is None:
         raise InputError("--resume needs the file to go on with. Type --results FILE.")
     configuration = from_file(given.config)[0] if given.config else from_options(given)
-    return dry(configuration) if given.dry_run else carry_out(configuration, wanted)
+    return dry(configuration, given.device) if given.dry_run else carry_out(configuration, wanted)
 
 
 def from_options(given: argparse.Namespace) -> Configuration:
@@ -134,28 +138,41 @@ def from_file(path: str) -> tuple[Configuration, Wanted]:
         raise InputError(f"{path} must be a configuration in JSON, but {error}.") from error
     if not isinstance(plain, dict):
         raise InputError(f"{path} must be a JSON object with fields such as model, data, methods; got {type(plain).__name__}.")
-    there = {name: plain.pop(name) for name in ("results", "resume", "report", "json", "table", "quiet") if name in plain}
+    there = {name: plain.pop(name) for name in ("results", "resume", "report", "json", "table", "quiet", "device") if name in plain}
     if "methods" in plain:
         plain["methods"] = named([plain["methods"]] if isinstance(plain["methods"], str) else plain["methods"])
     return read(plain), Wanted(**there)
 
 
-def ready(configuration: Configuration) -> tuple[Any, Any, Iterable[Example]]:
-    """Model, processor and examples."""
+def ready(configuration: Configuration, device: str) -> tuple[Any, Any, Iterable[Example]]:
+    """Model, processor and examples; the model where it shall run."""
     from .. import zoo
 
     chosen(configuration.methods)
     model, processor = zoo.load(configuration.model)
+    model.to(place(device))
     examples = load(configuration.data, configuration.limit, split=configuration.split, columns=dict(configuration.columns))
     streamed = any(mark in configuration.data for mark in "/=.")
     return model, processor, examples if streamed else list(examples)
+
+
+def place(device: str) -> torch.device:
+    """The device of this name; `auto` is the one that accelerate gave this process, else an accelerator, else the CPU."""
+    if device == "auto":
+        state = company()
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return state.device if state is not None else found or torch.device("cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device must be a device of this machine, and {device!r} is none: {str(error)[:120]}") from error
 
 
 def carry_out(configuration: Configuration, wanted: Wanted) -> int:
     """Run everything and write what is wanted."""
     if wanted.table and Path(wanted.table).suffix not in (".md", ".tex", ".csv", ".txt"):
         raise InputError(f"--table ends in .md, .tex, .csv or .txt; got {wanted.table}.")
-    model, processor, examples = ready(configuration)
+    model, processor, examples = ready(configuration, wanted.device)
     result = measure(model, processor, examples, configuration, output=wanted.output)
     if processes()[0]:
         return 0
@@ -184,9 +201,9 @@ def files(result: Result, wanted: Wanted, loaded: tuple[Any, Any]) -> Iterable[t
         yield wanted.report, page(result, *loaded)
 
 
-def dry(configuration: Configuration) -> int:
+def dry(configuration: Configuration, device: str) -> int:
     """What would run, and how long: one example is run twice, the second time is counted."""
-    model, processor, examples = ready(configuration)
+    model, processor, examples = ready(configuration, device)
     examples = iter(examples)
     head = list(islice(examples, 1))
     one = replace(configuration, limit=1)
@@ -211,4 +228,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pelrp_nb.faithfulness", description=main.__doc__)
     parser.add_argument("config", metavar="CONFIG", help="a JSON file: fields of Configuration, results, report, json, table")
     configuration, wanted = from_file(parser.parse_args(argv).config)
-    return carry_out(configuration, replace(wanted, resume=True))
+    try:
+        return carry_out(configuration, replace(wanted, resume=True))
+    finally:
+        if (state := company()) is not None:
+            state.destroy_process_group()

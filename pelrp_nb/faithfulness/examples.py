@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,11 @@ class Example:
 
 def first(examples: Iterable[Example], limit: int | None) -> Iterator[Example]:
     """The first few; raises InputError where there is none at all."""
-    count = 0
-    for example in examples:
-        if limit is not None and count >= limit:
-            return
-        count += 1
+    empty = True
+    for example in islice(examples, limit):
+        empty = False
         yield example
-    if not count:
+    if empty:
         raise InputError("The data must hold at least one example, and are empty. Look at the file, the split and the columns.")
 
 

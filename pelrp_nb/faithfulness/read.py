@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine.encode import Encoded, encode
+from ..engine.encode import encode
+from ..engine.encoded import Labels
 from ..errors import InputError
 from ..target import label_names, label_number, token_number
 from .examples import Example, seed_of
@@ -28,8 +29,9 @@ def case_of(subject: Subject, example: Example, index: int) -> Case:
     encoded = encode(subject.model, shortened(subject, example.text), subject.processor)
     row = {name: value[0].cpu() for name, value in encoded.tensors.items()}
     row.setdefault("attention_mask", torch.ones_like(row["input_ids"]))
-    case = Case(row, encoded.tokens, encoded.special, -1, torch.empty(0), *_identity(subject, example, index), encoded.text)
-    return _answered(subject, replace(case, truth=places(example.truth, encoded)), example.label)
+    labels = next(iter(encoded.labels.values()), Labels())
+    case = Case(row, labels.tokens, labels.special, -1, torch.empty(0), *_identity(subject, example, index), labels.text)
+    return _answered(subject, replace(case, truth=places(example.truth, labels)), example.label)
 
 
 def _picture(subject: Subject, example: Example, index: int) -> Case:
@@ -82,24 +84,24 @@ def shortened(subject: Subject, text: str) -> str:
     return text[: max(end for _, end in encoding["offset_mapping"])]
 
 
-def places(truth: tuple[Any, ...] | None, encoded: Encoded) -> tuple[int, ...] | None:
+def places(truth: tuple[Any, ...] | None, labels: Labels) -> tuple[int, ...] | None:
     """The tokens that overlap with the relevant spans (start, end) or words of the text."""
     if truth is None or not truth:
         return None
-    if encoded.offsets is None or encoded.text is None:
+    if labels.offsets is None or labels.text is None:
         raise InputError("Truth in spans or words needs a fast tokenizer, which knows where its tokens stand.")
     spans = []
     for item in truth:
         if isinstance(item, str):
-            start = encoded.text.find(item)
+            start = labels.text.find(item)
             if start < 0:
-                raise InputError(f"The truth names {item!r}, and the text does not hold it: {encoded.text[:80]!r}.")
+                raise InputError(f"The truth names {item!r}, and the text does not hold it: {labels.text[:80]!r}.")
             spans.append((start, start + len(item)))
         else:
             spans.append((int(item[0]), int(item[1])))
-    found = [t for t, o in enumerate(encoded.offsets) if o and any(o[0] < end and start < o[1] for start, end in spans)]
+    found = [t for t, o in enumerate(labels.offsets) if o and any(min(o[1], end) > max(o[0], start) for start, end in spans)]
     if not found:
-        raise InputError(f"The truth {truth} covers no token of {encoded.text[:80]!r}.")
+        raise InputError(f"The truth {truth} covers no token of {labels.text[:80]!r}.")
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, PelrpError
@@ -215,14 +216,19 @@ def weights_of(model: nn.Module) -> str:
     return mixed.hexdigest()[:12]
 
 
-def processes() -> tuple[int, int]:
-    """This process's number and how many there are; 0 and 1 where accelerate or torchrun did not start us."""
+def company() -> Any:
+    """accelerate's state where it (or torchrun) started several processes, else None."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return 0, 1
+        return None
     from accelerate import PartialState
 
-    state = PartialState()
-    return state.process_index, state.num_processes
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def processes() -> tuple[int, int]:
+    """This process's number and how many there are; 0 and 1 where it is alone."""
+    state = company()
+    return (0, 1) if state is None else (state.process_index, state.num_processes)
 
 
 def gathered(records: list[Record], world: int) -> list[list[Record]]:

@@ -110,5 +110,6 @@ def _widgets() -> None:
         import anywidget  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "A live view needs the widget library anywidget, and it is not here. Type %pip install anywidget, then restart the kernel."
+            "A live view needs the widget library anywidget, and it is not here. "
+            "Type %pip install anywidget, then restart the kernel."
         ) from error

@@ -49,7 +49,7 @@ class Breaks:
         names = ["right", *self.wrong]
         data = {
             "model": visible(self.right.model), "target": visible(self.right.target, 120),
-            "variants": [switched(name, e, self.wrong[name][0] if name in self.wrong else None) for name, e in zip(names, shown, strict=True)],
+            "variants": [switched(name, self[name], self.wrong[name][0] if name in self.wrong else None) for name in names],
         }  # fmt: skip
         title, table = f"Rules of {visible(self.right.model)}, broken", beside(names, [e.plain() for e in shown])
         last = len(data["variants"][0]["data"]["walk"]) - 1
@@ -63,11 +63,14 @@ class Breaks:
         return self.sheet().explore(**given)
 
     def __repr__(self) -> str:
-        told = [f"{name} {'closed' if e.ledger.closed else f'open at {visible(str(e.ledger.opened))}'}" for name, (_, e) in self.wrong.items()]
-        return f"Breaks(right {'closed' if self.right.ledger.closed else 'open'}, {', '.join(told)})"
+        states = {name: self[name].ledger.opened for name in ("right", *self.wrong)}
+        told = [f"{name} closed" if opened is None else f"{name} open at {visible(opened)}" for name, opened in states.items()]
+        return f"Breaks({', '.join(told)})"
 
 
-def broken_on(model: nn.Module, inputs: Any, variants: Iterable[Broken] = ALL, options: Options | None = None, **given: Any) -> Breaks:
+def broken_on(
+    model: nn.Module, inputs: Any, variants: Iterable[Broken] = ALL, options: Options | None = None, **given: Any
+) -> Breaks:
     """Explain `inputs` rightly, and once more with each mistake; audited if nothing else is said. `given` as for `explain`."""
     options = options or Options(audit=True)
     right = explain(model, inputs, composite=PA_LRP, options=options, **given)
@@ -81,13 +84,17 @@ def switched(name: str, e: Explanation, broken: Broken | None) -> dict[str, Any]
     allowed = book.tolerance * book.scale
     totals = {b.name: b.total for b in e.boundaries}
     stations = [{"name": "the answer", "total": book.value, "gap": 0.0, "closed": True}]
-    stations += [{"name": visible(n), "total": totals[n], "gap": gap, "closed": abs(gap) <= allowed} for n, gap in book.layers.items()]
+    stations += [
+        {"name": visible(name), "total": totals[name], "gap": gap, "closed": abs(gap) <= allowed}
+        for name, gap in book.layers.items()
+    ]
     stations.append({"name": "the inputs", "total": book.tokens + book.positions, "gap": book.gap, "closed": book.closed})
     between = leak(book)
     return {
         "name": name, "mistake": RIGHT if broken is None else broken.mistake, "needs": "" if broken is None else broken.needs,
-        "written": [] if broken is None else written(broken), "closed": book.closed, "gap": book.gap, "account": state(plain, MINUS),
-        "between": None if between is None else [visible(station) for station in between], "stations": stations,
+        "written": [] if broken is None else written(broken), "closed": book.closed, "gap": book.gap,
+        "account": state(plain, MINUS), "stations": stations,
+        "between": None if between is None else [visible(station) for station in between],
         "data": payload(plain, in_force(broken or PA_LRP, e.sink_kinds)),
     }  # fmt: skip
 

@@ -2,8 +2,8 @@
 
     explain(model, text, processor=tokenizer, composite=broken.NO_BIAS_SHARE).ledger.opened
 
-Each is one mistake that people make.  A mistake in a rule is a wrong `Rule` in the composite; a mistake in what is booked, or in how
-an operation is read, is a `Flow` of its own.  The engine knows none of them.
+Each is one mistake that people make.  A mistake in a rule is a wrong `Rule` in the composite; a mistake in what is booked, or in
+how an operation is read, is a `Flow` of its own.  The engine knows none of them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..engine import operations
 from ..engine.account import Account
 from ..engine.notes import Note, carries, note_of, write
 from ..engine.propagation import Flow, sequence
+from ..engine.sinks import Leaf
 from ..errors import InputError
 from ..ledger import Ledger
 from ..rules.identity import SLOPES
@@ -73,7 +74,7 @@ class NoBiasShare(Flow):
 class WeightsAsFactors(Flow):
     """A weight counts as a factor of a product: half of the relevance goes to it, and ends there."""
 
-    PRODUCTS = {*(operations.LINEAR + " " + operations.MULTIPLY + " " + operations.PRODUCT).split(), "addmm", "layer_norm", "rms_norm"}
+    PRODUCTS = {"addmm", "layer_norm", "rms_norm", *" ".join((operations.LINEAR, operations.MULTIPLY, operations.PRODUCT)).split()}
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """As ever, but what a weight takes part in is halved on the way back."""
@@ -102,13 +103,23 @@ class GeluByOperations(Flow):
         return out
 
 
+class ForgetsAdded(list):
+    """A list of sinks that does not keep those of added positions."""
+
+    def append(self, leaf: Leaf) -> None:
+        """Keep rotations alone."""
+        if leaf.part not in ("sum", "score"):
+            super().append(leaf)
+
+
 class NoPositionSink(Flow):
     """Where positions are added, to tokens or to scores, nothing receives, and nothing is booked."""
 
-    def trace(self, value: Tensor, keep: bool = False) -> Any:
-        """As ever, without the sinks of added positions."""
-        self.inputs.sinks = [leaf for leaf in self.inputs.sinks if leaf.part not in ("sum", "score")]
-        return super().trace(value, keep)
+    books = ForgetsAdded
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.inputs.sinks = self.books()
 
 
 class PlainNorms(Flow):
@@ -132,7 +143,7 @@ def covered(flow: Flow, make: Callable[[], Any]) -> Any:
     """What `make` makes, its graph accepted as if a handler had made it."""
     start = sequence()
     out = make()
-    flow._cover(start, sequence())
+    flow.cover(start, sequence())
     return out
 
 

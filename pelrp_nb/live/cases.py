@@ -17,6 +17,7 @@ from ..rules.identity import SLOPES
 
 Values = Mapping[str, Any]
 Built = tuple[tuple[Tensor, ...], dict[str, Any]]                             # inputs, constants
+Build = Callable[[Values], Built]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu, "gelu": F.gelu, "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "exp": torch.exp,
 }  # fmt: skip
@@ -68,7 +69,7 @@ class Case:
     controls: tuple[Control, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    build: Callable[[Values], Built]
+    build: Build
 
 
 def row(name: str, values: Sequence[float], group: str = "input", **more: float) -> tuple[Control, ...]:
@@ -79,7 +80,7 @@ def row(name: str, values: Sequence[float], group: str = "input", **more: float)
 
 def vector(values: Values, name: str) -> Tensor:
     """The entries of `row(name, ...)`, in float64."""
-    found = [float(v) for key, v in values.items() if key == name or (key.startswith(f"{name} ") and key[len(name) + 1 :].isdigit())]
+    found = [float(value) for key, value in values.items() if key.rstrip("0123456789").strip() == name]
     return torch.tensor(found, dtype=torch.float64)
 
 
@@ -100,7 +101,8 @@ def linear(*options: Control) -> Case:
 def box() -> Case:
     """Three pixels between two bounds."""
     controls = (
-        *row("x", (0.5, -0.2, 0.8), low=-1.0, high=1.0, step=0.05), *row("W", (1.0, 0.5, -1.0), "weight"), *row("b", (0.0,), "weight"),
+        *row("x", (0.5, -0.2, 0.8), low=-1.0, high=1.0, step=0.05),
+        *row("W", (1.0, 0.5, -1.0), "weight"), *row("b", (0.0,), "weight"),
         Control("low", "option", -1.0, -2.0, -1.0), Control("high", "option", 1.0, 1.0, 2.0),
     )  # fmt: skip
 
@@ -115,20 +117,20 @@ def box() -> Case:
 def pair(a: str, b: str, values: tuple[float, float], *options: Control) -> Case:
     """Two numbers that meet in one."""
     controls = (*row(a, values[:1]), *row(b, values[1:]), *options)
-    build = lambda v: ((vector(v, a), vector(v, b)), {c.key: v[c.key] for c in options})
+    build: Build = lambda v: ((vector(v, a), vector(v, b)), {c.key: v[c.key] for c in options})
     return Case(controls, (a, b), ("z",), build)
 
 
 def product() -> Case:
     """A sum of two products."""
-    build = lambda v: ((vector(v, "a")[None], vector(v, "b")[None]), {"multiply": "ti,ti->t"})
+    build: Build = lambda v: ((vector(v, "a")[None], vector(v, "b")[None]), {"multiply": "ti,ti->t"})
     return Case((*row("a", (1.0, 2.0)), *row("b", (1.5, -0.5))), ("a", "b"), ("z",), build)
 
 
 def activation() -> Case:
     """One number through a curve."""
     curve = Control("f", "option", "silu", choices=tuple(ACTIVATIONS))
-    build = lambda v: ((vector(v, "x"),), {"f": ACTIVATIONS[v["f"]], "slope": SLOPES[v["f"]]})
+    build: Build = lambda v: ((vector(v, "x"),), {"f": ACTIVATIONS[v["f"]], "slope": SLOPES[v["f"]]})
     return Case((*row("x", (1.0,)), curve), ("x",), ("y",), build)
 
 
@@ -185,7 +187,8 @@ def table() -> Case:
 def turn() -> Case:
     """One pair of coordinates, turned by position times frequency."""
     controls = (
-        *row("x", (1.0, 0.5)), Control("position", "option", 1.0, 0.0, 20.0, 1.0), Control("frequency", "option", 0.5, 0.0, 1.0, 0.05)
+        *row("x", (1.0, 0.5)),
+        Control("position", "option", 1.0, 0.0, 20.0, 1.0), Control("frequency", "option", 0.5, 0.0, 1.0, 0.05),
     )  # fmt: skip
 
     def build(v: Values) -> Built:
@@ -198,7 +201,7 @@ def turn() -> Case:
 def penalty() -> Case:
     """One score and the penalty of its distance."""
     options = (Control("slope", "option", 0.5, 0.0, 1.0, 0.05), Control("distance", "option", 3.0, 0.0, 20.0, 1.0))
-    build = lambda v: ((vector(v, "q.k"), torch.tensor([-v["slope"] * v["distance"]], dtype=torch.float64)), {})
+    build: Build = lambda v: ((vector(v, "q.k"), torch.tensor([-v["slope"] * v["distance"]], dtype=torch.float64)), {})
     return Case((*row("q.k", (2.0,)), *options), ("q.k", "penalty"), ("s",), build)
 
 

@@ -13,8 +13,8 @@ from ..views.widget import View
 class Desk(View):
     """A view that asks Python to work.
 
-    The page says `{"ask": "hello"}` when it is drawn and is told `{"here": True}`: so it knows whether a kernel answers, and says so
-    where none does.  Any other `{"ask": name}` calls the method `ask_name` with the message.
+    The page says `{"ask": "hello"}` when it is drawn and is told `{"here": True}`: so it knows whether a kernel answers, and says
+    so where none does.  Any other `{"ask": name}` calls the method `ask_name` with the message.
 
     kept: the traits that a page without a kernel shows
     """

@@ -49,8 +49,8 @@ class Monitor(Desk):
     report = Dict().tag(sync=True)
 
     def __init__(
-        self, models: Models = None, processor: Any = None, *, texts: Sequence[str] = (), composites: Mapping[str, Composite] | None = None,
-        **settings: Any,
+        self, models: Models = None, processor: Any = None, *, texts: Sequence[str] = (),
+        composites: Mapping[str, Composite] | None = None, **settings: Any,
     ) -> None:
         self._models = offered(models, processor)
         self._loaded: dict[str, Pair] = {name: pair for name, pair in self._models.items() if not isinstance(pair, str)}

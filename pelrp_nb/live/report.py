@@ -27,8 +27,8 @@ def reported(run: State, serial: int, labels: Sequence[str] = ()) -> dict[str, A
     return clean({
         "serial": serial,
         **pulse(run),
-        "tokens": [label(token) for token in run.tokens],
-        "special": list(run.special),
+        "tokens": [label(token) for token in (run.tokens if run.result is None else run.result.tokens)],
+        "special": list(run.special if run.result is None else run.result.special),
         "labels": [visible(name, 60) for name in labels],
         "boundaries": crossed(run.boundaries, run.result),
         "error": None if run.error is None else told(run.error),
@@ -60,7 +60,8 @@ def outcome(result: Explanation) -> dict[str, Any]:
     book = result.ledger
     content, position = result.parts("signed")
     return {
-        "target": visible(result.target, 120), "value": result.value, "model": visible(result.model), "method": visible(result.method, 120),
+        "target": visible(result.target, 120), "value": result.value,
+        "model": visible(result.model), "method": visible(result.method, 120),
         "content": content.tolist(), "position": position.tolist(), "share": result.positional_share, "sinks": len(result.sinks),
         "rows": [list(row) for row in book.rows()], "gap": book.gap, "allowed": book.tolerance * book.scale, "closed": book.closed,
         "opened": None if book.opened is None else visible(book.opened), "account": account(result.plain(), MINUS),

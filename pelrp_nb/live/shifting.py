@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.encode import Encoded, encode, quiet
+from ..engine.encode import encode, quiet
+from ..engine.encoded import Encoded
 from ..errors import InputError
 from ..explain import explain
 from ..explanation import Explanation
@@ -77,7 +78,9 @@ class Shifts:
         }  # fmt: skip
 
 
-def shifted(model: nn.Module, inputs: Any, shifts: Sequence[int], processor: Any = None, target: Any = None, **given: Any) -> Shifts:
+def shifted(
+    model: nn.Module, inputs: Any, shifts: Sequence[int], processor: Any = None, target: Any = None, **given: Any
+) -> Shifts:
     """Explanations of one input with `shifts` added to every position; `given` as for `explain`.
 
     Raises InputError where the model takes no position_ids, or has no position so far on.
@@ -91,14 +94,16 @@ def shifted(model: nn.Module, inputs: Any, shifts: Sequence[int], processor: Any
     ids = encoded.tensors.get("input_ids")
     if ids is None:
         raise InputError("Positions of a text are shifted; this input has no input_ids. Pass a text, or a mapping that holds them.")
-    T = ids.shape[1]
+    T, labels = ids.shape[1], next(iter(encoded.labels.values()))
     check_room(model, T, wanted)
     target = highest(model, encoded) if target is None else target
-    found = {}
+    found: dict[int, Explanation] = {}
     for by in wanted:
         at = {"position_ids": torch.arange(by, by + T, device=ids.device)[None]}
         e = explain(model, {**encoded.tensors, **at}, processor=processor, target=target, **given)
-        found[by] = replace(e, tokens=encoded.tokens or e.tokens, special=encoded.special or e.special, text=encoded.text)
+        assert isinstance(e, Explanation)
+        own = labels.upto(len(e.tokens))
+        found[by] = replace(e, tokens=own.tokens, special=own.special, text=own.text)
     return Shifts(found)
 
 

@@ -1,7 +1,7 @@
 """A rule on the bench: a case small enough for sliders, computed again whenever one of them moves.
 
-Every case is the rule's own page at work: `relevance` pays the shares, `forward` bends the gradient, and what the inputs did not get
-is the leak.
+Every case is the rule's own page at work: `relevance` pays the shares, `forward` bends the gradient, and what the inputs did not
+get is the leak.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..engine.encode import encode
+from ..engine.encoded import Labels
 from ..engine.propagation import Options
 from ..engine.trace import Boundary
 from ..errors import InputError
@@ -30,8 +31,8 @@ ENDS: tuple[Phase, ...] = ("done", "cancelled", "failed")
 BEAT = 0.5                                       # seconds between two signs of life
 
 
-class Cancelled(Exception):
-    """Somebody pressed cancel."""
+class Cancelled(BaseException):
+    """Somebody pressed cancel; no `except Exception` on the way may take it for an error of its own."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Work:
         self._thread = threading.Thread(target=self._run, name="pelrp_nb live", daemon=True)
         self._began = self._entered = time.perf_counter()
         self._times: dict[str, float] = {}
+        self._meter: Meter | None = None
 
     @property
     def running(self) -> bool:
@@ -115,8 +117,11 @@ class Work:
             self._enter("done", result=result)
         except Cancelled:
             self._enter("cancelled")
-        except Exception as error:
-            self._enter("failed", error=error)
+        except Exception as error:               # a library may still have turned our exception into one of its own
+            if self._stop.is_set():
+                self._enter("cancelled")
+            else:
+                self._enter("failed", error=error)
         finally:
             self._stop.set()
 
@@ -125,8 +130,8 @@ class Work:
         model, processor = request.model()
         with elsewhere(model, request.device), Meter(model) as meter, Watched(self._check):
             self._meter = meter
-            encoded = encode(model, request.inputs, processor)
-            self._enter("forward", tokens=encoded.tokens, special=encoded.special)
+            labels = next(iter(encode(model, request.inputs, processor).labels.values()), Labels())
+            self._enter("forward", tokens=labels.tokens, special=labels.special)
             options = replace(request.given.get("options") or Options(), watch=self._arrived)
             found = explain(model, request.inputs, processor=processor, **{**request.given, "options": options})
         if isinstance(found, list):
@@ -152,9 +157,8 @@ class Work:
 
     def _change(self, **more: Any) -> None:
         with self._lock:
-            meter = getattr(self, "_meter", None)
             times = {**self._times, "total": time.perf_counter() - self._began}
-            self.state = replace(self.state, times=times, memory=meter.read() if meter else None, **more)
+            self.state = replace(self.state, times=times, memory=self._meter.read() if self._meter else None, **more)
             self._tell(self.state)
 
     def _beat(self) -> None:
@@ -189,7 +193,7 @@ def elsewhere(model: nn.Module, device: str | None) -> Iterator[None]:
     Raises InputError if there is no such device here, or if the model is spread over several.
     """
     home = next(model.parameters()).device
-    if device is None or torch.device(device) == home or torch.device(device).type == home.type and torch.device(device).index is None:
+    if device is None or torch.device(device) == home or device == home.type:
         yield
         return
     if device not in devices():

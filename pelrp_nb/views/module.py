@@ -13,12 +13,13 @@ from importlib.resources import files
 from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces")
-STEPPER = ("scene", "charts", "predict", "stepper")
-WHOLE = (*STEPPER, "flow", "dial", "xray", "account", "export")
+STEPPER = ("scene", "charts", "heat", "walker", "predict", "stepper")
+XRAY = ("dial", "spectrum", "xray")
+WHOLE = (*STEPPER, "flow", *XRAY, "account", "export")
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
     "stepper": STEPPER,
     "flow": (*STEPPER, "flow"),
-    "xray": (*STEPPER, "dial", "xray"),
+    "xray": (*STEPPER, *XRAY),
     "explanation": (*WHOLE, "explanation"),
     "image": (*WHOLE, "image"),
     "compare": (*STEPPER, "compare"),
@@ -38,7 +39,7 @@ def script(*kinds: str) -> str:
     for kind in kinds or KINDS:
         parts |= dict.fromkeys(KINDS[kind])
     text = "\n".join(_read(f"js/{part}.js") for part in parts)
-    return re.sub(r"^(//.*\n|\s+)", "", text, flags=re.MULTILINE)
+    return re.sub(r"^(?:\s*//.*\n)+|^\s+", "", text, flags=re.MULTILINE)
 
 
 @cache

@@ -20,6 +20,9 @@ const values = JSON.parse(document.getElementById("view-data").textContent), hea
 render({ el: document.getElementById("view"), model: { get: (name) => values[name], on: (event, hear) => (heard[event] ??= []).push(hear),
 off() {}, save_changes() {}, set(name, value) { values[name] = value; heard[`change:${name}`]?.forEach((hear) => hear()); } } });
 """
+FRAMED = """
+if (window.frameElement) new ResizeObserver(() => { frameElement.style.height = `${document.body.offsetHeight + 4}px`; }).observe(document.body);
+"""
 LARGEST = 2_000_000  # characters of a page that is put into a notebook's cell
 
 
@@ -36,7 +39,7 @@ def document(
     """
     linked = {"step": int(state.pop("step", 0)), "token": int(state.pop("token", -1))}
     values = {"kind": kind, "data": data, "state": state, **linked, "more": more or {}, "wanted": [], "asks": False}
-    code = script(kind) + SHIM
+    code = script(kind) + SHIM + (FRAMED if framed else "")
     allowed = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return "\n".join(

@@ -70,10 +70,20 @@ def rotary(vocabulary: int) -> PreTrainedModel:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=HEADS // 2,
-        intermediate_size=WIDTH * 8 // 3, max_position_embeddings=tokens.LONGEST, attention_dropout=0.1, tie_word_embeddings=True,
-        pad_token_id=tokens.PAD_ID, bos_token_id=tokens.FIRST_ID, eos_token_id=tokens.LAST_ID, use_cache=False,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS // 2,
+        intermediate_size=WIDTH * 8 // 3,
+        max_position_embeddings=tokens.LONGEST,
+        attention_dropout=0.1,
+        tie_word_embeddings=True,
+        pad_token_id=tokens.PAD_ID,
+        bos_token_id=tokens.FIRST_ID,
+        eos_token_id=tokens.LAST_ID,
+        use_cache=False,
+    )
     model = LlamaForCausalLM(config)
     _drop(model)
     return model
@@ -85,7 +95,8 @@ def _drop(model: PreTrainedModel) -> None:
     def drop(module: nn.Module, _: Any, output: Any) -> Any:
         return nn.functional.dropout(output, DROPOUT, module.training)
 
-    for module in (model.model.embed_tokens, *(m for layer in model.model.layers for m in (layer.self_attn.o_proj, layer.mlp))):
+    branches = [branch for layer in model.model.layers for branch in (layer.self_attn.o_proj, layer.mlp)]
+    for module in (model.model.embed_tokens, *branches):
         module.register_forward_hook(drop)
 
 

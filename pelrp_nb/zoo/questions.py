@@ -27,6 +27,7 @@ FILLERS = ("the", "a", "of", "in")
 MARK, ASK = "mark", "?"
 PLACE = 3                       # which word `fetch` asks for; the question's own name is word 0
 HELD_OUT = 15                   # per cent of all questions
+Lengths = int | Sequence[int] | None
 MISSES = 2_000                  # so many questions in a row of the other kind: there are none of this one
 
 
@@ -146,7 +147,7 @@ VOCABULARY = (*KINDS, *WORDS, *NAMES, *(f"{name}={word}" for name in NAMES for w
 
 
 def questions(
-    name: str, *, held_out: bool, seed: int = 0, classes: int | None = None, length: int | Sequence[int] | None = None
+    name: str, *, held_out: bool, seed: int = 0, classes: int | None = None, length: Lengths = None
 ) -> Iterator[Question]:
     """Questions of one kind without end, all held out or none.
 
@@ -165,12 +166,12 @@ def questions(
         missed = 0
         yield Question(text, WORDS.index(answer), truth)
     raise ZooError(
-        f"`{name}` with {len(words)} classes and length {', '.join(map(str, lengths))} has too few different questions to hold some "
-        "out. Ask for more classes or a greater length."
+        f"`{name}` with {len(words)} classes and length {', '.join(map(str, lengths))} has too few different questions to hold "
+        "some out. Ask for more classes or a greater length."
     )
 
 
-def _checked(name: str, classes: int | None, length: int | Sequence[int] | None) -> tuple[Kind, tuple[str, ...], Sequence[int]]:
+def _checked(name: str, classes: int | None, length: Lengths) -> tuple[Kind, tuple[str, ...], Sequence[int]]:
     """The kind, its words and its lengths, if it has them."""
     kind = KINDS[name]
     classes = len(WORDS) if classes is None else classes
@@ -180,7 +181,7 @@ def _checked(name: str, classes: int | None, length: int | Sequence[int] | None)
     wrong = [n for n in lengths if n not in kind.lengths]
     if wrong:
         known = ", ".join(map(str, kind.lengths))
-        raise ZooError(f"The length of `{name}` ({kind.counts}) must be one of {known}, but is {wrong[0]}. Type length={kind.usual}.")
+        raise ZooError(f"The length of `{name}` ({kind.counts}) must be one of {known}; got {wrong[0]}. Type length={kind.usual}.")
     return kind, WORDS[:classes], lengths
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WIDTH, LAYERS, HEADS, INNER, PATCH = 64, 4, 4, 128, 4
 REGISTERS = 2
-COURSE = Course(steps=2_500, batch=64, rate=1.5e-3, decay=0.05)
+COURSE = Course(steps=4_000, batch=32, rate=1.5e-3, decay=0.05)
 MEASURED = 1_000                # held-out scenes
 PRESENT = 3.0                   # weight of the ten classes that are present or absent, against the one digit asked for
 
@@ -38,7 +38,7 @@ PRESENT = 3.0                   # weight of the ten classes that are present or 
 def train(name: str, dose: Dose, tell: Tell) -> Trained:
     """Train a model on scenes drawn without end from the digits that are not held out."""
     if dose.epochs is not None:
-        raise ZooError(f"Scenes are drawn without end, so there are no epochs. Type: python -m pelrp_nb.zoo.train {name} --steps N")
+        raise ZooError(f"Scenes have no end, so there are no epochs. Type: python -m pelrp_nb.zoo.train {name} --steps N")
     course = replace(COURSE, steps=dose.steps or COURSE.steps)
     source = digits(held_out=False)
     model = learnable() if MODELS[name].positions == "learnable" else rotary()

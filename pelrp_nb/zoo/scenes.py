@@ -21,6 +21,7 @@ import numpy as np
 from ..errors import ZooError
 
 SIDE = 32                       # pixels of a scene's side
+SIZE, STEP = 12, 4              # pixels of a digit's side, and between two places where it may stand
 QUADRANTS = ("upper left", "upper right", "lower left", "lower right")
 CLASSES = 10
 HELD_OUT = 15                   # per cent of all digits
@@ -129,13 +130,10 @@ def _bright(rng: np.random.Generator) -> np.ndarray:
 
 
 def _stamp(strokes: np.ndarray, quadrant: int, rng: np.random.Generator) -> np.ndarray:
-    """The ink (H, W), 0 to 1, of a digit drawn 11 to 14 pixels wide somewhere in a quadrant."""
-    half, size = SIDE // 2, int(rng.integers(11, 15))
-    drawn = _stretched(strokes, size)
-    top, left = rng.integers(0, half - size + 1, size=2)
+    """The ink (H, W), 0 to 1, of a digit at one of four places in a quadrant."""
     ink = np.zeros((SIDE, SIDE))
-    top, left = top + half * (quadrant // 2), left + half * (quadrant % 2)
-    ink[top : top + size, left : left + size] = drawn
+    top, left = STEP * rng.integers(0, (SIDE // 2 - SIZE) // STEP + 1, size=2) + SIDE // 2 * np.array([quadrant // 2, quadrant % 2])
+    ink[top : top + SIZE, left : left + SIZE] = _stretched(strokes, SIZE)
     return ink
 
 

@@ -37,19 +37,20 @@ if TYPE_CHECKING:
 WIDTH, LAYERS, HEADS, INNER = 64, 3, 4, 128
 LONGEST = 24                    # tokens, the special ones included
 COURSE = Course(steps=2_000, batch=6 * 18)
+LONGER = {"alibi": 5_000}        # steps, where places must be counted rather than read
 MEASURED = 1_000                # held-out questions of each kind
 ORDERLESS = "without positions every order of the same words has the same answer"
 UNSOLVED: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {"none": {kind: ORDERLESS for kind in ("fetch", "order", "previous", "first-half")}}
+    {"none": dict.fromkeys(("fetch", "order", "previous", "first-half"), ORDERLESS)}
 )
 
 
 def train(name: str, dose: Dose, tell: Tell) -> Trained:
     """Train a model on questions drawn without end, none of them held out."""
     if dose.epochs is not None:
-        raise ZooError(f"Questions are drawn without end, so there are no epochs. Type: python -m pelrp_nb.zoo.train {name} --steps N")
+        raise ZooError(f"Questions have no end, so there are no epochs. Type: python -m pelrp_nb.zoo.train {name} --steps N")
     positions = MODELS[name].positions
-    course = replace(COURSE, steps=dose.steps or COURSE.steps)
+    course = replace(COURSE, steps=dose.steps or LONGER.get(positions, COURSE.steps))
     tokenizer = tokens.of_words(VOCABULARY, LONGEST)
     model = BUILDERS[positions](len(tokenizer))
     first, last = learn(model, _batches(tokenizer, dose.seed, course.batch), _loss, course, tell)

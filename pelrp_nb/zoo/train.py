@@ -52,7 +52,8 @@ def train(
     seconds = time.perf_counter() - started
     folder = Path(name if out is None else out)
     _write(found.model, found.processor, folder)
-    return _write_card(name, folder, found, {"seed": seed, "command": _command(name, seed, epochs, steps), "seconds": round(seconds)})
+    done = {"seed": seed, "command": _command(name, seed, epochs, steps), "seconds": round(seconds)}
+    return _write_card(name, folder, found, done)
 
 
 def _write(model: PreTrainedModel, processor: Any, folder: Path) -> None:

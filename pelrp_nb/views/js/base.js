@@ -70,7 +70,8 @@ function unpacked(box) {
   if (Array.isArray(box)) return box;
   const view = typeof box.f16 === "string" ? new DataView(Uint8Array.from(atob(box.f16), (c) => c.charCodeAt(0)).buffer) : box.f16;
   let at = 0;
-  const cut = ([length, ...inner]) => range(length).map(() => (inner.length ? cut(inner) : half(view.getUint16(2 * at++, true)) * box.scale));
+  const cut = ([length, ...inner]) =>
+    range(length).map(() => (inner.length ? cut(inner) : half(view.getUint16(2 * at++, true)) * box.scale));
   return cut(box.shape);
 }
 
@@ -83,9 +84,14 @@ function half(bits) {
 // --- text -------------------------------------------------------------------------------------------------------------
 
 // A text from Python is a string, or pieces [text, chip] where a chip names what cannot be seen.
-const spelled = (text) => (typeof text === "string" ? text : text.map(([part, chip]) => (chip ? `\u27e8${part}\u27e9` : part)).join(""));
+const spelled = (text) =>
+  typeof text === "string" ? text : text.map(([part, chip]) => (chip ? `\u27e8${part}\u27e9` : part)).join("");
 
 function label(text) {
   const parts = typeof text === "string" ? [[text, false]] : text;
-  return make("span", { class: "label", dir: "auto" }, parts.map(([part, chip]) => (chip ? make("span", { class: "chip" }, part) : part)));
+  return make(
+    "span",
+    { class: "label", dir: "auto" },
+    parts.map(([part, chip]) => (chip ? make("span", { class: "chip" }, part) : part)),
+  );
 }

@@ -1,4 +1,4 @@
-// The whole way of the answer at a glance: through all layers to content, with what positions, softmax and constants take on the way.
+// The whole way of the answer at a glance: through all layers to content, and what positions, softmax and constants take.
 
 const LANES = ["positions", "softmax", "constants", "stabilisers"];
 
@@ -14,8 +14,11 @@ function wholeFlow(scene) {
   clear(place, drawing.node);
   scene.face.on("step", drawing.update);
   drawing.update();
-  return section("The whole flow", "Where the answer went, from left to right; the widths are |amounts| and minus is hatched. Press a layer to step there.",
-    region("the whole flow", place));
+  return section(
+    "The whole flow",
+    "Where the answer went, from left to right; the widths are |amounts| and minus is hatched. Press a layer to step there.",
+    region("the whole flow", place),
+  );
 }
 
 // Stations are the answer, every boundary, and the inputs; between them stretches, whose keepers drop into lanes of their own.
@@ -27,15 +30,31 @@ function stationsOf(scene) {
 function sankey(scene) {
   const stations = stationsOf(scene);
   const lanes = LANES.filter((lane) => stations.some(({ amounts }) => amounts[lane]));
-  const most = largest(...stations.map(({ amounts }) => Object.entries(amounts).filter(([name]) => name !== "gap").map(([, x]) => x)));
+  const most = largest(
+    ...stations.map(({ amounts }) =>
+      Object.entries(amounts)
+        .filter(([name]) => name !== "gap")
+        .map(([, x]) => x),
+    ),
+  );
   const [gap, left, right, y0] = [clamp(Math.floor(900 / stations.length), 34, 140), 24, 150, 92];
   const size = most > 0 ? 104 / most : 0;
   const thick = (x) => (Number.isFinite(x) ? Math.max(1.2, Math.abs(x) * size) : 1.2);
-  const [width, deep] = [left + gap * (stations.length - 1) + right, lanes.map((lane) => thick(largest(stations.map(({ amounts }) => amounts[lane]))))];
+  const [width, deep] = [
+    left + gap * (stations.length - 1) + right,
+    lanes.map((lane) => thick(largest(stations.map(({ amounts }) => amounts[lane])))),
+  ];
   const laneY = lanes.map((_, l) => y0 + 78 + total(deep.slice(0, l)) + 26 * l + deep[l] / 2);
   const height = (lanes.length ? laneY.at(-1) + deep.at(-1) / 2 : y0 + 60) + 34;
   const x = (i) => left + gap * i;
-  const out = svg("svg", { class: "sankey", width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "the whole flow" });
+  const out = svg("svg", {
+    class: "sankey",
+    width,
+    height,
+    viewBox: `0 0 ${width} ${height}`,
+    role: "group",
+    "aria-label": "the whole flow",
+  });
   stations.forEach(({ amounts }, i) => {
     const next = stations[i + 1]?.amounts;
     if (!next) return;
@@ -43,12 +62,48 @@ function sankey(scene) {
     out.append(ribbon(x(i), y0 - a / 2, a, x(i + 1), y0 - b / 2, b, tone("tokens", next.tokens)));
     lanes.forEach((lane, l) => {
       const [before, after, taken] = [amounts[lane], next[lane], next[lane] - amounts[lane]];
-      if (before) out.append(ribbon(x(i), laneY[l] - thick(before) / 2, thick(before), x(i + 1), laneY[l] - thick(after) / 2, thick(after), tone(lane, after)));
-      if (taken) out.append(ribbon(x(i), y0 + a / 2 - Math.min(thick(taken), a), Math.min(thick(taken), a), x(i + 1), laneY[l] + thick(after) / 2 - thick(taken), thick(taken), `${tone(lane, taken)} drop`));
+      if (before)
+        out.append(
+          ribbon(
+            x(i),
+            laneY[l] - thick(before) / 2,
+            thick(before),
+            x(i + 1),
+            laneY[l] - thick(after) / 2,
+            thick(after),
+            tone(lane, after),
+          ),
+        );
+      if (taken)
+        out.append(
+          ribbon(
+            x(i),
+            y0 + a / 2 - Math.min(thick(taken), a),
+            Math.min(thick(taken), a),
+            x(i + 1),
+            laneY[l] + thick(after) / 2 - thick(taken),
+            thick(taken),
+            `${tone(lane, taken)} drop`,
+          ),
+        );
     });
   });
   const cursor = svg("line", { class: "cursor", y1: 10, y2: height - 22 });
-  out.append(cursor, ...stations.map((station, i) => stop(scene, station, x(i), y0, thick(station.amounts.tokens), gap, height, i % Math.ceil(62 / gap) === 0 || i === stations.length - 1)));
+  out.append(
+    cursor,
+    ...stations.map((station, i) =>
+      stop(
+        scene,
+        station,
+        x(i),
+        y0,
+        thick(station.amounts.tokens),
+        gap,
+        height,
+        i % Math.ceil(62 / gap) === 0 || i === stations.length - 1,
+      ),
+    ),
+  );
   ends(out, scene, stations.at(-1).amounts, lanes, x(stations.length - 1) + 14, [y0, ...laneY]);
   const update = () => {
     const here = stations.findLastIndex(({ at }) => at <= scene.at());
@@ -62,17 +117,39 @@ function sankey(scene) {
 
 function stop(scene, { at, name, amounts }, x, y0, thick, gap, height, named) {
   const said = `${name}: ${digits(Math.abs(amounts.tokens))(amounts.tokens)} on the tokens; step there`;
-  const node = svg("g", { class: "stop", role: "button", tabindex: "0", "aria-label": said, ...QUIET }, svg("title", {}, said),
+  const node = svg(
+    "g",
+    { class: "stop", role: "button", tabindex: "0", "aria-label": said, ...QUIET },
+    svg("title", {}, said),
     svg("rect", { class: "touch", x: x - gap / 2, y: 0, width: gap, height }),
     svg("rect", { class: "end content", x: x - 2, y: y0 - thick / 2, width: 4, height: thick, rx: 2 }),
-    named && svg("text", { x, y: height - 6, "text-anchor": "middle", class: "quiet" }, name.replace(/^the /, "").replace("embeddings", "emb.").replace("layer ", gap < 60 ? "" : "layer ")));
+    named &&
+      svg(
+        "text",
+        { x, y: height - 6, "text-anchor": "middle", class: "quiet" },
+        name
+          .replace(/^the /, "")
+          .replace("embeddings", "emb.")
+          .replace("layer ", gap < 60 ? "" : "layer "),
+      ),
+  );
   node.addEventListener("click", () => scene.go(at));
-  node.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); event.stopPropagation(); scene.go(at); } });
+  node.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      event.stopPropagation();
+      scene.go(at);
+    }
+  });
   return node;
 }
 
 function ends(out, scene, amounts, lanes, x, places) {
   const show = digits(largest(Object.values(amounts)));
-  ["content", ...lanes].forEach((name, i) => out.append(
-    svg("text", { x, y: places[i] - 2, class: "name" }, name), svg("text", { x, y: places[i] + 13, class: "quiet" }, show(amounts[name === "content" ? "tokens" : name]))));
+  ["content", ...lanes].forEach((name, i) =>
+    out.append(
+      svg("text", { x, y: places[i] - 2, class: "name" }, name),
+      svg("text", { x, y: places[i] + 13, class: "quiet" }, show(amounts[name === "content" ? "tokens" : name])),
+    ),
+  );
 }

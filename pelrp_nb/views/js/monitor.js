@@ -3,6 +3,7 @@
 const ENDED = { done: "done", cancelled: "cancelled", failed: "failed", idle: "nothing has run yet" };
 const UNDER_WAY = { waiting: "waiting for the run before", loading: "loading the model", forward: "forward pass", backward: "walking back" };
 const SETTINGS = ["text", "model", "target", "contrast", "method", "device", "audit", "typing"];
+const TRUNK = ["layer", "embeddings"]; // boundaries that all relevance crosses
 const PAUSE = 700; // milliseconds without a key that count as a pause of typing
 
 kinds.monitor = (root, face) => {
@@ -19,7 +20,7 @@ kinds.monitor = (root, face) => {
   const draw = () => {
     const busy = report.phase in UNDER_WAY;
     form.busy(busy);
-    meter.show(report, layersOf(report));
+    meter.show(report, waysOf(report).length);
     shown.show(report);
     walk.offer(report);
     if (busy) alive.wait();
@@ -44,7 +45,15 @@ kinds.monitor = (root, face) => {
   alive.begin();
 };
 
-const layersOf = (report) => 1 + report.boundaries.reduce((most, { layer }) => Math.max(most, layer ?? -1), -1);
+// The boundaries that the walk back will cross, as far as those behind it tell: each stream from its last layer to its embeddings.
+function waysOf(report) {
+  const streams = new Map();
+  for (const { name, kind, layer } of report.boundaries) {
+    const prefix = kind === "embeddings" ? name.slice(0, -"embeddings".length) : name.slice(0, name.lastIndexOf("layer "));
+    streams.set(prefix, Math.max(streams.get(prefix) ?? 0, (layer ?? -1) + 1));
+  }
+  return [...streams].flatMap(([prefix, layers]) => [...range(layers).reverse().map((layer) => `${prefix}layer ${layer}`), `${prefix}embeddings`]);
+}
 
 // --- settings ---------------------------------------------------------------------------------------------------------
 
@@ -126,16 +135,16 @@ function meterOf() {
   const line = make("div", { class: "progress", role: "progressbar", "aria-label": "Layers walked back", "aria-valuemin": 0 }, done);
   const [words, amounts, said] = [make("span", { class: "phase" }), make("span", { class: "quiet" }), spoken("hidden")];
   const node = make("div", { class: "meter" }, line, make("p", {}, words, " ", amounts), said);
-  const show = (report, layers) => {
-    const crossed = report.boundaries.filter(({ kind }) => kind === "layer" || kind === "embeddings").length;
-    const ended = report.phase in ENDED;
-    const part = report.phase === "done" ? 1 : layers ? crossed / (layers + 1) : 0;
-    done.style.width = `${100 * part}%`;
+  const show = (report, ways) => {
+    const crossed = report.boundaries.filter(({ kind }) => TRUNK.includes(kind)).length;
+    const [ended, all] = [report.phase in ENDED, Math.max(1, ways)];
+    const now = report.phase === "done" ? all : crossed;
+    done.style.width = `${(100 * now) / all}%`;
     line.dataset.phase = report.phase;
-    line.setAttribute("aria-valuemax", layers + 1);
-    line.setAttribute("aria-valuenow", report.phase === "done" ? layers + 1 : crossed);
+    line.setAttribute("aria-valuemax", all);
+    line.setAttribute("aria-valuenow", now);
     line.setAttribute("aria-valuetext", ENDED[report.phase] ?? UNDER_WAY[report.phase]);
-    const where = report.phase === "backward" && layers ? `${UNDER_WAY.backward}: ${crossed} of ${layers + 1} boundaries` : UNDER_WAY[report.phase];
+    const where = report.phase === "backward" && ways ? `${UNDER_WAY.backward}: ${crossed} of ${ways} boundaries` : UNDER_WAY[report.phase];
     write(words, report.phase === "failed" ? "failed" : where ?? ENDED[report.phase]);
     write(amounts, [time(report.times), memory(report.memory)].filter(Boolean).join(GAP));
     if (ended) write(said, spokenEnd(report));
@@ -167,8 +176,9 @@ function resultOf(face) {
   let serial = null;
   let page = null;
   const show = (report) => {
-    if (report.serial !== serial || (!page && report.tokens.length)) {
-      serial = report.serial;
+    const now = `${report.serial} ${report.tokens.length}`;
+    if (now !== serial) {
+      serial = now;
       page = report.tokens.length ? pageOf(face, report) : null;
     }
     const some = page && (report.phase !== "failed" || report.boundaries.length > 0);
@@ -244,8 +254,6 @@ function walkOf(face, ask) {
 
 // --- layers -----------------------------------------------------------------------------------------------------------
 
-const BRANCHES = ["attention", "mlp"];
-
 function mapOf(face, columns, report) {
   const body = make("tbody");
   const table = make("table", { class: "grid live" },
@@ -254,21 +262,21 @@ function mapOf(face, columns, report) {
   const node = region("relevance at each boundary", table);
   let rows = [];
   let last = report;
-  const grow = (layers) => {
-    rows = [...range(layers).reverse().map((layer) => rowOf(`layer ${layer}`, columns)), rowOf("embeddings", columns)];
+  const grow = (names) => {
+    rows = names.map((name) => rowOf(name, columns, report.tokens.length));
     clear(body, rows.map((row) => row.node));
   };
   const show = (now) => {
     last = now;
-    const layers = layersOf(now);
-    if (layers && rows.length !== layers + 1) grow(layers);
-    const trunk = now.boundaries.filter(({ kind }) => !BRANCHES.includes(kind));
+    const names = waysOf(now);
+    if (names.join("\n") !== rows.map(({ name }) => name).join("\n")) grow(names);
+    const trunk = now.boundaries.filter(({ kind }) => TRUNK.includes(kind));
     const scale = largest(...trunk.map(({ relevance }) => numbers(relevance)));
     const print = digits(scale);
     for (const row of rows) row.show(trunk.find(({ name }) => name === row.name), scale, print, now.phase);
   };
   const told = (token) => {
-    const trunk = last.boundaries.filter(({ kind }) => !BRANCHES.includes(kind));
+    const trunk = last.boundaries.filter(({ kind }) => TRUNK.includes(kind));
     const print = digits(largest(...trunk.map(({ relevance }) => numbers(relevance))));
     const parts = last.result ? [`content ${print(Number(last.result.content[token]))}`, `position ${print(Number(last.result.position[token]))}`] : [];
     return [...parts, ...trunk.slice(0, 4).map(({ name, relevance }) => `${name} ${print(Number(relevance[token]))}`)];
@@ -276,7 +284,7 @@ function mapOf(face, columns, report) {
   return { node, show, told };
 }
 
-function rowOf(name, columns) {
+function rowOf(name, columns, count) {
   const [check, sum] = [make("td", { class: "check" }), make("td", { class: "sum" })];
   const cells = columns.map(() => make("td"));
   const node = make("tr", { class: "dim" }, make("th", { scope: "row" }, name), check, sum, cells);
@@ -287,10 +295,11 @@ function rowOf(name, columns) {
       return;
     }
     write(sum, print(Number(boundary.total)));
-    cells.forEach((cell, c) => {
-      const amount = Number(boundary.relevance[columns[c].ids[0]]);
-      cell.className = shade(amount, scale);
-      write(cell, print(amount));
+    cells.forEach((cell, c) => { // the boundary of another stream has places of its own
+      const amount = boundary.relevance[columns[c].ids[0]];
+      const there = amount !== undefined && boundary.relevance.length === count;
+      cell.className = there ? shade(Number(amount), scale) : "";
+      write(cell, there ? print(Number(amount)) : "");
     });
     const known = boundary.closed !== null;
     check.className = `check ${known ? (boundary.closed ? "good" : "bad") : "quiet"}`;

@@ -20,13 +20,33 @@ const summed = (values, ids) => (ids.length === 1 ? values[ids[0]] : total(ids.m
 function stripOf(face, name, columns, rowNames = [""]) {
   const cells = columns.map((column, i) => {
     const lines = rowNames.map(() => make("small", {}));
-    const bars = make("span", { class: "pair", "aria-hidden": "true" }, make("i", { class: "content" }), make("i", { class: "position" }));
-    const block = make("button", { type: "button", class: "token", tabindex: i ? "-1" : "0", "data-token": column.ids[0], ...QUIET },
-      label(column.text), lines, bars);
+    const bars = make(
+      "span",
+      { class: "pair", "aria-hidden": "true" },
+      make("i", { class: "content" }),
+      make("i", { class: "position" }),
+    );
+    const block = make(
+      "button",
+      { type: "button", class: "token", tabindex: i ? "-1" : "0", "data-token": column.ids[0], ...QUIET },
+      label(column.text),
+      lines,
+      bars,
+    );
     return { column, lines, bars, block, node: make("li", { class: column.special ? "special" : "" }, block) };
   });
-  const heads = make("li", { class: "names", "aria-hidden": "true" }, make("span", { class: "label" }, "x"), rowNames.map((row) => make("small", {}, row)));
-  const node = make("ol", { class: "strip", "aria-label": name }, rowNames.length > 1 && heads, cells.map((cell) => cell.node));
+  const heads = make(
+    "li",
+    { class: "names", "aria-hidden": "true" },
+    make("span", { class: "label" }, "x"),
+    rowNames.map((row) => make("small", {}, row)),
+  );
+  const node = make(
+    "ol",
+    { class: "strip", "aria-label": name },
+    rowNames.length > 1 && heads,
+    cells.map((cell) => cell.node),
+  );
   walkByArrows(node);
   cells.forEach(({ column, block }) => {
     block.addEventListener("mouseenter", () => face.point(column));
@@ -38,15 +58,18 @@ function stripOf(face, name, columns, rowNames = [""]) {
   face.on("point", (column) => cells.forEach((cell) => cell.block.classList.toggle("pointed", cell.column.key === column?.key)));
   const paint = (rows) => {
     const shows = rows.map((row) => digits(row.shown ?? row.scale));
-    cells.forEach(({ lines, block }, c) => rows.forEach((row, r) => {
-      const amount = row.values[c];
-      const colour = amount === undefined ? "" : shade(amount, row.scale);
-      if (rowNames.length === 1) block.className = `token ${colour}${block.classList.contains("chosen") ? " chosen" : ""}`;
-      else lines[r].className = colour;
-      write(lines[r], amount === undefined ? "" : shows[r](amount));
-    }));
+    cells.forEach(({ lines, block }, c) =>
+      rows.forEach((row, r) => {
+        const amount = row.values[c];
+        const colour = amount === undefined ? "" : shade(amount, row.scale);
+        if (rowNames.length === 1) block.className = `token ${colour}${block.classList.contains("chosen") ? " chosen" : ""}`;
+        else lines[r].className = colour;
+        write(lines[r], amount === undefined ? "" : shows[r](amount));
+      }),
+    );
   };
-  const pair = (content, position, scale) => cells.forEach(({ bars }, c) => [content, position].forEach((values, i) => stretch(bars.children[i], values[c], scale)));
+  const pair = (content, position, scale) =>
+    cells.forEach(({ bars }, c) => [content, position].forEach((values, i) => stretch(bars.children[i], values[c], scale)));
   mark(face.get("token"));
   if (rowNames.length > 1) node.classList.add("stacked");
   return { node, cells, paint, pair };
@@ -98,27 +121,61 @@ function bar(amount, scale, steps = 20) {
 function ledgerOf(name, rows, scale = largest(rows.map(([, amount]) => amount))) {
   const lines = rows.map(([row]) => {
     const [amount, filled] = [make("td", {}), make("td", { class: "wide" })];
-    return { amount, filled, node: make("tr", { class: row === rows.at(-1)[0] ? "value" : "" }, make("th", { scope: "row" }, row), amount, filled) };
+    return {
+      amount,
+      filled,
+      node: make("tr", { class: row === rows.at(-1)[0] ? "value" : "" }, make("th", { scope: "row" }, row), amount, filled),
+    };
   });
   const paint = (next, most = scale) => {
     const show = digits(most, 5);
-    next.forEach(([, amount], i) => { write(lines[i].amount, show(amount)); clear(lines[i].filled, bar(amount, most)); });
+    next.forEach(([, amount], i) => {
+      write(lines[i].amount, show(amount));
+      clear(lines[i].filled, bar(amount, most));
+    });
   };
   paint(rows);
-  return { node: make("table", { class: "book", "aria-label": name }, make("tbody", {}, lines.map((line) => line.node))), paint };
+  return {
+    node: make(
+      "table",
+      { class: "book", "aria-label": name },
+      make(
+        "tbody",
+        {},
+        lines.map((line) => line.node),
+      ),
+    ),
+    paint,
+  };
 }
 
-const facts = (name, rows, kind = "") => region(name, make("table", { class: "facts" }, make("tbody", {},
-  rows.map(([key, value]) => make("tr", {}, make("th", { scope: "row" }, key), make("td", { class: kind }, value))))));
+const facts = (name, rows, kind = "") =>
+  region(
+    name,
+    make(
+      "table",
+      { class: "facts" },
+      make(
+        "tbody",
+        {},
+        rows.map(([key, value]) => make("tr", {}, make("th", { scope: "row" }, key), make("td", { class: kind }, value))),
+      ),
+    ),
+  );
 
 const formula = (text) => make("pre", { class: "formula" }, text);
-const source = (text, name = "source") => make("pre", { class: "source", tabindex: "0", role: "region", "aria-label": name, ...QUIET }, make("code", {}, text));
+const source = (text, name = "source") =>
+  make("pre", { class: "source", tabindex: "0", role: "region", "aria-label": name, ...QUIET }, make("code", {}, text));
 
 // The colour scale, symmetric about zero.
 function legend() {
   const [low, high] = [make("span"), make("span")];
   const swatches = range(11).map((i) => make("span", { class: `p${Math.round((i / 5 - 1) * 20) || 0}` }));
-  const paint = (scale) => { const show = digits(scale, 3); write(low, show(-scale)); write(high, show(scale)); };
+  const paint = (scale) => {
+    const show = digits(scale, 3);
+    write(low, show(-scale));
+    write(high, show(scale));
+  };
   return { node: make("span", { class: "scale" }, low, make("i", { "aria-hidden": "true" }, swatches), high), paint };
 }
 

@@ -7,22 +7,30 @@ function sceneOf(face, data) {
   const parsed = (columns) => Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, numbers(values)]));
   const last = data.walk.length - 1;
   const scene = {
-    face, data, last,
+    face,
+    data,
+    last,
     parts: Object.fromEntries(Object.entries(data.parts).map(([name, columns]) => [name, parsed(columns)])),
     boundaries: data.boundaries.map((b) => ({ ...b, values: numbers(b.relevance), total: Number(b.total) })),
     sinks: data.sinks.map((sink) => ({ ...sink, values: numbers(sink.relevance), total: Number(sink.total) })),
     walk: data.walk.map((step) => ({ ...step, account: step.account.map(([name, x]) => [name, Number(x)]) })),
-    columns: [], from: 0, rebuild: [],
+    columns: [],
+    from: 0,
+    rebuild: [],
     at: () => clamp(face.get("step") ?? last, 0, last),
     step: () => scene.walk[scene.at()],
     go: (to) => face.set({ step: clamp(to, 0, last) }),
     part: () => face.get("part") ?? "both",
     reduction: () => (face.get("reduction") in scene.parts ? face.get("reduction") : "signed"),
     filtered() {
-      scene.all = columnsOf(data, { words: face.get("words"), hidden: face.get("hidden"), top: face.get("top") ?? 0 }, scene.parts.signed.both);
+      scene.all = columnsOf(
+        data,
+        { words: face.get("words"), hidden: face.get("hidden"), top: face.get("top") ?? 0 },
+        scene.parts.signed.both,
+      );
       scene.from = clamp(scene.from, 0, Math.max(0, Math.floor((scene.all.length - 1) / WINDOW) * WINDOW));
       scene.columns = scene.all.slice(scene.from, scene.from + WINDOW);
-      scene.rebuild.forEach((build) => build());
+      face.within(scene, () => scene.rebuild.forEach((build) => build()));
     },
     gather: (values) => scene.columns.map((column) => summed(values, column.ids)),
   };
@@ -44,13 +52,22 @@ function amountsOn(scene, step) {
 
 function paidBy(scene, step) {
   const sum = scene.data.tokens.map(() => 0);
-  step.paid.forEach((sink) => scene.sinks[sink].values.forEach((x, t) => { sum[t] += x; }));
+  step.paid.forEach((sink) =>
+    scene.sinks[sink].values.forEach((x, t) => {
+      sum[t] += x;
+    }),
+  );
   return sum;
 }
 
 // The largest number of any step: so that a colour means the same on all of them.
 function widest(scene) {
-  scene.most ??= largest(...scene.boundaries.map((b) => b.values), scene.parts.signed.content, scene.parts.signed.position, scene.parts.signed.both);
+  scene.most ??= largest(
+    ...scene.boundaries.map((b) => b.values),
+    scene.parts.signed.content,
+    scene.parts.signed.position,
+    scene.parts.signed.both,
+  );
   return scene.most;
 }
 
@@ -61,8 +78,14 @@ function filters(scene) {
   const boxes = {
     hidden: data.special?.some(Boolean) && toggle("hide special tokens", face.get("hidden"), set("hidden")),
     words: data.words && toggle("whole words", face.get("words"), set("words")),
-    top: data.tokens.length > 3 && select("Tokens", [[0, "all"], ...[3, 5, 10, 20, 50].filter((k) => k < data.tokens.length).map((k) => [k, `the ${k} largest`])],
-      face.get("top") ?? 0, set("top")),
+    top:
+      data.tokens.length > 3 &&
+      select(
+        "Tokens",
+        [[0, "all"], ...[3, 5, 10, 20, 50].filter((k) => k < data.tokens.length).map((k) => [k, `the ${k} largest`])],
+        face.get("top") ?? 0,
+        set("top"),
+      ),
   };
   const count = data.tokens.length;
   const pager = count > WINDOW && turn(scene);
@@ -71,16 +94,33 @@ function filters(scene) {
     const kept = new Set(scene.all.flatMap((column) => column.ids));
     const lost = range(count).filter((t) => !kept.has(t));
     const sum = total(lost.map((t) => scene.parts.signed.both[t]));
-    write(said, lost.length ? `${lost.length.toLocaleString("en")} of ${count.toLocaleString("en")} tokens hidden, together `
-      + `${digits(largest(scene.parts.signed.both))(sum)}; the ledger is of all.` : "");
+    write(
+      said,
+      lost.length
+        ? `${lost.length.toLocaleString("en")} of ${count.toLocaleString("en")} tokens hidden, together ` +
+            `${digits(largest(scene.parts.signed.both))(sum)}; the ledger is of all.`
+        : "",
+    );
   });
   const shown = Object.values(boxes).filter(Boolean);
-  return (shown.length || pager) && make("div", { class: "controls" }, shown.map((box) => box.node), pager, said);
+  return (
+    (shown.length || pager) &&
+    make(
+      "div",
+      { class: "controls" },
+      shown.map((box) => box.node),
+      pager,
+      said,
+    )
+  );
 }
 
 function turn(scene) {
   const where = make("span", { "aria-live": "polite" });
-  const go = (by) => { scene.from += by; scene.filtered(); };
+  const go = (by) => {
+    scene.from += by;
+    scene.filtered();
+  };
   const [back, on] = [press("\u2039", "previous tokens", () => go(-WINDOW)), press("\u203a", "next tokens", () => go(WINDOW))];
   scene.rebuild.push(() => {
     const [count, last] = [scene.all.length, scene.from + scene.columns.length];

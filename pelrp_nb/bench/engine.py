@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .composites import PA_LRP
-from .engine.propagation import Options, propagate
+from ..composites import PA_LRP
+from ..engine.propagation import Options, propagate
 
 ARMS = {
     "plain": "forward and backward, input gradients only",
