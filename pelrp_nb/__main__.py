@@ -22,6 +22,7 @@ EXPLAIN = """examples:
 """
 PLAN = """examples:
   python -m pelrp_nb plan "a dull film"
+  python -m pelrp_nb plan "a dull film" --tree
   python -m pelrp_nb plan "a dull film" --model ./my-model --method cp-lrp
 """
 ZOO = """examples:
@@ -32,6 +33,7 @@ ZOO = """examples:
 """
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
+  python -m pelrp_nb bench memory
   python -m pelrp_nb bench engine --help
 """
 DOCTOR = """examples:
@@ -55,13 +57,15 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=what, description=what, epilog=examples, formatter_class=shape, **more)
 
     _explain_options(command("explain", "explain a model's answer to a text", EXPLAIN))
-    _input(command("plan", "which rule applies where, and what would be refused", PLAN))
+    planned = command("plan", "which rule applies where, what would be refused, and the memory it needs", PLAN)
+    _input(planned)
+    planned.add_argument("--tree", action="store_true", help="module by module, with the reason and what each rule conserves")
     zoo = command("zoo", "the models in the package: list, card, check, train", ZOO)
     zoo.add_argument("action", choices=("list", "card", "check", "train"))
     zoo.add_argument("name", nargs="?", help="a model of the zoo; without a name, all")
     zoo.add_argument("--limit", type=int, metavar="N", help="check on the first N sentences only")
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
-    bench.add_argument("what", choices=("engine",))
+    bench.add_argument("what", choices=("engine", "memory"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     command("doctor", "versions, device, what this host can show, and what to type if something is missing", DOCTOR)
     return root
@@ -204,11 +208,13 @@ def as_json(found: Any) -> dict[str, Any]:
 
 def _plan(given: argparse.Namespace) -> int:
     from . import zoo
-    from .plan import plan
+    from .plan import branches, plan
 
     text = _text(given)
     model, processor = zoo.load(given.model)
     found = plan(model, text, processor=processor, composite=NAMED[given.method])
+    if given.tree:
+        print("\n".join(branches(found.tree())), end="\n\n")
     print(found)
     return 1 if found.refusals else 0
 

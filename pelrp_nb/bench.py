@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from .composites import PA_LRP
 from .engine.propagation import Options, propagate
+from .errors import InputError
+from .plan import plan
 
 ARMS = {
     "plain": "forward and backward, input gradients only",
@@ -30,8 +32,8 @@ ARMS = {
 GOALS = {"sinks": 1.05, "full": 1.10}
 
 
-def subject(layers: int, width: int) -> nn.Module:
-    """A random Llama: 12 heads, 4 key/value heads, vocabulary 32,000, frozen weights, sdpa, float32."""
+def subject(layers: int, width: int, attention: str = "sdpa") -> nn.Module:
+    """A random Llama: 12 heads, 4 key/value heads, vocabulary 32,000, frozen weights, float32."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -40,7 +42,7 @@ def subject(layers: int, width: int) -> nn.Module:
         intermediate_size=width * 8 // 3 // 64 * 64, max_position_embeddings=2048,
     )  # fmt: skip
     model = LlamaForCausalLM(config).eval().requires_grad_(False)
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation(attention)
     return model
 
 
@@ -60,11 +62,10 @@ def arm(name: str, model: nn.Module, ids: Tensor) -> Callable[[], Any]:
     return plain if name == "plain" else bent
 
 
-def peak(name: str, layers: int, width: int, tokens: int) -> int:
+def peak(run: Callable[[Tensor], Any], tokens: int) -> int:
     """Bytes above the loaded model at the peak of one explanation, in this process (Linux)."""
-    model = subject(layers, width)
     ids = torch.randint(0, 32_000, (1, tokens))
-    arm(name, model, ids[:, :8])()
+    run(ids[:, :8])
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
 
@@ -73,7 +74,7 @@ def peak(name: str, layers: int, width: int, tokens: int) -> int:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
 
     before = status("VmRSS")
-    arm(name, model, ids)()
+    run(ids)
     return status("VmHWM") - before
 
 
@@ -90,7 +91,8 @@ def engine(argv: list[str] | None = None) -> int:
     parser.add_argument("--peak", choices=list(ARMS), help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     if given.peak:
-        print(peak(given.peak, given.layers, given.width, given.tokens))
+        model = subject(given.layers, given.width)
+        print(peak(lambda ids: arm(given.peak, model, ids)(), given.tokens))
         return 0
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -119,9 +121,14 @@ def times(given: argparse.Namespace) -> dict[str, float]:
 
 
 def fresh(name: str, given: argparse.Namespace) -> int:
-    """Peak memory of one arm, the smallest of two fresh processes; freed memory goes back to the system at once."""
+    """Peak memory of one arm."""
     command = [sys.executable, "-m", "pelrp_nb", "bench", "engine", "--peak", name]
     command += ["--layers", str(given.layers), "--width", str(given.width), "--tokens", str(given.tokens)]
+    return smallest(command)
+
+
+def smallest(command: list[str]) -> int:
+    """The last number that a command prints, the smallest of two fresh processes; freed memory goes back to the system at once."""
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}      # else the allocator's reserve is measured too
     runs = [subprocess.run(command, capture_output=True, text=True, check=True, env=env) for _ in range(2)]
     return min(int(run.stdout.split()[-1]) for run in runs)
@@ -141,3 +148,59 @@ def report(best: dict[str, float], memory: dict[str, int], given: argparse.Names
     for name, what in ARMS.items():
         kept = f"{ratio_memory[name]:.3f}" if memory else "-"
         print(f"{name:<12}{ratios[name]:>8.3f}{kept:>9}   {what}")
+
+
+# --- the estimate of `plan` beside what an explanation takes ---------------------------------------------------------
+
+CASES: dict[str, dict[str, Any]] = {
+    "sdpa": {},
+    "sdpa, audited": {"audit": True},
+    "eager": {"attention": "eager"},
+    "heads apart": {"detail": {"heads"}},
+    "checkpoint": {"checkpoint": True},
+    "long": {"tokens": 2},
+}
+WITHIN = (0.7, 1.5)                              # estimate over measured
+
+
+def memory(argv: list[str] | None = None) -> int:
+    """`bench memory`: the bytes that `plan` expects over the peak measured in a fresh process."""
+    parser = argparse.ArgumentParser(prog="python -m pelrp_nb bench memory", description=memory.__doc__)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--peak", choices=list(CASES), help=argparse.SUPPRESS)
+    given = parser.parse_args(argv)
+    if given.peak:
+        print(case(given.peak, given, measured=True))
+        return 0
+    if sys.platform != "linux":
+        raise InputError("Peak memory is read from /proc/self/status, which only Linux has. Run it there.")
+    command = [sys.executable, "-m", "pelrp_nb", "bench", "memory"]
+    command += [f"--{name}={getattr(given, name)}" for name in ("layers", "width", "tokens")]
+    found = {name: (case(name, given, measured=False), smallest([*command, "--peak", name])) for name in CASES}
+    if given.json:
+        print(json.dumps({name: {"estimate": e, "measured": m, "ratio": e / m} for name, (e, m) in found.items()}))
+    else:
+        print(f"random Llama, width {given.width}, {given.layers} layers, {given.tokens} tokens, float32")
+        print(f"{'case':<16}{'estimate':>12}{'measured':>12}{'ratio':>8}")
+        for name, (e, m) in found.items():
+            print(f"{name:<16}{e / 2**20:>8.1f} MiB{m / 2**20:>8.1f} MiB{e / m:>8.2f}")
+    return 0 if all(WITHIN[0] < e / m < WITHIN[1] for e, m in found.values()) else 1
+
+
+def case(name: str, given: argparse.Namespace, measured: bool) -> int:
+    """Bytes that one case takes in this process, or that `plan` expects."""
+    asked = dict(CASES[name])
+    model = subject(given.layers, given.width, asked.pop("attention", "sdpa"))
+    tokens = given.tokens * asked.pop("tokens", 1)
+    options = Options(**asked)
+
+    def explained(ids: Tensor) -> None:
+        with propagate(model, PA_LRP, options) as flow:
+            flow.trace(model(input_ids=ids, use_cache=False).logits[0, -1, 7])
+
+    if measured:
+        return peak(explained, tokens)
+    return plan(model, {"input_ids": torch.randint(0, 32_000, (1, tokens))}, options=options).peak
