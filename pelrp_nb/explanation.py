@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from .views.data import Plain
+    from .views.sheet import Sheet
+    from .views.widget import View
 
 Reduction = Literal["signed", "absolute", "positive", "l2"]
 REDUCTIONS: tuple[Reduction, ...] = ("signed", "absolute", "positive", "l2")
@@ -201,7 +203,8 @@ class Explanation:
         parts = {name: [x.tolist() for x in (*self.parts(name), self.relevance(name))] for name in self.offered}
         book = self.ledger
         return Plain(
-            tokens=list(self.tokens), special=list(self.special), target=self.target, value=float(self.value),
+            tokens=list(self.tokens), special=list(self.special),
+            words=[{"text": w.text, "tokens": list(w.tokens)} for w in self.words()], target=self.target, value=float(self.value),
             model=self.model, method=self.method,
             parts={name: {"content": c, "position": p, "both": b} for name, (c, p, b) in parts.items()},
             positional=self.positional.tolist(), sinks=list(self.sinks), sink_kinds=list(self.sink_kinds),
@@ -216,7 +219,8 @@ class Explanation:
             ledger={
                 "rows": book.rows(), "constants": dict(book.constants), "softmax": dict(book.softmax), "gap": book.gap,
                 "scale": book.scale, "tolerance": book.tolerance, "closed": book.closed, "opened": book.opened,
-                "audited": book.audited, "layers": dict(book.layers), "unknown": list(book.unknown),
+                "audited": book.audited, "layers": dict(book.layers),
+                "kept": {where: dict(by) for where, by in book.kept.items()}, "unknown": list(book.unknown),
             },
             card=dict(self.card), streams={name: stream.plain() for name, stream in self.streams.items()},
         )  # fmt: skip
@@ -241,9 +245,7 @@ class Explanation:
 
         Raises FileError if the file cannot be written.
         """
-        from .views.page import page
-
-        text = page(self.plain())
+        text = self.sheet().html()
         if path is None:
             return text
         put(Path(path), text.encode())
@@ -254,6 +256,36 @@ class Explanation:
         from .views.figure import draw
 
         return draw(self.plain())
+
+    def overlay(self, picture: Any) -> Figure:
+        """For images: the picture (PIL or array) and over it the map of relevance, of content alone, of position alone.
+
+        The maps are spread over the picture's own size; their sums stay.  Raises InputError where there is no map.
+        """
+        from .engine.images import as_picture, resized
+        from .views.overlay import overlay
+
+        self._pictured()
+        pixels = as_picture(picture)
+        maps = {name: resized(one, pixels.shape[:2]).tolist() for name, one in {"both": self.map, **self.maps}.items()}
+        return overlay(pixels, maps, f"{self.target}, {self.model}, {self.method}")
+
+    def patches(self, reduction: Reduction = "signed") -> Figure:
+        """For images: relevance per patch with signed numbers, (rows, columns) as they lie in the picture.
+
+        Raises InputError where there is no map.
+        """
+        from .views.overlay import patches
+
+        self._pictured()
+        places = [token.removeprefix("patch ").split(",") for token in self.tokens if token.startswith("patch ")]
+        columns = 1 + max(int(column) for _, column in places)
+        grid = self.relevance(reduction)[-len(places) :].reshape(-1, columns)
+        return patches(grid.tolist(), f"{self.target}, {self.model}, {self.method}, {reduction}")
+
+    def _pictured(self) -> None:
+        if self.map is None:
+            raise InputError("Only an explanation of an image has a map. Type explanation.figure() for one of a text.")
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to a .npz or .safetensors file (JSON and tensors, no pickle), whole or not at all.
@@ -308,15 +340,38 @@ class Explanation:
         return screen(self.plain())
 
     def _repr_html_(self) -> str:
-        from .views.table import table
+        return self.sheet()._repr_html_()
 
-        return table(self.plain())
+    def explore(self, kind: str = "explanation", **state: Any) -> View:
+        """The live view, an ipywidget: walks from the answer back to position-token pairs, layer by layer, branch by branch.
+
+        kind: "explanation" for all of it, "stepper", "flow" or "xray" for a part.
+        state: where it stands at first: `step` (0 is the answer), `token`, `part`, `reduction` ...
+
+        Raises ImportError where the widget library is missing, and says what to type.
+        """
+        return self.sheet(kind).explore(**state)
+
+    def sheet(self, kind: str = "explanation") -> Sheet:
+        """The same as a view that is not drawn yet: a cell of a notebook, a file, or a widget."""
+        from .pages import pages
+        from .views import explained
+
+        rules = pages(str(self.card.get("composite", "")), self.sink_kinds)
+        return explained(self.plain(), kind, rules=rules, detail=_arrays(self.detail))
 
     def __eq__(self, other: object) -> bool:
         """The same values in every field; nan equals nan."""
         return _same(self, other) if isinstance(other, Explanation) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _arrays(value: Any) -> Any:
+    """Tensors as arrays, through mappings."""
+    if isinstance(value, Mapping):
+        return {key: _arrays(item) for key, item in value.items()}
+    return value.numpy() if isinstance(value, Tensor) else value
 
 
 def _same(a: Any, b: Any) -> bool:

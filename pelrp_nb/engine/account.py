@@ -64,6 +64,7 @@ class Account:
     def __init__(self) -> None:
         self.rows = 1
         self.open = True                         # False: nobody asked, nothing is kept
+        self.mixed = False                       # whether amounts came in another order than row by row, as experts make them
         self.amounts: dict[tuple[Category, str, float], Tensor] = {}
 
     def clear(self) -> None:
@@ -71,10 +72,11 @@ class Account:
         self.amounts = {}
 
     def by_row(self, amounts: Tensor) -> Tensor:
-        """Sum everything but the rows of the batch; a leading axis of B * T is rows of T."""
+        """Sum everything but the rows of the batch; a leading axis of B * T is taken for rows of T (and noted in `mixed`)."""
         amounts = better(amounts)
         if self.rows == 1:
             return amounts.sum().reshape(1)
+        self.mixed = self.mixed or not amounts.dim() or amounts.shape[0] != self.rows
         if amounts.dim() and amounts.shape[0] % self.rows == 0:
             return amounts.reshape(self.rows, -1).sum(1)
         return (amounts.sum() / self.rows).expand(self.rows)

@@ -17,6 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from . import checkpoint, quantised
 from .checkpoint import flows
+from .unseen import activation_module
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -76,7 +77,21 @@ def attached(model: nn.Module) -> Iterator[None]:
 
 
 def layers(model: nn.Module) -> set[int]:
-    """The layers, by identity: members of the innermost lists of modules that hold a norm."""
+    """The layers, by identity: members of the innermost lists of modules that hold a norm and repeat a kind.
+
+    The parts of one layer can be a list as well (T5's attention, feed-forward), but no two of them are of a kind.
+    """
+    return stacks(model, repeated=True) or stacks(model, repeated=False)
+
+
+def has_parts(module: nn.Module) -> bool:
+    """Whether a module is made of several, itself or in a list of its own."""
+    inner = [m for m in module._modules.values() if m is not None]
+    return len(inner) > 1 or (len(inner) == 1 and isinstance(inner[0], nn.ModuleList) and len(inner[0]) > 1)
+
+
+def stacks(model: nn.Module, repeated: bool) -> set[int]:
+    """Members of the innermost lists of modules that hold a norm, of at most two kinds."""
     found: set[int] = set()
 
     def walk(module: nn.Module) -> tuple[bool, bool]:
@@ -86,7 +101,9 @@ def layers(model: nn.Module) -> set[int]:
         stack = any(s for _, s in inside)
         if isinstance(module, nn.ModuleList | nn.Sequential) and inside and not stack:
             members = list(module)
-            if all(n for n, _ in inside) and all(len(m._modules) > 1 for m in members) and len({type(m) for m in members}) <= 2:
+            kinds = len({type(m) for m in members})
+            again = not repeated or kinds < len(members) or len(members) == 1
+            if all(n for n, _ in inside) and all(has_parts(m) for m in members) and kinds <= 2 and again:
                 found.update(map(id, members))
                 stack = True
         return norm, stack
@@ -101,11 +118,13 @@ def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         if flow is None:
             return None
         flow.path.append(module)
+        flow.streams.enter(module)
         if module is root and len(flow.path) == 1:
             return flow.recorder.enter_model(args, kwargs)
         if block:
-            flow.recorder.enter_block(args, kwargs)
+            args, kwargs = flow.recorder.enter_block(args, kwargs) or (args, kwargs)
             checkpoint.begin(flow, module, args, kwargs)
+            return quantised.before(flow, module, args, kwargs) or (args, kwargs)
         return quantised.before(flow, module, args, kwargs)
 
     return hook
@@ -123,7 +142,8 @@ def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
             checkpoint.end(flow, module)
         if block and flow.blocks:
             flow.recorder.leave_block(output)
-        return replaced
+        flow.streams.leave(module, flow.path, output)
+        return activation_module(flow, module, args, output) if replaced is None else replaced
 
     return hook
 

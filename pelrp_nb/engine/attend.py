@@ -17,10 +17,11 @@ from torch.nn import functional as F
 from ..errors import ModelError
 from ..rules.attention import Factors, factors
 from ..verbs import freeze, scale
-from . import positions
+from . import heads, positions
 from .account import better, dot, visible
 from .checkpoint import held
 from .notes import REFUSED, Note, carries, pick, write
+from .sinks import tap
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -33,8 +34,10 @@ def softmax(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim", -1)
     flow.used("softmax", flow.composite.softmax)
     attention = x.dim() >= 3
+    met = None
     if attention:
         flow.saw_attention()
+        met = heads.begin(flow)
     if flow.composite.softmax_is_constant:
         rest = {k: v for k, v in kwargs.items() if k != "input"}
         return write(func(freeze(x), *args[1:], **rest), Note(made="softmax"))
@@ -47,11 +50,33 @@ def softmax(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     def keep(g: Tensor) -> None:
         A, s = weights(), scores()
         into = better(A) * (g - (A * g).sum(dim, keepdim=True))
-        kept = flow.account.by_row(dot(A, g)) - flow.account.by_row(visible(s, into))
-        flow.account.add("softmax", name, layer, kept)
+        through = flow.account.by_row(visible(s, into))
+        flow.account.add("softmax", name, layer, flow.account.by_row(dot(A, g)) - through)
+        if met is not None:
+            met.scores = through / flow.power
 
     out.register_hook(keep)
     return write(out, Note(made="softmax"))
+
+
+def logsumexp(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """log sum exp x = sum p x + entropy of p, p = softmax(x): the sum is paid by the plain gradient, the entropy is kept."""
+    x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim")
+    flow.used("softmax", flow.composite.softmax)
+    if flow.composite.softmax_is_constant:
+        return func(freeze(x), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
+    out = func(*args, **kwargs)
+    name, layer, y, s = f"{flow.where_am_i()} logsumexp", flow.depth, held(out), held(x)
+
+    def keep(g: Tensor) -> None:
+        lifted = g if pick(args, kwargs, 2, "keepdim", False) else g.unsqueeze(dim)
+        scores = s()
+        kept = flow.account.by_row(dot(y(), g)) - flow.account.by_row(visible(scores, better(scores).softmax(dim) * lifted))
+        flow.account.add("softmax", name, layer, kept)
+
+    if flow.options.ledger:
+        out.register_hook(keep)
+    return out
 
 
 def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -65,12 +90,15 @@ def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Te
     flow.saw_attention()
     flow.used("attention", flow.composite.softmax)
     positions.take_roles(flow, [q, k])
+    positions.take_roles(flow, [v], ("value",))
+    mask = added_to_scores(flow, mask, (*q.shape[:-1], k.shape[-2]))
     constant = flow.composite.softmax_is_constant
     f = factors(carries(q), carries(k), carries(v), carries(mask), constant)
     if constant:
         f = Factors(0, 0, flow.composite.values, 0)
     bent = [bend_by(x, factor) for x, factor in zip((q, k, v, mask), f, strict=True)]
     out = func(*bent[:3], attn_mask=bent[3], dropout_p=0.0, is_causal=causal, **more)
+    listen(flow, out, (q, k, mask), bent, f)
     if not (carries(out) and flow.options.ledger):
         return out
     lost = 1 - f.v if constant else 0.0
@@ -83,6 +111,33 @@ def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Te
         else:
             by_difference(flow, out, bent, (q, k, v, mask), f, share)
     return out
+
+
+def listen(flow: Flow, out: Tensor, given: tuple, bent: list, f: Factors) -> None:
+    """Heads, values and scores of a fused kernel, if they were asked for."""
+    met = heads.begin(flow)
+    if met is None:
+        return
+    heads.at_output(flow, met, out, f.v)
+    for x, fresh, factor in zip(given, (bent[0], bent[1], bent[3]), (f.q, f.k, f.bias), strict=True):
+        if carries(fresh):
+            fresh.register_hook(heads.to_scores(flow, met, x, factor))
+
+
+def added_to_scores(flow: Flow, mask: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+    """A float mask of a fused kernel: a sink if it is a bias of positions, a constant by name if it is another, else as it is."""
+    if mask is None or carries(mask) or not mask.is_floating_point():
+        return mask
+    sink = positions.enters_scores(flow, mask, shape)
+    if sink is not None or positions.is_mask(mask):
+        return mask if sink is None else sink
+    return constant_tap(flow, mask, flow.name_of(mask, "added to scores"), flow.depth)
+
+
+def constant_tap(flow: Flow, constant: Tensor, name: str, depth: float) -> Tensor:
+    """A constant inside a fused kernel, its share booked by name."""
+    value = held(constant)
+    return tap(flow, constant, lambda g: flow.account.add("constants", name, depth, flow.account.by_row(visible(value(), g))))
 
 
 def bend_by(x: Tensor | None, factor: float) -> Tensor | None:

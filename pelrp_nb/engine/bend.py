@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from .. import rules
 from ..verbs import freeze, route, scale, share
-from . import attend, positions, quantised
+from . import attend, heads, positions, quantised
 from .elementwise import elementwise, elementwise_note, one_activation
 from .notes import Note, carries, note_of, pick, write
 from .sums import add
@@ -121,16 +121,26 @@ def product(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     operands += [kwargs[k] for k in ("input", "other", "mat2", "vec2", "tensor2") if isinstance(kwargs.get(k), Tensor)]
     flat = [x for a in args if isinstance(a, list | tuple) for x in a if isinstance(x, Tensor)]
     n = sum(map(carries, operands + flat))
+    weighed = next((x for x in operands if (m := note_of(flow, x)) is not None and m.made == "softmax"), None)
     if len(operands) == 2 and not flat:
-        positions.take_roles(flow, operands)
+        if weighed is None:
+            positions.take_roles(flow, operands)
+        else:
+            positions.take_roles(flow, [operands[1]], ("value",))
         if n == 1 and carries(operands[0]) and func in (torch.matmul, Tensor.matmul, torch.mm, Tensor.__matmul__):
             weight = operands[1]
             if weight.dim() == 2 and flow.linear_rule(operands[0]) != rules.epsilon:
                 return weighted(flow, operands[0], weight.T, None, lambda x, w, b: x @ w.T, axis=-1)
-        if n == 1 and flow.composite.values != 1 and getattr(note_of(flow, operands[0]), "made", None) == "softmax":
+        if n == 1 and flow.composite.values != 1 and weighed is operands[0]:
             return attend.values_only(flow, func(*args, **kwargs))
     flow.used("product", flow.composite.product)
-    return flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
+    constant = next((x for x in operands if not carries(x)), None) if n == 1 and len(operands) == 2 else None
+    if constant is not None and positions.relative_embeddings(flow, constant):
+        return positions.met_in_product(flow, scale(func(*args, **kwargs), 1 / 2))
+    out = flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
+    if weighed is not None and flow.attentions and out.dim() > 2:
+        heads.at_output(flow, flow.attentions[-1], out, 1 / n)
+    return write(out, Note(scores=True)) if n == 2 and weighed is None and out.dim() > 2 else out
 
 
 def baddbmm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -143,9 +153,10 @@ def baddbmm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     beta = more.get("beta", 1)
     if carries(added) or beta == 0:
         return func(added, a, b, **more)
-    leaf = positions.enters_by_sum(flow, added, a, scores=True)
-    if leaf is not None:
-        return func(leaf.tensor.reshape(added.shape), a, b, **more)
+    shape = (*a.shape[:-1], b.shape[-1])
+    sink = positions.enters_scores(flow, added, shape) if isinstance(added, Tensor) and added.is_floating_point() else None
+    if sink is not None:
+        return func(sink, a, b, **more)
     out = func(added, a, b, **more)
     flow.account.constant(out, added * beta, flow.name_of(added, "added to scores"), flow.depth)
     return out
@@ -167,6 +178,12 @@ def divide(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         return func(a, freeze(b), **more) if not carries(a) else flow.composite.division.forward(a, freeze(b))
     out = func(a, b, **more)
     return elementwise_note(flow, func, (a, b), more, out)
+
+
+def solve(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """A^-1 B, a division written as a system: all to B."""
+    flow.used("division", flow.composite.division)
+    return func(freeze(args[0]), *args[1:], **kwargs)
 
 
 def normalize(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:

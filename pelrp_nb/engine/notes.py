@@ -38,12 +38,15 @@ class Note:
 
     source: name of the parameter or buffer a constant was made from
     kind:   "ids" (input ids), "index" (positions as numbers), "cos", "sin", "rotary" (of positions), "table" (looked up by
-            position), "looked up" (by something else: token types), "pixels" (the image itself)
+            position), "looked up" (by something else: token types), "rows" (an embedding table, or made of one, in which nothing
+            was looked up), "pixels" (the image itself)
     origin: the carrier of which this is an elementwise function f
     zero:   the same function of `origin.start`, a 0-dim leaf at 0: f(0), and by autograd f'(0)
     made:   "activation", "softmax" where the tensor is the direct output of one
     stream: the block whose skip connection this tensor is
     sinks:  rotary leaves that entered on the way here (they learn from it whether they turn queries or keys)
+    scores: whether this is a product of two carriers as attention scores are: what is added here may be a bias of pairs
+    pairs:  the sink of relative embeddings of which these scores are the product
     again:  (f, parts) where this is f(*parts) and the parts are kept for the way back anyway: this need not be kept as well
     """
 
@@ -54,6 +57,8 @@ class Note:
     made: str | None = None
     stream: Any = None
     sinks: tuple = ()
+    scores: bool = False
+    pairs: Any = None
     again: tuple[Any, tuple[Tensor, ...]] | None = None
 
 
@@ -88,6 +93,23 @@ def write(tensor: Tensor, note: Note) -> Tensor:
     """Put a note on a tensor that an operation just made."""
     setattr(tensor, ATTRIBUTE, note)
     return tensor
+
+
+SHAPES = {"view", "reshape", "transpose", "permute", "contiguous", "flatten", "unflatten", "squeeze", "unsqueeze", "expand"}
+SAME = SHAPES | {"to", "float", "type_as", "dropout", "half", "bfloat16", "double"}
+
+
+def hand_on(flow: Flow, x: Any, out: Any, same: bool = False) -> None:
+    """What holds for x holds for another form of it: rotations that entered, scores that they are."""
+    note = note_of(flow, x) if isinstance(x, Tensor) else None
+    if note is None or not (note.sinks or note.scores or (same and note.made == "softmax")):
+        return
+    for piece in out if isinstance(out, tuple | list) else (out,):
+        if isinstance(piece, Tensor) and piece is not x:
+            known = getattr(piece, ATTRIBUTE, None) or Note()
+            known.sinks, known.scores, known.pairs = note.sinks, note.scores, note.pairs
+            known.made = "softmax" if same and note.made == "softmax" else known.made
+            write(piece, known)
 
 
 def origin_of(flow: Flow, x: Tensor) -> object:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from . import positions
-from .notes import Handler, Note, carries, chain, note_of, pick, write
+from .notes import SHAPES, Handler, Note, carries, chain, hand_on, note_of, pick, write
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -24,7 +24,9 @@ def cast(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
         return out
     origin, zero = chain(flow, args[0])
     note = note or Note()
-    return write(out, Note(origin=origin, zero=zero, made=note.made, stream=note.stream, sinks=note.sinks))
+    write(out, Note(origin=origin, zero=zero, made=note.made, stream=note.stream))
+    hand_on(flow, args[0], out)
+    return out
 
 
 def dropout(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -41,14 +43,10 @@ def dropout(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 def plain(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
     """Linear in what carries: nothing to bend."""
     out = func(*args, **kwargs)
-    first = args[0] if args else None
-    sinks = positions.sinks_of(flow, first) if isinstance(first, Tensor) else ()
-    if sinks and isinstance(out, Tensor):
-        write(out, Note(sinks=sinks))
-    elif sinks and isinstance(out, tuple | list):
-        for piece in out:
-            if isinstance(piece, Tensor):
-                write(piece, Note(sinks=sinks))
+    if args:
+        hand_on(flow, args[0], out, same=getattr(func, "__name__", "") in SHAPES)
+        if isinstance(out, Tensor):
+            out = positions.by_distance(flow, func, args, kwargs, out)
     return out
 
 
@@ -59,6 +57,9 @@ def embedding(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     note = note_of(flow, ids)
     if note is None or note.kind != "ids" or out.requires_grad:
         return out
+    table = note_of(flow, pick(args, kwargs, 1, "weight"))
+    if table is not None:
+        flow.vocabularies.add(table.source)
     return flow.token_leaf(out)
 
 

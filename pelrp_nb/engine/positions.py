@@ -1,57 +1,32 @@
 """Where positions enter a model, found by structure: the only file that follows transformers.
 
 A position is told by its past: token ids are the ids the user passed; position numbers come from `arange`, `cumsum`, a buffer that
-counts; a rotation is the `cos` or `sin` of something; a table is looked up by position numbers, or is a parameter as long as the
-sequence.  A sink is made at the place where such a constant meets a carrier: a leaf of its own in each layer, expanded to the rows
-of the batch, sharing memory with the model's tensor and never handed back to the model.
+counts; a rotation is the `cos` or `sin` of something, or a pair of buffers on the unit circle; a table is looked up by position
+numbers, or is a parameter as long as the sequence; a relative bias is made from a table or parameter and added to attention
+scores; ALiBi is arithmetic on position numbers added there; relative embeddings are a table, in which no token is looked up, that
+meets queries or keys in a product.  A sink is made at the place where such a constant meets a carrier (`sinks.py`): one of its own
+in each layer, expanded to the rows of the batch, sharing memory with the model's tensor and never handed back to the model.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..verbs import scale
-from .account import better, dot
-from .notes import Note, note_of, write
-from .trace import Sink
+from . import sinks
+from .account import better
+from .notes import SAME, Note, note_of, pick, write
+from .sinks import Leaf
 
 if TYPE_CHECKING:
     from .propagation import Flow
 
 TURNS = ("cos", "sin", "rotary")
-
-
-@dataclass(eq=False)
-class Leaf:
-    """One tensor of positions at one place, with a gradient of its own.
-
-    part: "cos", "sin", "rotary" (a complex turn) or "sum"; role: "query", "key" or None until known
-    """
-
-    tensor: Tensor
-    name: str
-    kind: str
-    part: str
-    layer: int | None
-    depth: float
-    role: str | None = None
-
-
-@dataclass
-class Inputs:
-    """Leaves at which relevance ends, in call order.
-
-    tokens: look-ups by input ids, or pixels; sinks: positions; constants: joined pieces by name
-    """
-
-    tokens: list[Tensor] = field(default_factory=list)
-    pixels: list[Tensor] = field(default_factory=list)
-    sinks: list[Leaf] = field(default_factory=list)
-    constants: list[tuple[str, float, Tensor]] = field(default_factory=list)
+MASKED = -1e4                                    # an added score below this hides its pair
 
 
 # --- what the user passed --------------------------------------------------------------------------------------------
@@ -60,11 +35,36 @@ class Inputs:
 def known_tensors(model: nn.Module) -> dict[int, Note]:
     """A note for each parameter and buffer, by identity: nothing is written on the model."""
     known: dict[int, Note] = {}
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        known.setdefault(id(parameter), Note(source=name))
-    for name, buffer in model.named_buffers(remove_duplicate=False):
-        known.setdefault(id(buffer), Note(source=name, kind="index" if counts(buffer) else None))
+        known.setdefault(id(parameter), Note(source=name, kind="rows" if id(parameter) in tables else None))
+    for path, module in model.named_modules():
+        own = {n: b for n, b in module._buffers.items() if b is not None}
+        circle = on_the_circle(list(own.values()))
+        for name, buffer in own.items():
+            kind = "index" if counts(buffer) else circle.get(id(buffer))
+            known.setdefault(id(buffer), Note(source=f"{path}.{name}" if path else name, kind=kind))
     return known
+
+
+def on_the_circle(buffers: list[Tensor]) -> dict[int, str]:
+    """Which stored tables are rotations: two with a^2 + b^2 = 1 are "cos" and "sin", one of sine and cosine columns a "table"."""
+    found: dict[int, str] = {}
+    real = [b for b in buffers if b.is_floating_point() and b.dim() >= 2 and b.numel() and not b.is_meta and b.shape[-1] > 1]
+    for a in real:
+        for b in real:
+            if a is not b and a.shape == b.shape and bool((better(a) ** 2 + better(b) ** 2 - 1).abs().max() < 1e-3):
+                found[id(a)] = part_of(a)
+        if id(a) not in found and a.shape[-2] > 1 and sinusoidal(a):
+            found[id(a)] = "table"
+    return found
+
+
+def part_of(table: Tensor) -> str:
+    """"cos" or "sin", by the column that turns slowest: near 1 or near 0."""
+    rows = table.detach().reshape(-1, table.shape[-1])
+    slow = rows[:, int((rows.amax(0) - rows.amin(0)).argmin())]
+    return "cos" if bool(slow.abs().mean() > 0.5) else "sin"
 
 
 def counts(x: Tensor) -> bool:
@@ -84,7 +84,7 @@ def take_input(flow: Flow, name: str, value: Any, main: str) -> Any:
         (flow.inputs.pixels if leaf.dim() == 4 else flow.inputs.tokens).append(leaf)
         return write(leaf.clone(), Note(kind="pixels"))
     if value.is_floating_point() or value.dtype == torch.bool:
-        return value
+        return value.view(value.shape)                           # notes are written on the view
     if name == main or name.endswith("input_ids"):
         flow.account.rows = value.shape[0]
         return write(value.view(value.shape), Note(kind="ids"))
@@ -111,30 +111,39 @@ def inherit(flow: Flow, name: str, notes: list[Note], args: tuple, out: Any) -> 
         by_position = first is not None and first.kind == "index"
         write(out, Note(source=weight.source if weight else None, kind="table" if by_position else "looked up"))
         return
-    if first is not None and first.made and name in ("to", "float", "type_as", "dropout", "contiguous", "half", "bfloat16"):
+    if first is not None and first.made and name in SAME:
         write(out, first)
         return
     if name.endswith("_like") or name.startswith("new_"):        # the shape of another tensor, not its past
         return
-    if name in LOOKED_UP and not out.is_floating_point():        # numbers looked up by position are not positions
-        notes = [first] if first is not None else []
-    kinds = {n.kind for n in notes}
     source = next((n.source for n in notes if n.source), None)
-    kind = None
-    if name in ("cos", "sin", "polar"):
-        kind = "rotary" if name == "polar" else name
-    elif out.dtype == torch.bool:
-        kind = None
-    elif name in ("arange", "cumsum", "linspace"):
-        kind = "index"
-    elif not out.is_floating_point() and not out.is_complex():
-        kind = "ids" if "ids" in kinds and name not in COMPARISONS else "index" if "index" in kinds else None
-    else:
-        turns = kinds & set(TURNS)
-        kind = ("rotary" if len(turns) > 1 or out.is_complex() else turns.pop()) if turns else None
-        kind = kind or next((k for k in ("table", "looked up", "index") if k in kinds), None)
+    kind = kind_of(name, first, notes, out)
     if kind or source:
         write(out, Note(source=source, kind=kind))
+
+
+def kind_of(name: str, first: Note | None, notes: list[Note], out: Tensor) -> str | None:
+    """What a function of constants still knows of positions."""
+    kinds = {n.kind for n in notes}
+    real = out.is_floating_point() or out.is_complex()
+    if name in ("cos", "sin", "polar"):
+        return "rotary" if name == "polar" else name
+    if out.dtype == torch.bool:
+        return None
+    if name in ("arange", "cumsum", "linspace"):
+        return "index"
+    if name in LOOKED_UP and first is not None:                  # numbers looked up by position are not positions
+        by = {n.kind for n in notes if n is not first}
+        if not real:
+            return first.kind if first.kind in ("index", "ids") and (first.kind != "ids" or name not in COMPARISONS) else None
+        if first.kind in (None, "rows") and first.source and by & {"index", "ids"}:
+            return "table" if "index" in by else "looked up"
+    if not real:
+        return "ids" if "ids" in kinds and name not in COMPARISONS else "index" if "index" in kinds else None
+    turns = kinds & set(TURNS)
+    if turns:
+        return "rotary" if len(turns) > 1 or out.is_complex() else turns.pop()
+    return next((k for k in ("table", "looked up", "index", "rows") if k in kinds), None)
 
 
 LOOKED_UP = {"gather", "index_select", "take", "take_along_dim", "__getitem__"}
@@ -149,27 +158,58 @@ def enters_by_product(flow: Flow, constant: Any, carrier: Tensor) -> Leaf | None
     if not isinstance(constant, Tensor) or flow.composite.positions != "sink":
         return None
     note = note_of(flow, constant)
-    if note is None or note.kind not in TURNS or constant.dim() < 2:
+    if note is None or constant.dim() < 2:
         return None
-    heads = carrier.dim() == 4 and bool({"heads", "frequencies", "query_key"} & flow.options.detail)
+    looked_up = note.kind == "table" and constant.shape[-1] > 1
+    if not (note.kind in TURNS or looked_up):
+        return None
+    heads = carrier.dim() == 4 and "heads" in flow.options.detail
     name = f"{flow.where_am_i()} rotary"
-    return _leaf(flow, constant, carrier, name, "rotary", note.kind, per_head=heads)
+    part = part_of(constant) if looked_up else note.kind
+    return _leaf(flow, constant, carrier, name, "rotary", part, per_head=heads)
 
 
-def enters_by_sum(flow: Flow, constant: Any, carrier: Tensor, scores: bool = False) -> Leaf | None:
-    """An added table of positions: looked up by position numbers, or a parameter as long as the sequence."""
+def enters_by_sum(flow: Flow, constant: Any, carrier: Tensor) -> Tensor | None:
+    """What is added as a position: a table looked up by position numbers, or a parameter as long as the sequence; or a bias."""
     if not isinstance(constant, Tensor) or flow.composite.positions != "sink" or not constant.is_floating_point():
         return None
     note = note_of(flow, constant)
-    if note is None or scores:
+    if note is None:
         return None
+    if (known := note_of(flow, carrier)) is not None and known.scores:
+        return enters_scores(flow, constant, carrier.shape)
     looked_up = note.kind == "table"
     computed = note.kind in TURNS and constant.dim() > 1 and constant.shape[-1] == carrier.shape[-1]
-    stored = note.source is not None and note.kind is None and as_long_as(constant, carrier)
+    stored = note.source is not None and note.kind in (None, "rows") and as_long_as(constant, carrier)
     if not (looked_up or computed or stored):
         return None
     kind = "absolute" if sinusoidal(constant) else "learnable"
-    return _leaf(flow, constant, carrier, note.source or f"{flow.place} {kind}", kind, "sum")
+    return _leaf(flow, constant, carrier, note.source or f"{flow.place} {kind}", kind, "sum").tensor
+
+
+def enters_scores(flow: Flow, constant: Tensor, shape: Sequence[int]) -> Tensor | None:
+    """A relative bias or ALiBi, added to attention scores of that shape; None for masks and what has no position in it."""
+    note = note_of(flow, constant)
+    if note is None or flow.composite.positions != "sink" or is_mask(constant):
+        return None
+    if not (note.kind in ("index", "table", "rows", *TURNS) or note.source):
+        return None
+    kind = "alibi" if note.kind == "index" else "relative bias"
+    return sinks.bias_sink(flow, constant.expand(shape), f"{flow.where_am_i()} {kind}", kind)
+
+
+def is_mask(added: Tensor) -> bool:
+    """Whether an added score only hides: 0 for every pair that it leaves visible."""
+    added = added.detach()
+    return not bool(((added > MASKED) & (added != 0)).any())
+
+
+def relative_embeddings(flow: Flow, constant: Tensor) -> bool:
+    """Whether a factor of queries or keys is made of relative positions: a table looked up by distance, or never by ids."""
+    note = note_of(flow, constant)
+    if note is None or flow.composite.positions != "sink" or constant.dim() < 2 or not constant.is_floating_point():
+        return False
+    return note.kind in ("table", *TURNS) or (note.kind == "rows" and note.source not in flow.vocabularies)
 
 
 def as_long_as(constant: Tensor, carrier: Tensor) -> bool:
@@ -190,9 +230,42 @@ def _leaf(
     shape[0] = carrier.shape[0]
     if per_head:
         shape[1:3] = carrier.shape[1:3]
-    leaf = Leaf(flow.leaf(constant.expand(shape)), name, kind, part, flow.layer, flow.depth)
-    flow.inputs.sinks.append(leaf)
-    return leaf
+    return sinks.sink(flow, flow.leaf(constant.expand(shape)), name, kind, part)
+
+
+def met_in_product(flow: Flow, out: Tensor) -> Tensor:
+    """Queries or keys met relative embeddings: the product is a sink's, and will be picked out by distance."""
+    leaf = sinks.product_sink(flow, out, f"{flow.where_am_i()} relative embedding")
+    return write(out, Note(scores=True, pairs=leaf))
+
+
+def by_distance(flow: Flow, func: Any, args: tuple, kwargs: dict, out: Tensor) -> Tensor:
+    """Scores of relative embeddings picked out by distance, or turned over after that, belong to pairs of tokens.
+
+    Scores of a bank of profiles (a parameter that is no table) are only known for what they are when they are picked.
+    """
+    note, name = note_of(flow, out), getattr(func, "__name__", "")
+    known = note is not None and note.pairs is not None
+    if name in ("gather", "take_along_dim"):
+        if known and not note.pairs.gathered:
+            sinks.picked(flow, note.pairs, out)
+        elif not known and picks_pairs(flow, args, kwargs, out):
+            leaf = sinks.sink(flow, out, f"{flow.where_am_i()} relative embedding", "relative embedding", "score")
+            out = write(scale(out, 1 / 2), Note(scores=True, pairs=leaf))
+            sinks.picked(flow, leaf, out)
+    last = {out.dim() - 1, out.dim() - 2}
+    if known and name == "transpose" and note.pairs.gathered and {a % out.dim() for a in args[1:3]} == last:
+        note.pairs.turned = not note.pairs.turned
+    return out
+
+
+def picks_pairs(flow: Flow, args: tuple, kwargs: dict, out: Tensor) -> bool:
+    """Whether entries of the last axis are picked by position numbers, one for each pair of tokens."""
+    index = note_of(flow, pick(args, kwargs, 2, "index"))
+    dim = pick(args, kwargs, 1, "dim")
+    square = out.dim() >= 3 and out.shape[-1] == out.shape[-2] > 1
+    by_position = index is not None and index.kind == "index"
+    return flow.composite.positions == "sink" and by_position and square and dim in (-1, out.dim() - 1)
 
 
 def joined(flow: Flow, constant: Tensor) -> Tensor:
@@ -208,10 +281,10 @@ def sinks_of(flow: Flow, x: Any) -> tuple[Leaf, ...]:
     return note.sinks if note is not None else ()
 
 
-def take_roles(flow: Flow, operands: list[Tensor]) -> None:
-    """The first operand of a product of two rotated tensors is the query, the second the key."""
-    if len(operands) == 2 and all(sinks_of(flow, x) for x in operands):
-        for x, role in zip(operands, ("query", "key"), strict=True):
+def take_roles(flow: Flow, operands: list[Tensor], roles: tuple[str, ...] = ("query", "key")) -> None:
+    """The first operand of a product of two rotated tensors is the query, the second the key; behind a softmax stand values."""
+    if all(sinks_of(flow, x) for x in operands):
+        for x, role in zip(operands, roles, strict=True):
             for leaf in sinks_of(flow, x):
                 leaf.role = leaf.role or role
 
@@ -226,52 +299,3 @@ def boxed(flow: Flow, rule: Any, x: Tensor, weight: Tensor, bias: Tensor | None,
     out = rule.forward(fresh, *bounds, weight=weight, bias=bias, apply=apply)
     flow.account.kept("constants" if bias is not None else "stabilisers", name, flow.depth, out, (fresh, *bounds))
     return out
-
-
-# --- what the sinks received -----------------------------------------------------------------------------------------
-
-
-def by_token(R: Tensor, T: int) -> Tensor:
-    """(B, ..., T, ..., features) summed to (B, T, features): heads and other axes go."""
-    axis = next((i for i in range(R.dim() - 2, 0, -1) if R.shape[i] == T), None)
-    if axis is None:
-        return R.reshape(R.shape[0], -1, R.shape[-1]).sum(1, keepdim=True)
-    others = [i for i in range(1, R.dim() - 1) if i != axis]
-    return R.sum(others) if others else R
-
-
-def summarise(leaves: list[Leaf], gradients: dict[int, Tensor], rows: int, T: int) -> tuple[tuple[Sink, ...], dict[str, Tensor]]:
-    """The sinks in call order, and their relevance (B, sinks, T) in every reduction."""
-    groups: dict[tuple[str, int | None], list[Leaf]] = {}
-    for leaf in leaves:
-        groups.setdefault((leaf.name, leaf.layer), []).append(leaf)
-    sinks: list[Sink] = []
-    columns: dict[str, list[Tensor]] = {k: [] for k in ("signed", "absolute", "positive", "squared")}
-    for (name, layer), members in groups.items():
-        sinks.append(Sink(name, members[0].kind, layer))
-        parts: dict[str, Tensor] = {}
-        for leaf in members:
-            g = gradients.get(id(leaf.tensor))
-            R = torch.zeros_like(better(leaf.tensor.detach().real)) if g is None else dot(leaf.tensor.detach(), g)
-            R = by_token(R, T)
-            R = R if R.shape[0] == rows else R.expand(rows, -1, -1) / rows
-            parts[leaf.part] = parts[leaf.part] + R if leaf.part in parts else R
-        each = list(parts.values())
-        columns["signed"].append(sum(R.sum(-1) for R in each))
-        columns["absolute"].append(sum(R.sum(-1).abs() for R in each))
-        columns["positive"].append(sum(R.clamp(min=0).sum(-1) for R in each))
-        columns["squared"].append(sum(R.square().sum(-1) for R in each))
-    empty = torch.zeros(rows, 0, T)
-    stacked = {k: torch.stack(v, 1) if v else empty for k, v in columns.items()}
-    stacked["l2"] = stacked.pop("squared").sqrt()
-    return tuple(sinks), stacked
-
-
-def detail(leaves: list[Leaf], gradients: dict[int, Tensor]) -> dict[str, Tensor]:
-    """Behind the sums: "SINK query cos" (B, heads, T, features) and so on, for each rotary leaf."""
-    found: dict[str, Tensor] = {}
-    for leaf in leaves:
-        if id(leaf.tensor) in gradients:
-            R = dot(leaf.tensor.detach(), gradients[id(leaf.tensor)]).cpu()
-            found[" ".join(w for w in (leaf.name, leaf.role, leaf.part) if w)] = R[0] if R.shape[0] == 1 else R
-    return found

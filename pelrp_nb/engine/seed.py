@@ -36,13 +36,16 @@ def walk(flow: Flow, targets: list[Tensor], leaves: list[Tensor], keep: bool) ->
     for power in POWERS if half else (1.0,):
         flow.account.clear()
         flow.recorder.clear(live=not half)
+        for heard in (*flow.inputs.sinks, *flow.attentions):
+            heard.forget()
+        flow.power = power
         more = keep or (half and power != POWERS[-1])
         seeds = [(first(flow, v) * power).to(v.dtype).reshape(v.shape) for v in targets]
         grads = gradients(flow, targets, leaves, seeds, more)
         divide(flow, power)
         found = {id(leaf): finer(g, power) for leaf, g in zip(leaves, grads, strict=True) if g is not None}
         if not half or finite(flow, found):
-            flow.recorder.tell()
+            flow.recorder.tell_held()
             return found
     raise ModelError(
         "The relevance leaves the range of float16, or is no number, whatever the walk back begins with. "
@@ -92,5 +95,6 @@ def divide(flow: Flow, power: float) -> None:
 def finite(flow: Flow, gradients: dict[int, Tensor]) -> bool:
     """Whether the walk stayed inside the range."""
     marks = (m.relevance for m in flow.recorder.marks if m.relevance is not None)
-    found = (*gradients.values(), *flow.account.amounts.values(), *marks)
+    heard = (column for sink in flow.inputs.sinks for column in sink.columns.values())
+    found = (*gradients.values(), *flow.account.amounts.values(), *marks, *heard)
     return all(math.isfinite(float(x.abs().sum())) for x in found)

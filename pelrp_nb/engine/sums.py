@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import positions
 from .elementwise import elementwise, elementwise_note
-from .notes import Note, carries, note_of, pick, write
+from .notes import Note, carries, hand_on, note_of, pick, write
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -25,19 +25,24 @@ def add(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         out = flow.residual(a, b, partial(func, **more), plain=not more and func in ADDITIONS)
         found = elementwise(flow, func, (a, b), more) if note_of(flow, out) is None else None
         sinks = (*positions.sinks_of(flow, a), *positions.sinks_of(flow, b))
-        if found is not None or sinks:
+        scores = any((n := note_of(flow, x)) is not None and n.scores for x in (a, b))
+        if found is not None or sinks or scores:
             origin, zero = found or (None, None)
-            write(out, Note(origin=origin, zero=zero, sinks=sinks))
+            write(out, Note(origin=origin, zero=zero, sinks=sinks, scores=scores))
         return out
     carrier, constant = (a, b) if carries(a) else (b, a)
-    leaf = positions.enters_by_sum(flow, constant, carrier) if func in ADDITIONS and not more else None
-    if leaf is not None:
-        return func(leaf.tensor, b) if constant is a else func(a, leaf.tensor)
+    sink = positions.enters_by_sum(flow, constant, carrier) if func in ADDITIONS and not more else None
+    if sink is not None:
+        out = func(sink, b) if constant is a else func(a, sink)
+        hand_on(flow, carrier, out)
+        return out
     out = func(a, b, **more)
     sign = -1.0 if (func in SUBTRACTIONS and constant is b) or (func in REVERSED and constant is a) else 1.0
     sign *= more.get("alpha", 1) if constant is b else 1
     book_constant(flow, out, constant, sign)
-    return elementwise_note(flow, func, (a, b), more, out)
+    elementwise_note(flow, func, (a, b), more, out)
+    hand_on(flow, carrier, out)
+    return out
 
 
 def book_constant(flow: Flow, out: Tensor, constant: Any, sign: float = 1.0) -> None:
@@ -82,6 +87,7 @@ def turned(flow: Flow, func: Callable, pieces: list, rest: tuple, more: dict) ->
 def masked_fill(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """The filler is a constant of its places, and nothing where it is a mask."""
     out = func(*args, **kwargs)
+    hand_on(flow, pick(args, kwargs, 0, "input"), out)
     value = pick(args, kwargs, 2, "value")
     value = float(value) if isinstance(value, Tensor) and value.numel() == 1 and not carries(value) else value
     mask = pick(args, kwargs, 1, "mask")
@@ -99,6 +105,7 @@ def where(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
         return func(*args, **kwargs)
     condition, a, b = pick(args, kwargs, 0, "condition"), pick(args, kwargs, 1, "input"), pick(args, kwargs, 2, "other")
     out = func(condition, a, b)
+    hand_on(flow, a if carries(a) else b, out)
     for side, place in ((a, condition), (b, ~condition)):
         if carries(side) or not carries(out):
             continue

@@ -1,1 +1,6 @@
-"""What people look at: plain data in; HTML, text or a figure out.  No view knows torch."""
+"""What people look at: plain data in; a page, a live widget, text or a figure out.  No view knows torch."""
+
+from .sheets import compare, explained, image, inspector, xray
+from .sheet import Sheet
+
+__all__ = ["Sheet", "compare", "explained", "image", "inspector", "xray"]

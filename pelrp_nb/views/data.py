@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
-from typing import Any, TypedDict
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
 
 
 class Parts(TypedDict):
@@ -40,6 +44,14 @@ class PlainLedger(TypedDict):
     audited: bool
     layers: dict[str, float]
     unknown: list[str]
+    kept: NotRequired[dict[str, dict[str, float]]]
+
+
+class PlainWord(TypedDict):
+    """A word and the indices of its tokens."""
+
+    text: str
+    tokens: list[int]
 
 
 class Plain(TypedDict):
@@ -47,10 +59,12 @@ class Plain(TypedDict):
 
     parts:      reduction -> content, position and both per token; "signed" is always there
     positional: (sinks, T) signed
+    words:      subwords merged; every token is in exactly one
     """
 
     tokens: list[str]
     special: list[bool]
+    words: NotRequired[list[PlainWord]]
     target: str
     value: float
     model: str
@@ -67,22 +81,35 @@ class Plain(TypedDict):
 
 
 def as_json(value: Any) -> str:
-    """JSON that may stand inside a script element and that every parser reads; nan and infinities become their names."""
-    text = json.dumps(_finite(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    """JSON that may stand inside a script element and that every parser reads; nan and infinities by name, bytes as base64."""
+    text = json.dumps(clean(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=_base64)
     for mark in "<>&":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
     return text
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+def clean(value: Any) -> Any:
+    """The same with text for keys, nan and infinities by name, floats of eight figures: what JSON and a widget can carry."""
+    if isinstance(value, Mapping):
+        return {str(key): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [clean(item) for item in value]
     if isinstance(value, float):
         if math.isnan(value):
             return "NaN"
         if math.isinf(value):
             return "Infinity" if value > 0 else "-Infinity"
         return float(f"{value:.8g}")
-    return value if value is None or isinstance(value, str | int | bool) else str(value)
+    return value if value is None or isinstance(value, str | int | bool | bytes) else str(value)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def packed(values: Any) -> dict[str, Any]:
+    """An array as bytes, half precision under a common power of two: 2 bytes a number, three figures of it."""
+    array = np.asarray(values, dtype=np.float64)
+    finite = np.abs(array[np.isfinite(array)])
+    scale = 2.0 ** math.ceil(math.log2(finite.max())) if finite.size and finite.max() > 0 else 1.0
+    return {"shape": list(array.shape), "scale": scale, "f16": (array / scale).astype("<f2").tobytes()}

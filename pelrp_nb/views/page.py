@@ -1,7 +1,6 @@
-"""The result as one interactive page: a file that needs no network, no kernel and no library.
+"""A view as one interactive page: a file that needs no network, no kernel and no library, or the same inside a notebook cell.
 
-`page.js` draws it; the same module can run under a notebook widget, for all it asks is `render({ model, el })`.  The policy in the
-page's head forbids every request and every script but that one, by its hash.
+The policy in the page's head forbids every request and every script but its own, by its hash.
 """
 
 from __future__ import annotations
@@ -9,111 +8,65 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
-import math
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from .colour import STEPS, palette
-from .data import Plain, as_json
-from .table import table
-from .text import MINUS, pieces, state, visible
+from .data import as_json
+from .module import script, style
+from .text import visible
 
 SHIM = """
-const values = { explanation: JSON.parse(document.getElementById("explanation").textContent) };
-render({ model: { get: (name) => values[name], on() {}, off() {} }, el: document.getElementById("view") });
+const values = JSON.parse(document.getElementById("view-data").textContent), heard = {};
+render({ el: document.getElementById("view"), model: { get: (name) => values[name], on: (event, hear) => (heard[event] ??= []).push(hear),
+off() {}, save_changes() {}, set(name, value) { values[name] = value; heard[`change:${name}`]?.forEach((hear) => hear()); } } });
 """
+FRAMED = """
+if (window.frameElement) new ResizeObserver(() => { frameElement.style.height = `${document.body.offsetHeight + 4}px`; }).observe(document.body);
+"""
+LARGEST = 2_000_000  # characters of a page that is put into a notebook's cell
 
 
-def page(data: Plain) -> str:
-    """A whole HTML document."""
-    code = script() + SHIM
+def document(
+    kind: str, data: Mapping[str, Any], *, title: str = "", fallback: str = "", more: Mapping[str, Any] | None = None,
+    framed: bool = False, **state: Any,
+) -> str:  # fmt: skip
+    """A whole HTML document of one view.
+
+    title:    of the window; fallback: what shows where scripts do not run, an HTML fragment
+    more:     large parts by name, all of them in the file
+    framed:   it will stand in a cell: no margins, and the frame takes the height of what is in it
+    state:    where the view stands: step, token, anything else that a reader can set
+    """
+    linked = {"step": int(state.pop("step", 0)), "token": int(state.pop("token", -1))}
+    values = {"kind": kind, "data": data, "state": state, **linked, "more": more or {}, "wanted": [], "asks": False}
+    code = script(kind) + SHIM + (FRAMED if framed else "")
     allowed = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    name = html.escape(f"{visible(data['target'], 60)}, {visible(data['model'], 60)}")
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
-            f"<title>{name}</title>\n<style>\n{style()}</style>\n</head>",
-            '<body class="pelrp-page">\n<main>\n<div id="view"></div>',
-            f'<noscript><div class="pelrp">{table(data)}</div></noscript>\n</main>',
-            f'<script type="application/json" id="explanation">{as_json(payload(data))}</script>',
+            f"<title>{html.escape(visible(title, 120))}</title>\n<style>\n{style()}</style>\n</head>",
+            f'<body class="pelrp-page{" pelrp-frame" if framed else ""}">\n<main>\n<div id="view"></div>',
+            f'<noscript><div class="pelrp">{fallback}</div></noscript>\n</main>' if fallback else "</main>",
+            f'<script type="application/json" id="view-data">{as_json(values)}</script>',
             f'<script type="module">{code}</script>\n</body>\n</html>\n',
         ]
     )
 
 
-def payload(data: Plain) -> dict[str, Any]:
-    """What `page.js` reads: the numbers as they are, their sums, and every text already made visible."""
-    ledger, parts = data["ledger"], data["parts"]
-    return {
-        "steps": STEPS,
-        "tokens": [_label(token) for token in data["tokens"]],
-        "special": data["special"],
-        "target": visible(data["target"], 120),
-        "value": data["value"],
-        "facts": [visible(data["model"]), visible(data["method"], 120)],
-        "share": data["positional_share"],
-        "parts": parts,
-        "sums": {name: {part: _sum(column) for part, column in columns.items()} for name, columns in parts.items()},
-        "sinks": [
-            {"name": visible(name), "kind": visible(kind), "relevance": row, "total": _sum(row)}
-            for name, kind, row in zip(data["sinks"], data["sink_kinds"], data["positional"], strict=True)
-        ],
-        "boundaries": [{**boundary, "name": visible(boundary["name"])} for boundary in data["boundaries"]],
-        "ledger": {
-            "rows": ledger["rows"],
-            "closed": ledger["closed"],
-            "state": state(data, MINUS),
-            "keepers": {"constants": _ordered(ledger["constants"]), "softmax": _ordered(ledger["softmax"])},
-            "layers": [[visible(name), gap] for name, gap in ledger["layers"].items()],
-        },
-        "card": [[visible(key), _told(value)] for key, value in data["card"].items()],
-        "streams": {visible(name): payload(stream) for name, stream in data["streams"].items()},
-    }
+def duo(table: str, page: str, title: str) -> str:
+    """A table and a page in one output: where scripts are trusted the page shows, elsewhere the table.
 
-
-@cache
-def script() -> str:
-    """The module that draws."""
-    return files(__package__).joinpath("page.js").read_text(encoding="utf-8")
-
-
-@cache
-def style() -> str:
-    """The style sheet, with a class for each shade, `p-20` to `p20`, in light and in dark."""
-    shades = {dark: "\n".join(_shades(dark)) for dark in (False, True)}
-    night = f"@media (prefers-color-scheme: dark) {{\n{shades[True]}\n}}\n"
-    return f"{files(__package__).joinpath('page.css').read_text(encoding='utf-8')}\n{shades[False]}\n{night}"
-
-
-def _shades(dark: bool) -> list[str]:
-    return [
-        f".pelrp .p{step} {{ background: {paint.back}; color: {paint.text}; }}"
-        for step, paint in enumerate(palette(dark), start=-STEPS)
-    ]
-
-
-def _label(token: str) -> str | list[list[Any]]:
-    """A token as text, or as pieces [text, whether it is a name for something unseen]."""
-    cut = pieces(token)
-    return cut[0].text if len(cut) == 1 and not cut[0].chip else [[piece.text, piece.chip] for piece in cut]
-
-
-def _ordered(amounts: Mapping[str, float]) -> list[list[Any]]:
-    order = sorted(amounts.items(), key=lambda item: (not math.isnan(item[1]), -abs(item[1]), item[0]))
-    return [[visible(name, 120), amount] for name, amount in order]
-
-
-def _told(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return visible(text, 4000)
-
-
-def _sum(column: list[float]) -> float:
-    return math.fsum(column) if all(map(math.isfinite, column)) else sum(column)
+    A page that is too large for a cell is left out, and a line says what to type instead.
+    """
+    if len(page) > LARGEST:
+        return f"{table}<div>Too large for a cell: type .explore() for the live view, or .to_html(path) for a page.</div>"
+    name = f"pelrp-{hashlib.sha256(table.encode()).hexdigest()[:12]}"
+    framed = page.replace("&", "&amp;").replace("'", "&#39;")
+    return (
+        f"<style>.{name}{{display:none}}</style><div class='{name}'>{table}</div>"
+        f"<iframe title='{html.escape(visible(title, 120))}' style='width:100%;height:640px;border:0' srcdoc='{framed}'></iframe>"
+    )

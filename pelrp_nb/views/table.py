@@ -40,6 +40,37 @@ def table(data: Plain) -> str:
     return f'<div style="max-width:100%;overflow-x:auto">{"".join(parts)}</div>'
 
 
+def beside(names: Sequence[str], found: Sequence[Plain]) -> str:
+    """Several results as columns of one table: the account of each, and its largest tokens."""
+    rows = [_cell("", _PLAIN) + "".join(_cell(escaped(name, 40), _HEAD) for name in names)]
+    rows.append(_cell("target", _PLAIN) + "".join(_cell(escaped(data["target"], 40), _HEAD) for data in found))
+    accounts = [dict(data["ledger"]["rows"]) for data in found]
+    show = digits(largest(*(account.values() for account in accounts)))
+    rows += [_cell(name, _PLAIN) + "".join(_cell(show(account[name]), _RIGHT) for account in accounts) for name in accounts[0]]
+    rows.append(_cell("ledger", _PLAIN) + "".join(_cell("closed" if d["ledger"]["closed"] else "open", _HEAD) for d in found))
+    strips = [
+        f'<div style="{_QUIET}">{escaped(name, 60)}</div>{_strip(data, signed, largest(signed["both"]))}'
+        for name, data in zip(names, found, strict=True)
+        for signed in [data["parts"]["signed"]]
+    ]
+    return f'<div style="max-width:100%;overflow-x:auto">{"".join(strips)}{_table(rows)}</div>'
+
+
+def listing(plan: Mapping[str, Any]) -> str:
+    """A plan as nested folds: module, then its operations with their rules."""
+    refused = "".join(f"<div>refused: {escaped(text, 400)}</div>" for text in plan["refusals"])
+    sinks = ", ".join(f"{escaped(name)} ({escaped(kind)})" for name, kind in plan["sinks"]) or "none found"
+    head = f'<div style="font-size:16px">{escaped(plan["model"])}</div><div style="{_QUIET}">{escaped(plan["method"], 120)} · positions: {sinks}</div>'
+    return f'<div style="max-width:100%;overflow-x:auto">{head}{refused}{_branch(plan["tree"])}</div>'
+
+
+def _branch(node: Mapping[str, Any]) -> str:
+    rows = ["".join(_cell(escaped(rule[key], 120), _PLAIN) for key in ("operation", "rule", "reason", "conserves")) for rule in node["rules"]]
+    inside = (_table(rows) if rows else "") + "".join(_branch(child) for child in node["children"])
+    name = f"{escaped(node['name'] or 'the model')} {escaped(node['kind'])}"
+    return _fold(name, inside, opened=not node["name"]) if inside else f'<div style="{_FOLD}">{name}</div>'
+
+
 def escaped(text: str, most: int = 60) -> str:
     """Text as HTML: markup is shown, not obeyed, and what cannot be seen gets a chip with its name."""
     return "".join(

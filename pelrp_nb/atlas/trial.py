@@ -1,0 +1,144 @@
+"""One architecture, explained once in float64 and once in float32, and what came of it as plain data."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engine.propagation import Options
+from ..errors import PelrpError, RuleError
+from ..explain import explain
+from .build import Built, NotBuilt, answer, build, cast, logits_of, shortened
+from .expected import announced
+from .names import Entry
+from .state import differences, snapshot
+
+
+@dataclass
+class Run:
+    """One explanation in one precision.
+
+    outcome:    "explained", "refused" (a reason is given), "crashed" (a fault of ours)
+    difference: largest difference between the logits under the rules and the plain ones, as a part of the largest logit
+    sinks:      kind of position -> how many sinks of it; layers: how many layers the model was seen to have
+    gap, scale: of the audited ledger; opened: the layer at which it opened
+    changed:    what was not as before afterwards
+    """
+
+    outcome: str
+    reason: str = ""
+    difference: float | None = None
+    sinks: dict[str, int] = field(default_factory=dict)
+    layers: int = 0
+    gap: float | None = None
+    scale: float | None = None
+    opened: str | None = None
+    audited: bool = False
+    positional: float | None = None
+    changed: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Row:
+    """All that is known of one architecture.
+
+    outcome: "not built" with the library's reason, "built", or "lost" (time limit, memory, crash of the process)
+    single_only: why the plain model cannot run in float64; empty if it can
+    announced: kinds of positions that names in the model announce, and one such name for each
+    """
+
+    kind: str
+    name: str
+    model: str
+    outcome: str
+    reason: str = ""
+    recipe: str = ""
+    parameters: int = 0
+    inputs: list[str] = field(default_factory=list)
+    attention: str | None = None
+    single_only: str = ""
+    announced: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def run(entry: Entry) -> dict[str, Any]:
+    """Build and explain one architecture in this process; the row as plain data."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    silence()
+    start = time.perf_counter()
+    row = Row(entry.kind, entry.name, entry.model, "not built")
+    try:
+        built = build(entry)
+    except NotBuilt as error:
+        row.reason = str(error)
+    else:
+        row.outcome, row.recipe = "built", built.recipe
+        row.parameters = sum(p.numel() for p in built.model.parameters())
+        row.inputs = list(built.given)
+        row.attention = getattr(built.model.config, "_attn_implementation", None)
+        row.announced = announced(built.model)
+        row.single_only = built.single_only
+        for dtype in (torch.float32,) if built.single_only else (torch.float64, torch.float32):
+            row.runs[str(dtype).removeprefix("torch.")] = done = once(built, dtype)
+            if done.outcome != "explained":
+                break
+    row.seconds = time.perf_counter() - start
+    return asdict(row)
+
+
+def silence() -> None:
+    """The library's remarks on configurations that nobody will use."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+
+
+def once(built: Built, dtype: torch.dtype) -> Run:
+    """One audited explanation of the highest logit of the last place."""
+    model, given, plain = built.model.to(dtype), cast(built.given, dtype), answer(built.model, built.given, dtype)
+    row = plain[0].reshape(-1, plain.shape[-1])[-1]
+    highest, bent = int(row.argmax()), []
+
+    def target(output: Any) -> Tensor:
+        logits = logits_of(output)
+        bent.append(logits.detach())
+        return logits[0].reshape(-1, logits.shape[-1])[-1, highest]
+
+    before = snapshot(model, given)
+    try:
+        found = explain(model, {k: v for k, v in given.items() if isinstance(v, Tensor)}, target=target, options=Options(audit=True))
+        done = explained(found)
+    except PelrpError as error:
+        done = Run("refused", f"{'' if isinstance(error, RuleError) else type(error).__name__ + ': '}{error}")
+    except Exception as error:
+        done = Run("crashed", f"{shortened(error)} <- {tail(error)}")
+    done.changed = differences(before, snapshot(model, given))
+    if bent:
+        done.difference = float((bent[0] - plain).abs().max() / plain.abs().max())
+    return done
+
+
+def explained(found: Any) -> Run:
+    """What an explanation says of itself."""
+    ledger, parts = found.ledger, list(getattr(found, "streams", None) and found.streams.values() or [found])
+    sinks = Counter(kind for part in parts for kind in part.sink_kinds)
+    layers = sum(b.kind == "layer" for b in found.boundaries)
+    return Run(
+        "explained", sinks=dict(sinks), layers=layers, gap=ledger.gap, scale=ledger.scale, opened=ledger.opened,
+        audited=ledger.audited, positional=ledger.positions,
+    )  # fmt: skip
+
+
+def tail(error: BaseException, most: int = 4) -> str:
+    """The innermost calls of our own code that led to an error."""
+    ours = [f for f in traceback.extract_tb(error.__traceback__) if "pelrp_nb" in f.filename and "pelrp_nb/atlas" not in f.filename]
+    return " <- ".join(f"{f.filename.split('pelrp_nb/')[-1]}:{f.lineno} {f.name}" for f in reversed(ours[-most:]))

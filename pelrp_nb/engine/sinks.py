@@ -1,0 +1,173 @@
+"""Where relevance ends: leaves for tokens, pixels and positions, and taps on what is added to attention scores.
+
+A leaf is a tensor of its own, of the same memory as the model's, whose gradient is read at the end.  A tap hears the gradient on
+the way back, sums it at once, and keeps nothing as large as a pair matrix (unless "pairs" was asked for).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .account import visible
+from .checkpoint import held
+from .received import Columns, by_row, columns_of
+from .seed import finer
+
+if TYPE_CHECKING:
+    from .propagation import Flow
+
+
+@dataclass(eq=False)
+class Leaf:
+    """One tensor of positions at one place, with a gradient of its own (tensor), or with what a tap heard (columns).
+
+    part: "cos", "sin", "rotary" (a complex turn), "sum", "score"; role: "query", "key", "value" or None until known
+    places: how many tokens it has a position for
+    gathered, turned: a product with relative embeddings was picked out by distance; and has keys for rows
+    """
+
+    tensor: Tensor | None
+    name: str
+    kind: str
+    part: str
+    layer: int | None
+    depth: float
+    stream: str = ""
+    places: int = 0
+    role: str | None = None
+    columns: Columns = field(default_factory=dict)
+    detail: dict[str, dict] = field(default_factory=dict)
+    gathered: bool = False
+    turned: bool = False
+
+    def forget(self) -> None:
+        """What was heard belongs to the last target."""
+        self.columns, self.detail = {}, {}
+
+
+@dataclass
+class Inputs:
+    """Leaves at which relevance ends, in call order.
+
+    tokens: look-ups by input ids, or vectors; pixels: images; sinks: positions; constants: joined pieces by name;
+    anchors: leaves without a value that taps hang on
+    """
+
+    tokens: list[Tensor] = field(default_factory=list)
+    pixels: list[Tensor] = field(default_factory=list)
+    sinks: list[Leaf] = field(default_factory=list)
+    constants: list[tuple[str, float, Tensor]] = field(default_factory=list)
+    anchors: list[Tensor] = field(default_factory=list)
+
+    def leaves(self) -> list[Tensor]:
+        """All tensors whose gradient the backward pass must reach."""
+        sinks = [s.tensor for s in self.sinks if s.tensor is not None]
+        return [*self.tokens, *self.pixels, *sinks, *(c for _, _, c in self.constants), *self.anchors]
+
+
+def sink(flow: Flow, x: Tensor, name: str, kind: str, part: str) -> Leaf:
+    """One more place where positions enter; x: the leaf, or the scores (..., T, T) that a tap hears."""
+    tensor = None if part == "score" else x
+    leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth, flow.streams.current, x.shape[-2])
+    flow.inputs.sinks.append(leaf)
+    return leaf
+
+
+class _Tap(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, anchor: Tensor, constant: Tensor, hear: Callable[[Tensor], None]) -> Tensor:
+        ctx.hear = hear
+        return constant.detach()
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        ctx.hear(g)
+        return g.new_zeros(()), None, None
+
+
+def tap(flow: Flow, constant: Tensor, hear: Callable[[Tensor], None]) -> Tensor:
+    """The same constant as something that carries; `hear` gets its gradient on the way back."""
+    anchor = flow.leaf(constant.new_zeros(()))
+    flow.inputs.anchors.append(anchor)
+    return _Tap.apply(anchor, constant, hear)
+
+
+def bias_sink(flow: Flow, constant: Tensor, name: str, kind: str) -> Tensor:
+    """A bias (B, H, Tq, Tk) of attention scores as a sink: paid at the pair, credited to the query's row."""
+    leaf, value = sink(flow, constant, name, kind, "score"), held(constant)
+
+    def hear(g: Tensor) -> None:
+        bias, g = value(), finer(g, flow.power)
+        book(flow, leaf, visible(bias, g))
+        if "pairs" in flow.options.detail:
+            R, written = in_distance(bias, g) if kind == "alibi" else centred(bias, g)
+            keep_pairs(flow, leaf, R, written)
+
+    return tap(flow, constant, hear)
+
+
+def product_sink(flow: Flow, out: Tensor, name: str) -> Leaf:
+    """Vectors times relative embeddings (..., T, distances): half is the embeddings', heard where the product was made."""
+    leaf, value = sink(flow, out, name, "relative embedding", "score"), held(out)
+
+    def hear(g: Tensor) -> None:
+        if not leaf.gathered:
+            book(flow, leaf, visible(value(), finer(g, flow.power)) / 2)
+
+    out.register_hook(hear)
+    return leaf
+
+
+def picked(flow: Flow, leaf: Leaf, out: Tensor) -> None:
+    """Scores (..., T, T) picked from that product by distance: now each belongs to a pair of tokens."""
+    leaf.gathered, value = True, held(out)
+
+    def hear(g: Tensor) -> None:
+        x, g = value(), finer(g, flow.power)
+        x, g = (x.transpose(-1, -2), g.transpose(-1, -2)) if leaf.turned else (x, g)
+        book(flow, leaf, visible(x, g) / 2)
+        if "pairs" in flow.options.detail:
+            R, written = centred(x, g)
+            keep_pairs(flow, leaf, R / 2, written)
+
+    out.register_hook(hear)
+
+
+def book(flow: Flow, leaf: Leaf, R: Tensor) -> None:
+    """Add relevance (..., Tq, Tk) to what a leaf heard, summed to query rows."""
+    R = by_row(R, flow.account.rows)
+    R = R.reshape(R.shape[0], -1, *R.shape[-2:])
+    for key, column in columns_of(R.sum(1)).items():
+        leaf.columns[key] = leaf.columns[key] + column if key in leaf.columns else column
+    if "heads" in flow.options.detail:
+        leaf.detail["heads"] = {"score": R.sum(-1).cpu()}
+
+
+def keep_pairs(flow: Flow, leaf: Leaf, R: Tensor, written: str) -> None:
+    """The pair matrix, per head and summed."""
+    R = by_row(R, flow.account.rows)
+    R = R.reshape(R.shape[0], -1, *R.shape[-2:]).cpu()
+    leaf.detail["pairs"] = {"relevance": R.sum(1), "heads": R, "written": written}
+
+
+def in_distance(bias: Tensor, g: Tensor) -> tuple[Tensor, str]:
+    """The bias written in distance, 0 at the token itself: a constant per row changes no output, and no row sum here."""
+    if bias.shape[-1] != bias.shape[-2]:
+        return centred(bias, g)
+    return _less(bias, bias.diagonal(dim1=-2, dim2=-1)[..., None], g), "distance"
+
+
+def centred(bias: Tensor, g: Tensor) -> tuple[Tensor, str]:
+    """The bias less the mean of its row over the visible pairs."""
+    seen = g != 0
+    mean = torch.where(seen, bias, 0).sum(-1, keepdim=True) / seen.sum(-1, keepdim=True).clamp(min=1)
+    return _less(bias, mean, g), "centred"
+
+
+def _less(bias: Tensor, reference: Tensor, g: Tensor) -> Tensor:
+    return visible(torch.where(g != 0, bias - reference, 0), g)

@@ -1,0 +1,48 @@
+"""Modules that compute where torch calls are not seen: an autograd Function of their own, taken for the activation it is.
+
+Operations inside a `torch.autograd.Function` run without gradient and its backward is the author's.  A module without parameters
+whose whole output is one such node is an activation if it acts on each element alone; that is tried out, not assumed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+
+from .. import verbs
+from .elementwise import activation
+from .notes import carries
+
+if TYPE_CHECKING:
+    from .propagation import Flow
+
+sequence = torch._C._autograd._get_sequence_nr
+
+
+def activation_module(flow: Flow, module: nn.Module, args: tuple, output: Any) -> Tensor | None:
+    """The output of an activation module bent as an activation; None if this module is none, or is seen anyway."""
+    if len(args) != 1 or not (carries(args[0]) and carries(output)) or not isinstance(output.grad_fn, BackwardCFunction):
+        return None
+    if type(output.grad_fn).__module__ == verbs.__name__ or type(output.grad_fn).__name__.startswith("_"):
+        return None
+    x = args[0]
+    if output.shape != x.shape or any(True for _ in module.parameters()):
+        return None
+    with torch._C.DisableTorchFunction():
+        if not acts_on_each_element(module, x.detach(), output.detach()):
+            return None
+        flow.function, start = module.forward, sequence()
+        bent = activation(flow, module.forward, (x,), {})
+        flow.cover(start, sequence())
+    return bent
+
+
+def acts_on_each_element(module: nn.Module, x: Tensor, y: Tensor) -> bool:
+    """Whether the elements in another order and shape give the same values in that order."""
+    flat = x.reshape(-1).flip(0)
+    with torch.no_grad():
+        again = module.forward(flat)
+    return isinstance(again, Tensor) and again.shape == flat.shape and torch.allclose(again.flip(0), y.reshape(-1), equal_nan=True)

@@ -1,0 +1,58 @@
+"""Rules as plain data: what a view needs to show a rule beside the relevance that it moved."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from . import rules
+from .rules import Rule
+
+
+def page_of(rule: Rule) -> dict[str, Any]:
+    """One rule's page: name as typed, sentence, formula, what it conserves, paper, and its own two functions as text."""
+    return {
+        "name": repr(rule), "sentence": rule.sentence, "formula": formula(rule), "conserves": rule.conserves, "paper": rule.paper,
+        "relevance": source(rule.relevance), "forward": source(rule.forward),
+    }  # fmt: skip
+
+
+def formula(rule: Rule) -> str:
+    """The indented lines of the page's docstring: the formula in the paper's letters."""
+    lines = rule.doc.splitlines()
+    kept = [line if line.startswith("    ") else "" for line in lines]
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(line[4:] for line in kept)).strip("\n")
+    return text if text.strip() else rule.sentence
+
+
+def source(function: Any) -> str:
+    """The lines of a rule's function; of a variant's, those of the rule it is a variant of."""
+    while isinstance(function, partial):
+        function = function.func
+    try:
+        return inspect.getsource(function).rstrip()
+    except (OSError, TypeError):                 # a rule typed in at a prompt has no file
+        return ""
+
+
+def named(composite: str) -> dict[str, str]:
+    """The rule of each field in the text of a composite, `Composite(linear=gamma(0.05), ...)`; fields that are no rule left out."""
+    known = {rule.name for rule in rules.ALL}
+    return {field: rule for field, rule in re.findall(r"(\w+)=(\w+)", composite) if rule in known}
+
+
+def pages(composite: str, sink_kinds: Iterable[str] = ()) -> dict[str, Any]:
+    """What was in force: {"fields": field -> rule, "pages": rule -> page}, position rules and the attention page included."""
+    fields = named(composite)
+    if not fields:
+        return {"fields": {}, "pages": {}}
+    known = {rule.name: rule for rule in rules.ALL}
+    positions = [_POSITIONS.get(kind, kind) for kind in dict.fromkeys(sink_kinds)]
+    wanted = [name for name in dict.fromkeys(["attention", *fields.values(), *positions]) if name in known]
+    return {"fields": fields | {"positions": " ".join(positions)}, "pages": {name: page_of(known[name]) for name in wanted}}
+
+
+_POSITIONS = {"sinusoidal": "absolute", "relative": "relative_bias", "bias": "relative_bias"}

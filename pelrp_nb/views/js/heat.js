@@ -1,0 +1,93 @@
+// Rows by columns in colour; numbers are printed where there is room, and under the pointer in any case.
+
+const CELL = { height: 20, least: 5, most: 62, named: 34, printed: 46 }; // pixels
+
+// paint([{ name, values }], scale); `picked(row)` is called when a row is pressed.
+function heatOf(face, name, columns, picked = null) {
+  const canvas = make("canvas", { role: "img", tabindex: "0", "aria-label": name, ...QUIET });
+  const [names, heads, cross] = ["rownames", "heads", "cross"].map((kind) => make("div", { class: kind, "aria-hidden": "true" }));
+  const told = spoken("readout quiet");
+  const board = make("div", { class: "scroll" }, make("div", { class: "board" }, heads, canvas, cross));
+  const node = make("div", { class: "heat" }, make("div", { class: "heatbox" }, names, board), told);
+  const map = { rows: [], columns, scale: 1, cell: CELL.least };
+  const draw = () => {
+    map.cell = clamp(Math.floor(((board.clientWidth || 640) - 2) / Math.max(1, columns.length)), CELL.least, CELL.most);
+    const named = map.cell >= CELL.named;
+    node.classList.toggle("named", named);
+    clear(heads, named ? columns.map((column) => label(column.text)) : []);
+    for (const text of heads.children) text.style.width = `${map.cell}px`;
+    paintCells(canvas, map, palette(face.root));
+  };
+  const tell = (r, c) => {
+    if (!map.rows[r] || !columns[c]) return;
+    write(told, `${map.rows[r].name}${GAP}${columns[c].name}${GAP}${digits(map.scale)(map.rows[r].values[c])}`);
+    face.point(columns[c]);
+  };
+  walkCells(canvas, map, tell, (r, c) => (picked ? picked(map.rows[r]) : face.set({ token: columns[c].ids[0] })));
+  face.on("point", (column) => {
+    const c = columns.findIndex((other) => other.ids[0] === column?.ids[0]);
+    Object.assign(cross.style, { display: c < 0 ? "none" : "block", left: `${c * map.cell - 1}px`, width: `${map.cell + 1}px` });
+  });
+  face.on("theme", draw);
+  new ResizeObserver(() => requestAnimationFrame(draw)).observe(node);
+  write(told, "Point at a cell, or move over them with the arrow keys.");
+  const paint = (rows, scale = largest(...rows.map((row) => row.values))) => {
+    Object.assign(map, { rows, scale });
+    clear(
+      names,
+      rows.map((row) => make("div", { title: row.name }, row.name)),
+    );
+    const size = `${rows.length} rows, ${columns.length} columns, largest ${digits(scale)(scale)}`;
+    canvas.setAttribute("aria-label", `${name}: ${size}; arrow keys read the cells`);
+    draw();
+  };
+  return { node, paint };
+}
+
+function paintCells(canvas, { rows, columns, scale, cell }, shades) {
+  const [width, height] = [cell * columns.length, CELL.height * rows.length];
+  const sharp = Math.min(window.devicePixelRatio || 1, 8000 / Math.max(1, width));
+  Object.assign(canvas, { width: Math.round(width * sharp), height: Math.round(height * sharp) });
+  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+  if (!width || !height) return;
+  const pen = canvas.getContext("2d");
+  pen.scale(sharp, sharp);
+  Object.assign(pen, { font: "11px system-ui, sans-serif", textAlign: "center", textBaseline: "middle" });
+  const [show, line] = [digits(scale, 3), cell > 9 ? 1 : 0];
+  rows.forEach(({ values }, r) =>
+    values.forEach((x, c) => {
+      const [back, ink] = shadeOf(shades, x, scale);
+      pen.fillStyle = back;
+      pen.fillRect(c * cell, r * CELL.height, cell - line, CELL.height - 1);
+      if (cell < CELL.printed) return;
+      pen.fillStyle = ink;
+      pen.fillText(show(x), (c + 0.5) * cell, (r + 0.5) * CELL.height);
+    }),
+  );
+}
+
+// Pointer and arrow keys go over the cells; a press or Enter picks one.
+function walkCells(canvas, map, tell, pick) {
+  let at = [0, 0];
+  const go = (r, c) => {
+    at = [clamp(r, 0, map.rows.length - 1), clamp(c, 0, map.columns.length - 1)];
+    tell(...at);
+  };
+  const under = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [Math.floor((event.clientY - box.top) / CELL.height), Math.floor((event.clientX - box.left) / map.cell)];
+  };
+  canvas.addEventListener("mousemove", (event) => go(...under(event)));
+  canvas.addEventListener("click", (event) => {
+    go(...under(event));
+    pick(...at);
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Enter: [0, 0] }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation();
+    go(at[0] + by[0], at[1] + by[1]);
+    if (event.key === "Enter") pick(...at);
+  });
+}

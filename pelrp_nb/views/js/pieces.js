@@ -1,0 +1,183 @@
+// What every kind of view is made of: tokens with signed numbers, bars, ledgers, formulas, the colour scale.
+
+// The columns of a strip: tokens, or words where subwords are merged; without what is hidden.  `ids` are token indices.
+function columnsOf(data, { words = false, hidden = false, top = 0 } = {}, amounts = []) {
+  let all = data.tokens.map((text, t) => ({ ids: [t], text, special: Boolean(data.special?.[t]) }));
+  if (words && data.words) all = data.words.map(({ ids, text }) => ({ ids, text, special: ids.every((t) => data.special?.[t]) }));
+  const size = (column) => Math.abs(summed(amounts, column.ids)) || 0;
+  let kept = hidden ? all.filter((column) => !column.special) : all;
+  if (top > 0 && top < kept.length) {
+    const least = kept.map(size).sort((a, b) => b - a)[top - 1];
+    kept = kept.filter((column) => size(column) >= least).slice(0, top);
+  }
+  return kept.map((column) => ({ ...column, key: column.ids[0], name: `${column.ids[0]} ${spelled(column.text)}` }));
+}
+
+const summed = (values, ids) => (ids.length === 1 ? values[ids[0]] : total(ids.map((t) => values[t])));
+
+// Tokens in colour with their signed numbers.  paint(rows): rows of { name, values, scale }, one value per column or undefined;
+// nothing moves when it is called again.  pair(content, position) draws the two-tone bars.
+function stripOf(face, name, columns, rowNames = [""]) {
+  const cells = columns.map((column, i) => {
+    const lines = rowNames.map(() => make("small", {}));
+    const bars = make(
+      "span",
+      { class: "pair", "aria-hidden": "true" },
+      make("i", { class: "content" }),
+      make("i", { class: "position" }),
+    );
+    const block = make(
+      "button",
+      { type: "button", class: "token", tabindex: i ? "-1" : "0", "data-token": column.ids[0], ...QUIET },
+      label(column.text),
+      lines,
+      bars,
+    );
+    return { column, lines, bars, block, node: make("li", { class: column.special ? "special" : "" }, block) };
+  });
+  const heads = make(
+    "li",
+    { class: "names", "aria-hidden": "true" },
+    make("span", { class: "label" }, "x"),
+    rowNames.map((row) => make("small", {}, row)),
+  );
+  const node = make(
+    "ol",
+    { class: "strip", "aria-label": name },
+    rowNames.length > 1 && heads,
+    cells.map((cell) => cell.node),
+  );
+  walkByArrows(node);
+  cells.forEach(({ column, block }) => {
+    block.addEventListener("mouseenter", () => face.point(column));
+    block.addEventListener("focus", () => face.point(column));
+    block.addEventListener("click", () => face.set({ token: face.get("token") === column.ids[0] ? -1 : column.ids[0] }));
+  });
+  const mark = (token) => cells.forEach(({ column, block }) => block.classList.toggle("chosen", column.ids.includes(token)));
+  face.on("token", mark);
+  face.on("point", (column) => cells.forEach((cell) => cell.block.classList.toggle("pointed", cell.column.key === column?.key)));
+  const paint = (rows) => {
+    const shows = rows.map((row) => digits(row.shown ?? row.scale));
+    cells.forEach(({ lines, block }, c) =>
+      rows.forEach((row, r) => {
+        const amount = row.values[c];
+        const colour = amount === undefined ? "" : shade(amount, row.scale);
+        if (rowNames.length === 1) block.className = `token ${colour}${block.classList.contains("chosen") ? " chosen" : ""}`;
+        else lines[r].className = colour;
+        write(lines[r], amount === undefined ? "" : shows[r](amount));
+      }),
+    );
+  };
+  const pair = (content, position, scale) =>
+    cells.forEach(({ bars }, c) => [content, position].forEach((values, i) => stretch(bars.children[i], values[c], scale)));
+  mark(face.get("token"));
+  if (rowNames.length > 1) node.classList.add("stacked");
+  return { node, cells, paint, pair };
+}
+
+// A bar about the middle of its box: to the right for plus, to the left for minus.
+function stretch(bar, amount, scale) {
+  const part = scale > 0 && Number.isFinite(amount) ? clamp(amount / scale, -1, 1) : 0;
+  bar.style.left = `${part < 0 ? 50 + 50 * part : 50}%`;
+  bar.style.width = `${50 * Math.abs(part)}%`;
+}
+
+function walkByArrows(list) {
+  list.addEventListener("keydown", (event) => {
+    const blocks = [...list.querySelectorAll("button")];
+    const at = blocks.indexOf(event.target);
+    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: blocks.length - 1 }[event.key];
+    if (at < 0 || to === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (!blocks[to]) return;
+    blocks[at].tabIndex = -1;
+    blocks[to].tabIndex = 0;
+    blocks[to].focus();
+  });
+}
+
+// What is under the pointer, in words: told(column) gives the facts.
+function readout(face, told, empty = "Point at a token, or move over them with the arrow keys.") {
+  const node = make("p", { class: "readout quiet" }, empty);
+  let last = null;
+  const show = (column) => {
+    last = column;
+    if (!column) return clear(node, empty);
+    return node.replaceChildren(make("b", {}, column.name), `${GAP}${told(column).join(GAP)}`);
+  };
+  face.on("point", show);
+  return { node, update: () => last && show(last) };
+}
+
+function bar(amount, scale, steps = 20) {
+  const part = scale > 0 && Number.isFinite(amount) ? Math.sign(amount) : 0;
+  const filled = make("i", { class: `p${Math.round(0.75 * steps * part) || 0}` });
+  stretch(filled, amount, scale);
+  return make("span", { class: "bar", "aria-hidden": "true" }, filled);
+}
+
+// An account: rows of [name, amount], the last one the sum.  paint(rows, scale) writes new amounts into the same rows.
+function ledgerOf(name, rows, scale = largest(rows.map(([, amount]) => amount))) {
+  const lines = rows.map(([row]) => {
+    const [amount, filled] = [make("td", {}), make("td", { class: "wide" })];
+    return {
+      amount,
+      filled,
+      node: make("tr", { class: row === rows.at(-1)[0] ? "value" : "" }, make("th", { scope: "row" }, row), amount, filled),
+    };
+  });
+  const paint = (next, most = scale) => {
+    const show = digits(most, 5);
+    next.forEach(([, amount], i) => {
+      write(lines[i].amount, show(amount));
+      clear(lines[i].filled, bar(amount, most));
+    });
+  };
+  paint(rows);
+  return {
+    node: make(
+      "table",
+      { class: "book", "aria-label": name },
+      make(
+        "tbody",
+        {},
+        lines.map((line) => line.node),
+      ),
+    ),
+    paint,
+  };
+}
+
+const facts = (name, rows, kind = "") =>
+  region(
+    name,
+    make(
+      "table",
+      { class: "facts" },
+      make(
+        "tbody",
+        {},
+        rows.map(([key, value]) => make("tr", {}, make("th", { scope: "row" }, key), make("td", { class: kind }, value))),
+      ),
+    ),
+  );
+
+const formula = (text) => make("pre", { class: "formula" }, text);
+const source = (text, name = "source") =>
+  make("pre", { class: "source", tabindex: "0", role: "region", "aria-label": name, ...QUIET }, make("code", {}, text));
+
+// The colour scale, symmetric about zero.
+function legend() {
+  const [low, high] = [make("span"), make("span")];
+  const swatches = range(11).map((i) => make("span", { class: `p${Math.round((i / 5 - 1) * 20) || 0}` }));
+  const paint = (scale) => {
+    const show = digits(scale, 3);
+    write(low, show(-scale));
+    write(high, show(scale));
+  };
+  return { node: make("span", { class: "scale" }, low, make("i", { "aria-hidden": "true" }, swatches), high), paint };
+}
+
+// Lines that a screen reader speaks when they change.
+const spoken = (kind = "said") => make("p", { class: kind, role: "status", "aria-live": "polite" });

@@ -1,0 +1,60 @@
+"""The one ES module and the one style sheet that draw every view.
+
+The module is written by hand in parts, `js/*.js`, joined here in order; each part may use what stands before it.  Nothing in it is
+fetched, built or minified: only comments on lines of their own and the indentation are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+
+from .colour import STEPS, palette
+
+BASE = ("base", "controls", "face", "pieces")
+STEPPER = ("scene", "charts", "heat", "walker", "predict", "stepper")
+XRAY = ("dial", "spectrum", "xray")
+WHOLE = (*STEPPER, "flow", *XRAY, "account", "export")
+KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
+    "stepper": STEPPER,
+    "flow": (*STEPPER, "flow"),
+    "xray": (*STEPPER, *XRAY),
+    "explanation": (*WHOLE, "explanation"),
+    "image": (*WHOLE, "image"),
+    "compare": (*STEPPER, "compare"),
+    "inspector": (*STEPPER, "inspector"),
+    "monitor": (*STEPPER, "alive", "monitor"),
+    "rule": ("rule",),
+    "bench": ("alive", "bench"),
+    "broken": (*STEPPER, "broken"),
+}
+EXPORT = "export default { render };\n"
+
+
+@cache
+def script(*kinds: str) -> str:
+    """The module without its export line, with the parts that these kinds need; with no kind named, all of them."""
+    parts = dict.fromkeys(BASE)
+    for kind in kinds or KINDS:
+        parts |= dict.fromkeys(KINDS[kind])
+    text = "\n".join(_read(f"js/{part}.js") for part in parts)
+    return re.sub(r"^(?:\s*//.*\n)+|^\s+", "", text, flags=re.MULTILINE)
+
+
+@cache
+def style() -> str:
+    """The style sheet, with a class for each shade, `p-20` to `p20`, in light and in dark."""
+    return "\n".join([_read("view.css"), _read("live.css"), *_shades(False), *_shades(True)])
+
+
+def _shades(dark: bool) -> list[str]:
+    where = '.pelrp[data-theme="dark"]' if dark else ".pelrp"
+    return [
+        f"{where} .p{step} {{ background: {paint.back}; color: {paint.text}; fill: {paint.back}; }}"
+        for step, paint in enumerate(palette(dark), start=-STEPS)
+    ]
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,85 @@
+"""What the module reads: the numbers as they are, their sums, and every text already made visible."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from .colour import STEPS
+from .data import Plain, packed
+from .steps import layer_of, walk
+from .text import MINUS, pieces, state, visible
+
+
+def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """One explanation for the views; `rules` is {"fields": ..., "pages": ...}, the rules in force as `pages.pages` gives them."""
+    ledger, parts = data["ledger"], data["parts"]
+    rules = rules or {"fields": {}, "pages": {}}
+    words = [word for word in data.get("words", ()) if len(word["tokens"]) > 1]
+    return {
+        "steps": STEPS,
+        "tokens": [label(token) for token in data["tokens"]],
+        "special": data["special"],
+        "words": [{"ids": list(w["tokens"]), "text": label(w["text"])} for w in data["words"]] if words else None,
+        "target": visible(data["target"], 120),
+        "value": data["value"],
+        "model": visible(data["model"]),
+        "method": visible(data["method"], 120),
+        "share": data["positional_share"],
+        "parts": parts,
+        "sums": {name: {part: total(column) for part, column in columns.items()} for name, columns in parts.items()},
+        "sinks": [
+            {"name": visible(name), "kind": visible(kind), "layer": layer_of(name), "relevance": row, "total": total(row)}
+            for name, kind, row in zip(data["sinks"], data["sink_kinds"], data["positional"], strict=True)
+        ],
+        "boundaries": [{**boundary, "name": visible(boundary["name"])} for boundary in data["boundaries"]],
+        "walk": [{**step, "name": visible(step["name"])} for step in walk(data, rules["fields"])],
+        "rules": rules["pages"],
+        "ledger": {
+            "rows": ledger["rows"],
+            "closed": ledger["closed"],
+            "allowed": ledger["tolerance"] * ledger["scale"],
+            "state": state(data, MINUS),
+            "keepers": {"constants": ordered(ledger["constants"]), "softmax": ordered(ledger["softmax"])},
+            "layers": [[visible(name), gap] for name, gap in ledger["layers"].items()],
+        },
+        "card": [[visible(key), told(value)] for key, value in data["card"].items()],
+        "streams": {visible(name): payload(stream, rules) for name, stream in data["streams"].items()},
+    }  # fmt: skip
+
+
+def label(token: str) -> str | list[list[Any]]:
+    """A token as text, or as pieces [text, whether it is a name for something unseen]."""
+    cut = pieces(token)
+    return cut[0].text if len(cut) == 1 and not cut[0].chip else [[piece.text, piece.chip] for piece in cut]
+
+
+def ordered(amounts: Mapping[str, float]) -> list[list[Any]]:
+    """Keepers by size, what is no number first."""
+    order = sorted(amounts.items(), key=lambda item: (not math.isnan(item[1]), -abs(item[1]), item[0]))
+    return [[visible(name, 120), amount] for name, amount in order]
+
+
+def told(value: Any) -> str:
+    """An entry of the card as text."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return visible(text, 4000)
+
+
+def total(column: list[float]) -> float:
+    """The sum without the rounding of a long chain; inf and -inf together are nan."""
+    return math.fsum(column) if all(map(math.isfinite, column)) else sum(column)
+
+
+def parts_of(detail: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
+    """What was asked for in detail, by name, each packed when it is asked for: {"heads": {sink: {"query": ...}}, ...}."""
+    return {name: partial(_packed, found) for name, found in detail.items() if isinstance(found, Mapping)}
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {visible(str(key)): _packed(item) for key, item in value.items()}
+    return value if isinstance(value, str | int | float | bool | None) else packed(value)

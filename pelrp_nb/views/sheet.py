@@ -1,0 +1,68 @@
+"""One view with its data: it shows itself in a notebook, becomes a file, or comes alive as a widget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .page import document, duo
+
+if TYPE_CHECKING:
+    from .widget import View
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sheet:
+    """A view that is not drawn yet.
+
+    kind:   which view draws, a key of `module.KINDS`
+    data:   what it draws, plain data
+    title:  of the page
+    line:   the same in one line of text
+    table:  the same as HTML that survives without scripts
+    more:   large parts by name, each made when it is asked for
+    state:  where the view stands at first: step, token, anything a reader can set
+    """
+
+    kind: str
+    data: Mapping[str, Any]
+    title: str
+    line: str
+    table: str
+    more: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+    def html(self, framed: bool = False) -> str:
+        """The page as text."""
+        more = {name: made() for name, made in self.more.items()}
+        return document(self.kind, self.data, title=self.title, fallback=self.table, more=more, framed=framed, **self.state)
+
+    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
+        """An interactive page in one file that needs no network; written to `path`, or returned as text if there is none."""
+        if path is None:
+            return self.html()
+        Path(path).write_text(self.html(), encoding="utf-8")
+        return None
+
+    def explore(self, **state: Any) -> View:
+        """The live view, an ipywidget: link it, observe it, put it into boxes.
+
+        Raises ImportError where the widget library is missing.
+        """
+        try:
+            from .widget import View
+        except ImportError as error:
+            raise ImportError(
+                "A live view needs the widget library anywidget, and it is not here. Type %pip install anywidget, then restart the "
+                "kernel. Without it the result still shows itself, and .to_html(path) writes the same view as a page."
+            ) from error
+        return View(self.kind, self.data, parts=self.more, **{**self.state, **state})
+
+    def __repr__(self) -> str:
+        return self.line
+
+    def _repr_html_(self) -> str:
+        return duo(self.table, self.html(framed=True), self.title)

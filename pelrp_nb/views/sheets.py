@@ -1,0 +1,144 @@
+"""The views one asks for by name: each takes results, which are plain data by then, and gives a sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from .data import Plain, packed
+from .payload import label, parts_of, payload
+from .sheet import Sheet
+from .table import beside, listing, table
+from .text import line, title, visible
+
+
+class Result(Protocol):
+    """What can be shown: an Explanation, or anything with these."""
+
+    def plain(self) -> Plain: ...
+    def sheet(self, kind: str = "explanation") -> Sheet: ...
+
+
+def explained(
+    data: Plain, kind: str = "explanation", *, rules: Mapping[str, Any] | None = None, detail: Mapping[str, Any] | None = None
+) -> Sheet:
+    """One explanation; `rules` as `pages.pages` gives them, `detail` with arrays."""
+    drawn = payload(data, rules)
+    more = parts_of(detail or {})
+    drawn["offers"] = sorted(more)
+    state = {"step": max(0, len(drawn["walk"]) - 1)}
+    return Sheet(kind, drawn, f"{title(data)}, {visible(data['model'], 60)}", line(data), table(data), more, state)
+
+
+def compare(results: Sequence[Result], names: Sequence[str] | None = None) -> Sheet:
+    """Several results side by side: methods, targets, models or texts, with linked hover and differences.
+
+    names: one for each result; by default what tells them apart: the method, target, model or text.
+    Raises ValueError if there is no result, or not one name for each.
+    """
+    found = [result.plain() for result in results]
+    if not found:
+        raise ValueError("compare needs at least one result, got none. Type compare([result, other]).")
+    shown = list(names) if names is not None else _apart(found)
+    if len(shown) != len(found):
+        raise ValueError(f"There must be one name per result, {len(found)}, got {len(shown)}.")
+    items = [{"name": visible(name, 60), "data": payload(data)} for name, data in zip(shown, found, strict=True)]
+    said = "; ".join(f"{visible(name, 40)}: {title(data)}" for name, data in zip(shown, found, strict=True))
+    return Sheet("compare", {"items": items}, f"{len(found)} results", f"Comparison({said})", beside(shown, found))
+
+
+def xray(result: Result, dial: Mapping[str, Any] | None = None) -> Sheet:
+    """Positions of one result: sinks, queries and keys, frequencies, pairs.
+
+    dial: what a shift of all positions changes, as `live.dial.shift` computes it; a page holds these shifts and no others.
+    """
+    sheet = result.sheet("xray")
+    if dial is None:
+        return sheet
+    shown = {**dial, "tokens": [label(token) for token in dial["tokens"]], "target": visible(dial["target"], 120)}
+    return replace(sheet, data={**sheet.data, "dial": shown})
+
+
+def image(result: Any, picture: Any = None) -> Sheet:
+    """Relevance over a picture, layer by layer.
+
+    result:  an Explanation of an image, with `maps` "content" and "position"
+    picture: what it explains: a PIL image or an array (H, W, 3) or (H, W), bytes or numbers from 0 to 1
+    Raises ValueError if the result is not of an image, or the picture is of another shape.
+    """
+    if result.map is None:
+        raise ValueError("This result is not of an image: it has no map. Type result.explore() instead.")
+    maps = {name: np.asarray(values, dtype=float) for name, values in result.maps.items()}
+    maps = maps or {"content": np.asarray(result.map, dtype=float)}
+    maps.setdefault("position", np.zeros_like(maps["content"]))
+    height, width = maps["content"].shape
+    rows, columns, prefix = _patches(result.tokens)
+    sheet = result.sheet("image")
+    frame = {"height": height, "width": width, "rows": rows, "columns": columns, "prefix": prefix}
+    frame |= {"maps": {name: packed(values) for name, values in maps.items()}, "picture": _bytes(picture, height, width)}
+    return replace(sheet, data={**sheet.data, "image": frame})
+
+
+def inspector(tree: Mapping[str, Any], *, model: str, method: str, sinks: Sequence[tuple[str, str]] = (),
+              refusals: Sequence[str] = (), pages: Mapping[str, Any] | None = None) -> Sheet:  # fmt: skip
+    """Which rule applies to each module and operation of a model, why, and what it keeps.
+
+    tree:  {"name", "kind", "rules": [{"operation", "rule", "reason", "conserves"}], "children": [...]}, nested
+    sinks: (name, kind) of each place where positions receive; pages: rule -> its page
+    """
+    count = _count(tree)
+    drawn = {
+        "tree": _seen(tree), "model": visible(model), "method": visible(method, 120), "refusals": [visible(r, 400) for r in refusals],
+        "sinks": [[visible(name), visible(kind)] for name, kind in sinks], "pages": dict(pages or {}),
+        "summary": f"{count} operations, {len(sinks)} sinks",
+    }  # fmt: skip
+    said = f"Plan({visible(model)}, {visible(method)}: {count} operations, {len(sinks)} sinks, {len(refusals)} refusals)"
+    return Sheet("inspector", drawn, f"Rules of {visible(model)}", said, listing(drawn))
+
+
+def _apart(found: Sequence[Plain]) -> list[str]:
+    """What tells results apart, in few words."""
+    facts = [(str(d["method"]), str(d["target"]), str(d["model"]), " ".join(d["tokens"])[:40]) for d in found]
+    for column in zip(*facts, strict=True):
+        if len(set(column)) == len(found):
+            return [str(name) for name in column]
+    return [f"{i + 1}: {method}, {target}" for i, (method, target, _, _) in enumerate(facts)]
+
+
+def _patches(tokens: Sequence[str]) -> tuple[int, int, int]:
+    """(rows, columns, tokens before the first patch) from names such as `patch 3,4`."""
+    places = [tuple(map(int, t.split()[1].split(","))) for t in tokens if t.startswith("patch ")]
+    if not places:
+        return 1, 1, 0
+    return max(r for r, _ in places) + 1, max(c for _, c in places) + 1, len(tokens) - len(places)
+
+
+def _bytes(picture: Any, height: int, width: int) -> bytes | None:
+    if picture is None:
+        return None
+    array = np.asarray(picture)
+    if array.ndim == 2:
+        array = np.stack([array] * 3, -1)
+    if array.ndim != 3 or array.shape[-1] < 3:
+        raise ValueError(f"picture must be (H, W), (H, W, 3) or a PIL image, got the shape {array.shape}.")
+    if array.shape[:2] != (height, width):
+        r = np.arange(height) * array.shape[0] // height
+        c = np.arange(width) * array.shape[1] // width
+        array = array[r][:, c]                   # the nearest pixel, as the model saw it
+    if array.dtype != np.uint8:
+        array = (np.clip(array.astype(float), 0, 1) * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(array[..., :3]).tobytes()
+
+
+def _seen(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree of modules with every text made visible."""
+    rules = [{key: visible(str(rule.get(key, "")), 120) for key in ("operation", "rule", "reason", "conserves")} for rule in node["rules"]]
+    return {"name": visible(node["name"]) if node["name"] else "", "kind": visible(node["kind"]), "rules": rules,
+            "children": [_seen(child) for child in node["children"]]}  # fmt: skip
+
+
+def _count(node: Mapping[str, Any]) -> int:
+    return len(node["rules"]) + sum(_count(child) for child in node["children"])

@@ -1,0 +1,204 @@
+"""The walk from the answer back to position-token pairs, step by step: what moved, what was kept, and a sentence that says it.
+
+A boundary is a place where relevance is known token by token; a stretch is the way between two of them, named after the layer that
+is walked through, "head" above the last layer and "embeddings" below the first.  What a stretch keeps is measured there
+(`ledger["kept"]`); where that is missing it is what the boundaries and their gaps leave over.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from .data import Plain, PlainBoundary
+from .text import MINUS, digits, visible
+
+ROUNDING = 1e-6  # a difference below this part of what it is a difference of is none
+KEEPERS = ("positions", "constants", "softmax", "stabilisers")
+RULES = {  # what happens on a step -> fields of the composite whose rules do it
+    "answer": (),
+    "head": ("linear", "rms_norm", "layer_norm"),
+    "mlp": ("residual", "linear", "activation", "gate"),
+    "attention": ("residual", "softmax", "product", "projection"),
+    "paid": ("positions", "residual", "rms_norm", "layer_norm"),
+    "layer": ("residual", "rms_norm", "layer_norm"),
+    "inputs": ("positions",),
+}
+
+
+class Step(TypedDict):
+    """One step of the walk back.
+
+    kind:     "answer", "mlp" and "attention" (what that branch brought), "layer" (a boundary is reached), "inputs"
+    name:     the boundary, "the answer" or "the inputs"
+    layer:    the layer that is walked through, None outside
+    boundary: index of the boundary whose relevance the tokens show; None for the answer and the inputs
+    flow:     where this step's relevance came from and where it went, each [(name, amount), ...]
+    account:  what stands where after the step: tokens (still under way), the keepers, gap, value
+    paid:     indices of the sinks that have received by now
+    rules:    names of the pages in force
+    said:     what happened, in one sentence
+    """
+
+    kind: str
+    name: str
+    layer: int | None
+    boundary: int | None
+    flow: dict[str, list[tuple[str, float]]]
+    account: list[tuple[str, float]]
+    paid: list[int]
+    rules: list[str]
+    said: str
+
+
+def walk(data: Plain, fields: Mapping[str, str] | None = None) -> list[Step]:
+    """All steps, the answer first; `fields` is the rule of each field of the composite."""
+    return _Walk(data, fields or {}).steps()
+
+
+def layer_of(name: str) -> int | None:
+    """The layer in a name such as `layer 3 rotary`."""
+    found = re.search(r"\blayer (\d+)\b", name)
+    return int(found[1]) if found else None
+
+
+class _Walk:
+    def __init__(self, data: Plain, fields: Mapping[str, str]) -> None:
+        self.data, self.fields = data, fields
+        self.stations = [(i, b) for i, b in enumerate(data["boundaries"]) if b["kind"] in ("layer", "embeddings")][::-1]
+        self.branches = {(b["layer"], b["kind"]): (i, b) for i, b in enumerate(data["boundaries"]) if b["kind"] in ("mlp", "attention")}
+        self.start = next(amount for name, amount in data["ledger"]["rows"] if name == "value")
+        self.kept: dict[str, float] = dict.fromkeys(KEEPERS, 0.0)
+        self.paid: list[int] = []
+        self.show = digits(max((abs(x) for x in (data["value"], self.start) if math.isfinite(x)), default=0.0))
+
+    def steps(self) -> list[Step]:
+        """The answer, then every stretch with its branches, then the inputs."""
+        found = [self._step("answer", "the answer", None, None, {"from": [], "to": [("the answer", self.start)]}, self.start)]
+        above = ("the answer", self.start, "head", None)
+        for index, station in self.stations:
+            name, amount, stretch, layer = above
+            found += [self._branch(layer, kind, name, amount) for kind in ("mlp", "attention") if (layer, kind) in self.branches]
+            found.append(self._arrive(above, index, station))
+            below = "embeddings" if station["kind"] == "embeddings" else station["name"]
+            above = (station["name"], station["total"], below, station["layer"])
+        found += [self._branch(above[3], kind, above[0], above[1]) for kind in ("mlp", "attention") if (above[3], kind) in self.branches]
+        found.append(self._inputs(above))
+        return found
+
+    def _step(self, kind: str, name: str, layer: int | None, boundary: int | None, flow: dict, tokens: float, **more: Any) -> Step:
+        account = [("tokens", tokens), *self.kept.items()]
+        account += [("gap", self.start - sum(amount for _, amount in account)), ("value", self.start)]
+        step = Step(
+            kind=kind, name=name, layer=layer, boundary=boundary, flow=flow, account=account, paid=list(self.paid),
+            rules=self._rules(more.get("rules", kind)), said="",
+        )  # fmt: skip
+        step["said"] = self._said(step)
+        return step
+
+    def _branch(self, layer: int | None, kind: str, above: str, amount: float) -> Step:
+        index, branch = self.branches[(layer, kind)]
+        part = "MLP" if kind == "mlp" else "attention"
+        flow = {"from": [(above, amount)], "to": [(part, branch["total"]), ("past it", amount - branch["total"])]}
+        return self._step(kind, branch["name"], layer, index, flow, amount)
+
+    def _arrive(self, above: tuple[str, float, str, int | None], index: int, station: PlainBoundary) -> Step:
+        name, amount, stretch, layer = above
+        paid = len(self.paid)
+        kept = self._keep(stretch, layer, amount - station["total"], station["gap"])
+        rules = "head" if layer is None else "paid" if len(self.paid) > paid else "layer"
+        flow = {"from": self._sources(name, amount, layer), "to": [("tokens", station["total"]), *kept.items()]}
+        return self._step("layer", station["name"], layer, index, flow, station["total"], rules=rules)
+
+    def _inputs(self, above: tuple[str, float, str, int | None]) -> Step:
+        rows = dict(self.data["ledger"]["rows"])
+        name, amount, stretch, layer = above
+        before = dict(self.kept)
+        self.paid = list(range(len(self.data["sinks"])))
+        self.kept = {keeper: rows[keeper] for keeper in KEEPERS}
+        taken = {keeper: self.kept[keeper] - before[keeper] for keeper in KEEPERS}
+        kept = {keeper: x for keeper, x in taken.items() if not abs(x) <= ROUNDING * max(abs(self.start), abs(amount))}
+        flow = {"from": self._sources(name, amount, layer), "to": [("content", rows["tokens"]), *kept.items()]}
+        return self._step("inputs", "the inputs", layer, None, flow, rows["tokens"])
+
+    def _sources(self, name: str, amount: float, layer: int | None) -> list[tuple[str, float]]:
+        parts = [(part, self.branches[(layer, kind)][1]["total"]) for part, kind in (("attention", "attention"), ("MLP", "mlp"))
+                 if (layer, kind) in self.branches]  # fmt: skip
+        return [("skip", amount - sum(x for _, x in parts)), *parts] if parts else [(name, amount)]
+
+    def _keep(self, stretch: str, layer: int | None, lost: float, gap: float | None) -> dict[str, float]:
+        """What stayed in a stretch, by keeper; adds it to the running account."""
+        paid = [s for s, name in enumerate(self.data["sinks"]) if layer is not None and layer_of(name) == layer]
+        self.paid += paid
+        measured = self.data["ledger"].get("kept")
+        if measured is not None:
+            kept = {keeper: float(measured.get(stretch, {}).get(keeper, 0.0)) for keeper in KEEPERS}
+        else:
+            kept = dict.fromkeys(KEEPERS, 0.0)
+            kept["positions"] = sum(math.fsum(self.data["positional"][s]) for s in paid)
+            kept["softmax"] = self.data["ledger"]["softmax"].get(stretch, 0.0)
+            seen = 0.0 if gap is None else gap - self._gap
+            kept["constants"] = lost - seen - kept["positions"] - kept["softmax"]
+            if abs(kept["constants"]) <= ROUNDING * max(abs(self.start), abs(lost)):
+                kept["constants"] = 0.0
+        self._gap = self._gap if gap is None else gap
+        for keeper, amount in kept.items():
+            self.kept[keeper] += amount
+        return {keeper: amount for keeper, amount in kept.items() if amount != 0.0}
+
+    _gap = 0.0
+
+    def _rules(self, kind: str) -> list[str]:
+        pages = ["attention"] if kind == "attention" and self.fields else []
+        for field in RULES[kind]:
+            pages += self.fields.get(field, "").split()
+        return list(dict.fromkeys(pages))
+
+    # --- in words --------------------------------------------------------------------------------------------------------
+
+    def _said(self, step: Step) -> str:
+        kind, number, layer = step["kind"], step["layer"], step["boundary"]
+        if kind == "answer":
+            return f"The answer, {visible(self.data['target'], 60)}, is {self.show(self.start)}: all of it is still one number."
+        if kind == "inputs":
+            return self._arrived()
+        values = self.data["boundaries"][layer]["relevance"] if layer is not None else []
+        if kind in ("mlp", "attention"):
+            amount = step["flow"]["to"][0][1]
+            part = "the MLP" if kind == "mlp" else "attention"
+            return f"Layer {number}: {part} brought {self._amount(amount)}{self._most(values, ', most of it at')}."
+        kept = [self._kept_by(name, amount) for name, amount in step["flow"]["to"][1:]]
+        where = "Past the head" if number is None else f"Under layer {number}"
+        left = f"{where}: {self._amount(step['flow']['to'][0][1])} is on the tokens{self._most(values, ', most on')}"
+        return f"{left}; {', '.join(kept)}." if kept else f"{left}; nothing was kept."
+
+    def _arrived(self) -> str:
+        signed, rows = self.data["parts"]["signed"], dict(self.data["ledger"]["rows"])
+        both = f"At the inputs: content carries {self._amount(rows['tokens'])}, positions {self._amount(rows['positions'])}"
+        return f"{both}{self._most(signed['both'], '; most on')}."
+
+    def _amount(self, amount: float) -> str:
+        return f"{self.show(amount)}{self._share(amount)}"
+
+    def _share(self, amount: float) -> str:
+        """` (8 % of the answer)`; nothing where that says nothing."""
+        if not (math.isfinite(amount) and math.isfinite(self.start) and self.start):
+            return ""
+        return f" ({100 * amount / self.start:.0f} % of the answer)".replace("-", MINUS).replace(f"{MINUS}0 %", "0 %")
+
+    def _kept_by(self, keeper: str, amount: float) -> str:
+        verb = {"positions": "went to positions", "softmax": "the softmax kept", "constants": "constants kept",
+                "stabilisers": "stabilisers kept"}[keeper]  # fmt: skip
+        share = self._share(amount)[2:].removesuffix(" of the answer)") or self.show(amount)
+        return f"{share} {verb}" if keeper == "positions" else f"{verb} {share}"
+
+    def _most(self, values: list[float], before: str) -> str:
+        if len(values) != len(self.data["tokens"]):
+            return ""
+        finite = [t for t, x in enumerate(values) if math.isfinite(x) and x != 0]
+        if not finite:
+            return ""
+        t = max(finite, key=lambda t: abs(values[t]))
+        return f"{before} '{visible(self.data['tokens'][t], 20)}' ({self.show(values[t])})"

@@ -1,0 +1,57 @@
+"""The module that draws is written by hand in parts: each is small, none takes another's names, and all together are one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pelrp_nb.views import module
+
+PARTS = sorted((Path(module.__file__).parent / "js").glob("*.js"))
+NAMES = re.compile(r"^(?:const|let|function|async function|class) (?:\[([^\]]+)\]|\{([^}]+)\}|(\w+))", re.MULTILINE)
+
+
+def names(path: Path) -> list[str]:
+    found = NAMES.findall(path.read_text(encoding="utf-8"))
+    return [name.strip() for groups in found for group in groups if group for name in group.split(",")]
+
+
+def test_no_part_takes_a_name_of_another():
+    seen: dict[str, str] = {}
+    for path in PARTS:
+        for name in names(path):
+            assert name not in seen, f"{name} stands in {seen[name]} and in {path.name}"
+            seen[name] = path.name
+
+
+def test_every_part_is_used_by_some_kind_and_every_kind_has_its_parts():
+    used = {*module.BASE, *(part for parts in module.KINDS.values() for part in parts)}
+    assert used == {path.stem for path in PARTS}
+    for kind, parts in module.KINDS.items():
+        text = "".join((path.read_text(encoding="utf-8")) for path in PARTS if path.stem in parts)
+        assert f"kinds.{kind} = " in text
+
+
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: path.stem)
+def test_a_part_can_be_read(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 400 and lines[0].startswith("// ")
+    assert max(map(len, lines)) <= 132
+    code = "\n".join(lines)
+    assert not re.search(r"(inner|outer)HTML\s*=|insertAdjacentHTML|document\.write|\beval\(|new Function|\bimport\b|\bfetch\(", code)
+
+
+def test_joining_changes_nothing_but_comments_and_indentation():
+    for path in PARTS:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("`") % 2 == 0
+        for line in text.splitlines():               # no text runs over lines, or its indentation would be lost
+            assert re.sub(r"\\.", "", line).count("`") % 2 == 0, line
+    joined = module.script()
+    assert joined.count("kinds.") >= len(module.KINDS) and not re.search(r"^\s*//|^\s+\S", joined, re.MULTILINE)
+
+
+def test_a_page_carries_the_parts_it_needs_and_no_other():
+    assert "kinds.compare" not in module.script("explanation") and "kinds.compare" in module.script("compare")
+    assert len(module.script("inspector")) < len(module.script())
