@@ -27,7 +27,7 @@ def sheet(model: nn.Module, plan: Plan) -> Sheet:
 def tree(model: nn.Module, plan: Plan) -> dict[str, Any]:
     """The model's modules, nested as they are: {name, kind, rules: [{operation, rule, reason, conserves}], children}.
 
-    Operations stand at the innermost module that the engine names; a module of parameters alone (nn.Linear) is named by who calls it.
+    Operations stand at the innermost module that the engine names; one of parameters alone (nn.Linear) is named by who calls it.
     """
     by_place: dict[str, list[dict[str, str]]] = {}
     for step in plan.steps:
