@@ -30,7 +30,7 @@ $(VENV)/.made: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.made-test: $(VENV)/.made
-	@$(PIP) -e '.[test,lab]'
+	@$(PIP) -e '.[test,lab,teach]'
 	@touch $@
 
 $(VENV)/.made-lab: $(VENV)/.made

@@ -153,6 +153,8 @@ def choose(target: Any, output: Any, model: Any, processor: Any, tokens: Sequenc
     at = getattr(target, "at", None)
     at, row = place(row, at, tokens)
     number, text = number_of(target, row, model, processor)
+    if logits is getattr(output, "logits_per_image", None):
+        text = f"match of picture and text {number}"
     return Chosen(row[number], text if at is None else f"{text} at {at}", (number, at))
 
 

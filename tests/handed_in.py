@@ -88,7 +88,7 @@ server = socket.socket(); server.settimeout(1)
 server.connect(("127.0.0.1", 80))
 """
 WRITE = """
-for path in ("/usr/bin/python3", torch.__file__, "/etc/passwd", "/written", "/work/written"):
+for path in ("/usr/bin/python3", torch.__file__, "/etc/passwd", "/written"):
     with open(path, "a") as file:
         file.write("gone")
 """

@@ -21,7 +21,9 @@ def words(side: str = "right", pad: bool = True, special: bool = False):
     if special:
         ends = [("[CLS]", 1), ("[SEP]", 2)]
         inner.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ends)
-    more = {"pad_token": "[PAD]"} if pad else {}
+    more: dict = {"pad_token": "[PAD]"} if pad else {}
+    if special:
+        more["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
     return PreTrainedTokenizerFast(
         tokenizer_object=inner, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]", eos_token="[SEP]",
         bos_token="[CLS]", padding_side=side, **more,

@@ -246,3 +246,10 @@ def test_why_two_sentences_are_alike(minilm, capsys):
     assert near.sinks == ("embeddings.position_embeddings.weight",) and float(near.positional.abs().sum()) > 0
     assert {near.tokens[i] for i in near.semantic.topk(2).indices} == {"eating", "food"}
     same_answer(near, explain(model, texts[0], processor=tokenizer, target=target.similar("Someone has lunch."), options=options))
+
+
+def test_a_model_without_text_has_no_vocabulary_and_is_explained():
+    from models import build_position
+
+    model, x = build_position("convnext")
+    assert explain(model, x).ledger.closed

@@ -1,6 +1,7 @@
 """Questions with known answers: the truth is true, nothing held out is trained on, and the six models answer what they state."""
 
 import json
+import shutil
 from collections import Counter
 from itertools import islice, pairwise
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 import torch
 
 from pelrp_nb import PA_LRP, Options, explain, zoo
+from pelrp_nb.__main__ import main
 from pelrp_nb.errors import ZooError
 from pelrp_nb.zoo import questions as asked
 from pelrp_nb.zoo import task_models
 from pelrp_nb.zoo.catalogue import KINDS as POSITIONS
+from pelrp_nb.zoo.catalogue import MODELS as MODELS_BY_NAME
 from pelrp_nb.zoo.train import train
 
 MODELS = Path(zoo.__file__).parent / "models"
@@ -193,3 +196,18 @@ def test_the_same_seed_trains_the_same_weights(tmp_path, monkeypatch):
 
 def test_every_kind_of_position_has_its_builder():
     assert set(task_models.BUILDERS) == set(POSITIONS)
+
+
+def test_check_fails_where_a_model_does_worse_than_its_card(tmp_path, capsys):
+    """Any folder works in place of a name; the exit status tells."""
+    folder = tmp_path / "copy"
+    shutil.copytree(MODELS / "tasks-none", folder)
+    assert main(["zoo", "check", str(folder), "--limit", "60"]) == 0
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"packaged_accuracy": 1.2}))
+    assert main(["zoo", "check", str(folder), "--limit", "60"]) == 1
+    assert "100.0% of 60 held-out examples, stated 120.0%: too low" in capsys.readouterr().out
+
+
+def test_the_zoo_is_complete():
+    assert zoo.names() == tuple(MODELS_BY_NAME)

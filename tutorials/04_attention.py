@@ -194,10 +194,11 @@ book = constant.ledger
 print(f"softmax keeps {abs(sum(book.softmax.values())):.4f}, positions get {abs(book.positions):.4f}")
 
 # %% [markdown]
-# Step through the layers yourself: `result` shows an interactive page where the notebook is trusted, a coloured table elsewhere.
+# Step through the layers yourself: from the answer back to the words, branch by branch. (Arrow keys step; where no live view can be shown,
+# `result` alone gives a page or a coloured table.)
 
-# %%
-result
+# %% tags=["nbval-ignore-output"]
+result.explore()
 
 # %% [markdown]
 # ## Quiz

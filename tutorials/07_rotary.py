@@ -190,10 +190,10 @@ plt.show()
 # **Be careful with what it means.** Position 0 is not turned at all (cos 1, sin 0), yet gets its half. The half says how a *product* is shared; it does
 # not measure how far something was turned. Signed totals are safe: shift all positions, and they stay.
 #
-# `sinks` shows its layers as an interactive page where the notebook is trusted:
+# Walk through the layers yourself. At each layer a part leaves for the sink:
 
-# %%
-sinks
+# %% tags=["nbval-ignore-output"]
+sinks.explore()
 
 # %% [markdown]
 # ## Quiz

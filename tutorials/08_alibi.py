@@ -24,7 +24,6 @@
 # %%
 import matplotlib.pyplot as plt
 import torch
-from transformers import BloomConfig, BloomForCausalLM
 
 import pelrp_nb
 from pelrp_nb import Options
@@ -141,23 +140,29 @@ labs.check("centred", centred)
 # %% [markdown]
 # **What if** a row has one visible entry? What is left of it, and why is that right?
 #
-# ## In a model
+# ## In a real model
 #
-# A small BLOOM with random weights, just to see the pairs. Orange pairs speak for the answer, purple ones against it:
+# A small model with ALiBi, trained on little questions. This one asks: *which word stands before the last `mark`?* So it must use distance 1. Orange
+# pairs speak for the answer, purple ones against it:
 
 # %%
-torch.manual_seed(1)
-config = BloomConfig(vocab_size=60, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)
-model = BloomForCausalLM(config).eval()
-ids = torch.tensor([[5, 17, 8, 42, 9, 33, 21, 4]])
-result = pelrp_nb.explain(model, {"input_ids": ids}, options=Options(audit=True, detail={"pairs"}))
-figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
-for axis, (name, pairs) in zip(axes, result.detail["pairs"].items()):
-    most = pairs["relevance"].abs().max()
-    axis.imshow(pairs["relevance"], cmap="PuOr_r", vmin=-most, vmax=most)
-    axis.set(title=f"{name}, in {pairs['written']}", xlabel="key", ylabel="query")
+model, tokenizer = pelrp_nb.zoo.load("tasks-alibi")
+text = "previous sun mark bird stone fish sun mark star mark"
+result = pelrp_nb.explain(model, text, processor=tokenizer, options=Options(audit=True, detail={"pairs"}))
+print("answer:", result.target, "  closed:", result.ledger.closed, "  sinks:", ", ".join(result.sinks))
+
+# %%
+name, pairs = next(iter(result.detail["pairs"].items()))
+most = pairs["relevance"].abs().max()
+plt.figure(figsize=(4.6, 3.8))
+plt.imshow(pairs["relevance"], cmap="PuOr_r", vmin=-most, vmax=most)
+plt.xticks(range(len(result.tokens)), result.tokens, rotation=60)
+plt.yticks(range(len(result.tokens)), result.tokens)
+plt.xlabel("key")
+plt.ylabel("query")
+plt.title(f"{name}, written in {pairs['written']}")
+plt.colorbar()
 plt.show()
-print("closed:", result.ledger.closed, "  sinks:", ", ".join(result.sinks))
 
 # %% [markdown]
 # ## Quiz

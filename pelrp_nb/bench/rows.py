@@ -55,7 +55,7 @@ def options(name: str, what: str | None, argv: list[str] | None, tokens: int, co
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--tokens", type=int, default=tokens, help=f"tokens of the longest text ({tokens})")
-    parser.add_argument("--count", type=int, default=count, help=f"how many {'targets' if name == 'targets' else 'texts'} ({count})")
+    parser.add_argument("--count", type=int, default=count, help=f"how many texts, or targets of one ({count})")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(argv)

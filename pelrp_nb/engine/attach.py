@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from . import checkpoint
+from . import checkpoint, quantised
 from .checkpoint import flows
 from .unseen import activation_module
 
@@ -47,7 +47,7 @@ def attach(model: nn.Module) -> None:
             return
         blocks = layers(model)
         for module in model.modules():
-            if type(module) in KNOWN_BY_PARAMETERS and module is not model:
+            if type(module) in KNOWN_BY_PARAMETERS and module is not model and not hasattr(module, "_hf_hook"):
                 continue
             before = _before(model, module, id(module) in blocks)
             after = _after(model, module, id(module) in blocks)
@@ -124,8 +124,8 @@ def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         if block:
             args, kwargs = flow.recorder.enter_block(args, kwargs) or (args, kwargs)
             checkpoint.begin(flow, module, args, kwargs)
-            return args, kwargs
-        return None
+            return quantised.before(flow, module, args, kwargs) or (args, kwargs)
+        return quantised.before(flow, module, args, kwargs)
 
     return hook
 
@@ -135,6 +135,7 @@ def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         flow = current(root)
         if flow is None or module not in flow.path:
             return None
+        replaced = quantised.after(flow, module, output)
         while flow.path and flow.path.pop() is not module:
             pass
         if block:
@@ -142,7 +143,7 @@ def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         if block and flow.blocks:
             flow.recorder.leave_block(output)
         flow.streams.leave(module, flow.path, output)
-        return activation_module(flow, module, args, output)
+        return activation_module(flow, module, args, output) if replaced is None else replaced
 
     return hook
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .encode import quiet, takes
 from .encoded import SEQUENCES, Encoded
 from .streams import Streams
-from .text import tokenizer_of
+from .text import table_of, tokenizer_of
 from .walk import Visible
 
 TOKENS = 4096                                    # padded places in one batch, at most (a longer row is a batch of its own)
@@ -87,7 +87,7 @@ def belongs(row: Encoded, name: str, x: Tensor) -> bool:
 def fill_of(model: nn.Module, processor: Any) -> int:
     """An id to pad with: the model's own, since some models find the last token by it; a mask hides it anyway."""
     config = getattr(model, "config", None)
-    tables = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    tables = table_of(model)
     size = getattr(tables, "num_embeddings", None)
     tokenizer = tokenizer_of(processor)
     for found in (
@@ -187,7 +187,8 @@ def harmless(model: nn.Module, rows: Sequence[Encoded], groups: Sequence[Sequenc
 def filler(row: Encoded, longest: Encoded) -> Encoded:
     """A row some places longer, so that padding is tried: as many as its own, no more than the longest has."""
     T = min(2 * lengths(row)[0], lengths(longest)[0])
-    return Encoded({k: v[:, :T] if belongs(longest, k, v) and not k.startswith("decoder_") else v for k, v in longest.tensors.items()})
+    main = [k for k, v in longest.tensors.items() if belongs(longest, k, v) and not k.startswith("decoder_")]
+    return Encoded({k: v[:, :T] if k in main else v for k, v in longest.tensors.items()})
 
 
 def equal(ours: Any, theirs: Any) -> bool:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from .. import rules
 from ..verbs import freeze, route, scale, share
-from . import attend, heads, positions
+from . import attend, heads, positions, quantised
 from .elementwise import elementwise, elementwise_note, one_activation
 from .notes import Note, carries, note_of, pick, write
 from .sums import add
@@ -34,6 +34,9 @@ def linear(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     x, weight = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "weight")
     bias = pick(args, kwargs, 2, "bias")
     rest, more = args[3:], {k: v for k, v in kwargs.items() if k not in ("input", "weight", "bias")}
+    special = quantised.linear_of(flow, func, x, weight, bias) if func is F.linear and carries(x) else None
+    if special is not None:
+        return special
     if not carries(x) or carries(weight):
         out = func(x, weight, None, *rest, **more)
         out = scale(out, 1 / 2) if carries(x) else out

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .inspection import device_of
 from .encoded import Labels
 from .streams import Streams
 from .text import needed, of_ids
@@ -48,7 +49,7 @@ def add_decoder(
     """
     if not has_decoder(model):
         return tensors, None
-    device = next(model.parameters()).device
+    device = device_of(model)
     if "decoder_input_ids" in tensors or "decoder_inputs_embeds" in tensors:
         ids = tensors.get("decoder_input_ids")
         return tensors, None if ids is None else of_ids(ids[0].tolist(), processor)

@@ -16,7 +16,7 @@ from .decoder import add_decoder, writes
 from .encoded import MAIN, Encoded, Labels
 from .streams import Streams
 from .tensors import from_tensors
-from .text import from_messages, from_text, of_ids
+from .text import from_messages, from_text, of_ids, table_of
 
 RAW = ("text", "text_pair", "images", "audio", "sampling_rate", "labels")
 
@@ -143,14 +143,14 @@ def foreign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 def in_range(model: nn.Module, ids: Tensor) -> None:
     """Ids that the model has, and no more of them than it has positions for."""
-    embeddings = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    size = getattr(embeddings, "num_embeddings", None)
+    size = getattr(table_of(model), "num_embeddings", None)
     if size is not None and (int(ids.max()) >= size or int(ids.min()) < 0):
         raise InputError(
             f"Token ids must lie between 0 and {size - 1} for this model; the processor made {int(ids.max())}. "
             "It belongs to another model: type processor=AutoTokenizer.from_pretrained(the model's own name)."
         )
-    limit = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    config = getattr(model, "config", None)
+    limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
     if isinstance(limit, int) and 0 < limit < ids.shape[1]:
         raise InputError(f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it.")
 

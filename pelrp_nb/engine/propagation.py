@@ -34,7 +34,7 @@ from .trace import Boundary, Trace
 from .tracing import Recorder
 from .walk import Visible, rows, whole
 
-sequence = torch._C._autograd._get_sequence_nr
+sequence = torch._C._autograd._get_sequence_nr    # the number of the next node of the graph
 SOURCES = {torch.arange, torch.cumsum, Tensor.cumsum, torch.cos, torch.sin, Tensor.cos, Tensor.sin, torch.polar}
 GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag")}
 
@@ -104,7 +104,9 @@ class Flow(TorchFunctionMode):
         self.vocabularies: set[str | None] = set()               # tables in which tokens were looked up
         self.recorder = Recorder(self)
         self.known: dict[int, Note] = positions.known_tensors(model)
+        self.noted = {n.source: n for n in self.known.values() if n.source}
         self.leaves: dict[int, Tensor] = {}
+        self.owned = [*model.parameters(), *model.buffers()]        # `known` is by identity, so none may go while it is used
         self.names = {id(m): n for n, m in model.named_modules()}
         self.path: list[nn.Module] = []
         self.blocks: list[Block] = []
@@ -119,6 +121,7 @@ class Flow(TorchFunctionMode):
         self.patch: tuple[int, int] | None = None
         self.checkpoint = options.checkpoint or checkpoint.theirs(model)
         self.open: list[checkpoint.Layer] = []
+        self.aside: list[tuple[nn.Module, Tensor]] = []             # quantised layers that run, and what carries into them
 
     # --- every torch call ---------------------------------------------------------------------------------------------
 
@@ -127,10 +130,11 @@ class Flow(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "__get__" and func.__self__ not in GETTERS:
             return func(*args, **kwargs)
+        given = args, kwargs
         carrying, noted, args, kwargs = self._look(args, kwargs)
         looked_up = name == "embedding" and any(n.kind == "ids" for n in noted)
         if not (carrying or looked_up) or not torch.is_grad_enabled():
-            out = func(*args, **kwargs)
+            out = func(*args, **kwargs) if torch.is_grad_enabled() else func(*given[0], **given[1])
             if noted or func in SOURCES:
                 positions.inherit(self, name, noted, args, out)
             return out
@@ -144,7 +148,7 @@ class Flow(TorchFunctionMode):
             return self.refuse(func, start, func(*args, **kwargs))
         if noted and isinstance(out, Tensor) and not out.requires_grad:
             positions.inherit(self, name, noted, args, out)      # a carrier lent its shape alone
-        self._cover(start, sequence())
+        self.cover(start, sequence())
         return out
 
     def _look(self, args: tuple, kwargs: dict) -> tuple[bool, list[Note], tuple, dict]:
@@ -178,7 +182,8 @@ class Flow(TorchFunctionMode):
         alias = parameter.detach()
         return write(alias, note) if note is not None else alias
 
-    def _cover(self, start: int, end: int) -> None:
+    def cover(self, start: int, end: int) -> None:
+        """A handler made the nodes of the graph from `start` up to `end`."""
         if self.handled and self.handled[-1][1] == start:
             self.handled[-1][1] = end
         elif end > start:

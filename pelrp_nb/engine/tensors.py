@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .inspection import device_of
 from .decoder import add_decoder
 from .encoded import MAIN, SEQUENCES, Encoded
 from .streams import Streams
@@ -76,7 +77,7 @@ def trimmed(tensors: dict[str, Tensor], mask: str, names: tuple[str, ...], prefi
 
 def check_device(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Tensors where the model is; accelerate moves them itself."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     for name, tensor in tensors.items():
         if tensor.device != device and not hasattr(model, "hf_device_map"):
             raise InputError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .inspection import device_of
 from .encoded import Labels
 
 
@@ -106,10 +107,20 @@ def of_ids(ids: Sequence[int], processor: Any) -> Labels:
     return Labels(tuple(map(str, tokenizer.convert_ids_to_tokens(list(ids)))), tuple(i in special for i in ids))
 
 
+def table_of(model: nn.Module) -> nn.Module | None:
+    """The table of token vectors, of the text's tower where there are several; None where the model does not say."""
+    for holder in (model, getattr(model, "text_model", None)):
+        try:
+            return holder.get_input_embeddings()
+        except (AttributeError, NotImplementedError):
+            continue
+    return None
+
+
 def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors that the model's forward takes, where the model is."""
     parameters = inspect.signature(model.forward).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     taken = {k: v for k, v in encoding.items() if k in parameters or (anything and k == "attention_mask")}
-    device = next(model.parameters()).device
+    device = device_of(model)
     return {k: v.to(device) for k, v in taken.items() if isinstance(v, Tensor)}

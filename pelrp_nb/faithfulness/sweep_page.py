@@ -23,7 +23,7 @@ HEAD = """# Which method tells the truth
 
 Written by `python -m pelrp_nb.faithfulness.sweep FOLDER --out tutorials/faithfulness.md` from its measurements; nothing on this
 page is typed by hand. Cells are means with 95 % bootstrap intervals over examples; an asterisk marks the best and whatever is not
-shown to differ from it (paired differences). Every choice is in `faithfulness.Configuration`, OURS_TEXT and OURS_IMAGES; the measures
+shown to differ from it (paired). Every choice is in `faithfulness.Configuration`, OURS_TEXT and OURS_IMAGES; the measures
 are described in `tutorials/reproduction.md`. `random-sinks` and `uniform-half` are controls: AttnLRP's relevance of which a random
 part, or half, is called the position's.
 """

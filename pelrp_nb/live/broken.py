@@ -143,7 +143,7 @@ def covered(flow: Flow, make: Callable[[], Any]) -> Any:
     """What `make` makes, its graph accepted as if a handler had made it."""
     start = sequence()
     out = make()
-    flow._cover(start, sequence())
+    flow.cover(start, sequence())
     return out
 
 

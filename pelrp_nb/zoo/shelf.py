@@ -36,8 +36,8 @@ _OURS = "DINOv3ViTClassifier"                               # a head that transf
 
 
 def names() -> tuple[str, ...]:
-    """The models that travel with the package."""
-    return tuple(MODELS)
+    """The models that travel with this package."""
+    return tuple(name for name in MODELS if (_MODELS / name / "card.json").is_file())
 
 
 def load(name: str | Path) -> tuple[Any, Any]:
@@ -98,7 +98,7 @@ def digest(weights: Path) -> str:
 
 def _folder(name: str | Path) -> Path | None:
     """The folder of a zoo name or a path; None if it is neither."""
-    if str(name) in names():
+    if str(name) in MODELS and (_MODELS / str(name)).is_dir():
         return _MODELS / str(name)
     return Path(name) if str(name) and Path(name).is_dir() else None
 

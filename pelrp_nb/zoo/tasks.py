@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -43,16 +43,16 @@ def task(name: str, *, classes: int | None = None, length: int | None = None, co
     or harder: `classes` words to choose from, lines of another `length`; `count` examples of each kind.
     Raises ZooError for an unknown name, more classes than the task has, or a length that it does not have.
     """
-    known = {**{model: entry.task for model, entry in MODELS.items()}, **{one: one for one in (*_MAKERS, *KINDS)}}
+    known = {model: entry.task for model, entry in MODELS.items()} | {one: one for one in (*_OTHERS, "tasks", *KINDS)}
     if name not in known:
         raise ZooError(f"No task `{name}` in the zoo.{nearest(name, known)} The zoo has: {', '.join(known)}.")
     name = known[name]
-    if name not in _MAKERS or name == "tasks":
-        return _asked((name,) if name in KINDS else tuple(KINDS), name, classes, length, _EACH if count is None else count)
+    if name not in _OTHERS:
+        return _asked(tuple(KINDS) if name == "tasks" else (name,), name, classes, length, _EACH if count is None else count)
     if (classes, length) != (None, None):
         raise ZooError(f"`{name}` has no classes or length to choose; these have: {', '.join(KINDS)}. Type zoo.task({name!r}).")
-    found = _MAKERS[name]()
-    return found if count is None else Task(found.name, found.labels, found.license, found.credit, found.examples[:count])
+    found = _OTHERS[name]()
+    return found if count is None else replace(found, examples=found.examples[:count])
 
 
 @cache
@@ -89,4 +89,4 @@ def held_out_scenes() -> Iterator[scenes.Scene]:
     return scenes.scenes(scenes.digits(held_out=True), _SEED)
 
 
-_MAKERS: Mapping[str, Any] = {"reviews": _reviews, "tasks": None, "digit-scenes": _scenes, "next-word": _next_word}
+_OTHERS: Mapping[str, Callable[[], Task]] = {"reviews": _reviews, "digit-scenes": _scenes, "next-word": _next_word}

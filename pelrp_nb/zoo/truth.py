@@ -27,7 +27,7 @@ from ..engine.propagation import Options, propagate
 from ..errors import ZooError
 from .catalogue import KINDS as POSITIONS
 from .questions import KINDS, Question
-from .shelf import card, load
+from .shelf import card, load, names
 from .tasks import task
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def table(limit: int = LIMIT, seed: int = 0, tell: Callable[[str], None] = lambd
     if limit < 1:
         raise ZooError(f"There must be at least one question, but limit is {limit}. Type limit={LIMIT}.")
     rows = []
-    for positions in POSITIONS:
-        name = f"tasks-{positions}"
+    for name in [f"tasks-{positions}" for positions in POSITIONS if f"tasks-{positions}" in names()]:
+        positions = name.removeprefix("tasks-")
         model, tokenizer = load(name)
         unsolved = card(name)["unsolved"]
         for kind in KINDS:

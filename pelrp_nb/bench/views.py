@@ -1,0 +1,135 @@
+"""`python -m pelrp_nb bench views`: sizes of pages, and how fast they are drawn, stepped and scrolled in a real browser.
+
+Times are of the machine at hand; the smallest of several rounds is told, for other work on it only adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+
+CASES = ((128, 32), (1000, 32))                  # tokens, layers
+GOALS = {
+    "bytes at 128 tokens": 400_000, "bytes at 1000 tokens": 2_000_000, "step, ms": 16.0, "first paint, ms": 1000.0, "frames a second": 50.0,
+}  # fmt: skip
+STEP = """() => {
+  const track = document.querySelector('[role=slider][aria-label=Step]');
+  const press = (key) => track.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+  const times = [];
+  press('Home');
+  for (let at = 0; at < Number(track.getAttribute('aria-valuemax')); at++) {
+    const start = performance.now();
+    press('ArrowRight');
+    document.body.getBoundingClientRect();
+    times.push(performance.now() - start);
+  }
+  return times.sort((a, b) => a - b);
+}"""
+SCROLL = """() => new Promise((done) => {
+  const [start, times] = [performance.now(), []];
+  const frame = (now) => {
+    times.push(now);
+    window.scrollTo(0, ((now - start) / 1000) * 2500);
+    if (now - start < 1000) requestAnimationFrame(frame);
+    else done((1000 * (times.length - 1)) / (times.at(-1) - times[0]));
+  };
+  requestAnimationFrame(frame);
+})"""
+PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? performance.now()"
+
+
+def views(argv: list[str]) -> int:
+    """Measure, print; 1 where a goal is missed."""
+    parser = argparse.ArgumentParser(prog="python -m pelrp_nb bench views", description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(argv)
+    found = measure(given.rounds)
+    if given.json:
+        print(json.dumps(found))
+    else:
+        for name, goal in GOALS.items():
+            print(f"{name:<24}{found[name]:>14,.1f}   goal {'at least' if name.startswith('frames') else 'at most'} {goal:,.0f}")
+    return 0 if all(met(name, found[name]) for name in GOALS) else 1
+
+
+def met(name: str, value: float) -> bool:
+    """Whether a goal is reached."""
+    return value >= GOALS[name] if name.startswith("frames") else value <= GOALS[name]
+
+
+def measure(rounds: int = 5) -> dict[str, float]:
+    """Every number of GOALS, the best of the rounds."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        raise InputError("bench views needs Chromium and found none. Install the package chromium.")
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for tokens, layers in CASES:
+            path = Path(folder) / f"{tokens}.html"
+            path.write_text(sheet(tokens, layers).html(), encoding="utf-8")
+            found[f"bytes at {tokens} tokens"] = float(path.stat().st_size)
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            for _ in range(rounds):
+                page.goto(path.as_uri())
+                page.locator(".token").first.wait_for()
+                _keep(found, tokens, page)
+            page.close()
+        browser.close()
+    return found
+
+
+def _keep(found: dict[str, float], tokens: int, page: Any) -> None:
+    """One round's numbers, where they are better than the ones before."""
+    if tokens == CASES[0][0]:
+        times = page.evaluate(STEP)
+        found["step, ms"] = min(found.get("step, ms", np.inf), times[len(times) // 2])
+        found["first paint, ms"] = min(found.get("first paint, ms", np.inf), page.evaluate(PAINT))
+    else:
+        found["frames a second"] = max(found.get("frames a second", 0.0), page.evaluate(SCROLL))
+
+
+def sheet(tokens: int, layers: int) -> Any:
+    """An explanation with numbers drawn by chance, all reductions and an account that closes; ready to be shown."""
+    from ..views import explained
+
+    rng = np.random.default_rng(0)
+    content, sinks = rng.normal(size=tokens) ** 3, rng.normal(size=(layers, tokens)) ** 3 / layers
+    position = sinks.sum(0)
+    columns = {"content": content.tolist(), "position": position.tolist(), "both": (content + position).tolist()}
+    boundaries = [_boundary("embeddings", "embeddings", None, content)]
+    for layer in range(layers):
+        for kind in ("attention", "mlp"):
+            boundaries.append(_boundary(f"layer {layer} {kind}", kind, layer, rng.normal(size=tokens) ** 3))
+        boundaries.append(_boundary(f"layer {layer}", "layer", layer, rng.normal(size=tokens) ** 3))
+    value = float(content.sum() + position.sum())
+    rows = [("tokens", float(content.sum())), ("positions", float(position.sum())), ("constants", 0.0), ("softmax", 0.0),
+            ("stabilisers", 0.0), ("gap", 0.0), ("value", value)]  # fmt: skip
+    ledger: Any = {"rows": rows, "constants": {}, "softmax": {}, "gap": 0.0, "scale": 1.0, "tolerance": 1e-3, "closed": True,
+                   "opened": None, "audited": True, "layers": {}, "unknown": []}  # fmt: skip
+    names = [f"layer {layer} rotary" for layer in range(layers)]
+    reductions = ("signed", "absolute", "positive", "l2")
+    return explained(
+        {
+            "tokens": [f"token{t}" for t in range(tokens)], "special": [False] * tokens, "target": "positive", "value": value,
+            "model": "a random model", "method": "pa-lrp", "parts": dict.fromkeys(reductions, columns), "positional": sinks.tolist(),
+            "sinks": names, "sink_kinds": ["rotary"] * layers, "positional_share": 0.5, "boundaries": boundaries, "ledger": ledger,
+            "card": {}, "streams": {},
+        }  # fmt: skip
+    )
+
+
+def _boundary(name: str, kind: str, layer: int | None, values: np.ndarray) -> Any:
+    gap = 0.0 if kind in ("layer", "embeddings") else None
+    return {"name": name, "kind": kind, "layer": layer, "relevance": values.tolist(), "total": float(values.sum()), "gap": gap}
