@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
-    bench.add_argument("what", choices=("engine", "targets", "batch", "faithfulness"))
+    bench.add_argument("what", choices=("engine", "targets", "batch", "views", "faithfulness"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)

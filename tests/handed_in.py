@@ -74,7 +74,7 @@ for number in range(3, 40):
 """
 DELETE = """
 import shutil, os
-for place in ("/", os.path.expanduser("~"), os.getcwd(), sys.prefix if 'sys' in dir() else "/usr", "/work", "/home"):
+for place in ("/", os.path.expanduser("~"), os.getcwd(), "/usr", "/home", "/srv"):
     shutil.rmtree(place, ignore_errors=True)
 """
 SPY = """
@@ -88,7 +88,7 @@ server = socket.socket(); server.settimeout(1)
 server.connect(("127.0.0.1", 80))
 """
 WRITE = """
-for path in ("/usr/bin/python3", torch.__file__, "/etc/passwd", "/written", "/work/written"):
+for path in ("/usr/bin/python3", torch.__file__, "/etc/passwd", "/written"):
     with open(path, "a") as file:
         file.write("gone")
 """

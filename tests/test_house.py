@@ -26,8 +26,8 @@ ROOMS = (                                        # a room may import those befor
     {"similar", "continuation"},
     {"questions", "answers"},
     {"explain", "plan"},
-    {"zoo", "faithfulness", "atlas", "aggregate"},
-    {"live"},
+    {"zoo", "atlas", "aggregate"},
+    {"faithfulness", "live"},
     {"labs"},
     {"bench", "doctor"},
     {"__main__", "__init__"},
@@ -139,7 +139,7 @@ def test_words_that_stay_out(what):
     found = []
     for path in prose():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if re.search(FORBIDDEN[what], line):
+            if '"image/png"' not in line and re.search(FORBIDDEN[what], line):
                 found.append(f"{inside(path)}:{number} {line.strip()[:100]}")
     assert not found, what
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hostile import SCRIPTS, SEEN, TOKENS, UNSEEN
@@ -255,7 +256,7 @@ def test_a_long_input_is_folded_and_its_sums_stay_whole():
     read = Read(shown)
     shown = [row for row in read.rows if re.fullmatch("token[0-9]+", row[1] if len(row) > 1 else "")]
     assert len(shown) == table.ROWS and [int(row[0]) for row in shown] == sorted(int(row[0]) for row in shown)
-    sums, rest = (next(row for row in read.rows if len(row) > 1 and start in row[1]) for start in ("sum", "4,800 tokens not shown"))
+    sums, rest = (next(row for row in read.rows if len(row) > 1 and start in row[1]) for start in ("sum", "4,920 tokens not shown"))
     R = LONG.relevance()
     assert number(sums[-1]) == pytest.approx(float(R.sum()), abs=1e-2)
     assert number(rest[-1]) == pytest.approx(float(R.sum() - R[[int(row[0]) for row in shown]].sum()), abs=1e-2)
@@ -280,13 +281,18 @@ def embedded(document: str) -> dict:
     return json.loads(re.search(r'<script type="application/json" id="view-data">(.*?)</script', document, re.DOTALL)[1])["data"]
 
 
+def unpacked(box: dict) -> list[float]:
+    return np.frombuffer(base64.b64decode(box["f32"]), "<f4").astype(float).tolist()
+
+
 def test_the_page_carries_the_numbers():
     e = made()
     held = embedded(e.to_html())
     for name in e.offered:
         assert held["parts"][name]["both"] == pytest.approx(e.relevance(name).tolist(), rel=1e-7)
         assert held["sums"][name]["both"] == pytest.approx(float(e.relevance(name).sum()), rel=1e-6)
-    assert [b["relevance"] for b in held["boundaries"]] == [pytest.approx(b.relevance.tolist(), rel=1e-7) for b in e.boundaries]
+    assert [unpacked(b["relevance"]) for b in held["boundaries"]] == [pytest.approx(b.relevance.tolist(), rel=1e-6) for b in e.boundaries]
+    assert [unpacked(s["relevance"]) for s in held["sinks"]] == [pytest.approx(row, rel=1e-6) for row in e.positional.tolist()]
     assert dict(held["ledger"]["rows"]) == pytest.approx(dict(e.ledger.rows()), rel=1e-7)
 
 

@@ -61,7 +61,7 @@ ROLES = tuple(
         ("layers", r"layers?$|^depth$|^num_blocks$|^num_layers_per_stack$|first_k_dense_replace|^num_self_attends_per_block$"),
         ("layer number", r"layer_(start|end)_index"),
         ("repeats", r"^depths$|block_repeats|^block_sizes$|^n_attn_blocks$"),
-        ("factor", r"_coefficient$"),
+        ("factor", r"depth_coefficient$"),
         ("width", r"size(_\w+)?$|sizes$|dims?(_\w+)?$|^d_?ff$|width|units$|channels$|rank$|filters$|state$|^d_(model|inner|latents)$"
                   r"|n_embd|n_inner|ffn|hidden|attention_hidden|^dim_ff$|d_ssm$|dt_rank$|embed"),
     )
@@ -79,6 +79,7 @@ class Scales:
 
     kept:   the layers that stand for all, by their index in the default configuration
     hidden: the width of the model before and after; links: the same of other parts
+    staged: a model of stages, whose picture is 2 x 2 at the end
     """
 
     width: float
@@ -89,6 +90,7 @@ class Scales:
     kept: list[int]
     hidden: tuple[int, int] = (0, 0)
     links: dict[int, int] = field(default_factory=dict)
+    staged: bool = False
 
 
 def shrink(config: Any, recipe: Recipe = RECIPES[0], links: dict[int, int] | None = None) -> Any:
@@ -151,7 +153,7 @@ def filled(name: str, value: Any, fields: dict[str, Any], scales: Scales) -> Any
     return 8.0 if name.startswith("clip_") else FILLINGS.get(role_of(name))
 
 
-FILLINGS = {"experts": 4, "per token": 2, "groups": 1, "top group": 1, "head width": HEAD}
+FILLINGS = {"experts": 4, "per token": 2, "groups": 1, "top group": 1, "head width": HEAD, "heads": HEADS}
 
 
 def nested(value: Any) -> bool:
@@ -184,15 +186,16 @@ def measure(fields: dict[str, Any], recipe: Recipe) -> Scales:
     scales = Scales(1.0, 1.0, 1.0, depth, *representatives(fields, depth, recipe.layers), hidden=(hidden, hidden))
     stages = common_factor(fields)
     if stages or not recipe.widths or not hidden:
-        scales.width = 1 / (stages or 1) if recipe.widths else 1.0
+        scales.width, scales.staged = 1 / (stages or 1) if recipe.widths else 1.0, bool(stages)
         return scales
     new = WIDTH
     if heads:
         each = first(HEAD_WIDTHS) or max(1, hidden // heads)
-        scales.head = 2.0 ** -max(0, round(math.log2(each / HEAD)))
+        whole = any(name.startswith("qk_") for name in fields)          # head widths in parts: keep their sums
+        scales.head = 2.0 ** -max(0, round(math.log2(each / HEAD))) if whole or each < HEAD else HEAD / each
         times = heads * each / hidden
         new_heads = min(heads, int(HEADS * times) if times in (0.5, 1, 2, 4) else HEADS)
-        new = int(new_heads * max(1, int(each * scales.head)) / times) if times in (0.5, 1, 2, 4) else WIDTH
+        new = int(new_heads * max(1, round(each * scales.head)) / times) if times in (0.5, 1, 2, 4) else WIDTH
         scales.heads = new_heads / heads
     scales.width, scales.hidden = new / hidden, (hidden, new)
     return scales
@@ -297,13 +300,13 @@ NUMBERS: dict[str, Callable[[int, Scales], int]] = {
     "groups": lambda v, s: min(v, 2),
     "top group": lambda v, s: 1,
     "top keys": lambda v, s: min(v, 4),
-    "window": lambda v, s: min(v, 8),
+    "window": lambda v, s: min(v, 2 if s.staged else 8),
     "period": lambda v, s: min(v, 2),
     "offset": lambda v, s: min(v, 1),
     "positions": lambda v, s: min(v, POSITIONS),
     "image": lambda v, s: IMAGE,
     "heads": lambda v, s: max(1, round(v * s.heads)) if v else v,
-    "head width": lambda v, s: max(2, int(v * s.head)) if v >= 16 else v,
+    "head width": lambda v, s: max(2, round(v * s.head)) if v >= 16 else v,
     "layers": layers,
     "layer number": lambda v, s: min(v, s.layers - 1),
     "repeats": lambda v, s: min(v, 2),

@@ -14,7 +14,7 @@ from .colour import diverging, share
 from .data import Parts, Plain
 from .text import MINUS, Digits, digits, largest, pieces, state
 
-ROWS = 200  # tokens that get a row of their own
+ROWS = 80  # tokens that get a row of their own
 STRIP = 400  # tokens in the running text
 OPEN = 40  # up to here the rows are shown unfolded
 NAMES = 30  # keepers of the ledger named one by one
