@@ -32,7 +32,7 @@ ZOO = """examples:
 """
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
-  python -m pelrp_nb bench engine --help
+  python -m pelrp_nb bench views
 """
 DOCTOR = """examples:
   python -m pelrp_nb doctor && echo all well
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("name", nargs="?", help="a model of the zoo; without a name, all")
     zoo.add_argument("--limit", type=int, metavar="N", help="check on the first N sentences only")
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
-    bench.add_argument("what", choices=("engine",))
+    bench.add_argument("what", choices=("engine", "views"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     command("doctor", "versions, device, what this host can show, and what to type if something is missing", DOCTOR)
     return root
@@ -228,6 +228,10 @@ def _zoo(given: argparse.Namespace) -> int:
 
 
 def _bench(given: argparse.Namespace) -> int:
+    if given.what == "views":
+        from .bench_views import views
+
+        return views(given.rest)
     from . import bench
 
     return getattr(bench, given.what)(given.rest)

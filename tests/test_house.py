@@ -20,12 +20,12 @@ ROOMS = (                                        # a room may import those befor
     {"rules"},
     {"composites"},
     {"ledger", "views"},
-    {"reference", "engine", "archive", "words"},
+    {"reference", "engine", "archive", "words", "pages"},
     {"explanation", "target"},
     {"explain", "plan"},
     {"zoo", "faithfulness", "live", "atlas", "aggregate"},
     {"labs"},
-    {"bench", "doctor"},
+    {"bench", "bench_views", "doctor"},
     {"__main__", "__init__"},
 )
 RANK = {name: rank for rank, names in enumerate(ROOMS) for name in names}
