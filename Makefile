@@ -2,6 +2,8 @@
 # make test    everything: style, types, rules, models, notebooks, views in a real browser
 # make lab     open the tutorials
 # make floors  the oldest versions claimed to work, in an environment of their own
+# make grading 100 generated submissions, good to hostile, graded and compared with what they are worth
+# make binder  an environment with Binder's pins, one thread and 1.5 GB, runs all tutorials
 # make lint | wheel | clean
 
 PYTHON ?= python3
@@ -11,7 +13,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint wheel clean chromium floors
+.PHONY: help demo test lab lint wheel clean chromium sandbox floors grading binder
 .DELETE_ON_ERROR:
 
 help:
@@ -28,7 +30,7 @@ $(VENV)/.made: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.made-test: $(VENV)/.made
-	@$(PIP) -e '.[test,lab]'
+	@$(PIP) -e '.[test,lab,teach]'
 	@touch $@
 
 $(VENV)/.made-lab: $(VENV)/.made
@@ -54,9 +56,23 @@ chromium:
 	elif command -v dnf >/dev/null && $$as true 2>/dev/null; then $$as dnf install -y -q chromium; fi; \
 	found || echo "The browser tests are skipped: install Chromium (Debian, Fedora: package chromium; macOS: brew install chromium)."
 
-test: $(VENV)/.made-test chromium lint
+sandbox:
+	@as=$$([ "$$(id -u)" = 0 ] || echo "sudo -n"); export DEBIAN_FRONTEND=noninteractive; \
+	if command -v bwrap >/dev/null; then exit 0; \
+	elif command -v apt-get >/dev/null && $$as true 2>/dev/null; then \
+	  $$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends bubblewrap >/dev/null; \
+	elif command -v dnf >/dev/null && $$as true 2>/dev/null; then $$as dnf install -y -q bubblewrap; fi; \
+	command -v bwrap >/dev/null || echo "The tests of grading are skipped: install bubblewrap (Debian, Fedora: package bubblewrap)."
+
+test: $(VENV)/.made-test chromium sandbox lint
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope \
 	  --nbval --nbval-current-env --nbval-sanitize-with tutorials/sanitize.cfg tests tutorials
+
+grading: $(VENV)/.made-test sandbox
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/handed_in.py 100
+
+binder: $(VENV)/.made
+	@$(BIN)/python -m pelrp_nb labs binder-check
 
 wheel: $(VENV)/.made
 	@$(BIN)/python -m pip wheel --quiet --no-deps -w dist .

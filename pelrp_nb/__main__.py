@@ -1,4 +1,4 @@
-"""The command line: `python -m pelrp_nb explain|plan|zoo|bench|doctor`."""
+"""The command line: `python -m pelrp_nb explain|plan|faithfulness|zoo|bench|atlas|labs|doctor`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from .atlas import command as atlas
 from .composites import NAMED
 from .errors import InputError, PelrpError
 
@@ -28,16 +29,31 @@ ZOO = """examples:
   python -m pelrp_nb zoo list
   python -m pelrp_nb zoo card reviews-rotary
   python -m pelrp_nb zoo check --limit 50
+  python -m pelrp_nb zoo truth --limit 20
   python -m pelrp_nb zoo train reviews-rotary --help
 """
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
   python -m pelrp_nb bench views
+  python -m pelrp_nb bench targets
+  python -m pelrp_nb bench batch --help
+"""
+FAITHFULNESS = """examples:
+  python -m pelrp_nb faithfulness --limit 20
+  python -m pelrp_nb faithfulness --methods random,attn-lrp,pa-lrp-signed --limit 50 --report out.html
+  python -m pelrp_nb faithfulness --model ./my-model --data mine.csv --columns text=review,label=stars --results mine.jsonl --resume
+  python -m pelrp_nb faithfulness --methods all --dry-run
+"""
+LABS = """examples:
+  python -m pelrp_nb labs new next-week --labs 01,02,07
+  python -m pelrp_nb labs grade handed-in
+  python -m pelrp_nb labs --help
 """
 DOCTOR = """examples:
   python -m pelrp_nb doctor && echo all well
 """
-ROOT = "\n".join(["examples:", *(line for text in (EXPLAIN, PLAN, ZOO, BENCH, DOCTOR) for line in text.splitlines()[1:3])])
+PAGES = (EXPLAIN, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, LABS, DOCTOR)
+ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitlines()[1:3])])
 DEMO = 71                                        # which of the packaged held-out sentences the demo explains
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
 
@@ -56,13 +72,18 @@ def parser() -> argparse.ArgumentParser:
 
     _explain_options(command("explain", "explain a model's answer to a text", EXPLAIN))
     _input(command("plan", "which rule applies where, and what would be refused", PLAN))
-    zoo = command("zoo", "the models in the package: list, card, check, train", ZOO)
-    zoo.add_argument("action", choices=("list", "card", "check", "train"))
-    zoo.add_argument("name", nargs="?", help="a model of the zoo; without a name, all")
-    zoo.add_argument("--limit", type=int, metavar="N", help="check on the first N sentences only")
+    _faithfulness_options(command("faithfulness", "which method tells the truth: protocols, statistics, report", FAITHFULNESS))
+    zoo = command("zoo", "the models in the package: list, card, check, train; truth: methods judged where the truth is known", ZOO)
+    zoo.add_argument("action", choices=("list", "card", "check", "train", "truth"))
+    zoo.add_argument("name", nargs="?", help="a model of the zoo, or a folder; without a name, all")
+    zoo.add_argument("--limit", type=int, metavar="N", help="check on the first N examples only; truth: N questions of each kind")
+    zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
+    zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
-    bench.add_argument("what", choices=("engine", "views"))
+    bench.add_argument("what", choices=("engine", "targets", "batch", "views", "faithfulness"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
+    atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
+    command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
     command("doctor", "versions, device, what this host can show, and what to type if something is missing", DOCTOR)
     return root
 
@@ -90,15 +111,28 @@ def _explain_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def _faithfulness_options(command: argparse.ArgumentParser) -> None:
+    from .faithfulness.command import options
+
+    options(command)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 1 a check failed, 2 something the user can mend, 130 interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    run = {"explain": _explain, "plan": _plan, "zoo": _zoo, "bench": _bench, "doctor": _doctor}
+    run = {
+        "explain": _explain, "plan": _plan, "faithfulness": _faithfulness, "zoo": _zoo, "bench": _bench, "atlas": atlas.run,
+        "doctor": _doctor,
+    }  # fmt: skip
     try:
         if argv[:2] == ["zoo", "train"]:
             from .zoo.train import main as train
 
             return int(train(argv[2:]) or 0)
+        if argv[:1] == ["labs"]:
+            from .labs.command import main as labs
+
+            return labs(argv[1:])
         given = parser().parse_args(argv)
         status = run[given.command](given)
         sys.stdout.flush()
@@ -213,28 +247,26 @@ def _plan(given: argparse.Namespace) -> int:
     return 1 if found.refusals else 0
 
 
-def _zoo(given: argparse.Namespace) -> int:
-    from . import zoo
+def _faithfulness(given: argparse.Namespace) -> int:
+    from .faithfulness.command import run
 
-    for name in [given.name] if given.name else zoo.names():
-        card = zoo.card(name)
-        if given.action == "list":
-            print(f"{name:<20} {card['accuracy']:.1%} on {card['examples']} held-out sentences, {card['bytes'] / 1e6:.1f} MB")
-        elif given.action == "card":
-            print(json.dumps(dict(card), indent=1, ensure_ascii=False))
-        else:
-            print(f"{name:<20} {zoo.check(name, limit=given.limit):.1%} on the packaged held-out sentences")
-    return 0
+    return run(given)
+
+
+def _zoo(given: argparse.Namespace) -> int:
+    from .zoo.commands import run
+
+    return run(given.action, given.name, given.limit, given.json, given.markdown)
 
 
 def _bench(given: argparse.Namespace) -> int:
-    if given.what == "views":
-        from .bench_views import views
-
-        return views(given.rest)
     from . import bench
 
-    return getattr(bench, given.what)(given.rest)
+    if given.what == "faithfulness":
+        from .faithfulness.bench import main as faithful
+
+        return faithful(given.rest)
+    return bench.ALL[given.what](given.rest)
 
 
 def _doctor(given: argparse.Namespace) -> int:

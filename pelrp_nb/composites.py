@@ -92,6 +92,8 @@ NAMED = {
 
 def title(composite: Composite) -> str:
     """The composite's name where it has one, else its nearest name and the fields that differ."""
+    if label := getattr(composite, "label", None):
+        return label
     for label, known in NAMED.items():
         if known == composite:
             return label

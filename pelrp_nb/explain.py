@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from . import target as targets
-from .composites import PA_LRP, Composite, title
-from .engine import images
-from .engine.encode import Encoded, encode, quiet
+from .answers import explanation
+from .composites import PA_LRP, Composite
+from .engine.batch import Padding, fill_of, grouped, harmless, of_row, padded
+from .engine.encode import encode_all, quiet
 from .engine.inspection import inspect
 from .engine.propagation import Flow, Options, propagate
 from .engine.trace import Trace
-from .errors import InputError, TargetError
+from .engine.walk import Visible
+from .errors import PelrpError
 from .explanation import Explanation
+from .questions import Asked, answer, ask
 
 __all__ = ["Options", "explain"]
 
@@ -33,20 +34,22 @@ def explain(
     contrast: Any = None,
     composite: Composite = PA_LRP,
     options: Options | None = None,
-) -> Explanation | list[Explanation]:
+) -> Explanation | list[Explanation] | list[list[Explanation]]:
     """Which tokens, positions and layers carry the model's answer.
 
     Args:
-        model: a transformers model (any torch model that returns logits), in eval mode.
-        inputs: a text, several texts, or a mapping of tensors (a batch of one).
-        processor: the model's tokenizer.
+        model: a transformers model (any torch model that returns logits) in eval mode, a pipeline, or a SentenceTransformer.
+        inputs: a text; a pair of texts (a tuple); a conversation (messages with role and content); a picture (PIL, path or array);
+            sound (samples); a mapping for the processor (text, text_pair, images, audio, labels) or of tensors.  A list of them, or
+            tensors with several rows, is explained in padded batches: each row as if it were alone.
+        processor: the model's tokenizer, image processor or processor.
         target: what to explain; None is the highest logit. See `pelrp_nb.target`.
         contrast: like `target`; the difference target - contrast is explained.
         composite: which rule for which operation: PA_LRP, ATTN_LRP, CP_LRP or a `replace` of one.
         options: detail, audit, watch. See `Options`.
 
     Returns:
-        An Explanation; a list of them for several inputs or for `target.every`.
+        An Explanation; for several inputs a list, in their order; for `target.every`, `generated` and `read` a list per input.
 
     Raises:
         InputError, TargetError: the input or target does not fit the model. ModelError: the model hides its operations.
@@ -55,103 +58,124 @@ def explain(
     Source: Bakish et al. 2025 (arXiv 2506.02138), Achtibat et al. 2024 (arXiv 2402.05602).
     """
     options = options or Options()
-    if isinstance(inputs, Sequence) and not isinstance(inputs, str):
-        return _several(model, inputs, processor, target, contrast, composite, options)
-    if isinstance(target, targets.Each) or isinstance(contrast, targets.Each):
-        raise TargetError("target.each gives one target per input, but there is one input. Type target=... itself.")
-    wanted = target.targets if isinstance(target, targets.Every) else (target,)
-    foils = contrast.targets if isinstance(contrast, targets.Every) else (contrast,) * len(wanted)
-    if len(foils) != len(wanted):
-        raise TargetError(f"There must be as many contrasts as targets; got {len(foils)} for {len(wanted)}.")
+    model, processor = of_pipeline(model, processor)
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
         inspect(model)
-        encoded = encode(model, inputs, processor)
-        found = _run(model, encoded, processor, wanted, foils, composite, options)
-    return found if isinstance(target, targets.Every) else found[0]
+        rows, several = encode_all(model, inputs, processor)
+        asked = ask(model, rows, target, contrast, several, processor)
+        found = Run(model, processor, composite, options).all(asked)
+    answers = [a if one.several else a[0] for a, one in zip(found, asked, strict=True)]
+    return answers if several else answers[0]
 
 
-def _several(
-    model: nn.Module, inputs: Sequence, processor: Any, target: Any, contrast: Any, composite: Composite, options: Options
-) -> list[Explanation]:
-    """One explanation per input, in order."""
-    if not inputs:
-        raise InputError("There is no input in the list. Type at least one text.")
+def of_pipeline(model: Any, processor: Any) -> tuple[Any, Any]:
+    """The model and processor of a transformers pipeline or a SentenceTransformer; anything else as it is."""
+    if isinstance(model, nn.Sequential) and hasattr(model[0], "auto_model") and hasattr(model, "tokenizer"):
+        return model[0].auto_model, model.tokenizer if processor is None else processor
+    if isinstance(model, nn.Module) or not (hasattr(model, "model") and hasattr(model, "preprocess")):
+        return model, processor
+    parts = ("processor", "tokenizer", "image_processor", "feature_extractor")
+    held = next((p for name in parts if (p := getattr(model, name, None)) is not None), None)
+    return model.model, held if processor is None else processor
 
-    def one_each(x: Any, what: str) -> Sequence:
-        if not isinstance(x, targets.Each):
-            return [x] * len(inputs)
-        if len(x.targets) != len(inputs):
-            raise TargetError(f"{what}: there must be one per input; got {len(x.targets)} for {len(inputs)} inputs.")
-        return x.targets
 
-    rows = zip(inputs, one_each(target, "target.each"), one_each(contrast, "contrast"), strict=True)
-    found: list[Explanation] = []
-    for x, t, c in rows:
-        result = explain(model, x, processor=processor, target=t, contrast=c, composite=composite, options=options)
-        found += result if isinstance(result, list) else [result]
+@dataclass(frozen=True)
+class Run:
+    """One call of `explain`: batch after batch."""
+
+    model: nn.Module
+    processor: Any
+    composite: Composite
+    options: Options
+
+    def all(self, asked: Sequence[Asked]) -> list[list[Explanation]]:
+        """The answers to every input, in order; inputs of similar length share a batch where padding is harmless."""
+        from tqdm.auto import tqdm
+
+        rows = [a.row for a in asked]
+        padding = Padding("right", False, fill_of(self.model, self.processor))
+        batches = grouped(rows, True)
+        if max(map(len, batches)) > 1:
+            way = harmless(self.model, rows, batches, self.processor)
+            padding, batches = (way, batches) if way is not None else (padding, grouped(rows, False))
+        found: list[list[Explanation]] = [[] for _ in rows]
+        for batch in tqdm(batches, desc="explain", unit="batch", leave=False, disable=len(batches) < 2):
+            for i, answers in zip(batch, self.batch([asked[i] for i in batch], padding), strict=True):
+                found[i] = answers
+        return found
+
+    def batch(self, asked: Sequence[Asked], padding: Padding) -> list[list[Explanation]]:
+        """The answers to the inputs of one batch; one by one where the model or the books cannot keep its rows apart."""
+        try:
+            return self.together(asked, padding)
+        except PelrpError:
+            raise
+        except Together:
+            pass
+        except (ValueError, RuntimeError, IndexError, NotImplementedError):
+            if len(asked) == 1:
+                raise
+        return [self.together([one], padding)[0] for one in asked]
+
+    def together(self, asked: Sequence[Asked], padding: Padding) -> list[list[Explanation]]:
+        """One forward pass; one backward pass for the first questions of all rows, one for the second ones, and so on."""
+        B = len(asked)
+        batch = padded(self.model, [a.row for a in asked], padding)
+        found: list[list[Explanation]] = [[] for _ in asked]
+        with propagate(self.model, self.composite, self.options) as flow:
+            output = self.model(**batch.tensors, **quiet(self.model))
+            chosen = []
+            for i, one in enumerate(asked):
+                own = of_row(output, i, B, batch.visible[i])
+                tokens = spoken(one)
+                chosen.append([answer(q, own, self.model, self.processor, tokens) for q in one.questions])
+            last = max(map(len, chosen))
+            for k in range(last):
+                here = [c[k] if k < len(c) else None for c in chosen]
+                cuts = [seen(a, k, v) for a, v in zip(asked, batch.visible, strict=True)]
+                traces = flow.traces([h and h[0] for h in here], keep=k + 1 < last, visible=cuts)
+                if B > 1 and mixed(flow, traces):
+                    raise Together
+                for i, (trace, h) in enumerate(zip(traces, here, strict=True)):
+                    if trace is not None and h is not None:
+                        found[i].append(self.explanation(flow, asked[i], k, trace, h[1], float(h[0].detach())))
+        return found
+
+    def explanation(self, flow: Flow, asked: Asked, k: int, trace: Trace, text: str, value: float) -> Explanation:
+        """One answer with the names of its tokens."""
+        return explanation(flow, asked.row, asked.questions[k].upto, trace, text, value)
+
+
+class Together(Exception):
+    """A batch whose rows the books cannot keep apart."""
+
+
+def mixed(flow: Flow, traces: Sequence[Trace | None]) -> bool:
+    """Whether amounts may be in the wrong row's books: they came in another order (experts), and a gap is more than rounding."""
+    ledgers = [t.ledger for t in traces if t is not None]
+    return flow.account.mixed and any(not abs(x.gap) <= rounding(x.tolerance) * x.scale for x in ledgers)
+
+
+def rounding(tolerance: float) -> float:
+    """The part of the scale that rounding takes at most, by the precision that a ledger's tolerance is for."""
+    return next(part for limit, part in ((1e-6, 1e-7), (1e-3, 1e-5), (1.0, 3e-2)) if tolerance <= limit)
+
+
+def spoken(asked: Asked) -> tuple[str, ...]:
+    """The tokens that logits belong to: the decoder's where there is one."""
+    labels = asked.row.labels.get("decoder") or next(iter(asked.row.labels.values()), None)
+    return labels.tokens if labels is not None else ()
+
+
+def seen(asked: Asked, k: int, visible: Any) -> dict[str, Visible]:
+    """The places that the answer to question k covers, by stream: no padding, and nothing after what its place could see."""
+    found = dict(visible)
+    upto = asked.questions[k].upto if k < len(asked.questions) else None
+    if upto is not None:
+        stream, T = upto
+        name = "decoder_input_ids" if stream == "decoder" else asked.row.main
+        place = found.get(stream) or Visible(n := asked.row.tensors[name].shape[1], torch.arange(n))
+        found[stream] = Visible(place.length, place.at[:T])
     return found
-
-
-def _run(
-    model: nn.Module, encoded: Encoded, processor: Any, wanted: Sequence, foils: Sequence, composite: Composite, options: Options
-) -> list[Explanation]:
-    with propagate(model, composite, options) as flow:
-        output = model(**encoded.tensors, **quiet(model))
-        chosen = [_difference(t, c, output, model, processor, encoded.length) for t, c in zip(wanted, foils, strict=True)]
-        found = []
-        for i, (value, text) in enumerate(chosen):
-            trace = flow.trace(value, keep=i + 1 < len(chosen))
-            card = _card(model, encoded, text, composite, options)
-            found.append(_explanation(flow, encoded, trace, text, float(value.detach()), card))
-    return found
-
-
-def _difference(t: Any, c: Any, output: Any, model: nn.Module, processor: Any, length: int | None) -> tuple[Tensor, str]:
-    """The scalar and its name; with a contrast, the difference of two."""
-    first = targets.choose(t, output, model, processor, length)
-    if c is None:
-        return first.value, first.text
-    second = targets.choose(c, output, model, processor, length)
-    if second.text == first.text and not callable(t):
-        raise TargetError(f"Target and contrast are the same, {first.text}; their difference is zero. Type another contrast.")
-    return first.value - second.value, f"{first.text} rather than {second.text}"
-
-
-def _card(model: nn.Module, encoded: Encoded, text: str, composite: Composite, options: Options) -> dict[str, Any]:
-    """All that is needed to run it again."""
-    import transformers
-
-    parameter = next(model.parameters())
-    config = getattr(model, "config", None)
-    return {
-        "model": Path(getattr(config, "_name_or_path", "")).name or type(model).__name__,
-        "class": type(model).__name__,
-        "text": encoded.text,
-        "target": text,
-        "method": title(composite),
-        "composite": repr(composite),
-        "audit": options.audit,
-        "detail": sorted(options.detail),
-        "attention": getattr(config, "_attn_implementation", None),
-        "dtype": str(parameter.dtype).removeprefix("torch."),
-        "device": parameter.device.type,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
-    }
-
-
-def _explanation(flow: Flow, encoded: Encoded, trace: Trace, text: str, value: float, card: dict[str, Any]) -> Explanation:
-    """The trace with its tokens."""
-    semantic, reductions, more = trace.semantic, dict(trace.reductions), {"positional": trace.positional}
-    tokens, special = encoded.tokens, encoded.special
-    if trace.tokens.dim() == 3:
-        semantic, reductions, tokens, special, more = images.by_patch(flow, trace)
-    elif not tokens:
-        tokens, special = tuple(str(i) for i in range(len(semantic))), (False,) * len(semantic)
-    return Explanation(
-        tokens=tokens, target=text, value=value, semantic=semantic,
-        sinks=tuple(s.name for s in trace.sinks), sink_kinds=tuple(s.kind for s in trace.sinks),
-        boundaries=trace.boundaries, ledger=trace.ledger, card=card, reductions=reductions, offsets=encoded.offsets,
-        text=encoded.text, special=special, word_ids=encoded.words, detail=dict(trace.detail), **more,
-    )  # fmt: skip

@@ -219,7 +219,8 @@ class Explanation:
             ledger={
                 "rows": book.rows(), "constants": dict(book.constants), "softmax": dict(book.softmax), "gap": book.gap,
                 "scale": book.scale, "tolerance": book.tolerance, "closed": book.closed, "opened": book.opened,
-                "audited": book.audited, "layers": dict(book.layers), "unknown": list(book.unknown),
+                "audited": book.audited, "layers": dict(book.layers),
+                "kept": {where: dict(by) for where, by in book.kept.items()}, "unknown": list(book.unknown),
             },
             card=dict(self.card), streams={name: stream.plain() for name, stream in self.streams.items()},
         )  # fmt: skip
@@ -255,6 +256,36 @@ class Explanation:
         from .views.figure import draw
 
         return draw(self.plain())
+
+    def overlay(self, picture: Any) -> Figure:
+        """For images: the picture (PIL or array) and over it the map of relevance, of content alone, of position alone.
+
+        The maps are spread over the picture's own size; their sums stay.  Raises InputError where there is no map.
+        """
+        from .engine.images import as_picture, resized
+        from .views.overlay import overlay
+
+        self._pictured()
+        pixels = as_picture(picture)
+        maps = {name: resized(one, pixels.shape[:2]).tolist() for name, one in {"both": self.map, **self.maps}.items()}
+        return overlay(pixels, maps, f"{self.target}, {self.model}, {self.method}")
+
+    def patches(self, reduction: Reduction = "signed") -> Figure:
+        """For images: relevance per patch with signed numbers, (rows, columns) as they lie in the picture.
+
+        Raises InputError where there is no map.
+        """
+        from .views.overlay import patches
+
+        self._pictured()
+        places = [token.removeprefix("patch ").split(",") for token in self.tokens if token.startswith("patch ")]
+        columns = 1 + max(int(column) for _, column in places)
+        grid = self.relevance(reduction)[-len(places) :].reshape(-1, columns)
+        return patches(grid.tolist(), f"{self.target}, {self.model}, {self.method}, {reduction}")
+
+    def _pictured(self) -> None:
+        if self.map is None:
+            raise InputError("Only an explanation of an image has a map. Type explanation.figure() for one of a text.")
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to a .npz or .safetensors file (JSON and tensors, no pickle), whole or not at all.

@@ -12,7 +12,7 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CI = bool(os.environ.get("PELRP_CI"))
-NEEDS = {"golden": "golden", "chromium": "browser"}          # fixture -> the marker of the tests that use it
+NEEDS = {"golden": "golden", "chromium": "browser", "bubblewrap": "sandbox"}       # fixture -> the marker of its tests
 
 torch.set_num_threads(1)
 settings.register_profile("here", deadline=None, derandomize=CI, print_blob=True)
@@ -41,6 +41,17 @@ def chromium() -> str:
     if found is None:
         pytest.skip("Chromium is not installed; install the package chromium")
     return found
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> None:
+    """Submissions can be run in a sandbox here."""
+    from pelrp_nb.labs.sandbox import SandboxError, refuse_unless_safe
+
+    try:
+        refuse_unless_safe()
+    except SandboxError as error:
+        pytest.skip(str(error))
 
 
 def pytest_collection_modifyitems(items):

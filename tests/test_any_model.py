@@ -180,3 +180,40 @@ def test_gamma_and_epsilon_conserve_what_they_say():
     for composite in (PA_LRP, PA_LRP_VISION):
         found = trace(model, X, composite)
         assert found.ledger.value == pytest.approx(found.ledger.tokens + sum(found.ledger.constants.values()), abs=1e-12)
+
+
+SOLVED = {
+    "log of a sum": (lambda x: torch.log(1.0 + torch.exp(x)), F.softplus),
+    "log of a sigmoid": (lambda x: torch.log(torch.sigmoid(x)), F.logsigmoid),
+}
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_a_logarithm_that_ends_a_chain_is_one_activation(name):
+    written, known = SOLVED[name]
+    ours, theirs = trace(Head(written), X), trace(Head(known), X)
+    torch.testing.assert_close(ours.tokens, theirs.tokens)
+    assert ours.ledger.closed
+
+
+def test_a_bare_logarithm_is_refused():
+    with pytest.raises(RuleError, match="No rule for `log`"):
+        trace(Head(lambda x: torch.log(x.square().sum(-1, keepdim=True) + 1 - x)), X)
+
+
+def test_a_masked_exponential_has_no_constant_where_it_is_masked():
+    found = trace(Head(lambda x: x.masked_fill(x > 0.2, -torch.inf).exp()), X)
+    assert found.ledger.closed
+
+
+def test_logsumexp_keeps_its_entropy_and_nothing_else():
+    found = trace(Head(lambda x: x.logsumexp(-1, keepdim=True) * x), X)
+    assert found.ledger.closed and any("logsumexp" in name for name in found.ledger.softmax)
+
+
+def test_a_triangular_system_is_a_division():
+    def solved(x: Tensor) -> Tensor:
+        A = torch.eye(6, dtype=x.dtype) + torch.tril(x.unsqueeze(-1) @ x.unsqueeze(-2), -1)
+        return torch.linalg.solve_triangular(A, x.unsqueeze(-1), upper=False)[..., 0]
+
+    assert trace(Head(solved), X).ledger.closed

@@ -184,10 +184,6 @@ def test_a_mapping_without_an_input(refused):
     refused(InputError, "must hold one of input_ids", text={"attention_mask": torch.ones(1, 3)})
 
 
-def test_a_batch_of_two_tensors(refused):
-    refused(InputError, "batch of one", text={"input_ids": torch.ones(2, 3, dtype=torch.long)})
-
-
 def test_an_input_of_another_kind(refused):
     refused(InputError, "must be a text or a mapping", text=7)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import pytest
 from browsing import MARKS
-from pelrp_nb import bench_views
 from pelrp_nb.views.page import LARGEST
 
+bench_views = importlib.import_module("pelrp_nb.bench.views")        # the package gives the command of that name
 pytestmark = MARKS
 
 

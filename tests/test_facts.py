@@ -125,6 +125,31 @@ def test_shifting_all_positions_leaves_the_signed_total_and_changes_the_absolute
     assert float(changed) > 1e-3
 
 
+class Exact(torch.nn.Module):
+    """Rotary tables in float64, where the model's own are float32."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x, position_ids):
+        speed = 10_000.0 ** (-torch.arange(0, self.width, 2, dtype=torch.float64) / self.width)
+        angle = position_ids[..., None].double() * speed
+        angle = torch.cat([angle, angle], -1)
+        return angle.cos(), angle.sin()
+
+
+def test_with_exact_tables_a_shift_changes_the_signed_relevance_by_nothing():
+    model, x = build("llama"), inputs("llama")
+    model.model.rotary_emb = Exact(12)
+    here, there = (trace(model, {**x, "position_ids": torch.arange(9)[None] + by}, which=7) for by in (0, 7))
+    scale = here.ledger.scale
+    assert float(there.positional.sum()) == pytest.approx(float(here.positional.sum()), abs=1e-12 * scale)
+    torch.testing.assert_close(there.positional, here.positional, rtol=0, atol=1e-12 * scale)
+    absolute = [found.reductions["positional.absolute"].sum(0) for found in (here, there)]
+    assert float((absolute[0] - absolute[1]).abs().max()) > 1e-3
+
+
 def test_reductions_can_rank_tokens_differently():
     found = trace(build("llama"), inputs("llama", T=16))
     signed = found.semantic + found.positional.sum(0)

@@ -126,3 +126,27 @@ def test_image_maps_are_the_authors(golden, name, case, attention):
     without = explain(model, x, target=int(z["target"]), composite=replace(AUTHORS_VISION, positions="constant"))
     assert off(without.maps["content"].clamp(min=0), z["map_attnlrp"]) < CLOSE
     assert found.ledger.closed
+
+
+def test_the_next_word_of_a_story_against_other_continuations(golden):
+    """Several continuations contrasted, from one forward pass; each ledger closes, and contrasts of one word add up."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from pelrp_nb import explain
+    from pelrp_nb import target as targets
+
+    folder = golden / "models" / "stories260K"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text = "Once upon a time, there was a little girl named"
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        first, second, third = model(ids).logits[0, -1].topk(3).indices.tolist()
+    options = Options(audit=True)
+    against = explain(model, text, processor=tokenizer, target=targets.every([first, first, second]),
+                      contrast=targets.every([second, third, third]), options=options)  # fmt: skip
+    assert [e.ledger.closed for e in against] == [True] * 3 and len({e.target for e in against}) == 3
+    assert all(e.sink_kinds == ("rotary",) * 5 for e in against)
+    torch.testing.assert_close(against[0].semantic + against[2].semantic, against[1].semantic, rtol=0, atol=1e-6)
+    torch.testing.assert_close(against[0].positional + against[2].positional, against[1].positional, rtol=0, atol=1e-6)
+    assert against[0].value > 0

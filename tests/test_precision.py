@@ -66,7 +66,7 @@ def test_a_float16_gradient_that_would_overflow_is_begun_smaller(attention, monk
     half = run(model)
     assert correlation(half.semantic, full.semantic) > 0.999 and half.ledger.closed
     monkeypatch.setattr(seed, "POWERS", seed.POWERS[:1])
-    with pytest.raises(ModelError, match="leaves the range of float16.*bfloat16"):
+    with pytest.raises(ModelError, match=r"leaves the range of float16.*bfloat16"):
         run(model)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import pelrp_nb
+from pelrp_nb.zoo.commands import accuracy
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -40,11 +41,11 @@ def test_zoo_table_is_generated_from_the_cards():
 
 def zoo_table() -> str:
     lines = ["| model | architecture | positions | held-out accuracy | size |", "|---|---|---|---|---|"]
-    kinds = {"rotary": "rotary", "learnable": "learnable", "absolute": "sinusoidal"}
+    kinds = {"absolute": "sinusoidal", "alibi": "ALiBi", "relative": "relative bias"}
     for name in pelrp_nb.zoo.names():
         card = pelrp_nb.zoo.card(name)
-        accuracy = f"{card['accuracy']:.1%} of {card['examples']:,} sentences"
-        cells = (f"`{name}`", card["architecture"], kinds[name.split("-")[-1]], accuracy, f"{card['bytes'] / 1e6:.1f} MB")
+        positions = kinds.get(card["positions"], card["positions"])
+        cells = (f"`{name}`", card["architecture"], positions, accuracy(card), f"{card['bytes'] / 1e6:.1f} MB")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -109,6 +109,73 @@ print(f"PA-LRP {result.positional_share:.1%}   CP-LRP {without.positional_share:
 pelrp_nb.plan(model, text, processor=tokenizer)
 
 # %% [markdown]
+# ## Your turn
+#
+# Three short exercises; each has a check right below it, and hints and a solution folded under that. Another sentence:
+
+# %%
+other = pelrp_nb.explain(
+    model, "Deliciously mean spirited and wryly observant.", processor=tokenizer, options=Options(audit=True)
+)
+print(other.ledger)
+
+# %% [markdown]
+# ### Exercise 1 · The word whose place matters most &nbsp; ●○○ &nbsp; 3 minutes
+#
+# Which word's *position* has the largest amount, whatever its sign? Write it as a text. (`[CLS]` and `[SEP]` are marks that the tokenizer adds.)
+
+# %%
+word = None
+# BEGIN SOLUTION
+word = max(other.words(), key=lambda word: abs(word.positional)).text
+# END SOLUTION
+
+# %%
+labs.check("position-word", word)
+
+# %% [markdown]
+# **What if** you asked for the largest amount *for* the answer? Is it the same word?
+#
+# ### Exercise 2 · The positions' part &nbsp; ●○○ &nbsp; 2 minutes
+#
+# Which part of the explained value went to positions? A number, like 0.25.
+
+# %%
+part = None
+# BEGIN SOLUTION
+part = other.ledger.positions / other.value
+# END SOLUTION
+
+# %%
+labs.check("position-part", part)
+
+# %% [markdown]
+# **What if** some positions speak for the answer and some against it? What does this number say then, and what does it hide?
+#
+# ### Exercise 3 · Balance an account &nbsp; ●○○ &nbsp; 3 minutes
+#
+# What is left of the value when every entry has been named?
+
+# %%
+def account(value, tokens, positions, constants, softmax):
+    """The gap of a ledger."""
+    # BEGIN SOLUTION
+    return value - tokens - positions - constants - softmax
+    # END SOLUTION
+
+
+# %%
+labs.check("account", account)
+
+# %% [markdown]
+# **What if** the gap is large? Lab 02 finds the layer where it opened.
+#
+# ## Quiz
+
+# %%
+labs.quiz("00")
+
+# %% [markdown]
 # ## Recap
 #
 # - `explain(model, text, processor=tokenizer)` hands the model's answer back to tokens and positions.
@@ -116,3 +183,12 @@ pelrp_nb.plan(model, text, processor=tokenizer)
 # - A method decides what positions can receive: compare methods before you believe a map.
 #
 # **Try it:** change `text` to a sentence of your own with *not* in it. Which word carries the *not*?
+#
+# **Next:** [01 · One linear layer by hand](01_linear.ipynb)
+
+# %% [markdown] tags=["teachers"]
+# ## For teachers
+#
+# - *Time:* 20 minutes with the exercises. Works as a demonstration without them.
+# - *Talk about:* the prediction. Collect the two words from the room before the second cell is run.
+# - *Where they stumble:* reading position as "importance of being there" rather than as an account. Lab 07 returns to it.

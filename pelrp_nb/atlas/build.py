@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import traceback
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .inputs import inputs, tree
+from .inputs import inputs
 from .names import Entry
-from .shrink import RECIPES, shrink
+from .shrink import RECIPES, shrink, tree
 from .weights import randomise
 
 LARGEST = 60_000_000                              # parameters; what is larger after shrinking does not count as tiny
@@ -26,15 +25,17 @@ class NotBuilt(Exception):
 
 @dataclass(frozen=True)
 class Built:
-    """A random model in float64, in eval mode, and what its forward pass takes.
+    """A random model in eval mode.
 
-    recipe: how its configuration was made small; given: the keywords of its forward pass; plain: its logits
+    given:       the keywords of its forward pass
+    recipe:      how its configuration was made small
+    single_only: why the plain model cannot run in float64; empty if it can
     """
 
     model: nn.Module
     given: dict[str, Any]
     recipe: str
-    plain: Tensor
+    single_only: str
 
 
 def build(entry: Entry, seed: int = 0) -> Built:
@@ -54,19 +55,53 @@ def build(entry: Entry, seed: int = 0) -> Built:
 def _build(entry: Entry, recipe: Any, seed: int) -> Built:
     import transformers
 
-    config = shrink(transformers.CONFIG_MAPPING[entry.name](), recipe)
+    kind = getattr(transformers, entry.model)
+    config = shrink(default(entry, kind), recipe)
     if entry.kind == "causal-lm" and hasattr(config, "is_decoder"):
         config.is_decoder = True
-    torch.manual_seed(seed)
-    model = made(getattr(transformers, entry.model), config)
-    size = sum(p.numel() for p in model.parameters())
+    for part in tree(config):
+        if getattr(part, "use_cache", None):
+            part.use_cache = False                   # the model would keep keys for a next token that never comes
+    size = weight(kind, config)
     if size > LARGEST:
-        raise NotBuilt(f"{size:,} parameters are left")
-    model = randomise(model.double(), seed)
+        raise NotBuilt(f"{size:,} parameters are left when {recipe.name}")
+    torch.manual_seed(seed)
+    model = made(kind, config)
+    model = randomise(model, seed)
     if hasattr(model.config, "_experts_implementation"):
-        model.set_experts_implementation("eager")
-    given = {**inputs(model, seed + 1), **quiet(model)}
-    return Built(model, cast(given, torch.float64), recipe.name, answer(model, cast(given, torch.float64)))
+        model.set_experts_implementation("eager")    # the grouped kernel takes no float64
+    given = inputs(model, seed + 1)
+    answer(model, given, torch.float32)
+    return Built(model, given, recipe.name, single_only(model, given))
+
+
+def single_only(model: nn.Module, given: dict[str, Any]) -> str:
+    """Why the plain model cannot run in float64; empty if it can."""
+    try:
+        answer(model, given, torch.float64)
+        return ""
+    except RuntimeError as error:
+        return shortened(error)
+
+
+def default(entry: Entry, kind: type) -> Any:
+    """The default configuration that the class takes: of that name, or the part of it that is meant."""
+    import transformers
+
+    whole = transformers.CONFIG_MAPPING[entry.name]()
+    wanted = next((c for base in kind.__mro__ if isinstance(c := vars(base).get("__annotations__", {}).get("config"), type)), None)
+    if wanted is None or isinstance(whole, wanted):
+        return whole
+    return next((part for part in tree(whole) if isinstance(part, wanted)), None) or wanted()
+
+
+def weight(kind: type, config: Any) -> int:
+    """How many parameters there would be, without memory for them; 0 where the library cannot tell."""
+    try:
+        with torch.device("meta"):
+            return sum(p.numel() for p in made(kind, config).parameters())
+    except Exception:
+        return 0
 
 
 ABSENT = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
@@ -96,21 +131,15 @@ def borrowed(config: Any, name: str) -> Any:
     return None
 
 
-def quiet(model: nn.Module) -> dict[str, Any]:
-    """No cache: the model would keep keys for a next token that never comes."""
-    parameters = inspect.signature(model.forward).parameters
-    return {"use_cache": False} if "use_cache" in parameters else {}
-
-
 def cast(given: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     """Pictures and sounds in that precision, ids as they are."""
     return {k: v.to(dtype) if isinstance(v, Tensor) and v.is_floating_point() else v for k, v in given.items()}
 
 
-def answer(model: nn.Module, given: dict[str, Any]) -> Tensor:
-    """The logits of the plain model; raises NotBuilt where they are not finite."""
+def answer(model: nn.Module, given: dict[str, Any], dtype: torch.dtype) -> Tensor:
+    """The logits of the plain model in that precision; raises NotBuilt where they are not finite."""
     with torch.no_grad():
-        logits = logits_of(model(**given))
+        logits = logits_of(model.to(dtype)(**cast(given, dtype)))
     if not torch.isfinite(logits).all():
         raise NotBuilt("the plain model's logits are not finite")
     return logits

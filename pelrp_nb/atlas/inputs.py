@@ -8,14 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .shrink import IMAGE, VOCABULARY, nested
+from .shrink import IMAGE, VOCABULARY, tree
 
 TOKENS, ANSWER = 12, 7                            # tokens of a text, and of what a decoder has said so far
-
-
-def tree(config: Any) -> list[Any]:
-    """A configuration and all that are nested in it."""
-    return [config, *(inner for value in vars(config).values() if nested(value) for inner in tree(value))]
 
 
 def ids(config: Any, length: int, rng: torch.Generator) -> Tensor:

@@ -20,20 +20,20 @@ VOCABULARY, POSITIONS, IMAGE = 128, 64, 64
 class Recipe:
     """How to make a default configuration small; the further ones are tried where the library refuses the first.
 
-    widths:  also make widths and heads small (else only depth, vocabulary, experts, lengths)
-    layers:  how many layers at most
-    decoder: set `is_decoder`, where a configuration has it
+    widths: also make widths and heads small (else only depth, vocabulary, experts, lengths)
+    layers: how many layers at most
+    fill:   give a value to numbers that the default leaves empty
+    forced: fields of the outermost configuration, as they are to be
     """
 
     name: str
     widths: bool = True
-    heads: bool = True
     layers: int = 6
     fill: bool = False
     forced: dict[str, Any] = field(default_factory=dict)
 
 
-RECIPES = (Recipe("small"), Recipe("small, numbers of experts filled in", fill=True), Recipe("widths as they are", widths=False, heads=False))
+RECIPES = (Recipe("small"), Recipe("small, empty fields filled in", fill=True), Recipe("widths as they are", widths=False))
 
 # what a field is, by its name; the first that fits
 ROLES = tuple(
@@ -61,7 +61,7 @@ ROLES = tuple(
         ("layers", r"layers?$|^depth$|^num_blocks$|^num_layers_per_stack$|first_k_dense_replace|^num_self_attends_per_block$"),
         ("layer number", r"layer_(start|end)_index"),
         ("repeats", r"^depths$|block_repeats|^block_sizes$|^n_attn_blocks$"),
-        ("factor", r"_coefficient$"),
+        ("factor", r"depth_coefficient$"),
         ("width", r"size(_\w+)?$|sizes$|dims?(_\w+)?$|^d_?ff$|width|units$|channels$|rank$|filters$|state$|^d_(model|inner|latents)$"
                   r"|n_embd|n_inner|ffn|hidden|attention_hidden|^dim_ff$|d_ssm$|dt_rank$|embed"),
     )
@@ -77,7 +77,9 @@ def role_of(name: str) -> str:
 class Scales:
     """The factors of one configuration; nested ones have their own.
 
-    kept: the layers that stand for all, by their index in the default configuration
+    kept:   the layers that stand for all, by their index in the default configuration
+    hidden: the width of the model before and after; links: the same of other parts
+    staged: a model of stages, whose picture is 2 x 2 at the end
     """
 
     width: float
@@ -86,27 +88,51 @@ class Scales:
     depth: int
     layers: int
     kept: list[int]
+    hidden: tuple[int, int] = (0, 0)
+    links: dict[int, int] = field(default_factory=dict)
+    staged: bool = False
 
 
-def shrink(config: Any, recipe: Recipe = RECIPES[0]) -> Any:
-    """The same configuration, small. Raises whatever the library raises for a configuration it does not like."""
+def shrink(config: Any, recipe: Recipe = RECIPES[0], links: dict[int, int] | None = None) -> Any:
+    """The same configuration, small. Raises whatever the library raises for a configuration it does not like.
+
+    `links` says what the widths of other parts have become, since parts name each other's widths.
+    """
     fields = {name: vars(config).get(name) for name in type(config).__dataclass_fields__}
-    scales = measure(config, fields, recipe)
+    scales = measure(fields, recipe)
+    scales.links = {**(links or linked(config, recipe)), scales.hidden[0]: scales.hidden[1]}
     changed: dict[str, Any] = {}
     for name, value in fields.items():
         if nested(value):
-            changed[name] = shrink(value, recipe)
-        elif name in ("id2label", "label2id", "problem_type", "rope_scaling"):
-            continue
-        else:
-            new = FILLINGS.get(role_of(name)) if recipe.fill and value is None else resized(name, value, scales)
+            changed[name] = shrink(value, recipe, scales.links)
+        elif name not in ("id2label", "label2id", "problem_type", "rope_scaling"):
+            new = filled(name, value, fields, scales) if recipe.fill and not value else resized(name, value, scales)
             if new is not value and new != value:
                 changed[name] = new
-    for name, value in recipe.forced.items():
-        if name in fields:
-            changed[name] = value
+    changed.update(products(fields, changed, scales.links))
+    changed.update({name: value for name, value in recipe.forced.items() if name in fields})
     apart = per_layer(config, scales)
     return type(config)(**changed, **({"per_layer_config": apart} if apart else {}))
+
+
+def linked(config: Any, recipe: Recipe) -> dict[int, int]:
+    """The width of every part, before and after."""
+    found: dict[int, int] = {}
+    for part in tree(config):
+        old, new = measure({n: vars(part).get(n) for n in type(part).__dataclass_fields__}, recipe).hidden
+        found.setdefault(old, new)
+    return found
+
+
+def products(fields: dict[str, Any], changed: dict[str, Any], links: dict[int, int]) -> dict[str, int]:
+    """Widths that were heads times head width, so that they are that again."""
+    numbers = {n: v for n, v in fields.items() if isinstance(v, int) and not isinstance(v, bool)}
+    found: dict[str, int] = {}
+    for heads, each in ((h, e) for h in numbers if role_of(h) == "heads" for e in numbers if role_of(e) == "head width"):
+        for name, value in numbers.items():
+            if role_of(name) == "width" and value not in links and value == numbers[heads] * numbers[each]:
+                found[name] = changed.get(heads, numbers[heads]) * changed.get(each, numbers[each])
+    return found
 
 
 def per_layer(config: Any, scales: Scales) -> dict[int, dict[str, Any]]:
@@ -116,12 +142,28 @@ def per_layer(config: Any, scales: Scales) -> dict[int, dict[str, Any]]:
     return {i: {name: resized(name, value, scales) for name, value in said.items()} for i, said in kept.items()}
 
 
-FILLINGS = {"experts": 4, "per token": 2, "groups": 1, "top group": 1}
+def filled(name: str, value: Any, fields: dict[str, Any], scales: Scales) -> Any:
+    """A plausible value for a field that the default configuration leaves empty."""
+    if name == "rope_parameters" and value == {} and fields.get("layer_types"):
+        return {kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in fields["layer_types"]}
+    if value is not None:
+        return value
+    if name == "layer_types":
+        return ["full_attention"] * scales.layers
+    return 8.0 if name.startswith("clip_") else FILLINGS.get(role_of(name))
+
+
+FILLINGS = {"experts": 4, "per token": 2, "groups": 1, "top group": 1, "head width": HEAD, "heads": HEADS}
 
 
 def nested(value: Any) -> bool:
     """Whether a value of a configuration is a configuration itself."""
     return hasattr(value, "to_dict") and hasattr(value, "model_type")
+
+
+def tree(config: Any) -> list[Any]:
+    """A configuration and all that are nested in it."""
+    return [config, *(inner for value in vars(config).values() if nested(value) for inner in tree(value))]
 
 
 # --- the factors -----------------------------------------------------------------------------------------------------
@@ -134,32 +176,29 @@ DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_lay
           "encoder_num_hidden_layers", "num_blocks", "decoder_layers")  # fmt: skip
 
 
-def measure(config: Any, fields: dict[str, Any], recipe: Recipe) -> Scales:
+def measure(fields: dict[str, Any], recipe: Recipe) -> Scales:
     """How much smaller widths, heads and head widths become, and which layers stand for all."""
 
-    def first(names: tuple[str, ...]) -> int | None:
-        return next((fields[n] for n in names if isinstance(fields.get(n), int) and fields[n] > 0), None)
+    def first(names: tuple[str, ...]) -> int:
+        return next((fields[n] for n in names if isinstance(fields.get(n), int) and fields[n] > 0), 0)
 
-    depth = first(DEPTHS) or 0
-    layers, kept = representatives(fields, depth, recipe.layers)
+    depth, hidden, heads = first(DEPTHS), first(WIDTHS), first(HEAD_COUNTS)
+    scales = Scales(1.0, 1.0, 1.0, depth, *representatives(fields, depth, recipe.layers), hidden=(hidden, hidden))
     stages = common_factor(fields)
-    if stages or not recipe.widths:
-        width = 1 / stages if stages and recipe.widths else 1.0
-        return Scales(width, 1.0, 1.0, depth, layers, kept)
-    hidden, heads = first(WIDTHS), first(HEAD_COUNTS)
-    if hidden is None:
-        return Scales(1.0, 1.0, 1.0, depth, layers, kept)
-    if heads is None:
-        return Scales(WIDTH / hidden, 1.0, 1.0, depth, layers, kept)
-    each = first(HEAD_WIDTHS) or max(1, hidden // heads)
-    head = 2.0 ** -max(0, round(math.log2(each / HEAD)))
-    new_head = max(1, int(each * head))
-    times = heads * each / hidden
-    fits = times in (0.5, 1, 2, 4)
-    new_heads = max(1, int(HEADS * times)) if fits else HEADS
-    new_heads = min(new_heads, heads)
-    new_hidden = new_heads * new_head / times if fits else WIDTH
-    return Scales(new_hidden / hidden, new_heads / heads, head, depth, layers, kept)
+    if stages or not recipe.widths or not hidden:
+        scales.width, scales.staged = 1 / (stages or 1) if recipe.widths else 1.0, bool(stages)
+        return scales
+    new = WIDTH
+    if heads:
+        each = first(HEAD_WIDTHS) or max(1, hidden // heads)
+        whole = any(name.startswith("qk_") for name in fields)          # head widths in parts: keep their sums
+        scales.head = 2.0 ** -max(0, round(math.log2(each / HEAD))) if whole or each < HEAD else HEAD / each
+        times = heads * each / hidden
+        new_heads = min(heads, int(HEADS * times) if times in (0.5, 1, 2, 4) else HEADS)
+        new = int(new_heads * max(1, round(each * scales.head)) / times) if times in (0.5, 1, 2, 4) else WIDTH
+        scales.heads = new_heads / heads
+    scales.width, scales.hidden = new / hidden, (hidden, new)
+    return scales
 
 
 def common_factor(fields: dict[str, Any]) -> int:
@@ -224,6 +263,9 @@ def resized_list(name: str, role: str, value: list, scales: Scales) -> list:
         return [scales.kept.index(v) for v in value if v in scales.kept]
     if name.endswith("_section"):
         return [max(1, int(v * scales.head)) for v in value]
+    if len(value) == 1 and isinstance(value[0], list | tuple) and len(value[0]) == 2 and isinstance(value[0][0], list | tuple):
+        kinds, times = value[0]                      # [[["global", "local"], 12]]: these kinds, so many times
+        return [[kinds, max(1, scales.layers // len(kinds)) if times * len(kinds) == scales.depth else times]]
     change = NUMBERS.get(role)
     return value if change is None or not whole else [change(v, scales) for v in value]
 
@@ -235,6 +277,8 @@ def rounded(x: float, step: int) -> int:
 
 def width(value: int, scales: Scales) -> int:
     """A width; those that were small stay."""
+    if value in scales.links:
+        return scales.links[value]
     if value < 16 or scales.width == 1:
         return value
     new = value * scales.width
@@ -256,13 +300,13 @@ NUMBERS: dict[str, Callable[[int, Scales], int]] = {
     "groups": lambda v, s: min(v, 2),
     "top group": lambda v, s: 1,
     "top keys": lambda v, s: min(v, 4),
-    "window": lambda v, s: min(v, 8),
+    "window": lambda v, s: min(v, 2 if s.staged else 8),
     "period": lambda v, s: min(v, 2),
     "offset": lambda v, s: min(v, 1),
     "positions": lambda v, s: min(v, POSITIONS),
     "image": lambda v, s: IMAGE,
     "heads": lambda v, s: max(1, round(v * s.heads)) if v else v,
-    "head width": lambda v, s: max(2, int(v * s.head)) if v > 0 else v,
+    "head width": lambda v, s: max(2, round(v * s.head)) if v >= 16 else v,
     "layers": layers,
     "layer number": lambda v, s: min(v, s.layers - 1),
     "repeats": lambda v, s: min(v, 2),

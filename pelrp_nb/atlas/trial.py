@@ -15,11 +15,10 @@ from torch import Tensor
 from ..engine.propagation import Options
 from ..errors import PelrpError, RuleError
 from ..explain import explain
-from .build import Built, NotBuilt, build, cast, logits_of, shortened
+from .build import Built, NotBuilt, answer, build, cast, logits_of, shortened
+from .expected import announced
 from .names import Entry
 from .state import differences, snapshot
-
-TOLERANCE = {"float64": 1e-6, "float32": 1e-3}    # of the ledger's scale, and of the largest logit for the forward pass
 
 
 @dataclass
@@ -51,7 +50,8 @@ class Row:
     """All that is known of one architecture.
 
     outcome: "not built" with the library's reason, "built", or "lost" (time limit, memory, crash of the process)
-    names:   parameters, buffers and modules whose names announce positions
+    single_only: why the plain model cannot run in float64; empty if it can
+    announced: kinds of positions that names in the model announce, and one such name for each
     """
 
     kind: str
@@ -63,7 +63,8 @@ class Row:
     parameters: int = 0
     inputs: list[str] = field(default_factory=list)
     attention: str | None = None
-    announced: list[str] = field(default_factory=list)
+    single_only: str = ""
+    announced: dict[str, str] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -84,8 +85,12 @@ def run(entry: Entry) -> dict[str, Any]:
         row.parameters = sum(p.numel() for p in built.model.parameters())
         row.inputs = list(built.given)
         row.attention = getattr(built.model.config, "_attn_implementation", None)
-        for dtype in (torch.float64, torch.float32):
-            row.runs[str(dtype).removeprefix("torch.")] = once(built, dtype)
+        row.announced = announced(built.model, lambda: answer(built.model, built.given, torch.float32))
+        row.single_only = built.single_only
+        for dtype in (torch.float32,) if built.single_only else (torch.float64, torch.float32):
+            row.runs[str(dtype).removeprefix("torch.")] = done = once(built, dtype)
+            if done.outcome != "explained":
+                break
     row.seconds = time.perf_counter() - start
     return asdict(row)
 
@@ -99,9 +104,7 @@ def silence() -> None:
 
 def once(built: Built, dtype: torch.dtype) -> Run:
     """One audited explanation of the highest logit of the last place."""
-    model, given = built.model.to(dtype), cast(built.given, dtype)
-    with torch.no_grad():
-        plain = logits_of(model(**given))
+    model, given, plain = built.model.to(dtype), cast(built.given, dtype), answer(built.model, built.given, dtype)
     row = plain[0].reshape(-1, plain.shape[-1])[-1]
     highest, bent = int(row.argmax()), []
 
@@ -137,5 +140,5 @@ def explained(found: Any) -> Run:
 
 def tail(error: BaseException, most: int = 4) -> str:
     """The innermost calls of our own code that led to an error."""
-    ours = [f for f in traceback.extract_tb(error.__traceback__) if "pelrp_nb" in f.filename and "atlas" not in f.filename]
+    ours = [f for f in traceback.extract_tb(error.__traceback__) if "pelrp_nb" in f.filename and "pelrp_nb/atlas" not in f.filename]
     return " <- ".join(f"{f.filename.split('pelrp_nb/')[-1]}:{f.lineno} {f.name}" for f in reversed(ours[-most:]))

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .checkpoint import held
+
 Category = Literal["constants", "softmax", "stabilisers"]
 FILLER = 1e30                                    # beyond this an added constant is a mask, not an amount
 
@@ -62,6 +64,7 @@ class Account:
     def __init__(self) -> None:
         self.rows = 1
         self.open = True                         # False: nobody asked, nothing is kept
+        self.mixed = False                       # whether amounts came in another order than row by row, as experts make them
         self.amounts: dict[tuple[Category, str, float], Tensor] = {}
 
     def clear(self) -> None:
@@ -69,10 +72,11 @@ class Account:
         self.amounts = {}
 
     def by_row(self, amounts: Tensor) -> Tensor:
-        """Sum everything but the rows of the batch; a leading axis of B * T is rows of T."""
+        """Sum everything but the rows of the batch; a leading axis of B * T is taken for rows of T (and noted in `mixed`)."""
         amounts = better(amounts)
         if self.rows == 1:
             return amounts.sum().reshape(1)
+        self.mixed = self.mixed or not amounts.dim() or amounts.shape[0] != self.rows
         if amounts.dim() and amounts.shape[0] % self.rows == 0:
             return amounts.reshape(self.rows, -1).sum(1)
         return (amounts.sum() / self.rows).expand(self.rows)
@@ -92,8 +96,10 @@ class Account:
         if not (out.requires_grad and self.open):
             return
 
+        value = held(constant) if isinstance(constant, Tensor) else None
+
         def keep(g: Tensor) -> None:
-            amount = visible(constant, g) if isinstance(constant, Tensor) else better(g) * constant
+            amount = better(g) * constant if value is None else visible(value(), g)
             self.add("constants", name, depth, sign * self.by_row(amount))
 
         out.register_hook(keep)
@@ -103,16 +109,17 @@ class Account:
         if not self.open:
             return
 
-        def arrived(g: Tensor) -> None:
-            self.add(category, name, depth, self.inner(out_value, g))
+        value = held(out)
 
-        out_value = out.detach()
+        def arrived(g: Tensor) -> None:
+            self.add(category, name, depth, self.inner(value(), g))
+
         out.register_hook(arrived)
         for x in into:
-            x.register_hook(self._left(category, name, depth, x.detach()))
+            x.register_hook(self._left(category, name, depth, held(x)))
 
-    def _left(self, category: Category, name: str, depth: float, x: Tensor) -> Callable[[Tensor], None]:
-        return lambda g: self.add(category, name, depth, -self.inner(x, g))
+    def _left(self, category: Category, name: str, depth: float, x: Callable[[], Tensor]) -> Callable[[Tensor], None]:
+        return lambda g: self.add(category, name, depth, -self.inner(x(), g))
 
 
 def visible(constant: Tensor, g: Tensor) -> Tensor:

@@ -7,20 +7,22 @@ looks for the flow of its own thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from . import checkpoint, quantised
+from .checkpoint import flows
 from .unseen import activation_module
 
 if TYPE_CHECKING:
     from .propagation import Flow
 
 KNOWN_BY_PARAMETERS = {nn.Linear, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity}      # need no hook to be named
-here = threading.local()
 _lock = threading.Lock()
 _users: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
@@ -33,8 +35,7 @@ class _Hooks:
 
 def current(root: nn.Module) -> Flow | None:
     """The flow of this thread on this model."""
-    flows = getattr(here, "flows", [])
-    return next((f for f in reversed(flows) if f.model is root), None)
+    return next((f for f in reversed(flows()) if f.model is root), None)
 
 
 def attach(model: nn.Module) -> None:
@@ -46,12 +47,13 @@ def attach(model: nn.Module) -> None:
             return
         blocks = layers(model)
         for module in model.modules():
-            if type(module) in KNOWN_BY_PARAMETERS and module is not model:
+            if type(module) in KNOWN_BY_PARAMETERS and module is not model and not hasattr(module, "_hf_hook"):
                 continue
             before = _before(model, module, id(module) in blocks)
             after = _after(model, module, id(module) in blocks)
             hooks.handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             hooks.handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
+        hooks.handles += [_Instead(model, module) for module in model.modules() if "_gradient_checkpointing_func" in vars(module)]
 
 
 def detach(model: nn.Module) -> None:
@@ -64,8 +66,32 @@ def detach(model: nn.Module) -> None:
             del _users[model]
 
 
+@contextmanager
+def attached(model: nn.Module) -> Iterator[None]:
+    """Hooks while inside."""
+    attach(model)
+    try:
+        yield
+    finally:
+        detach(model)
+
+
 def layers(model: nn.Module) -> set[int]:
-    """The layers, by identity: members of the innermost lists of modules that hold a norm."""
+    """The layers, by identity: members of the innermost lists of modules that hold a norm and repeat a kind.
+
+    The parts of one layer can be a list as well (T5's attention, feed-forward), but no two of them are of a kind.
+    """
+    return stacks(model, repeated=True) or stacks(model, repeated=False)
+
+
+def has_parts(module: nn.Module) -> bool:
+    """Whether a module is made of several, itself or in a list of its own."""
+    inner = [m for m in module._modules.values() if m is not None]
+    return len(inner) > 1 or (len(inner) == 1 and isinstance(inner[0], nn.ModuleList) and len(inner[0]) > 1)
+
+
+def stacks(model: nn.Module, repeated: bool) -> set[int]:
+    """Members of the innermost lists of modules that hold a norm, of at most two kinds."""
     found: set[int] = set()
 
     def walk(module: nn.Module) -> tuple[bool, bool]:
@@ -75,7 +101,9 @@ def layers(model: nn.Module) -> set[int]:
         stack = any(s for _, s in inside)
         if isinstance(module, nn.ModuleList | nn.Sequential) and inside and not stack:
             members = list(module)
-            if all(n for n, _ in inside) and all(len(m._modules) > 1 for m in members) and len({type(m) for m in members}) <= 2:
+            kinds = len({type(m) for m in members})
+            again = not repeated or kinds < len(members) or len(members) == 1
+            if all(n for n, _ in inside) and all(has_parts(m) for m in members) and kinds <= 2 and again:
                 found.update(map(id, members))
                 stack = True
         return norm, stack
@@ -90,11 +118,14 @@ def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         if flow is None:
             return None
         flow.path.append(module)
+        flow.streams.enter(module)
         if module is root and len(flow.path) == 1:
             return flow.recorder.enter_model(args, kwargs)
         if block:
-            flow.recorder.enter_block(args, kwargs)
-        return None
+            args, kwargs = flow.recorder.enter_block(args, kwargs) or (args, kwargs)
+            checkpoint.begin(flow, module, args, kwargs)
+            return quantised.before(flow, module, args, kwargs) or (args, kwargs)
+        return quantised.before(flow, module, args, kwargs)
 
     return hook
 
@@ -104,12 +135,31 @@ def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         flow = current(root)
         if flow is None or module not in flow.path:
             return None
+        replaced = quantised.after(flow, module, output)
         while flow.path and flow.path.pop() is not module:
             pass
+        if block:
+            checkpoint.end(flow, module)
         if block and flow.blocks:
             flow.recorder.leave_block(output)
-        return activation_module(flow, module, args, output)
+        flow.streams.leave(module, flow.path, output)
+        return activation_module(flow, module, args, output) if replaced is None else replaced
 
     return hook
 
 
+class _Instead:
+    """In a thread that explains, a layer's own checkpointing only calls it: the engine's takes its place."""
+
+    def __init__(self, root: nn.Module, module: nn.Module) -> None:
+        self.module, original = module, module._gradient_checkpointing_func
+        self.original = original
+
+        def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
+            return original(function, *args, **kwargs) if current(root) is None else function(*args)
+
+        module._gradient_checkpointing_func = call
+
+    def remove(self) -> None:
+        """As it was."""
+        self.module._gradient_checkpointing_func = self.original

@@ -19,6 +19,7 @@ from ..rules.attention import Factors, factors
 from ..verbs import freeze, scale
 from . import heads, positions
 from .account import better, dot, visible
+from .checkpoint import held
 from .notes import REFUSED, Note, carries, pick, write
 from .sinks import tap
 
@@ -41,12 +42,13 @@ def softmax(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         rest = {k: v for k, v in kwargs.items() if k != "input"}
         return write(func(freeze(x), *args[1:], **rest), Note(made="softmax"))
     out = func(*args, **kwargs)
-    A, s = out.detach(), x.detach()
     name, layer = flow.softmax_name(attention), flow.depth
     if not flow.options.ledger:
         return write(out, Note(made="softmax"))
+    weights, scores = held(out), held(x)
 
     def keep(g: Tensor) -> None:
+        A, s = weights(), scores()
         into = better(A) * (g - (A * g).sum(dim, keepdim=True))
         through = flow.account.by_row(visible(s, into))
         flow.account.add("softmax", name, layer, flow.account.by_row(dot(A, g)) - through)
@@ -55,6 +57,26 @@ def softmax(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 
     out.register_hook(keep)
     return write(out, Note(made="softmax"))
+
+
+def logsumexp(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """log sum exp x = sum p x + entropy of p, p = softmax(x): the sum is paid by the plain gradient, the entropy is kept."""
+    x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim")
+    flow.used("softmax", flow.composite.softmax)
+    if flow.composite.softmax_is_constant:
+        return func(freeze(x), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
+    out = func(*args, **kwargs)
+    name, layer, y, s = f"{flow.where_am_i()} logsumexp", flow.depth, held(out), held(x)
+
+    def keep(g: Tensor) -> None:
+        lifted = g if pick(args, kwargs, 2, "keepdim", False) else g.unsqueeze(dim)
+        scores = s()
+        kept = flow.account.by_row(dot(y(), g)) - flow.account.by_row(visible(scores, better(scores).softmax(dim) * lifted))
+        flow.account.add("softmax", name, layer, kept)
+
+    if flow.options.ledger:
+        out.register_hook(keep)
+    return out
 
 
 def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -114,8 +136,8 @@ def added_to_scores(flow: Flow, mask: Tensor | None, shape: tuple[int, ...]) -> 
 
 def constant_tap(flow: Flow, constant: Tensor, name: str, depth: float) -> Tensor:
     """A constant inside a fused kernel, its share booked by name."""
-    value = constant.detach()
-    return tap(flow, value, lambda g: flow.account.add("constants", name, depth, flow.account.by_row(visible(value, g))))
+    value = held(constant)
+    return tap(flow, constant, lambda g: flow.account.add("constants", name, depth, flow.account.by_row(visible(value(), g))))
 
 
 def bend_by(x: Tensor | None, factor: float) -> Tensor | None:
@@ -134,9 +156,9 @@ def values_only(flow: Flow, out: Tensor) -> Tensor:
 
 def book_lost(flow: Flow, out: Tensor, lost: float) -> None:
     """The part of attention that a composite drops (the authors' image recipe): it stays with the weights."""
-    value, name, layer = out.detach(), flow.softmax_name(True), flow.depth
+    value, name, layer = held(out), flow.softmax_name(True), flow.depth
     out.register_hook(
-        lambda g: flow.account.add("softmax", name, layer, lost * flow.account.inner(value, g))
+        lambda g: flow.account.add("softmax", name, layer, lost * flow.account.inner(value(), g))
     )
 
 
@@ -144,24 +166,26 @@ def by_difference(
     flow: Flow, out: Tensor, bent: list, given: tuple, f: Factors, share: float
 ) -> None:
     """Fast: share of R(output) - R(q) - R(k) - R(bias). It balances by construction."""
-    value, name, layer = out.detach(), flow.softmax_name(True), flow.depth
+    name, layer = flow.softmax_name(True), flow.depth
     flow.audited = False
 
     def book(x: Tensor, factor: float) -> Callable[[Tensor], None]:
-        return lambda g: flow.account.add("softmax", name, layer, factor * flow.account.inner(x, g))
+        value = held(x)
+        return lambda g: flow.account.add("softmax", name, layer, factor * flow.account.inner(value(), g))
 
-    out.register_hook(book(value, share))
+    out.register_hook(book(out, share))
     for fresh, x, factor in ((bent[0], given[0], f.q), (bent[1], given[1], f.k), (bent[3], given[3], f.bias)):
         if x is not None and carries(x):
-            fresh.register_hook(book(x.detach(), -factor))
+            fresh.register_hook(book(x, -factor))
 
 
 def audited(flow: Flow, out: Tensor, given: tuple, share: float, causal: bool, more: dict) -> None:
     """Audit: the weights once more, in chunks of queries; what the softmax keeps, measured."""
-    q, k, v, mask = (None if x is None else x.detach() for x in given)
+    inputs = [None if x is None else held(x) for x in given]
     name, layer = flow.softmax_name(True), flow.depth
 
     def keep(g: Tensor) -> None:
+        q, k, v, mask = (None if x is None else x() for x in inputs)
         total: Tensor | None = None
         for first in range(0, q.shape[-2], CHUNK):
             rows = slice(first, first + CHUNK)

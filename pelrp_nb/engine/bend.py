@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from .. import rules
 from ..verbs import freeze, route, scale, share
-from . import attend, heads, positions
+from . import attend, heads, positions, quantised
 from .elementwise import elementwise, elementwise_note, one_activation
 from .notes import Note, carries, note_of, pick, write
 from .sums import add
@@ -34,6 +34,9 @@ def linear(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     x, weight = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "weight")
     bias = pick(args, kwargs, 2, "bias")
     rest, more = args[3:], {k: v for k, v in kwargs.items() if k not in ("input", "weight", "bias")}
+    special = quantised.linear_of(flow, func, x, weight, bias) if func is F.linear and carries(x) else None
+    if special is not None:
+        return special
     if not carries(x) or carries(weight):
         out = func(x, weight, None, *rest, **more)
         out = scale(out, 1 / 2) if carries(x) else out
@@ -175,6 +178,12 @@ def divide(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         return func(a, freeze(b), **more) if not carries(a) else flow.composite.division.forward(a, freeze(b))
     out = func(a, b, **more)
     return elementwise_note(flow, func, (a, b), more, out)
+
+
+def solve(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """A^-1 B, a division written as a system: all to B."""
+    flow.used("division", flow.composite.division)
+    return func(freeze(args[0]), *args[1:], **kwargs)
 
 
 def normalize(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:

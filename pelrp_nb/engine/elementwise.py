@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..rules.identity import SLOPES
 from ..verbs import freeze, route, scale
-from .account import exact
+from .account import FILLER, exact
 from .notes import REFUSED, Note, Origin, carries, chain, hand_on, note_of, origin_of, pick, write
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def activation(flow: Flow, func: Callable, args: tuple, kwargs: dict, slope: str
         note_of(flow, out).again = (f, (x.detach(),))
     start = own_start(func, rest, more)
     if start:
+        hidden = x.detach() < -FILLER                            # a masked place: f is 0 there, and nothing is f(0)
+        start = torch.where(hidden, 0.0, start).to(out.dtype) if bool(hidden.any()) else start
         flow.account.constant(out, start, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
     return out
 
@@ -99,6 +101,15 @@ def one_activation(flow: Flow, func: Callable, args: tuple, merged: tuple[Origin
     if start:
         flow.account.constant(out, start, f"{flow.place}: f(0)", flow.depth)
     return write(out, Note(origin=origin, zero=zero, made="activation"))
+
+
+def logarithm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """log has no value at 0, so it has a rule only as the end of a chain that has: log(1 + exp x), log(sigmoid x)."""
+    merged = elementwise(flow, func, args, kwargs)
+    if merged is None or not bool(torch.isfinite(merged[1])):
+        return REFUSED
+    bent = one_activation(flow, func, args, merged)
+    return REFUSED if bent is None else bent
 
 
 def frozen(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:

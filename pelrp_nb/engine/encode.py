@@ -1,149 +1,156 @@
-"""From what the user has (text, tensors) to what the model takes, and back to tokens a person can read."""
+"""From what the user has to what the model takes: each kind of input by its own page, all checked here."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from . import pictures, sound
+from .decoder import add_decoder, writes
+from .encoded import MAIN, Encoded, Labels
+from .streams import Streams
+from .tensors import from_tensors
+from .text import from_messages, from_text, of_ids, table_of
 
-MAIN = ("input_ids", "inputs_embeds", "pixel_values", "input_features", "input_values")
+RAW = ("text", "text_pair", "images", "audio", "sampling_rate", "labels")
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """One input as tensors (a batch of one), and as tokens.
+def encode_all(model: nn.Module, given: Any, processor: Any) -> tuple[list[Encoded], bool]:
+    """Every input as the model takes it, and whether there may be several: then the answer is a list, even of one."""
+    if isinstance(given, Mapping) and any(name in given for name in MAIN):
+        found = from_tensors(model, given, processor)
+        return checked(model, found), len(found) > 1
+    if pictures.is_batch(given):
+        given = list(given)
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes) and not is_one(given):
+        if not len(given):
+            raise InputError("There is no input in the list. Type at least one text.")
+        return [encode(model, x, processor) for x in given], True
+    return [encode(model, given, processor)], False
 
-    offsets: for each token its place in `text`, None for special tokens; words: for each token its word, None likewise
-    """
 
-    tensors: dict[str, Tensor]
-    tokens: tuple[str, ...]
-    special: tuple[bool, ...]
-    text: str | None = None
-    offsets: tuple[tuple[int, int] | None, ...] | None = None
-    words: tuple[int | None, ...] | None = None
+def is_one(given: Sequence) -> bool:
+    """Whether a sequence is one input: a pair of texts, a conversation."""
+    pair = isinstance(given, tuple) and len(given) == 2 and all(isinstance(x, str) for x in given)
+    return pair or is_conversation(given)
 
-    @property
-    def length(self) -> int | None:
-        """Number of tokens that are no padding at the end."""
-        mask = self.tensors.get("attention_mask")
-        if mask is None or mask.dim() != 2:
-            return None
-        return int(mask[0].nonzero().max()) + 1
+
+def is_conversation(given: Any) -> bool:
+    """Whether these are messages with roles."""
+    return isinstance(given, Sequence) and bool(given) and all(isinstance(m, Mapping) and "role" in m for m in given)
 
 
 def encode(model: nn.Module, given: Any, processor: Any) -> Encoded:
-    """Text or a mapping of tensors, checked against the model.
+    """One input, checked against the model.
 
     Raises InputError for empty or too long text, a missing or foreign processor, tensors elsewhere, cached prefixes.
     """
+    if isinstance(given, Mapping) and any(name in given for name in MAIN):
+        found = from_tensors(model, given, processor)
+        if len(found) > 1:
+            raise InputError(f"There must be one input here, got a batch of {len(found)}. Type explain(model, that batch).")
+        return checked(model, found)[0]
+    if isinstance(given, Mapping):
+        return checked(model, [from_mapping(model, given, processor)])[0]
+    if pictures.is_picture(given, processor):
+        return checked(model, [from_mapping(model, {"images": given}, processor)])[0]
+    if sound.is_sound(given):
+        return checked(model, [from_mapping(model, {"audio": given}, processor)])[0]
     if isinstance(given, str):
-        found = from_text(model, given, processor)
-    elif isinstance(given, Mapping):
-        check_device(model, given)
-        found = from_tensors(given, processor)
-    else:
+        return checked(model, [from_mapping(model, {"text": given}, processor)])[0]
+    if isinstance(given, Sequence) and is_conversation(given):
+        tensors, labels = from_messages(model, given, processor)
+        return checked(model, [assembled(model, tensors, labels, processor)])[0]
+    if isinstance(given, tuple) and is_one(given):
+        second = "labels" if writes(model) else "text_pair"
+        return checked(model, [from_mapping(model, {"text": given[0], second: given[1]}, processor)])[0]
+    raise InputError(
+        f"An input must be a text or a mapping of tensors (or a picture, sound, a pair of texts, messages), got "
+        f'{type(given).__name__}. Type explain(model, "some text", processor=tokenizer).'
+    )
+
+
+def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any) -> Encoded:
+    """Texts, pictures and sound by name, together: what a processor takes."""
+    strange = [k for k in given if k not in RAW]
+    if strange or not {"text", "images", "audio"} & set(given):
+        came = ", ".join(map(str, given)) or "nothing"
         raise InputError(
-            f"An input must be a text or a mapping of tensors, got {type(given).__name__}. "
-            'Type explain(model, "some text", processor=tokenizer).'
+            f"The mapping must hold one of {', '.join(MAIN)}, or text, images or audio for the processor; got {came}. "
+            "Type dict(input_ids=ids)."
         )
-    check(model, found)
+    tensors: dict[str, Tensor] = {}
+    labels, more = None, {}
+    if "text" in given:
+        tensors, labels = from_text(model, given["text"], processor, given.get("text_pair"))
+    if "images" in given:
+        seen, more["picture"] = pictures.from_picture(model, given["images"], processor, given.get("text"))
+        more["cropped"] = bool(getattr(pictures.image_processor_of(processor), "do_center_crop", False))
+        tensors |= seen
+    if "audio" in given:
+        heard, more["seconds"] = sound.from_sound(model, given["audio"], processor, given.get("sampling_rate"))
+        tensors |= heard
+    if labels is not None and tensors["input_ids"].shape[1] != len(labels.tokens):     # the processor made room for the picture
+        labels = of_ids(tensors["input_ids"][0].tolist(), processor)
+    return replace(assembled(model, tensors, labels, processor, given.get("labels")), **more)
+
+
+def assembled(
+    model: nn.Module, tensors: dict[str, Tensor], labels: Labels | None, processor: Any, written: str | None = None
+) -> Encoded:
+    """The input with what its decoder reads; labels by stream."""
+    streams = Streams(model)
+    tensors, decoder = add_decoder(model, tensors, processor, written)
+    by = {} if labels is None else {streams.of_input("input_ids"): labels}
+    if decoder is not None:
+        by["decoder"] = decoder
+    return Encoded(tensors, by, given=None if labels is None else labels.text)
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def checked(model: nn.Module, found: list[Encoded]) -> list[Encoded]:
+    """Inputs that the model takes, ids that it has, a length it can, finite numbers."""
+    for row in found:
+        foreign(model, row.tensors)
+        for name, tensor in row.tensors.items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise InputError(f"`{name}` must be finite; it holds NaN or infinite values.")
+        if "input_ids" in row.tensors:
+            in_range(model, row.tensors["input_ids"])
     return found
 
 
-def from_text(model: nn.Module, text: str, processor: Any) -> Encoded:
-    """A text through the tokenizer."""
-    if not text.strip():
-        raise InputError("The text is empty; there is nothing to explain. Type at least one word.")
-    tokenizer = getattr(processor, "tokenizer", processor)
-    if tokenizer is None:
-        raise InputError(
-            f"A text needs the tokenizer that {type(model).__name__} was trained with. "
-            "Type processor=AutoTokenizer.from_pretrained(name)."
-        )
-    if not callable(tokenizer) or not hasattr(tokenizer, "convert_ids_to_tokens"):
-        raise InputError(f"processor must be a tokenizer or hold one, got {type(processor).__name__}. Type processor=tokenizer.")
-    fast = bool(getattr(tokenizer, "is_fast", False))
-    encoding = tokenizer(text, return_tensors="pt", return_offsets_mapping=fast, return_special_tokens_mask=True)
-    ids = encoding["input_ids"]
-    if ids.shape[1] == 0:
-        raise InputError(f"The tokenizer makes no token of {text!r}. Type another text.")
-    special = tuple(bool(s) for s in encoding.pop("special_tokens_mask")[0])
-    raw = tokenizer.convert_ids_to_tokens(ids[0].tolist())
-    if not fast:
-        return Encoded(accepted(model, encoding), tuple(raw), special, text)
-    spans = [tuple(map(int, span)) for span in encoding.pop("offset_mapping")[0]]
-    words = tuple(None if s else w for w, s in zip(encoding.word_ids(0), special, strict=True))
-    offsets = tuple(None if s or a == b else (a, b) for (a, b), s in zip(spans, special, strict=True))
-    tokens = tuple(text[o[0] : o[1]].strip() or r if o else r for o, r in zip(offsets, raw, strict=True))
-    return Encoded(accepted(model, encoding), tokens, special, text, offsets, words)
-
-
-def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors that the model's forward takes, where the model is."""
+def foreign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse inputs that the model does not take, or would swallow without a word."""
     parameters = inspect.signature(model.forward).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    taken = {k: v for k, v in encoding.items() if k in parameters or (anything and k == "attention_mask")}
-    device = next(model.parameters()).device
-    return {k: v.to(device) for k, v in taken.items() if isinstance(v, Tensor)}
+    for name in tensors:
+        inside = anything and any(
+            name in inspect.signature(m.forward).parameters for m in model.modules() if hasattr(m, "main_input_name")
+        )
+        if name not in parameters and not inside and (not anything or name.endswith("position_ids")):
+            taken = ", ".join(n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD)
+            raise InputError(f"{type(model).__name__} takes no `{name}`. Leave it out, or pass some of {taken}.")
 
 
-def from_tensors(given: Mapping[str, Any], processor: Any) -> Encoded:
-    """Tensors the user prepared, as they are; tokens by the tokenizer, if there is one."""
-    if given.get("past_key_values") is not None:
-        raise InputError("A cached prefix (past_key_values) hides the tokens it came from. Pass the whole input_ids instead.")
-    tensors = {k: v for k, v in given.items() if isinstance(v, Tensor)}
-    main = next((k for k in MAIN if k in tensors), None)
-    if main is None:
-        came = ", ".join(map(str, given)) or "nothing"
-        raise InputError(f"The mapping must hold one of {', '.join(MAIN)}; got {came}. Type dict(input_ids=ids).")
-    x = tensors[main]
-    if x.dim() < 2 or x.shape[0] != 1 or 0 in x.shape:
-        raise InputError(f"{main} must be a batch of one, (1, ...), and not empty; got {tuple(x.shape)}. Type {main}[None].")
-    tensors = {k: v.clone() if v.is_inference() else v for k, v in tensors.items()}
-    if main != "input_ids":
-        return Encoded(tensors, (), ())
-    tokenizer = getattr(processor, "tokenizer", processor)
-    ids = x[0].tolist()
-    if tokenizer is None or not hasattr(tokenizer, "convert_ids_to_tokens"):
-        return Encoded(tensors, tuple(str(i) for i in ids), (False,) * len(ids))
-    special = set(tokenizer.all_special_ids)
-    tokens = tokenizer.convert_ids_to_tokens(ids)
-    return Encoded(tensors, tuple(map(str, tokens)), tuple(i in special for i in ids))
-
-
-def check_device(model: nn.Module, tensors: Mapping[str, Any]) -> None:
-    """Tensors where the model is; accelerate moves them itself."""
-    device = next(model.parameters()).device
-    for name, tensor in tensors.items():
-        if isinstance(tensor, Tensor) and tensor.device != device and not hasattr(model, "hf_device_map"):
-            raise InputError(
-                f"`{name}` must be on {device}, like the model; it is on {tensor.device}. Type {name}.to(model.device)."
-            )
-
-
-def check(model: nn.Module, found: Encoded) -> None:
-    """Ids that the model has, a length it takes, finite numbers."""
-    for name, tensor in found.tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise InputError(f"`{name}` must be finite; it holds NaN or infinite values.")
-    ids = found.tensors.get("input_ids")
-    if ids is None:
-        return
-    embeddings = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    size = getattr(embeddings, "num_embeddings", None)
+def in_range(model: nn.Module, ids: Tensor) -> None:
+    """Ids that the model has, and no more of them than it has positions for."""
+    size = getattr(table_of(model), "num_embeddings", None)
     if size is not None and (int(ids.max()) >= size or int(ids.min()) < 0):
         raise InputError(
             f"Token ids must lie between 0 and {size - 1} for this model; the processor made {int(ids.max())}. "
             "It belongs to another model: type processor=AutoTokenizer.from_pretrained(the model's own name)."
         )
-    limit = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    config = getattr(model, "config", None)
+    limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
     if isinstance(limit, int) and 0 < limit < ids.shape[1]:
         raise InputError(f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it.")
 
@@ -151,9 +158,10 @@ def check(model: nn.Module, found: Encoded) -> None:
 def quiet(model: nn.Module) -> dict[str, Any]:
     """No cache: the model would keep keys that carry relevance."""
     config = getattr(model, "config", None)
-    return {"use_cache": False} if getattr(config, "use_cache", None) is not None and _takes(model, "use_cache") else {}
+    return {"use_cache": False} if getattr(config, "use_cache", None) is not None and takes(model, "use_cache") else {}
 
 
-def _takes(model: nn.Module, name: str) -> bool:
+def takes(model: nn.Module, name: str) -> bool:
+    """Whether the model's forward takes an argument, or hands it on."""
     parameters = inspect.signature(model.forward).parameters
     return name in parameters or (hasattr(model, "generation_config") and any(p.kind is p.VAR_KEYWORD for p in parameters.values()))

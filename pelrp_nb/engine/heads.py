@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from .account import dot
+from .checkpoint import held
 from .seed import finer
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Attention:
     """One attention of the forward pass; amounts per row of the batch, heads (B, H, T) at the output."""
 
     name: str
+    stream: str = ""
     heads: Tensor | None = None
     values: Tensor | None = None
     scores: Tensor | None = None
@@ -35,7 +37,7 @@ def begin(flow: Flow) -> Attention | None:
         return None
     taken = {a.name for a in flow.attentions}
     name = flow.where_am_i()
-    found = Attention(name if name not in taken else f"{name} {flow.place}")
+    found = Attention(name if name not in taken else f"{name} {flow.place}", flow.streams.current)
     flow.attentions.append(found)
     return found
 
@@ -44,10 +46,10 @@ def at_output(flow: Flow, met: Attention | None, out: Tensor, part: float) -> No
     """Relevance at the output (B, H, T, d), or (B H, T, d), of an attention; `part` of it goes to the values."""
     if met is None or not out.requires_grad:
         return
-    value = out.detach()
+    value = held(out)
 
     def hear(g: Tensor) -> None:
-        R = dot(value, finer(g, flow.power)).sum(-1)
+        R = dot(value(), finer(g, flow.power)).sum(-1)
         met.heads = R.reshape(flow.account.rows, -1, R.shape[-1])
         met.values = part * met.heads.sum((1, 2))
 
@@ -58,10 +60,10 @@ def to_scores(flow: Flow, met: Attention | None, x: Tensor | None, factor: float
     """A hook that adds what comes to queries, keys or biases; the gradient of `x` times `factor`."""
     if met is None or x is None:
         return None
-    value = x.detach()
+    value = held(x)
 
     def hear(g: Tensor) -> None:
-        amount = factor * flow.account.inner(value, finer(g, flow.power))
+        amount = factor * flow.account.inner(value(), finer(g, flow.power))
         met.scores = amount if met.scores is None else met.scores + amount
 
     return hear

@@ -1,4 +1,10 @@
-"""Relevance of pictures: pixels, patches, and the position of a patch spread over its pixels."""
+"""Relevance of pictures: pixels, patches, and the position of a patch spread over its pixels.
+
+    sum of the map = sum of the pixels + sum of the patches' positions
+
+Tokens of the model that have no pixels (CLS, registers) stand before the patches: what they are made of is a named constant of the
+ledger, what their position receives is in `positional` and in no map.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +13,118 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..errors import InputError
 from .trace import Trace
 
 if TYPE_CHECKING:
     from .propagation import Flow
 
+Names = tuple[str, ...]
 
-def by_patch(flow: Flow, trace: Trace) -> tuple[Tensor, dict[str, Tensor], tuple[str, ...], tuple[bool, ...], dict[str, Any]]:
+
+def by_patch(
+    flow: Flow, trace: Trace, size: tuple[int, int] | None = None
+) -> tuple[Tensor, dict[str, Tensor], Names, tuple[bool, ...], dict[str, Any]]:
     """(semantic (T,), reductions, tokens, special, maps) of one picture whose pixels received (C, H, W).
 
     Tokens are the model's: CLS and registers first (no pixels, 0 content), then the patches row by row.
+    `size` is the (height, width) of the picture that the user gave: the maps are spread over it, sums unchanged.
     """
-    C, H, W = trace.tokens.shape
+    H, W = trace.tokens.shape[1:]
+    rows, columns = grid(flow, trace)
+    row, column = _cell(H, rows), _cell(W, columns)
+    cell = (row[:, None] * columns + column).flatten()                       # patch of each pixel
+    names = prefix(flow, trace, rows * columns)
+
+    def summed(x: Tensor) -> Tensor:
+        """(C, H, W) to (T,): the pixels of each patch; nothing for what has none."""
+        patches = x.new_zeros(rows * columns).index_add(0, cell, x.sum(0).flatten())
+        return torch.cat([x.new_zeros(len(names)), patches])
+
+    def aligned(x: Tensor) -> Tensor:
+        """(sinks, patches) or (sinks, T) to (sinks, T): a rotation has no place for CLS."""
+        T = len(names) + rows * columns
+        return torch.cat([x.new_zeros(len(x), T - x.shape[-1]), x], -1) if x.shape[-1] else x.new_zeros(len(x), T)
+
+    reductions = {k: aligned(v) for k, v in trace.reductions.items() if k.startswith("positional.")}
+    reductions["semantic.positive"] = summed(trace.tokens.clamp(min=0))
+    reductions["semantic.l2"] = summed(trace.tokens.square()).sqrt()
+    positional = aligned(trace.positional)
+    share = positional.sum(0)[len(names) :] / cell.bincount(minlength=rows * columns)
+    maps = {"content": trace.tokens.sum(0), "position": share[cell].reshape(H, W)}
+    if size is not None:
+        maps = {name: resized(one, size) for name, one in maps.items()}
+    tokens = (*names, *(f"patch {r},{c}" for r in range(rows) for c in range(columns)))
+    special = (True,) * len(names) + (False,) * (rows * columns)
+    more = {"positional": positional, "map": maps["content"] + maps["position"], "maps": maps}
+    return summed(trace.tokens), reductions, tokens, special, more
+
+
+def grid(flow: Flow, trace: Trace) -> tuple[int, int]:
+    """Rows and columns of patches; one patch where the model cuts the picture in none."""
+    H, W = trace.tokens.shape[1:]
     h, w = flow.patch or (H, W)
-    rows, columns = H // h, W // w
-    pixels = trace.tokens[:, : rows * h, : columns * w]
-    cells = pixels.reshape(C, rows, h, columns, w).permute(1, 3, 0, 2, 4).reshape(rows * columns, -1)
-    T = trace.positional.shape[-1] if trace.positional.shape[0] else rows * columns
-    prefix = max(T - rows * columns, 0)
+    return max(1, H // h), max(1, W // w)
 
-    def padded(x: Tensor) -> Tensor:
-        return torch.cat([x.new_zeros(prefix), x])
 
-    reductions = dict(trace.reductions)
-    reductions["semantic.positive"] = padded(cells.clamp(min=0).sum(-1))
-    reductions["semantic.l2"] = padded(cells.norm(dim=-1))
-    positional = trace.positional if trace.positional.shape[0] else trace.positional.new_zeros(0, prefix + rows * columns)
-    for name in ("absolute", "positive", "l2"):
-        if not trace.positional.shape[0]:
-            reductions[f"positional.{name}"] = positional
-    tokens = tuple(f"<{i}>" for i in range(prefix)) + tuple(f"patch {r},{c}" for r in range(rows) for c in range(columns))
-    special = (True,) * prefix + (False,) * (rows * columns)
-    content = trace.tokens.sum(0)
-    position = content.new_zeros(H, W)
-    if trace.positional.shape[0]:
-        each = trace.positional.sum(0)[prefix:].reshape(rows, columns) / (h * w)
-        position[: rows * h, : columns * w] = each.repeat_interleave(h, 0).repeat_interleave(w, 1)
-    maps = {"positional": positional, "map": content + position, "maps": {"content": content, "position": position}}
-    return padded(cells.sum(-1)), reductions, tokens, special, maps
+def _cell(length: int, cells: int) -> Tensor:
+    """The row (column) of patches that each row (column) of pixels is in; the rest at the end belongs to the last."""
+    return (torch.arange(length) // (length // cells)).clamp(max=cells - 1)
+
+
+def prefix(flow: Flow, trace: Trace, patches: int) -> Names:
+    """Names of the tokens before the patches, by the parameters they were made of: [CLS], [register 1] ..."""
+    embedded = next((len(b.relevance) for b in trace.boundaries if b.kind == "embeddings"), 0)
+    count = max(embedded, trace.positional.shape[-1]) - patches
+    found: list[str] = []
+    for name, _, leaf in flow.inputs.constants:
+        kind = name.rsplit(".", 1)[-1].lower().removesuffix("s").removesuffix("_token")
+        n = leaf.shape[-2] if leaf.dim() > 1 else 1
+        kind = "CLS" if kind in ("cls", "class", "class_embedding") else kind.replace("_", " ")
+        found += [f"[{kind}]"] if n == 1 else [f"[{kind} {i + 1}]" for i in range(n)]
+    if len(found) != count:
+        found = [f"[{i}]" for i in range(count)]
+    return tuple(found)
+
+
+def as_picture(given: Any) -> Any:
+    """A picture as bytes (H, W, 3): PIL of any mode, grey or colour arrays with or without alpha, channels first or last.
+
+    Numbers between 0 and 1 are shares of white, others bytes.  Raises InputError for other shapes and ranges, with the sizes.
+    """
+    import numpy as np
+
+    if hasattr(given, "convert"):
+        return np.asarray(given.convert("RGB"))
+    x = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
+    if x.ndim == 3 and x.shape[0] in (1, 3, 4) and x.shape[2] not in (1, 3, 4):
+        x = x.transpose(1, 2, 0)
+    x = x[..., None] if x.ndim == 2 else x
+    if x.ndim != 3 or x.shape[2] not in (1, 3, 4) or 0 in x.shape:
+        raise InputError(f"A picture must be (height, width), (height, width, 3) or (3, height, width); got {np.shape(given)}.")
+    x = np.repeat(x, 3, 2) if x.shape[2] == 1 else x[..., :3]
+    if x.dtype == bool or (x.dtype.kind == "f" and x.min() >= 0 and x.max() <= 1):
+        x = x * 255.0
+    if not np.isfinite(x).all() or x.min() < 0 or x.max() > 255:
+        raise InputError(
+            f"A picture must hold numbers from 0 to 1 or from 0 to 255; got {x.min():g} to {x.max():g}. "
+            "If it is normalised already, type dict(pixel_values=x)."
+        )
+    return np.round(x).astype(np.uint8)
+
+
+def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map (h, w) at another size (H, W): every pixel pays the area it covers, so no sum changes.
+
+    Area interpolation, except that amounts are spread instead of averaged: a map enlarged four times has a quarter of the amount
+    in each pixel.  It holds where the picture was resized as a whole, not cropped.
+    """
+    rows, columns = (_overlap(n, m).to(x.dtype) for n, m in zip(x.shape, size, strict=True))
+    return rows @ x @ columns.T
+
+
+def _overlap(n: int, m: int) -> Tensor:
+    """(m, n) which part of each of n equal stretches lies in each of m equal stretches of the same line; columns sum to 1."""
+    here, there = torch.arange(n, dtype=torch.float64) / n, torch.arange(m, dtype=torch.float64)[:, None] / m
+    inside = torch.minimum(here + 1 / n, there + 1 / m) - torch.maximum(here, there)
+    return inside.clamp(min=0) * n

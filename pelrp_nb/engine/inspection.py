@@ -11,6 +11,8 @@ from ..errors import ModelError
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 VISIBLE = ("eager", "sdpa", None)
+KERNELS = ("kernels", "flash_attn", "liger_kernel", "xformers", "triton")
+AGAIN = "Dispatch the model again: accelerate.dispatch_model(model, device_map)."
 
 
 def inspect(model: nn.Module) -> None:
@@ -24,9 +26,8 @@ def inspect(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if parameter.is_inference():
             raise ModelError(f"`{name}` was made in inference_mode and cannot be walked back. Load the model outside of it.")
-        if parameter.is_meta:
-            raise ModelError(f"`{name}` is on the meta device and has no values. Load the weights, model.to_empty is not enough.")
     for name, module in modules:
+        placed(model, name, module)
         quantised(name, module)
 
 
@@ -36,6 +37,11 @@ def wrapped(modules: list[tuple[str, nn.Module]]) -> None:
         kind = type(module).__name__
         if kind in ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"):
             raise ModelError(f"{kind} runs replicas in other threads, unseen here. Explain the model inside: model.module.")
+        if any(type(p).__name__ == "DTensor" for p in module._parameters.values()):
+            raise ModelError(
+                f"`{name or kind}` is sharded over processes (FSDP or tensor parallel), of which this is one. "
+                "Load the model whole, or split over devices with device_map=\"auto\"."
+            )
         if kind == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
             raise ModelError(
                 f"A compiled model hides its operations (`{name or kind}`). Explain the plain one: model._orig_mod, or load it "
@@ -79,10 +85,67 @@ def attention(modules: list[tuple[str, nn.Module]]) -> None:
                 'Type model.set_attn_implementation("sdpa").'
             )
     for name, module in modules:
-        kernel = module.__dict__.get("forward")
-        where = getattr(kernel, "__module__", "") or ""
-        if kernel is not None and where.startswith(("kernels", "flash_attn", "liger_kernel")):
-            raise ModelError(f"`{name}` was replaced by a kernel of {where}, which hides its operations. Load it without kernels.")
+        replaced(name, module)
+
+
+def replaced(name: str, module: nn.Module) -> None:
+    """A forward method that a kernel from the hub has taken over, on the module or on its class."""
+    for forward in (module.__dict__.get("forward"), type(module).forward):
+        where = getattr(getattr(forward, "__wrapped__", forward), "__module__", "") or ""
+        if where.startswith(KERNELS):
+            raise ModelError(
+                f"`{name or type(module).__name__}` was replaced by a kernel of {where}, which hides its operations. "
+                "Load it without kernels: from_pretrained(name, use_kernels=False)."
+            )
+
+
+# --- where weights are -----------------------------------------------------------------------------------------------
+
+
+def placed(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Every weight has values, or a hook of accelerate that brings them; where devices differ, inputs are moved too."""
+    hooked = hasattr(module, "_hf_hook")
+    for own, parameter in module._parameters.items():
+        if parameter is None:
+            continue
+        if parameter.is_meta and not offloaded(module) and not brought(model, name):
+            there = hasattr(model, "hf_device_map") or any(hasattr(m, "_hf_hook") for m in model.modules())
+            what = f"and no hook of accelerate brings its values. {AGAIN}" if there else (
+                "and has no values. Load the weights, model.to_empty is not enough."
+            )
+            raise ModelError(f"`{f'{name}.{own}'.removeprefix('.')}` is on the meta device {what}")
+        home = device_of(model)
+        if not hooked and not parameter.is_meta and parameter.device != home and not brought(model, name):
+            raise ModelError(
+                f"The model is split over devices, but `{name}` on {parameter.device} has no hook that moves its inputs there. "
+                + AGAIN
+            )
+
+
+def hooks_of(module: nn.Module) -> list[Any]:
+    """The hooks of accelerate on a module, those in a chain apart."""
+    hook = getattr(module, "_hf_hook", None)
+    return list(getattr(hook, "hooks", None) or ([] if hook is None else [hook]))
+
+
+def offloaded(module: nn.Module) -> bool:
+    """Whether accelerate brings this module's weights when it runs."""
+    return any(getattr(hook, "offload", False) for hook in hooks_of(module))
+
+
+def brought(model: nn.Module, name: str) -> bool:
+    """Whether a hook on a module around this one brings or moves all that is inside."""
+    around = [name.rsplit(".", i)[0] for i in range(1, name.count(".") + 1)] + [""] if name else []
+    return any(getattr(h, "place_submodules", False) for outer in around for h in hooks_of(model.get_submodule(outer)))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model wants its inputs."""
+    for hook in hooks_of(model):
+        if getattr(hook, "execution_device", None) is not None:
+            device = hook.execution_device
+            return torch.device("cuda", device) if isinstance(device, int) else torch.device(device)
+    return next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
 
 
 def quantised(name: str, module: nn.Module) -> None:

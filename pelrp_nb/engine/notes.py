@@ -74,7 +74,19 @@ def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) 
 
 def note_of(flow: Flow, tensor: Tensor) -> Note | None:
     """The note on a tensor, or the one the engine keeps for a parameter or buffer."""
-    return getattr(tensor, ATTRIBUTE, None) or flow.known.get(id(tensor))
+    found = getattr(tensor, ATTRIBUTE, None) or flow.known.get(id(tensor))
+    return found if found is not None or not flow.path else loaded(flow, tensor)
+
+
+def loaded(flow: Flow, tensor: Tensor) -> Note | None:
+    """The note on a weight that accelerate has just brought to the module that is running."""
+    module = flow.path[-1]
+    if not hasattr(module, "_hf_hook"):
+        return None
+    for name, own in (*module._parameters.items(), *module._buffers.items()):
+        if own is tensor:
+            return flow.noted.get(f"{flow.names[id(module)]}.{name}".removeprefix("."))
+    return None
 
 
 def write(tensor: Tensor, note: Note) -> Tensor:

@@ -66,7 +66,8 @@ IN_PLACE = {
 NAMED: dict[str, Handler] = {
     "addmm": bend.addmm, "baddbmm": bend.baddbmm, "normalize": bend.normalize, "masked_fill": sums.masked_fill,
     "where": sums.where, "layer_norm": norms.layer_norm, "rms_norm": norms.rms_norm, "group_norm": norms.group_norm,
-    "batch_norm": norms.batch_norm, "softmax": attend.softmax, "embedding": passing.embedding,
+    "batch_norm": norms.batch_norm, "softmax": attend.softmax, "logsumexp": attend.logsumexp, "log": elementwise.logarithm,
+    "solve_triangular": bend.solve, "linalg_solve_triangular": bend.solve, "solve": bend.solve, "embedding": passing.embedding,
     "scaled_dot_product_attention": attend.fused_attention, "multi_head_attention_forward": attend.multi_head,
 }  # fmt: skip
 OPERATORS: dict[str, Handler] = {"grouped_mm_fallback": passing.plain, "_grouped_mm": passing.plain, "grouped_mm": passing.plain}

@@ -46,7 +46,7 @@ def plain(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
     if args:
         hand_on(flow, args[0], out, same=getattr(func, "__name__", "") in SHAPES)
         if isinstance(out, Tensor):
-            positions.by_distance(flow, func, args, kwargs, out)
+            out = positions.by_distance(flow, func, args, kwargs, out)
     return out
 
 

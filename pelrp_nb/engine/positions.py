@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from ..verbs import scale
 from . import sinks
-from .notes import SAME, Note, note_of, write
+from .account import better
+from .notes import SAME, Note, note_of, pick, write
 from .sinks import Leaf
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def on_the_circle(buffers: list[Tensor]) -> dict[int, str]:
     real = [b for b in buffers if b.is_floating_point() and b.dim() >= 2 and b.numel() and not b.is_meta and b.shape[-1] > 1]
     for a in real:
         for b in real:
-            if a is not b and a.shape == b.shape and bool((a.double() ** 2 + b.double() ** 2 - 1).abs().max() < 1e-3):
+            if a is not b and a.shape == b.shape and bool((better(a) ** 2 + better(b) ** 2 - 1).abs().max() < 1e-3):
                 found[id(a)] = part_of(a)
         if id(a) not in found and a.shape[-2] > 1 and sinusoidal(a):
             found[id(a)] = "table"
@@ -238,15 +239,33 @@ def met_in_product(flow: Flow, out: Tensor) -> Tensor:
     return write(out, Note(scores=True, pairs=leaf))
 
 
-def by_distance(flow: Flow, func: Any, args: tuple, kwargs: dict, out: Tensor) -> None:
-    """Scores of relative embeddings picked out by distance, or turned over after that, belong to pairs of tokens."""
+def by_distance(flow: Flow, func: Any, args: tuple, kwargs: dict, out: Tensor) -> Tensor:
+    """Scores of relative embeddings picked out by distance, or turned over after that, belong to pairs of tokens.
+
+    Scores of a bank of profiles (a parameter that is no table) are only known for what they are when they are picked.
+    """
     note, name = note_of(flow, out), getattr(func, "__name__", "")
-    if note is None or note.pairs is None:
-        return
-    if name in ("gather", "take_along_dim") and not note.pairs.gathered:
-        sinks.picked(flow, note.pairs, out)
-    elif name == "transpose" and note.pairs.gathered and {a % out.dim() for a in args[1:3]} == {out.dim() - 1, out.dim() - 2}:
+    known = note is not None and note.pairs is not None
+    if name in ("gather", "take_along_dim"):
+        if known and not note.pairs.gathered:
+            sinks.picked(flow, note.pairs, out)
+        elif not known and picks_pairs(flow, args, kwargs, out):
+            leaf = sinks.sink(flow, out, f"{flow.where_am_i()} relative embedding", "relative embedding", "score")
+            out = write(scale(out, 1 / 2), Note(scores=True, pairs=leaf))
+            sinks.picked(flow, leaf, out)
+    last = {out.dim() - 1, out.dim() - 2}
+    if known and name == "transpose" and note.pairs.gathered and {a % out.dim() for a in args[1:3]} == last:
         note.pairs.turned = not note.pairs.turned
+    return out
+
+
+def picks_pairs(flow: Flow, args: tuple, kwargs: dict, out: Tensor) -> bool:
+    """Whether entries of the last axis are picked by position numbers, one for each pair of tokens."""
+    index = note_of(flow, pick(args, kwargs, 2, "index"))
+    dim = pick(args, kwargs, 1, "dim")
+    square = out.dim() >= 3 and out.shape[-1] == out.shape[-2] > 1
+    by_position = index is not None and index.kind == "index"
+    return flow.composite.positions == "sink" and by_position and square and dim in (-1, out.dim() - 1)
 
 
 def joined(flow: Flow, constant: Tensor) -> Tensor:

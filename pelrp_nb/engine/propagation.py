@@ -10,7 +10,7 @@ no gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,18 +21,20 @@ from torch.overrides import TorchFunctionMode
 
 from .. import rules
 from ..composites import PA_LRP, Composite
-from ..errors import InputError, ModelError
-from . import positions
+from ..errors import InputError
+from . import checkpoint, only, positions
 from .account import Account
-from .attach import attach, detach, here
+from .attach import attached, layers
 from .heads import Attention
 from .notes import REFUSED, Note, carries, note_of, write
 from .operations import handler_of, spelling
 from .sinks import Inputs
+from .streams import Streams
 from .trace import Boundary, Trace
-from .tracing import Recorder, backward
+from .tracing import Recorder
+from .walk import Visible, rows, whole
 
-sequence = torch._C._autograd._get_sequence_nr
+sequence = torch._C._autograd._get_sequence_nr    # the number of the next node of the graph
 SOURCES = {torch.arange, torch.cumsum, Tensor.cumsum, torch.cos, torch.sin, Tensor.cos, Tensor.sin, torch.polar}
 GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag")}
 
@@ -44,7 +46,7 @@ class Options:
     detail:     any of "heads", "query_key", "frequencies", "pairs"
     audit:      measure every softmax, fused ones too (METHOD: what a fast ledger cannot prove)
     checkpoint: recompute each layer in the backward pass, for memory
-    only:       conditional relevance, keep some heads or neurons
+    only:       conditional relevance: {"layer 3": {"heads": [1]}}; see `engine/only.py`
     watch:      called with each `Boundary` while the backward pass runs
     ledger:     keep boundaries and accounts; False: tokens and sinks only
     """
@@ -64,10 +66,7 @@ class Options:
                 f"detail must be some of heads, query_key, frequencies, pairs; got {', '.join(sorted(unknown))}. "
                 'Type Options(detail={"heads"}).'
             )
-        asked = {"checkpoint": self.checkpoint, "only": self.only is not None}
-        later = [name for name, wanted in asked.items() if wanted]
-        if later:
-            raise InputError(f"Options: {', '.join(later)} cannot be had in this version. Type Options() without it.")
+        object.__setattr__(self, "only", only.conditions(self.only))
 
 
 @dataclass
@@ -102,17 +101,27 @@ class Flow(TorchFunctionMode):
         self.vocabularies: set[str | None] = set()               # tables in which tokens were looked up
         self.recorder = Recorder(self)
         self.known: dict[int, Note] = positions.known_tensors(model)
+        self.noted = {n.source: n for n in self.known.values() if n.source}
         self.leaves: dict[int, Tensor] = {}
+        self.owned = [*model.parameters(), *model.buffers()]        # `known` is by identity, so none may go while it is used
         self.names = {id(m): n for n, m in model.named_modules()}
         self.path: list[nn.Module] = []
         self.blocks: list[Block] = []
-        self.calls = 0
+        self.streams = Streams(model)
+        self.stream_of: dict[int, str] = {}
+        self.conditions: tuple[only.Condition, ...] = options.only
+        self.stops: dict[only.Condition, only.Stop] = {}
+        self.starts = torch.zeros(1)                             # what relevance started with, per row
+        self.visible: Sequence[Mapping[str, Visible]] = ()
         self.audited = True
         self.steps: dict[tuple[str, str, str], Step] = {}
         self.handled: list[list[int]] = []
         self.refused: list[tuple[int, int, str]] = []
         self.function: Callable | None = None
         self.patch: tuple[int, int] | None = None
+        self.checkpoint = options.checkpoint or checkpoint.theirs(model)
+        self.open: list[checkpoint.Layer] = []
+        self.aside: list[tuple[nn.Module, Tensor]] = []             # quantised layers that run, and what carries into them
 
     # --- every torch call ---------------------------------------------------------------------------------------------
 
@@ -121,10 +130,11 @@ class Flow(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "__get__" and func.__self__ not in GETTERS:
             return func(*args, **kwargs)
+        given = args, kwargs
         carrying, noted, args, kwargs = self._look(args, kwargs)
         looked_up = name == "embedding" and any(n.kind == "ids" for n in noted)
         if not (carrying or looked_up) or not torch.is_grad_enabled():
-            out = func(*args, **kwargs)
+            out = func(*args, **kwargs) if torch.is_grad_enabled() else func(*given[0], **given[1])
             if noted or func in SOURCES:
                 positions.inherit(self, name, noted, args, out)
             return out
@@ -136,7 +146,9 @@ class Flow(TorchFunctionMode):
         out = handler(self, func, args, kwargs)
         if out is REFUSED:
             return self.refuse(func, start, func(*args, **kwargs))
-        self._cover(start, sequence())
+        if noted and isinstance(out, Tensor) and not out.requires_grad:
+            positions.inherit(self, name, noted, args, out)      # a carrier lent its shape alone
+        self.cover(start, sequence())
         return out
 
     def _look(self, args: tuple, kwargs: dict) -> tuple[bool, list[Note], tuple, dict]:
@@ -170,7 +182,8 @@ class Flow(TorchFunctionMode):
         alias = parameter.detach()
         return write(alias, note) if note is not None else alias
 
-    def _cover(self, start: int, end: int) -> None:
+    def cover(self, start: int, end: int) -> None:
+        """A handler made the nodes of the graph from `start` up to `end`."""
         if self.handled and self.handled[-1][1] == start:
             self.handled[-1][1] = end
         elif end > start:
@@ -193,17 +206,17 @@ class Flow(TorchFunctionMode):
 
     @property
     def layer(self) -> int | None:
-        """Index of the running layer in call order; None outside of layers."""
+        """Index of the running layer in call order, within its stream; None outside of layers."""
         return self.blocks[-1].layer if self.blocks else None
 
     @property
     def depth(self) -> float:
-        """How far the forward pass is: -1 before the layers, l in layer l, in between and after l + 1/2."""
-        return float(self.blocks[-1].layer) if self.blocks else self.calls - 0.5 if self.calls else -1.0
+        """How far the forward pass is: see `Streams.depth`."""
+        return self.streams.depth(self.layer)
 
     def where_am_i(self) -> str:
         """The running layer, else the running module."""
-        return f"layer {self.layer}" if self.layer is not None else self.place
+        return f"{self.streams.prefix}layer {self.layer}" if self.layer is not None else self.place
 
     def softmax_name(self, attention: bool) -> str:
         """The ledger's line for a softmax here."""
@@ -247,6 +260,7 @@ class Flow(TorchFunctionMode):
         """A place where relevance ends: the same memory as x, a gradient of its own."""
         leaf = x.detach().requires_grad_()
         self.leaves[id(leaf)] = leaf
+        self.stream_of[id(leaf)] = self.streams.current
         return leaf
 
     def token_leaf(self, vectors: Tensor) -> Tensor:
@@ -281,7 +295,16 @@ class Flow(TorchFunctionMode):
 
         Raises InputError if the value is no finite scalar or depends on no input, RuleError if an operation on the way has no rule.
         """
-        return backward(self, value, keep)
+        return whole(self, value, keep)
+
+    def traces(
+        self, values: Sequence[Tensor | None], keep: bool = False, visible: Sequence[Mapping[str, Visible]] = ()
+    ) -> list[Trace | None]:
+        """Walk back from one scalar per row of the batch, all rows in one backward pass; None gives None.
+
+        `visible` holds for each row, by stream, the places that are the row's own: the rest is padding.
+        """
+        return rows(self, values, keep, visible)
 
 
 # --- entering and leaving ---------------------------------------------------------------------------------------------
@@ -297,24 +320,15 @@ def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options 
 
     options = options or Options()
     inspect(model)
-    flow = Flow(model, composite, options)
+    if options.checkpoint and not layers(model):
+        raise InputError(f"checkpoint=True runs each layer again, and {type(model).__name__} has no layers. Type Options().")
+    flow = getattr(composite, "flow", Flow)(model, composite, options)         # the wrong ones of live/broken.py bring their own
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
-        attach(model)
-        stack.callback(detach, model)
-        flows = here.__dict__.setdefault("flows", [])
-        flows.append(flow)
-        stack.callback(flows.remove, flow)
+        stack.enter_context(attached(model))
+        checkpoint.flows().append(flow)
+        stack.callback(checkpoint.flows().remove, flow)
+        stack.callback(checkpoint.end, flow)
+        stack.enter_context(only.listening(flow))
         stack.enter_context(flow)
         yield flow
-
-
-def refuse_foreign(value: Tensor) -> None:
-    """A target must be one finite number that depends on the input."""
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise InputError(f"The target must be one number of the model's output, got {shape}. Type out.logits[0, -1, 42].")
-    if not torch.isfinite(value).all():
-        raise ModelError(f"The explained number must be finite, got {float(value.detach())}; the model breaks here.")
-    if not carries(value):
-        raise InputError("The target depends on no input, so there is nothing to explain; take it from the model's output.")

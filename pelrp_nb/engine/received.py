@@ -33,6 +33,11 @@ def columns_of(R: Tensor) -> Columns:
     return {"signed": total, "absolute": total.abs(), "positive": R.clamp(min=0).sum(-1), "squared": R.square().sum(-1)}
 
 
+def spread(column: Tensor, T: int) -> Tensor:
+    """(B, T); positions that are not the tokens' own (of a window, of a coarser grid) are spread evenly over all tokens."""
+    return column if column.shape[1] == T else (column.sum(1, keepdim=True) / max(T, 1)).expand(-1, T)
+
+
 def by_row(R: Tensor, rows: int) -> Tensor:
     """The rows of the batch first; what all rows share is divided among them, axes merged with the rows come apart."""
     if R.shape[0] == rows:
@@ -48,11 +53,11 @@ def relevance(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
     return torch.zeros_like(better(x.real)) if g is None else dot(x, g)
 
 
-def amount(leaf: Leaf, gradients: dict[int, Tensor]) -> float:
-    """All that a sink's leaf received."""
+def amounts(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
+    """All that a sink's leaf received, not summed; rows of the batch first."""
     if leaf.tensor is None:
-        return float(leaf.columns["signed"].double().sum()) if leaf.columns else 0.0
-    return float(relevance(leaf, gradients).double().sum()) if id(leaf.tensor) in gradients else 0.0
+        return leaf.columns.get("signed", torch.zeros(1))
+    return relevance(leaf, gradients) if id(leaf.tensor) in gradients else torch.zeros(1)
 
 
 def summarise(leaves: list[Leaf], gradients: dict[int, Tensor], rows: int, T: int) -> tuple[tuple[Sink, ...], Columns]:
@@ -79,8 +84,10 @@ def _together(members: list[Leaf], gradients: dict[int, Tensor], rows: int, T: i
     for leaf in members:
         if leaf.tensor is not None:
             R = by_token(by_row(relevance(leaf, gradients), rows), T)
+            R = R if R.shape[1] == T else (R.sum(1, keepdim=True) / max(T, 1)).expand(-1, T, -1)
             parts[leaf.part] = parts[leaf.part] + R if leaf.part in parts else R
     each = [columns_of(R) for R in parts.values()] + heard
+    each = [{key: spread(c[key], T) for key in SUMS} for c in each]
     return {key: sum(c[key] for c in each) for key in SUMS} if each else {key: torch.zeros(rows, T) for key in SUMS}
 
 
@@ -151,9 +158,9 @@ def _folding(x: Tensor):
 
     def fold(R: Tensor, first: bool = False) -> Tensor:
         if d % 2 == 0 and not x.is_complex():
-            if torch.equal(x[..., : d // 2], x[..., d // 2 :]):
+            if bool((x[..., : d // 2] == x[..., d // 2 :]).all()):
                 return R[..., : d // 2] if first else R[..., : d // 2] + R[..., d // 2 :]
-            if torch.equal(x[..., ::2], x[..., 1::2]):
+            if bool((x[..., ::2] == x[..., 1::2]).all()):
                 return R[..., ::2] if first else R[..., ::2] + R[..., 1::2]
         return R
 

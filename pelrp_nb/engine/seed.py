@@ -8,13 +8,18 @@ dtypes begin as they are.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import CheckpointError
 
 from ..errors import ModelError
 from .account import better
+from .attach import attached
+from .only import through
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -36,17 +41,29 @@ def walk(flow: Flow, targets: list[Tensor], leaves: list[Tensor], keep: bool) ->
         flow.power = power
         more = keep or (half and power != POWERS[-1])
         seeds = [(first(flow, v) * power).to(v.dtype).reshape(v.shape) for v in targets]
-        with torch.enable_grad():
-            grads = torch.autograd.grad(targets, leaves, seeds, retain_graph=more, allow_unused=True)
+        back = partial(through, walk=gradients) if flow.conditions else gradients
+        grads = back(flow, targets, leaves, seeds, more)
         divide(flow, power)
         found = {id(leaf): finer(g, power) for leaf, g in zip(leaves, grads, strict=True) if g is not None}
         if not half or finite(flow, found):
-            flow.recorder.tell()
+            flow.recorder.tell_held()
             return found
     raise ModelError(
         "The relevance leaves the range of float16, or is no number, whatever the walk back begins with. "
         "Load the model in bfloat16 or float32: model.to(torch.bfloat16)."
     )
+
+
+def gradients(flow: Flow, targets: list[Tensor], leaves: list[Tensor], seeds: list[Tensor], keep: bool) -> tuple:
+    """One backward pass; layers that run again find their hooks in place."""
+    with torch.enable_grad(), attached(flow.model) if flow.checkpoint else nullcontext():
+        try:
+            return torch.autograd.grad(targets, leaves, seeds, retain_graph=keep, allow_unused=True)
+        except CheckpointError as error:
+            raise ModelError(
+                f"{type(flow.model).__name__} calls torch.utils.checkpoint itself, and no rule is in force when that runs a part "
+                "of it again. Turn that off in the model, and type Options(checkpoint=True) for the memory."
+            ) from error
 
 
 def first(flow: Flow, value: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .account import visible
+from .checkpoint import held
 from .received import Columns, by_row, columns_of
 from .seed import finer
 
@@ -26,6 +27,7 @@ class Leaf:
     """One tensor of positions at one place, with a gradient of its own (tensor), or with what a tap heard (columns).
 
     part: "cos", "sin", "rotary" (a complex turn), "sum", "score"; role: "query", "key", "value" or None until known
+    places: how many tokens it has a position for
     gathered, turned: a product with relative embeddings was picked out by distance; and has keys for rows
     """
 
@@ -35,6 +37,8 @@ class Leaf:
     part: str
     layer: int | None
     depth: float
+    stream: str = ""
+    places: int = 0
     role: str | None = None
     columns: Columns = field(default_factory=dict)
     detail: dict[str, dict] = field(default_factory=dict)
@@ -66,9 +70,10 @@ class Inputs:
         return [*self.tokens, *self.pixels, *sinks, *(c for _, _, c in self.constants), *self.anchors]
 
 
-def sink(flow: Flow, tensor: Tensor | None, name: str, kind: str, part: str) -> Leaf:
-    """One more place where positions enter."""
-    leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth)
+def sink(flow: Flow, x: Tensor, name: str, kind: str, part: str) -> Leaf:
+    """One more place where positions enter; x: the leaf, or the scores (..., T, T) that a tap hears."""
+    tensor = None if part == "score" else x
+    leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth, flow.streams.current, x.shape[-2])
     flow.inputs.sinks.append(leaf)
     return leaf
 
@@ -94,13 +99,13 @@ def tap(flow: Flow, constant: Tensor, hear: Callable[[Tensor], None]) -> Tensor:
 
 def bias_sink(flow: Flow, constant: Tensor, name: str, kind: str) -> Tensor:
     """A bias (B, H, Tq, Tk) of attention scores as a sink: paid at the pair, credited to the query's row."""
-    leaf, value = sink(flow, None, name, kind, "score"), constant.detach()
+    leaf, value = sink(flow, constant, name, kind, "score"), held(constant)
 
     def hear(g: Tensor) -> None:
-        g = finer(g, flow.power)
-        book(flow, leaf, visible(value, g))
+        bias, g = value(), finer(g, flow.power)
+        book(flow, leaf, visible(bias, g))
         if "pairs" in flow.options.detail:
-            R, written = in_distance(value, g) if kind == "alibi" else centred(value, g)
+            R, written = in_distance(bias, g) if kind == "alibi" else centred(bias, g)
             keep_pairs(flow, leaf, R, written)
 
     return tap(flow, constant, hear)
@@ -108,11 +113,11 @@ def bias_sink(flow: Flow, constant: Tensor, name: str, kind: str) -> Tensor:
 
 def product_sink(flow: Flow, out: Tensor, name: str) -> Leaf:
     """Vectors times relative embeddings (..., T, distances): half is the embeddings', heard where the product was made."""
-    leaf, value = sink(flow, None, name, "relative embedding", "score"), out.detach()
+    leaf, value = sink(flow, out, name, "relative embedding", "score"), held(out)
 
     def hear(g: Tensor) -> None:
         if not leaf.gathered:
-            book(flow, leaf, visible(value, finer(g, flow.power)) / 2)
+            book(flow, leaf, visible(value(), finer(g, flow.power)) / 2)
 
     out.register_hook(hear)
     return leaf
@@ -120,11 +125,11 @@ def product_sink(flow: Flow, out: Tensor, name: str) -> Leaf:
 
 def picked(flow: Flow, leaf: Leaf, out: Tensor) -> None:
     """Scores (..., T, T) picked from that product by distance: now each belongs to a pair of tokens."""
-    leaf.gathered, value = True, out.detach()
+    leaf.gathered, value = True, held(out)
 
     def hear(g: Tensor) -> None:
-        g = finer(g, flow.power)
-        x, g = (value.transpose(-1, -2), g.transpose(-1, -2)) if leaf.turned else (value, g)
+        x, g = value(), finer(g, flow.power)
+        x, g = (x.transpose(-1, -2), g.transpose(-1, -2)) if leaf.turned else (x, g)
         book(flow, leaf, visible(x, g) / 2)
         if "pairs" in flow.options.detail:
             R, written = centred(x, g)

@@ -10,16 +10,17 @@ from torch import Tensor
 
 from ..ledger import Ledger
 
-Kind = Literal["embeddings", "attention", "mlp", "layer"]
+Kind = Literal["embeddings", "attention", "mlp", "layer", "cross"]
 
 
 @dataclass(frozen=True)
 class Boundary:
     """What flows through one place of the model, token by token.
 
-    name:      "embeddings", "layer 0 attention", "layer 0 mlp", "layer 0", ...
-    kind:      "embeddings"; "attention" or "mlp" (what that branch contributed); "layer" (after the layer)
-    layer:     index of the layer in call order; None for the embeddings
+    name:      "embeddings", "layer 0 attention", "layer 0 mlp", "layer 0", "decoder layer 0 cross-attention", ...
+    kind:      "embeddings"; "attention" or "mlp" (what that branch contributed); "layer" (after the layer); "cross" (what a layer
+               of another stream drew from this one)
+    layer:     index of the layer in call order within its stream; None for the embeddings
     relevance: (T,) in float32 or better, on the CPU
     gap:       what the ledger cannot explain between the value and here; None for branches
     """
@@ -42,7 +43,7 @@ class Sink:
 
     name:  "layer 0 rotary", "bert.embeddings.position_embeddings", ...
     kind:  "rotary", "learnable", "absolute", ...
-    layer: index of the layer in call order, None at the input
+    layer: index of the layer in call order within its stream, None at the input
     """
 
     name: str
@@ -60,7 +61,9 @@ class Trace:
     reductions: further (sinks, T) or (T,) tensors by name: "semantic.positive", "semantic.l2", "positional.absolute",
                 "positional.positive", "positional.l2" (METHOD: reductions are named choices)
     boundaries: in call order of the forward pass
+    ledger:     of the whole model, whatever the stream
     detail:     what was asked for beyond that, by name
+    streams:    the same for each stream ("encoder", "decoder" ...) where there are several; the outer fields are the first one's
     """
 
     tokens: Tensor
@@ -70,6 +73,7 @@ class Trace:
     boundaries: tuple[Boundary, ...]
     ledger: Ledger
     detail: Mapping[str, object] = field(default_factory=dict)
+    streams: Mapping[str, Trace] = field(default_factory=dict)
 
     @property
     def semantic(self) -> Tensor:

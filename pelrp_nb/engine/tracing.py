@@ -1,19 +1,22 @@
-"""From the target back: boundaries recorded on the way, leaves read at the end, the ledger closed."""
+"""What is recorded while the model runs: where relevance will pass, and which operations nobody knows."""
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..errors import InputError, RuleError
-from ..ledger import TOLERANCE, Ledger
-from . import heads, positions, received, seed
-from .account import better, by_place, dot, exact
+from ..errors import RuleError
+from . import positions
+from .account import by_place, dot
+from .checkpoint import held
 from .notes import Note, note_of, write
-from .trace import Boundary, Kind, Trace
+from .streams import PIXELS, SOUND
+from .trace import Boundary, Kind
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -21,16 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Mark:
-    """A boundary while the backward pass has not reached it (relevance None) or has."""
+    """A boundary while the backward pass has not reached it (relevance None) or has (B, T)."""
 
     name: str
     kind: Kind
     layer: int | None
+    stream: str
+    depth: float
+    node: Any = None                             # where in the graph it stands, for streams that meet
     relevance: Tensor | None = None
-
-    def boundary(self) -> Boundary:
-        """What arrived, for the first row of the batch."""
-        return Boundary(self.name, self.kind, self.layer, self.relevance[0].cpu())
 
 
 class Recorder:
@@ -39,8 +41,10 @@ class Recorder:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.marks: list[Mark] = []
+        self.frames: dict[int, bool] = {}        # leaves of sound by identity: whether time is their last axis
         self.live = True                         # False: the walk may be begun again, so boundaries are told at its end
         self.heard: list[Mark] = []
+        self.crossings: list[tuple[Mark, Tensor]] = []           # what layers read of other streams
 
     def clear(self, live: bool) -> None:
         """Forget what arrived; `live` tells boundaries as they come."""
@@ -48,10 +52,10 @@ class Recorder:
         for mark in self.marks:
             mark.relevance = None
 
-    def tell(self) -> None:
+    def tell_held(self) -> None:
         """Tell the boundaries that were held back."""
         for mark in self.heard:
-            self.flow.options.watch(mark.boundary())
+            self.tell(mark)
 
     def enter_model(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """The user's inputs as the engine sees them."""
@@ -61,60 +65,107 @@ class Recorder:
         main = getattr(model, "main_input_name", None)
         names = list(inspect.signature(model.forward).parameters)
         main = main or (names[0] if names else "input")
-        args = tuple(
-            positions.take_input(self.flow, names[i] if i < len(names) else "", a, main) for i, a in enumerate(args)
-        )
-        return args, {k: positions.take_input(self.flow, k, v, main) for k, v in kwargs.items()}
+        args = tuple(self.take(names[i] if i < len(names) else "", a, main) for i, a in enumerate(args))
+        return args, {k: self.take(k, v, main) for k, v in kwargs.items()}
 
-    def enter_block(self, args: tuple, kwargs: dict) -> None:
+    def take(self, name: str, value: Any, main: str) -> Any:
+        """One input; a leaf that it becomes belongs to the input's stream."""
+        flow = self.flow
+        inputs = flow.inputs
+        before = len(inputs.tokens) + len(inputs.pixels)
+        taken = positions.take_input(flow, name, value, main)
+        if len(inputs.tokens) + len(inputs.pixels) > before:
+            leaf = (inputs.pixels if name == PIXELS or value.dim() == 4 else inputs.tokens)[-1]
+            flow.stream_of[id(leaf)] = flow.streams.of_input(name)
+            if name in SOUND:
+                bins = getattr(getattr(flow.model, "config", None), "num_mel_bins", None)
+                self.frames[id(leaf)] = leaf.dim() == 3 and leaf.shape[1] == bins
+        return taken
+
+    def enter_block(self, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """A layer begins: its input is its stream; before the first one, relevance has reached the embeddings."""
         from .propagation import Block
 
         flow = self.flow
         stream = first_carrier((*args, *kwargs.values()))
-        block = Block(flow.calls)
-        flow.calls += 1
+        block = Block(flow.streams.begin_layer())
         flow.blocks.append(block)
         if stream is None:
-            return
+            return None
         if block.layer == 0:
-            self.hang(Mark("embeddings", "embeddings", None), stream, stream)
+            prefix = flow.streams.prefix
+            self.hang(Mark(f"{prefix}embeddings", "embeddings", None, flow.streams.current, flow.depth - 1), stream, stream)
         note = note_of(flow, stream) or Note()
         note.stream = block
         write(stream, note)
+        return self.crossing(block.layer, args, kwargs) if flow.streams.several else None
+
+    def crossing(self, layer: int, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        """A layer that reads another stream's output: what it will draw from there is a boundary of that stream."""
+        flow, found = self.flow, False
+
+        def seen(x: Any) -> Any:
+            nonlocal found
+            other = flow.streams.reads(x) if isinstance(x, Tensor) else None
+            if other is None:
+                return x
+            found = True
+            alias = x.view(x.shape)
+            mark = Mark(f"read by {flow.streams.prefix}layer {layer}", "cross", layer, other, flow.depth)
+            self.hang(mark, alias, alias)
+            self.crossings.append((mark, alias))
+            return alias
+
+        args, kwargs = tuple(map(seen, args)), {k: seen(v) for k, v in kwargs.items()}
+        return (args, kwargs) if found else None
 
     def leave_block(self, output: Any) -> None:
         """A layer ends: what it hands on is a boundary."""
-        block = self.flow.blocks.pop()
+        flow = self.flow
+        depth, block = flow.depth, flow.blocks.pop()
         stream = first_carrier(output if isinstance(output, tuple | list) else (output,))
         if stream is not None:
-            self.hang(Mark(f"layer {block.layer}", "layer", block.layer), stream, stream)
+            name = f"{flow.streams.prefix}layer {block.layer}"
+            self.hang(Mark(name, "layer", block.layer, flow.streams.current, depth), stream, stream)
 
     def hear(self, mark: Mark) -> None:
         """A boundary was reached."""
         if self.live:
-            self.flow.options.watch(mark.boundary())
+            self.tell(mark)
         else:
             self.heard.append(mark)
 
     def branch(self, kind: Kind, layer: int, branch: Tensor, out: Tensor) -> None:
         """A residual sum: what the branch contributed."""
-        self.hang(Mark(f"layer {layer} {kind}", kind, layer), branch, out)
+        flow = self.flow
+        name = f"{flow.streams.prefix}layer {layer} {kind}"
+        if kind == "attention" and any(m.name == name for m in self.marks):
+            name = f"{flow.streams.prefix}layer {layer} cross-attention"
+        self.hang(Mark(name, kind, layer, flow.streams.current, flow.depth), branch, out)
 
     def hang(self, mark: Mark, x: Tensor, at: Tensor) -> None:
         """Record R(x) = x * g when the gradient g of `at` arrives."""
-        if not self.flow.options.ledger:
+        if not (self.flow.options.ledger and torch.is_grad_enabled()):
             return
-        value, flow = x.detach(), self.flow
+        value, flow = held(x), self.flow
+        mark.node = at.grad_fn if flow.streams.several else None
 
         def arrived(g: Tensor) -> None:
-            R = dot(value, g).sum(1).flatten(1) if g.dim() == 4 else by_place(value, g)     # (B, C, H, W): places are tokens
+            R = dot(value(), g).sum(1).flatten(1) if g.dim() == 4 else by_place(value(), g)     # (B, C, H, W): places are tokens
             mark.relevance = R.reshape(R.shape[0], -1).detach()              # (B, T)
             if flow.options.watch is not None:
                 self.hear(mark)
 
         at.register_hook(arrived)
         self.marks.append(mark)
+
+    def tell(self, mark: Mark) -> None:
+        """Call `Options.watch` for each row of the batch, in order, padding left out."""
+        relevance, visible = mark.relevance.cpu(), self.flow.visible
+        for row in range(len(visible) or 1):
+            R = relevance[row]
+            cut = visible[row].get(mark.stream) if visible else None
+            self.flow.options.watch(Boundary(mark.name, mark.kind, mark.layer, R if cut is None else cut(R, 0)))
 
 
 def first_carrier(values: Any) -> Tensor | None:
@@ -128,14 +179,12 @@ def first_carrier(values: Any) -> Tensor | None:
 # --- the audit of the graph ------------------------------------------------------------------------------------------
 
 
-def audit_graph(flow: Flow, value: Tensor) -> tuple[str, ...]:
+def audit_graph(flow: Flow, values: Sequence[Tensor]) -> tuple[str, ...]:
     """Refuse every node on the way that no handler made; the names of those that the composite accepts."""
     ends = [end for _, end in flow.handled]
     starts = [start for start, _ in flow.handled]
-    import bisect
-
     strangers: dict[str, None] = {}
-    seen, todo = set(), [value.grad_fn]
+    seen, todo = set(), [value.grad_fn for value in values]
     while todo:
         node = todo.pop()
         if node is None or node in seen:
@@ -171,113 +220,3 @@ def is_linear(node: Any) -> bool:
     kind = node.name().rstrip("0123456789").removesuffix("Backward")
     carriers = sum(n is not None for n, _ in node.next_functions)
     return kind in STRUCTURE or (kind in ("Mul", "Div") and carriers == 1)
-
-
-# --- the walk back ---------------------------------------------------------------------------------------------------
-
-
-def backward(flow: Flow, value: Tensor, keep: bool) -> Trace:
-    """One backward pass from a scalar; everything it met as plain data."""
-    from .propagation import refuse_foreign
-
-    refuse_foreign(value)
-    unknown = audit_graph(flow, value)
-    inputs = flow.inputs
-    leaves = inputs.leaves()
-    if not leaves:
-        raise InputError("No input was seen inside the `with`; call the model there, with input_ids, pixel_values or vectors.")
-    start = float(value.detach()) if flow.composite.start == "value" else float(flow.composite.start)
-    gradients = seed.walk(flow, [value], leaves, keep)
-    for name, depth, leaf in inputs.constants:
-        if id(leaf) in gradients:
-            flow.account.add("constants", name, depth, flow.account.by_row(dot(leaf.detach(), gradients[id(leaf)])))
-    return assemble(flow, gradients, start, unknown, str(value.dtype).split(".")[-1])
-
-
-def assemble(flow: Flow, gradients: dict[int, Tensor], start: float, unknown: tuple[str, ...], dtype: str) -> Trace:
-    """Leaves, boundaries and keepers as one Trace of the whole batch."""
-    inputs, rows = flow.inputs, flow.account.rows
-    tokens = gather(inputs.tokens or inputs.pixels[:1], gradients)
-    for bound in inputs.pixels[1:]:
-        tokens = tokens + gather([bound], gradients)
-    T = tokens.shape[1] if inputs.tokens else positions_in(inputs.sinks)
-    sinks, columns = received.summarise(inputs.sinks, gradients, rows, T)
-    flat = tokens.flatten(2) if tokens.dim() > 3 else tokens
-    reductions = {f"positional.{k}": squeeze(v) for k, v in columns.items() if k != "signed"}
-    reductions["semantic.positive"] = squeeze(flat.clamp(min=0).sum(-1))
-    reductions["semantic.l2"] = squeeze(flat.norm(dim=-1))
-    ledger = close(flow, start, tokens, columns["signed"], gradients, unknown, dtype)
-    gaps = dict(ledger.layers)
-    boundaries = tuple(
-        Boundary(m.name, m.kind, m.layer, squeeze(m.relevance.cpu()), gaps.get(m.name))
-        for m in flow.recorder.marks
-        if m.relevance is not None
-    )
-    wanted = flow.options.detail
-    detail = received.detail(inputs.sinks, gradients, wanted, rows, T) if wanted else {}
-    if "heads" in wanted:
-        detail["attention"] = heads.detail(flow.attentions)
-    detail = {k: rowless(v) for k, v in detail.items()} if rows == 1 else detail
-    return Trace(squeeze(tokens).cpu(), sinks, squeeze(columns["signed"]).cpu(), {k: v.cpu() for k, v in reductions.items()},
-                 boundaries, ledger, detail)  # fmt: skip
-
-
-def gather(leaves: list[Tensor], gradients: dict[int, Tensor]) -> Tensor:
-    """x * g of the input leaves, further look-ups of the same tokens beside each other along the features."""
-    parts = [dot(x.detach(), gradients[id(x)]) if id(x) in gradients else torch.zeros_like(better(x.detach())) for x in leaves]
-    same = [p for p in parts if p.shape[:2] == parts[0].shape[:2]]
-    return same[0] if len(same) == 1 else torch.cat([p.flatten(2) for p in same], -1)
-
-
-def positions_in(sinks: list[positions.Leaf]) -> int:
-    """The number of positions of the first sink; 0 without one."""
-    tables = [s.tensor for s in sinks if s.tensor is not None]
-    return tables[0].shape[-2] if tables else 0
-
-
-def rowless(found: Any) -> Any:
-    """Detail without the axis of a batch of one."""
-    if isinstance(found, dict):
-        return {k: rowless(v) if k != "wavelength" else v for k, v in found.items()}
-    return found[0] if isinstance(found, Tensor) else found
-
-
-def squeeze(x: Tensor) -> Tensor:
-    """The only row of a batch of one; a larger batch keeps its rows."""
-    return x[0] if x.shape[0] == 1 else x
-
-
-def close(
-    flow: Flow, start: float, tokens: Tensor, positional: Tensor, gradients: dict[int, Tensor], unknown: tuple[str, ...], dtype: str
-) -> Ledger:
-    """The ledger, and the running gap at every layer boundary."""
-    amounts = {key: float(exact(v).sum()) for key, v in flow.account.amounts.items()}
-    by: dict[str, dict[str, float]] = {"constants": {}, "softmax": {}, "stabilisers": {}}
-    for (category, name, _), amount in amounts.items():
-        by[category][name] = by[category].get(name, 0.0) + amount
-    layers = running(flow, start, amounts, gradients)
-    return Ledger(
-        value=start, tokens=float(exact(tokens).sum()), positions=float(exact(positional).sum()),
-        constants=by["constants"], softmax=dict(sorted(by["softmax"].items(), key=natural)),
-        stabilisers=sum(by["stabilisers"].values()),
-        scale=float(exact(tokens).abs().sum() + exact(positional).abs().sum()),
-        tolerance=TOLERANCE.get(dtype, 1e-1), audited=flow.audited, layers=layers, unknown=unknown,
-    )  # fmt: skip
-
-
-def natural(item: tuple[str, float]) -> tuple:
-    """Layer 2 before layer 10."""
-    return tuple(int(w) if w.isdigit() else -1 for w in item[0].split()), item[0]
-
-
-def running(flow: Flow, start: float, amounts: dict[Any, float], gradients: dict[int, Tensor]) -> dict[str, float]:
-    """At each layer boundary, from the value back: start - R(boundary) - all that was kept behind it."""
-    kept = [(depth, amount) for (_, _, depth), amount in amounts.items()]
-    kept += [(leaf.depth, received.amount(leaf, gradients)) for leaf in flow.inputs.sinks]
-    found: dict[str, float] = {}
-    for mark in reversed(flow.recorder.marks):
-        if mark.kind in ("layer", "embeddings") and mark.relevance is not None:
-            here = -1 if mark.layer is None else mark.layer
-            behind = sum(amount for depth, amount in kept if depth > here)
-            found[mark.name] = start - float(exact(mark.relevance).sum()) - behind
-    return found

@@ -36,7 +36,7 @@ def activation_module(flow: Flow, module: nn.Module, args: tuple, output: Any) -
             return None
         flow.function, start = module.forward, sequence()
         bent = activation(flow, module.forward, (x,), {})
-        flow._cover(start, sequence())
+        flow.cover(start, sequence())
     return bent
 
 

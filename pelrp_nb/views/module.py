@@ -24,6 +24,10 @@ KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it,
     "image": (*WHOLE, "image"),
     "compare": (*STEPPER, "compare"),
     "inspector": (*STEPPER, "inspector"),
+    "monitor": (*STEPPER, "alive", "monitor"),
+    "rule": ("rule",),
+    "bench": ("alive", "bench"),
+    "broken": (*STEPPER, "broken"),
 }
 EXPORT = "export default { render };\n"
 
@@ -41,7 +45,7 @@ def script(*kinds: str) -> str:
 @cache
 def style() -> str:
     """The style sheet, with a class for each shade, `p-20` to `p20`, in light and in dark."""
-    return "\n".join([_read("view.css"), *_shades(False), *_shades(True)])
+    return "\n".join([_read("view.css"), _read("live.css"), *_shades(False), *_shades(True)])
 
 
 def _shades(dark: bool) -> list[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ..errors import ZooError
-from .architectures import RECIPES
-from .tasks import Example, nearest, task
+from .catalogue import MODELS, nearest
+from .measure import accuracy
+from .tasks import Task, task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -32,11 +32,12 @@ _AUTO_CLASSES = (                                           # how a class name e
     ("LMHeadModel", "AutoModelForCausalLM"),
     ("ForConditionalGeneration", "AutoModelForSeq2SeqLM"),
 )
+_OURS = "DINOv3ViTClassifier"                               # a head that transformers has no class for
 
 
 def names() -> tuple[str, ...]:
-    """The models that travel with the package."""
-    return tuple(RECIPES)
+    """The models that travel with this package."""
+    return tuple(name for name in MODELS if (_MODELS / name / "card.json").is_file())
 
 
 def load(name: str | Path) -> tuple[Any, Any]:
@@ -72,21 +73,22 @@ def card(name: str | Path) -> Mapping[str, Any]:
 
 
 def check(name: str | Path, limit: int | None = None) -> float:
-    """Measure a model's accuracy again, on the packaged held-out sentences (the first `limit` of them)."""
+    """Measure a model's accuracy again, on the held-out examples of its task (the first `limit` of them).
+
+    Of the questions, only those that the card says it can answer.
+    """
+    stated = card(name)
     model, processor = load(name)
-    return accuracy(model, processor, task(card(name)["task"]).examples[:limit])
+    return accuracy(model, processor, packaged(stated).examples[:limit])
 
 
-@torch.no_grad()
-def accuracy(model: Any, processor: Any, examples: Sequence[Example], batch: int = 64) -> float:
-    """The share of examples whose highest logit is their label."""
-    right = 0
-    for start in range(0, len(examples), batch):
-        some = examples[start : start + batch]
-        inputs = processor([example.text for example in some], return_tensors="pt", padding=True, truncation=True)
-        found = model(**inputs).logits.argmax(-1).tolist()
-        right += sum(number == example.label for number, example in zip(found, some, strict=True))
-    return right / len(examples)
+def packaged(stated: Mapping[str, Any]) -> Task:
+    """The task of a card, with the held-out examples that it says its model can answer."""
+    found = task(stated["task"])
+    solves = stated.get("solves")
+    if solves is None:
+        return found
+    return replace(found, examples=tuple(one for one in found.examples if one.text.split(maxsplit=1)[0] in solves))
 
 
 def digest(weights: Path) -> str:
@@ -96,7 +98,7 @@ def digest(weights: Path) -> str:
 
 def _folder(name: str | Path) -> Path | None:
     """The folder of a zoo name or a path; None if it is neither."""
-    if str(name) in names():
+    if str(name) in MODELS and (_MODELS / str(name)).is_dir():
         return _MODELS / str(name)
     return Path(name) if str(name) and Path(name).is_dir() else None
 
@@ -138,14 +140,27 @@ def _load(source: str, only_local: bool) -> tuple[Any, Any]:
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(source, local_files_only=only_local)
-    model_class, processor_class = (getattr(transformers, found) for found in _classes(config))
+    model_class, processor_class = (_class(found) for found in _classes(config))
     model = model_class.from_pretrained(source, config=config, local_files_only=only_local)
     return model.eval(), processor_class.from_pretrained(source, local_files_only=only_local)
+
+
+def _class(name: str) -> Any:
+    """A class of transformers, or the one of ours."""
+    import transformers
+
+    if name == _OURS:
+        from .dinov3_classifier import DINOv3ViTClassifier
+
+        return DINOv3ViTClassifier
+    return getattr(transformers, name)
 
 
 def _classes(config: PreTrainedConfig) -> tuple[str, str]:
     """The auto classes for the model and its processor, from the name of the class that was saved."""
     saved = (config.architectures or [""])[0]
+    if saved == _OURS:
+        return _OURS, "AutoImageProcessor"
     sees = hasattr(config, "vision_config")
     if sees and saved.endswith("ForConditionalGeneration"):
         return "AutoModelForImageTextToText", "AutoProcessor"

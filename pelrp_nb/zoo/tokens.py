@@ -1,6 +1,7 @@
-"""One WordPiece tokenizer for all review models: lower case, apostrophes stay inside words, offsets into the text.
+"""Tokenizers: one of plain words for the questions, one WordPiece tokenizer for all review models.
 
-The reviews have lost their hyphens ("well made"), so a hyphen or dash typed by a user is read as a space.
+The latter is in lower case, apostrophes stay inside words, and offsets point into the text.  The reviews have lost their hyphens
+("well made"), so a hyphen or dash typed by a user is read as a space.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
 PAD, UNKNOWN, FIRST, LAST, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -40,9 +42,32 @@ def learn(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     return _dressed(_tokenizer({piece: number for number, piece in enumerate(pieces)}))
 
 
+def of_words(words: Sequence[str], longest: int) -> PreTrainedTokenizerFast:
+    """A tokenizer that knows these words alone, one token each, parted by white space."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    numbered = {word: number for number, word in enumerate((*SPECIAL, *words))}
+    tokenizer = Tokenizer(models.WordLevel(numbered, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = _first_and_last()
+    return _dressed(tokenizer, longest)
+
+
+def _first_and_last() -> TemplateProcessing:
+    """The first and the last token around a text."""
+    from tokenizers import processors
+
+    return processors.TemplateProcessing(
+        single=f"{FIRST} $A {LAST}",
+        pair=f"{FIRST} $A {LAST} $B {LAST}",
+        special_tokens=[(FIRST, FIRST_ID), (LAST, LAST_ID)],
+    )
+
+
 def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
     """Text to pieces: normalise, cut into words and marks, take the longest known piece."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(
@@ -56,16 +81,12 @@ def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(_WORD), behavior="isolated"), pre_tokenizers.WhitespaceSplit()]
     )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{FIRST} $A {LAST}",
-        pair=f"{FIRST} $A {LAST} $B {LAST}",
-        special_tokens=[(FIRST, FIRST_ID), (LAST, LAST_ID)],
-    )
+    tokenizer.post_processor = _first_and_last()
     tokenizer.decoder = decoders.WordPiece(prefix="##")
     return tokenizer
 
 
-def _dressed(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+def _dressed(tokenizer: Tokenizer, longest: int = LONGEST) -> PreTrainedTokenizerFast:
     """The form `AutoTokenizer` reads back."""
     from transformers import PreTrainedTokenizerFast
 
@@ -77,6 +98,6 @@ def _dressed(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
         sep_token=LAST,
         mask_token=MASK,
         padding_side="right",
-        model_max_length=LONGEST,
+        model_max_length=longest,
         model_input_names=["input_ids", "attention_mask"],
     )

@@ -1,7 +1,7 @@
 """Train a model of the zoo from scratch.
 
     python -m pelrp_nb.zoo.train reviews-rotary
-    python -m pelrp_nb.zoo.train reviews-rotary --steps 200 --out trial      a small dose
+    python -m pelrp_nb.zoo.train tasks-learnable --steps 200 --out trial      a small dose
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import ZooError
-from . import data, tokens
-from .architectures import RECIPES
-from .fit import Fit, encode, fit
-from .shelf import accuracy, digest, load
-from .tasks import nearest, task
+from . import data
+from .catalogue import MODELS, Dose, Trained, trainer
+from .commands import accuracy as stated
+from .shelf import digest, load
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
 
 def train(
@@ -41,33 +39,24 @@ def train(
 ) -> Mapping[str, Any]:
     """Train `name`, write its folder (default: one of that name here), and return its card.
 
-    `archive` is the source archive with the sentences, or a table as `data.write` makes it; without it the archive is
+    `archive` is the source archive with the review sentences, or a table as `data.write` makes it; without it the archive is
     fetched once and kept in the user's cache folder. The same seed gives the same weights on the same machine.
+    Raises ZooError for an unknown name, a dose of no steps, or data that cannot be had (and says what to install).
     """
-    if name not in RECIPES:
-        raise ZooError(f"No model `{name}` to train.{nearest(name, RECIPES)} The zoo has: {', '.join(RECIPES)}.")
+    learn = trainer(name)
     if min(1 if steps is None else steps, 1 if epochs is None else epochs) < 1:
         raise ZooError(f"Training needs at least one step, but steps is {steps} and epochs is {epochs}.")
-    parts = data.split(data.sentences(archive))
-    if not (parts.train and parts.validation and parts.held_out):
-        raise ZooError(
-            "Sentences are dealt out by hash to training, validation and held-out, and none may be empty, but they are "
-            f"{len(parts.train)}, {len(parts.validation)} and {len(parts.held_out)}. Give more sentences."
-        )
-    recipe = RECIPES[name] if epochs is None else replace(RECIPES[name], epochs=epochs)
     started = time.perf_counter()
-    tokenizer = tokens.learn([s.text for s in (*parts.train, *parts.validation)], recipe.vocabulary)
-    learnt = encode(tokenizer, parts.train), encode(tokenizer, parts.validation)
     with _repeatable(seed), _bar(name) as tell:
-        model = recipe.build(len(tokenizer), recipe.dropout)
-        done = fit(model, *learnt, recipe, torch.Generator().manual_seed(seed), steps, tell)
+        found = learn(name, Dose(seed, epochs, steps, archive), tell)
+    seconds = time.perf_counter() - started
     folder = Path(name if out is None else out)
-    _write(model, tokenizer, folder)
-    facts = {"seed": seed, "command": _command(name, seed, epochs, steps), "seconds": time.perf_counter() - started}
-    return _write_card(name, folder, parts, done, facts)
+    _write(found.model, found.processor, folder)
+    done = {"seed": seed, "command": _command(name, seed, epochs, steps), "seconds": round(seconds)}
+    return _write_card(name, folder, found, done)
 
 
-def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def _write(model: PreTrainedModel, processor: Any, folder: Path) -> None:
     """A folder for `from_pretrained`: weights in float16, and a config that asks for float32."""
     from safetensors.torch import save_file
 
@@ -76,39 +65,26 @@ def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: P
     model.config.architectures = [type(model).__name__]
     model.config.dtype = torch.float32
     model.config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    processor.save_pretrained(folder)
+    tied = set(getattr(model, "_tied_weights_keys", None) or ()) if getattr(model.config, "tie_word_embeddings", False) else set()
+    weights = {key: value.half().contiguous() for key, value in model.state_dict().items() if key not in tied}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _write_card(name: str, folder: Path, parts: data.Split, done: Fit, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+def _write_card(name: str, folder: Path, found: Trained, facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """Measure what was written, as anyone would load it, and write it down."""
-    model, tokenizer = load(folder)
-    packaged = task(name).examples
+    model, processor = load(folder)
     weights = folder / "model.safetensors"
     card = {
         "name": name,
-        "task": "reviews",
-        "positions": RECIPES[name].positions,
+        "task": MODELS[name].task,
+        "positions": MODELS[name].positions,
         "architecture": type(model).__name__,
-        "labels": list(data.LABELS),
-        "accuracy": round(accuracy(model, tokenizer, parts.held_out), 4),
-        "examples": len(parts.held_out),
-        "packaged_accuracy": round(accuracy(model, tokenizer, packaged), 4),
-        "packaged_examples": len(packaged),
-        "trained_on": len(parts.train),
-        "validated_on": len(parts.validation),
-        "data": f"movie review sentences with human ratings, in the source archive of {data.PACKAGE}",
-        "license": data.LICENSE,
-        "credit": data.CREDIT,
+        **found.measure(model, processor),
+        **found.facts,
         "bytes": weights.stat().st_size,
         "parameters": model.num_parameters(),
-        "command": facts["command"],
-        "seed": facts["seed"],
-        "seconds": round(facts["seconds"]),
-        "epochs": done.epochs,
-        "steps": done.steps,
-        "validation_loss": round(done.validation_loss, 4),
+        **facts,
         "versions": {package: version(package) for package in ("torch", "transformers", "tokenizers")},
         "sha256": digest(weights),
     }
@@ -136,7 +112,7 @@ def _repeatable(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _bar(name: str) -> Iterator[Any]:
-    """A progress bar over steps that shows the last validation loss."""
+    """A progress bar over steps that shows the last loss."""
     from tqdm.auto import tqdm
 
     with tqdm(desc=name, unit="step") as bar:
@@ -145,17 +121,17 @@ def _bar(name: str) -> Iterator[Any]:
             bar.total = total
             bar.update(step - bar.n)
             if loss is not None:
-                bar.set_postfix(validation=f"{loss:.4f}")
+                bar.set_postfix(loss=f"{loss:.4f}")
 
         yield tell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train a small review classifier from scratch and write its folder."""
+    """Train a small model from scratch and write its folder."""
     parser = argparse.ArgumentParser(prog="python -m pelrp_nb.zoo.train", description=main.__doc__)
-    parser.add_argument("name", metavar="NAME", help=", ".join(RECIPES))
+    parser.add_argument("name", metavar="NAME", help=", ".join(MODELS))
     parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
-    parser.add_argument("--epochs", type=int, help="at most so many passes over the sentences")
+    parser.add_argument("--epochs", type=int, help="at most so many passes over the sentences (review classifiers)")
     parser.add_argument("--steps", type=int, metavar="N", help="at most N steps: a small dose")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to write (default: NAME)")
     parser.add_argument(
@@ -170,8 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ZooError as error:
         print(error, file=sys.stderr)
         return 1
-    folder, right = given.out or given.name, f"{card['accuracy']:.1%} of {card['examples']} held-out sentences"
-    print(f"{folder}: {right}, {card['bytes']:,} bytes of weights, {card['seconds']} s")
+    print(f"{given.out or given.name}: {stated(card)} held out, {card['bytes']:,} bytes of weights, {card['seconds']} s")
     return 0
 
 

@@ -93,6 +93,7 @@ function slider(name, { min = 0, max, step = 1, big = 4 * step, page = null, val
     node.setAttribute("aria-valuetext", text(next));
   };
   const go = (next) => {
+    if (node.getAttribute("aria-disabled") === "true") return;
     const near = clamp(Math.round((next - min) / step) * step + min, min, max);
     if (near !== now) {
       show(near);

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 
 CASES = ((128, 32), (1000, 32))                  # tokens, layers
 GOALS = {
@@ -114,7 +114,7 @@ def worked(page: Any) -> float:
 
 def sheet(tokens: int, layers: int) -> Any:
     """An explanation with numbers drawn by chance, all reductions and an account that closes; ready to be shown."""
-    from .views import explained
+    from ..views import explained
 
     rng = np.random.default_rng(0)
     content, sinks = rng.normal(size=tokens) ** 3, rng.normal(size=(layers, tokens)) ** 3 / layers

@@ -18,13 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .composites import PA_LRP
-from .engine.propagation import Options, propagate
+from ..composites import PA_LRP
+from ..engine.propagation import Options, propagate
 
 ARMS = {
     "plain": "forward and backward, input gradients only",
     "sinks": "the engine, position sinks included",
     "full": "the engine, sinks, boundaries and fast ledger",
+    "checkpoint": "the same, each layer run again in the backward pass",
 }
 GOALS = {"sinks": 1.05, "full": 1.10}
 
@@ -52,7 +53,7 @@ def arm(name: str, model: nn.Module, ids: Tensor) -> Callable[[], Any]:
         return torch.autograd.grad(logits[0, -1, 7], vectors)[0]
 
     def bent() -> Any:
-        with propagate(model, PA_LRP, Options(ledger=name == "full")) as flow:
+        with propagate(model, PA_LRP, Options(ledger=name != "sinks", checkpoint=name == "checkpoint")) as flow:
             logits = model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
             return flow.trace(logits[0, -1, 7])
 
@@ -136,7 +137,7 @@ def report(best: dict[str, float], memory: dict[str, int], given: argparse.Names
         print(json.dumps({**measured, "layers": given.layers, "tokens": given.tokens}))
         return
     print(f"random Llama, width {given.width}, {given.layers} layers, {given.tokens} tokens, float32, sdpa; {where}")
-    print(f"{'arm':<8}{'time':>8}{'memory':>9}   what")
+    print(f"{'arm':<12}{'time':>8}{'memory':>9}   what")
     for name, what in ARMS.items():
         kept = f"{ratio_memory[name]:.3f}" if memory else "-"
-        print(f"{name:<8}{ratios[name]:>8.3f}{kept:>9}   {what}")
+        print(f"{name:<12}{ratios[name]:>8.3f}{kept:>9}   {what}")

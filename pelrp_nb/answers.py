@@ -1,0 +1,87 @@
+"""From traces to explanations: numbers get the names of their tokens, pictures their patches, and a card."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .composites import title
+from .engine import images, sound
+from .engine.encoded import Encoded, Labels
+from .engine.propagation import Flow
+from .engine.trace import Trace
+from .explanation import Explanation
+
+
+def explanation(flow: Flow, row: Encoded, upto: tuple[str, int] | None, trace: Trace, text: str, value: float) -> Explanation:
+    """One row's trace with names; further streams inside."""
+    recipe = card(flow, row, text)
+    single = Streamed(flow, row, upto, text, value, recipe)
+    if not trace.streams:
+        return single.of(flow.streams.names[0] if flow.streams.several else "", trace)
+    streams = {name: single.of(name, part) for name, part in trace.streams.items()}
+    first = next(iter(trace.streams))
+    return single.of(first, trace, streams)
+
+
+class Streamed:
+    """What all streams of one answer share."""
+
+    def __init__(self, flow: Flow, row: Encoded, upto: tuple[str, int] | None, text: str, value: float, recipe: dict) -> None:
+        self.flow, self.row, self.upto, self.text, self.value, self.recipe = flow, row, upto, text, value, recipe
+
+    def of(self, stream: str, trace: Trace, streams: dict[str, Explanation] | None = None) -> Explanation:
+        """One stream with its names."""
+        semantic, reductions, more = trace.semantic, dict(trace.reductions), {"positional": trace.positional}
+        labels = self.labels(stream, len(semantic))
+        if trace.tokens.dim() == 3:
+            semantic, reductions, tokens, special, more = images.by_patch(self.flow, trace, self.row.shown)
+            labels = Labels(tokens, special)
+        return Explanation(
+            tokens=labels.tokens, target=self.text, value=self.value, semantic=semantic,
+            sinks=tuple(s.name for s in trace.sinks), sink_kinds=tuple(s.kind for s in trace.sinks),
+            boundaries=trace.boundaries, ledger=trace.ledger, card=self.recipe, reductions=reductions, offsets=labels.offsets,
+            text=labels.text, special=labels.special, word_ids=labels.words, detail=dict(trace.detail), streams=streams or {},
+            **more,
+        )  # fmt: skip
+
+    def labels(self, stream: str, T: int) -> Labels:
+        """The names of a stream's places; numbers where nobody gave them names."""
+        found = self.row.labels.get(stream)
+        if found is not None and self.upto is not None and self.upto[0] == stream:
+            found = found.upto(self.upto[1])
+        if found is not None and len(found.tokens) == T:
+            return found
+        if self.row.main in sound.NAMES and stream != "decoder":
+            return sound.frames(T, self.row.seconds)
+        return Labels(tuple(map(str, range(T))), (False,) * T)
+
+
+def card(flow: Flow, row: Encoded, text: str) -> dict[str, Any]:
+    """All that is needed to run it again."""
+    import transformers
+
+    model = flow.model
+    parameter = next(model.parameters())
+    config = getattr(model, "config", None)
+    found = {
+        "model": Path(getattr(config, "_name_or_path", "") or "").name or type(model).__name__,
+        "class": type(model).__name__,
+        "text": row.given,
+        "target": text,
+        "method": title(flow.composite),
+        "composite": repr(flow.composite),
+        "audit": flow.options.audit,
+        "detail": sorted(flow.options.detail),
+        "only": [f"{c.kind} {', '.join(map(str, c.which))} of {c.layer}" for c in flow.conditions],
+        "attention": getattr(config, "_attn_implementation", None),
+        "dtype": str(parameter.dtype).removeprefix("torch."),
+        "device": parameter.device.type,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
+    }
+    if row.picture is not None:
+        found["picture"] = list(row.picture)
+    return found

@@ -1,0 +1,85 @@
+"""What kinds of positions there ought to be, told from names alone: a second opinion on what the engine finds by structure.
+
+The engine never looks at a model's name; this page does nothing else. A model whose parts are called rotary must have a rotary sink;
+a model in which nothing is called a position must be known to have none, or it counts as open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# kind -> what modules, parameters and buffers of that kind are called in transformers
+ANNOUNCED = {
+    "rotary": re.compile(r"rotary|inv_freq|(^|[._])rope|RoPE|Rope|RotaryEmbedding"),
+    "bias": re.compile(r"relative_(attention|position)|rel_pos|relative_bias|position_bias|bias_table|relpos|[Aa]libi|RelPos|rel_embeddings"
+                       r"|relative_positional|rel_logits|r_kernel|attention_bias"),
+    "added": re.compile(r"(^|[._])(w?pos(ition)?s?_?(emb(ed(ding)?s?)?|enc(oding)?|embd)|wpe|pos_embed|positional?_(emb\w*|enc\w*)|position_encod\w*)"
+                        r"|PositionalEmbedding|SinusoidalPosition|LearnedPosition"),
+}  # fmt: skip
+# kind that the engine finds -> kind that names announce
+FOUND = {
+    "rotary": "rotary", "learnable": "added", "absolute": "added", "relative bias": "bias", "relative embedding": "bias",
+    "alibi": "bias",
+}  # fmt: skip
+
+# Architectures without positional encoding of any kind: why there must be no sink.
+CONVOLUTION = "a network of convolutions"
+RECURRENT = "order enters by recurrence or convolution"
+WITHOUT = {
+    "bit": CONVOLUTION, "convnext": CONVOLUTION, "convnextv2": CONVOLUTION, "efficientnet": CONVOLUTION, "focalnet": CONVOLUTION,
+    "hgnet_v2": CONVOLUTION, "mobilenet_v1": CONVOLUTION, "mobilenet_v2": CONVOLUTION, "poolformer": "pooling in place of attention",
+    "pp_lcnet": CONVOLUTION, "regnet": CONVOLUTION, "resnet": CONVOLUTION, "textnet": CONVOLUTION,
+    "cvt": "convolutional projections tell the order", "mobilevit": "convolutions between attention over pixels",
+    "mobilevitv2": "convolutions between attention over pixels", "segformer": "convolutions in its feed-forward layers",
+    "pvt_v2": "convolutions in its feed-forward layers", "swiftformer": "convolutions beside additive attention",
+    "mamba": RECURRENT, "mamba2": RECURRENT, "falcon_mamba": RECURRENT, "rwkv": RECURRENT, "xlstm": RECURRENT, "jamba": RECURRENT,
+    "zamba": RECURRENT, "nemotron_h": RECURRENT,
+}  # fmt: skip
+
+
+# Names that announce what is not there: model type -> kind -> why.
+EXCUSED = {
+    "roformer": {"added": "its table of sinusoids is the rotation"},
+    "bamba": {"rotary": "the default configuration has no attention layer that would use it"},
+    "granitemoehybrid": {"rotary": "the default configuration has no attention layer that would use it"},
+}
+
+
+def announced(model: nn.Module, run: Callable[[], Any]) -> dict[str, str]:
+    """Kind of position -> the first part of the model, among those that `run()` uses, whose name announces it."""
+    called: set[str] = set()
+    named = dict(model.named_modules())
+    hooks = [m.register_forward_pre_hook(lambda _, __, path=path: called.add(path)) for path, m in named.items()]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    used = [path for path in named if path in called or path.rpartition(".")[0] in called]
+    names = [f"{path}.{name}" for path in used for name, _ in [*own(named[path].named_parameters), *own(named[path].named_buffers)]]
+    names += [type(named[path]).__name__ for path in used]
+    if getattr(model.config, "alibi", None):
+        names.append("alibi")
+    return {kind: next(filter(pattern.search, names)) for kind, pattern in ANNOUNCED.items() if any(map(pattern.search, names))}
+
+
+def own(listed: Callable[..., Iterator]) -> Iterator:
+    """Parameters or buffers of one module, without those of its children."""
+    return listed(recurse=False)
+
+
+def missing(row: dict[str, Any], sinks: dict[str, int]) -> str:
+    """Why the sinks found are not all there ought to be; empty if they are."""
+    found = {FOUND.get(kind, kind) for kind in sinks}
+    excused = EXCUSED.get(row["name"], {})
+    absent = [f"{kind} ({part})" for kind, part in row["announced"].items() if kind not in found and kind not in excused]
+    if absent:
+        return "no sink for " + ", ".join(absent)
+    if not sinks and row["name"] not in WITHOUT and not excused:
+        return "no positions found, and it is not known to have none"
+    return ""

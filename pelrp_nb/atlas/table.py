@@ -1,0 +1,77 @@
+"""The atlas as a page: counts, then a line for each architecture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .names import MAIN
+from .verdict import LEGEND, VERDICTS, counts, verdict
+
+HEADER = ("name", "class", "verdict", "positions found", "forward", "gap float64", "gap float32", "as before", "seconds")
+
+
+def page(rows: list[dict[str, Any]], versions: dict[str, str]) -> str:
+    """The whole page, in Markdown."""
+    main = [row for row in rows if row["kind"] in MAIN]
+    extra = [row for row in rows if row["kind"] not in MAIN]
+    lines = ["# The atlas", "", INTRODUCTION, "", f"Made with {', '.join(f'{k} {v}' for k, v in versions.items())} by", "",
+             "    python -m pelrp_nb atlas --out tutorials/atlas.md", "", *summary(main), ""]  # fmt: skip
+    for kind in MAIN:
+        lines += section(kind, [row for row in main if row["kind"] == kind])
+    for kind in dict.fromkeys(row["kind"] for row in extra):
+        lines += section(f"{kind} (extra, in no count above)", [row for row in extra if row["kind"] == kind])
+    return "\n".join(lines) + "\n"
+
+
+INTRODUCTION = """\
+Every architecture that transformers lists under its auto classes for causal and masked language models, sequence to sequence and
+image classification: built tiny from its default configuration with random weights and biases, given one random input, explained by
+PA-LRP with an audited ledger, in float64 and again in float32. No code per model: neither here nor in the engine.
+
+`forward` is the largest difference between the logits under the rules and the plain model's, as a part of the largest logit; `gap`
+is what the ledger cannot explain, as a part of its scale (closed: 1e-6 in float64, 1e-3 in float32)."""
+
+
+def summary(rows: list[dict[str, Any]]) -> list[str]:
+    """The counts, by kind and altogether."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    columns = [counts([row for row in rows if row["kind"] == kind]) for kind in kinds] + [counts(rows)]
+    lines = ["| | " + " | ".join([*kinds, "all"]) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(str(c[name]) for c in columns) + " |" for name in ("listed", "built", *VERDICTS)]
+    return [*lines, "", *(f"- **{name}**: {LEGEND[name]}" for name in VERDICTS)]
+
+
+def section(title: str, rows: list[dict[str, Any]]) -> list[str]:
+    """One table, and under it the reasons of those that are not closed."""
+    if not rows:
+        return []
+    rows = sorted(rows, key=lambda row: row["name"])
+    lines = [f"## {title}", "", "| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|", *map(line, rows), ""]
+    reasons = [(row, *verdict(row)) for row in rows]
+    lines += [f"- `{row['name']}` ({row['model']}) {said}: {escape(why)}" for row, said, why in reasons if said != "closed"]
+    lines += [f"- `{row['name']}` in float32 only, since the plain model cannot run in float64: {escape(row['single_only'])}"
+              for row in rows if row["single_only"]]  # fmt: skip
+    return [*lines, ""]
+
+
+def line(row: dict[str, Any]) -> str:
+    """One architecture."""
+    runs = row["runs"]
+    first = next(iter(runs.values()), None)
+    sinks = ", ".join(f"{kind} x {n}" for kind, n in (first or {}).get("sinks", {}).items())
+    none = "none" if first and first["outcome"] == "explained" else ""
+    forward = "" if not first or first["difference"] is None else "equal" if first["difference"] == 0 else f"{first['difference']:.0e}"
+    before = "" if not first else "yes" if not any(run["changed"] for run in runs.values()) else "no"
+    gaps = [gap(runs.get(dtype)) for dtype in ("float64", "float32")]
+    cells = [row["name"], row["model"], verdict(row)[0], sinks or none, forward, *gaps, before, f"{row['seconds']:.1f}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def gap(run: dict[str, Any] | None) -> str:
+    """The gap as a part of the scale."""
+    return "" if run is None or run["gap"] is None else f"{abs(run['gap']) / (run['scale'] or 1):.0e}"
+
+
+def escape(text: str) -> str:
+    """A reason that stays in its line."""
+    return " ".join(text.replace("|", "\\|").replace("<", "\\<").split())

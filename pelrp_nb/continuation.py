@@ -1,0 +1,94 @@
+"""The next tokens of a text, written by the model or standing there already: each explained where it is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .engine.batch import fill_of
+from .engine.decoder import has_decoder
+from .engine.encoded import Encoded, Labels
+from .engine.streams import Streams
+from .engine.text import of_ids, tokenizer_of
+from .errors import TargetError
+from .target import Generated, Read, Token
+
+Step = tuple[Token, tuple[str, int]]             # a token at its predicting place; (stream, how many places that could see)
+
+
+def steps(model: nn.Module, row: Encoded, wanted: Generated | Read, processor: Any) -> tuple[Encoded, list[Step]]:
+    """The input with its continuation, and the token to explain at each place."""
+    if not getattr(model, "can_generate", bool)():
+        raise TargetError(
+            f"{type(model).__name__} does not write text, so it has no next token. Type target=None, or load one that does."
+        )
+    name = "decoder_input_ids" if has_decoder(model) else "input_ids"
+    if name not in row.tensors:
+        raise TargetError(f"The next tokens need {name}; the input has {', '.join(row.tensors)}. Pass a text.")
+    first = row.tensors[name].shape[1]
+    if isinstance(wanted, Generated):
+        row = written(model, row, name, wanted.count, processor)
+    elif wanted.first >= first:
+        raise TargetError(f"read(first={wanted.first}) needs more tokens than that; the text has {first}. Type target.read().")
+    else:
+        first = wanted.first
+    ids = row.tensors[name][0].tolist()
+    stream = Streams(model).of_input(name)
+    found = [(Token(ids[i], i - 1), (stream, i)) for i in range(first, len(ids))]
+    return without_last(row, name, stream), found
+
+
+def written(model: nn.Module, row: Encoded, name: str, count: int, processor: Any) -> Encoded:
+    """The input with at most `count` more tokens, each the likeliest."""
+    given = dict(row.tensors)
+    chosen = {"do_sample": False, "num_beams": 1, "temperature": None, "top_k": None, "top_p": None}
+    with torch.random.fork_rng(), torch.no_grad():
+        out = model.generate(**given, max_new_tokens=count, pad_token_id=fill_of(model, processor), **chosen)
+    ids = out if isinstance(out, Tensor) else out.sequences
+    before = given[name].shape[1]
+    new = ids[:, ids.shape[1] - count :] if ids.shape[1] <= count else ids[:, before:]
+    if not new.shape[1]:
+        raise TargetError("The model writes nothing after this text. Type target=None to explain its highest logit.")
+    stream = Streams(model).of_input(name)
+    labels = {**row.labels, stream: longer(row.labels.get(stream, Labels()), given[name][0].tolist(), new[0].tolist(), processor)}
+    return replace(row, tensors={k: extended(k, v, name, before, new) for k, v in given.items()}, labels=labels)
+
+
+def extended(name: str, x: Tensor, main: str, T: int, new: Tensor) -> Tensor:
+    """A tensor with places for the new tokens, if it has one for each of the old."""
+    if name == main:
+        return torch.cat([x, new.to(x)], 1)
+    ours = name.startswith("decoder_") == main.startswith("decoder_") and not name.startswith("pixel")
+    if not ours or x.dim() != 2 or x.shape[1] != T:
+        return x
+    more = torch.arange(1, new.shape[1] + 1, device=x.device)[None] if name.endswith("position_ids") else 0
+    return torch.cat([x, x[:, -1:].expand(-1, new.shape[1]) + more], 1)
+
+
+def without_last(row: Encoded, name: str, stream: str) -> Encoded:
+    """The last token predicts nothing that is asked for."""
+    T = row.tensors[name].shape[1]
+    ours = {k: k.startswith("decoder_") == name.startswith("decoder_") and not k.startswith("pixel") for k in row.tensors}
+    tensors = {k: v[:, :-1] if ours[k] and v.dim() >= 2 and v.shape[1] == T else v for k, v in row.tensors.items()}
+    return replace(row, tensors=tensors, labels={**row.labels, stream: row.labels[stream].upto(T - 1)})
+
+
+def longer(labels: Labels, before: Sequence[int], new: Sequence[int], processor: Any) -> Labels:
+    """Labels with the new tokens; the text goes on where the tokenizer can write it so."""
+    more = of_ids(new, processor)
+    tokenizer, text, offsets = tokenizer_of(processor), labels.text, labels.offsets
+    if text is not None and offsets is not None:
+        spans: list[tuple[int, int] | None] = []
+        whole = tokenizer.decode(list(before))
+        for i in range(len(new)):
+            now = tokenizer.decode([*before, *new[: i + 1]])
+            piece = now[len(whole) :] if now.startswith(whole) else ""
+            spans.append((len(text), len(text) + len(piece)) if piece else None)
+            text, whole = text + piece, now
+        shown = tuple(text[s[0] : s[1]].strip() or t if s else t for s, t in zip(spans, more.tokens, strict=True))
+        return Labels((*labels.tokens, *shown), (*labels.special, *more.special), text, (*offsets, *spans))
+    return Labels((*labels.tokens, *more.tokens), (*labels.special, *more.special), text)

@@ -1,0 +1,242 @@
+"""Rows of unequal length in one padded batch, so that each is as if it were alone; and their outputs apart again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .encode import quiet, takes
+from .encoded import SEQUENCES, Encoded
+from .streams import Streams
+from .text import table_of, tokenizer_of
+from .walk import Visible
+
+TOKENS = 4096                                    # padded places in one batch, at most (a longer row is a batch of its own)
+ROWS = 64
+# outputs with an axis of tokens -> how many axes they have then
+OUTPUTS = {"logits": 3, "prediction_logits": 3, "last_hidden_state": 3, "hidden_states": 3, "start_logits": 2, "end_logits": 2,
+           "decoder_hidden_states": 3, "encoder_last_hidden_state": 3, "encoder_hidden_states": 3}  # fmt: skip
+PAIRS = ("logits_per_image", "logits_per_text")  # rows against columns of the batch
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How rows are padded: on which side; `places`: position_ids are passed, counted from each row's first token."""
+
+    side: str
+    places: bool
+    fill: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as one input of the model; `visible`: for each row, by stream, the places that are its own."""
+
+    tensors: Mapping[str, Tensor]
+    visible: tuple[Mapping[str, Visible], ...]
+
+
+# --- which rows together ---------------------------------------------------------------------------------------------
+
+
+def grouped(rows: Sequence[Encoded], padded: bool) -> list[list[int]]:
+    """Numbers of rows that share a batch: alike in everything but length, sorted by it; of equal length if not `padded`."""
+    def alike(i: int) -> tuple:
+        row = rows[i]
+        shapes = tuple((k, v.dim(), None if belongs(row, k, v) else tuple(v.shape)) for k, v in sorted(row.tensors.items()))
+        return shapes, () if padded else lengths(row)
+
+    groups: dict[tuple, list[int]] = {}
+    for i in sorted(range(len(rows)), key=lambda i: (sum(lengths(rows[i])), i)):
+        members = groups.setdefault(alike(i), [])
+        members.append(i)
+    found: list[list[int]] = []
+    for members in groups.values():
+        batch: list[int] = []
+        for i in members:
+            if batch and (len(batch) == ROWS or (len(batch) + 1) * sum(lengths(rows[i])) > TOKENS):
+                found.append(batch)
+                batch = []
+            batch.append(i)
+        found.append(batch)
+    return found
+
+
+def lengths(row: Encoded) -> tuple[int, int]:
+    """Places of the main input and of the decoder's."""
+    decoder = row.tensors.get("decoder_input_ids")
+    main = row.tensors[row.main]
+    return main.shape[1] if row.main in SEQUENCES else main.shape[-1], 0 if decoder is None else decoder.shape[1]
+
+
+def belongs(row: Encoded, name: str, x: Tensor) -> bool:
+    """Whether a tensor has an axis of tokens, the second."""
+    if x.dim() < 2 or name.startswith("pixel") or (row.main not in SEQUENCES and not name.startswith("decoder_")):
+        return False
+    return x.shape[1] == lengths(row)[name.startswith("decoder_")]
+
+
+# --- one batch -------------------------------------------------------------------------------------------------------
+
+
+def fill_of(model: nn.Module, processor: Any) -> int:
+    """An id to pad with: the model's own, since some models find the last token by it; a mask hides it anyway."""
+    config = getattr(model, "config", None)
+    tables = table_of(model)
+    size = getattr(tables, "num_embeddings", None)
+    tokenizer = tokenizer_of(processor)
+    for found in (
+        getattr(config, "pad_token_id", None), getattr(tables, "padding_idx", None), getattr(tokenizer, "pad_token_id", None),
+    ):  # fmt: skip
+        if isinstance(found, int) and found >= 0 and (size is None or found < size):
+            return found
+    return 0
+
+
+def padded(model: nn.Module, rows: Sequence[Encoded], padding: Padding) -> Batch:
+    """The rows as one input. The decoder's ids are always padded at their end: what comes later is not seen there."""
+    if len(rows) == 1:
+        return Batch(rows[0].tensors, ({},))
+    streams = Streams(model)
+    longest = [max(lengths(row)[i] for row in rows) for i in (0, 1)]
+    shorter = any(lengths(row)[0] < longest[0] for row in rows if row.main in SEQUENCES)
+    rows = [with_mask(row, shorter, padding) for row in rows]
+    tensors = {}
+    for name in rows[0].tensors:
+        second = name.startswith("decoder_")
+        fill = padding.fill if name.endswith("input_ids") else 0
+        side = "right" if second else padding.side
+        pieces = ((row, row.tensors[name]) for row in rows)
+        tensors[name] = torch.cat([end_padded(x, longest[second], fill, side) if belongs(row, name, x) else x for row, x in pieces])
+    return Batch(tensors, tuple(visible(row, streams, longest, padding.side) for row in rows))
+
+
+def with_mask(row: Encoded, shorter: bool, padding: Padding) -> Encoded:
+    """The row with what padding needs: a mask, and places where they would shift."""
+    more: dict[str, Tensor] = {}
+    x = row.tensors[row.main]
+    if shorter and row.main in SEQUENCES:
+        if "attention_mask" not in row.tensors:
+            more["attention_mask"] = torch.ones(x.shape[:2], dtype=torch.long, device=x.device)
+        if padding.places and "position_ids" not in row.tensors:
+            more["position_ids"] = torch.arange(x.shape[1], device=x.device)[None]
+    return replace(row, tensors={**row.tensors, **more}) if more else row
+
+
+def end_padded(x: Tensor, T: int, fill: int, side: str) -> Tensor:
+    """x (1, t, ...) made (1, T, ...)."""
+    missing = T - x.shape[1]
+    if not missing:
+        return x
+    filler = x.new_full((1, missing, *x.shape[2:]), fill)
+    return torch.cat([x, filler] if side == "right" else [filler, x], 1)
+
+
+def visible(row: Encoded, streams: Streams, longest: Sequence[int], side: str) -> dict[str, Visible]:
+    """The places of a row, by stream."""
+    own = lengths(row)
+    found = {}
+    if row.main in SEQUENCES:
+        first = longest[0] - own[0] if side == "left" else 0
+        found[streams.of_input(row.main)] = Visible(longest[0], torch.arange(first, first + own[0]))
+    if own[1]:
+        found["decoder"] = Visible(longest[1], torch.arange(own[1]))
+    return found
+
+
+# --- is padding harmless here ----------------------------------------------------------------------------------------
+
+
+def harmless(model: nn.Module, rows: Sequence[Encoded], groups: Sequence[Sequence[int]], processor: Any) -> Padding | None:
+    """A way to pad that leaves a row's outputs as they are alone, tried on the shortest row of the most uneven batch; None without.
+
+    The tokenizer's side comes first, the right side second (a CLS token padded on its left is not the first any more).
+    Convolutions and Fourier transforms over tokens, or positions counted from the padding, are found so.
+    """
+    tokenizer = tokenizer_of(processor)
+    side = str(getattr(tokenizer, "padding_side", "right"))
+    fill = fill_of(model, processor)
+    uneven = max(groups, key=lambda g: sum(lengths(rows[g[-1]])) - sum(lengths(rows[g[0]])))
+    row, longest = rows[uneven[0]], rows[uneven[-1]]
+    if lengths(row)[0] == lengths(longest)[0] or row.main not in SEQUENCES:
+        return Padding(side, False, fill)
+    if not takes(model, "attention_mask"):
+        return None
+    counted = "position_ids" in inspect.signature(model.forward).parameters
+    ways = [Padding("left", True, fill)] if side == "left" and counted else []
+    ways += [Padding(chosen, False, fill) for chosen in dict.fromkeys((side, "right"))]
+    with torch.no_grad():
+        alone = model(**row.tensors, **quiet(model))
+        for way in ways:
+            batch = padded(model, [row, filler(row, longest)], way)
+            first = Batch({k: v[:1] for k, v in batch.tensors.items()}, batch.visible[:1])
+            try:
+                found = model(**first.tensors, **quiet(model))
+            except (ValueError, RuntimeError, IndexError, NotImplementedError, TypeError):
+                continue
+            if equal(of_row(found, 0, 1, first.visible[0]), alone):
+                return way
+    return None
+
+
+def filler(row: Encoded, longest: Encoded) -> Encoded:
+    """A row some places longer, so that padding is tried: as many as its own, no more than the longest has."""
+    T = min(2 * lengths(row)[0], lengths(longest)[0])
+    main = [k for k, v in longest.tensors.items() if belongs(longest, k, v) and not k.startswith("decoder_")]
+    return Encoded({k: v[:, :T] if k in main else v for k, v in longest.tensors.items()})
+
+
+def equal(ours: Any, theirs: Any) -> bool:
+    """Whether two outputs are the same up to rounding, in every number that has a name."""
+    if isinstance(ours, Tensor):
+        if not isinstance(theirs, Tensor) or ours.shape != theirs.shape:
+            return False
+        if not ours.is_floating_point():
+            return True
+        close = {torch.float64: 1e-5, torch.float32: 1e-4}.get(ours.dtype, 0.05)
+        most = close * max(1e-6, float(theirs.abs().max()))
+        return bool(torch.isfinite(ours).all()) and float((ours - theirs).abs().max()) <= most
+    if isinstance(ours, Mapping):
+        return all(equal(v, theirs.get(k)) for k, v in ours.items() if k in OUTPUTS or k in PAIRS)
+    return True
+
+
+# --- outputs apart ---------------------------------------------------------------------------------------------------
+
+
+def of_row(output: Any, row: int, B: int, visible: Mapping[str, Visible], name: str = "") -> Any:
+    """The model's output for one row, as it would be alone: a batch of one without padding."""
+    if isinstance(output, Tensor):
+        return own_part(output, row, B, visible, name)
+    if isinstance(output, Mapping):
+        parts = {k: of_row(v, row, B, nested(visible, k), k) for k, v in output.items()}
+        return type(output)(**parts) if hasattr(output, "to_tuple") else parts
+    if isinstance(output, tuple | list):
+        return type(output)(of_row(v, row, B, visible, name) for v in output) if not hasattr(output, "_fields") else output
+    return output
+
+
+def nested(visible: Mapping[str, Visible], name: str) -> Mapping[str, Visible]:
+    """The places of a tower, inside its own output."""
+    tower = {"text_model_output": "text", "vision_model_output": "image"}.get(name)
+    return visible if tower is None else {k: v for k, v in visible.items() if k == tower}
+
+
+def own_part(x: Tensor, row: int, B: int, visible: Mapping[str, Visible], name: str) -> Tensor:
+    """One row of a tensor, its padding left out."""
+    if x.dim() == 0 or x.shape[0] != B:
+        return x
+    if B > 1 and name in PAIRS and x.shape[1] == B:
+        return x[row : row + 1, row : row + 1]
+    x = x[row : row + 1] if B > 1 else x
+    stream = "encoder" if name.startswith("encoder_") else "decoder" if "decoder" in visible else next(iter(visible), None)
+    place = visible.get(stream) if stream is not None else None
+    axes = OUTPUTS.get(name, 3)
+    if place is None or x.dim() != axes or x.shape[1] != place.length or len(place.at) == place.length:
+        return x
+    return x[:, int(place.at[0]) : int(place.at[-1]) + 1]

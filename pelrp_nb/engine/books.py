@@ -1,0 +1,191 @@
+"""The ledger of each row of a batch, and the running gap at every layer boundary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..ledger import TOLERANCE, Ledger
+from . import received
+from .streams import SPAN, number
+from .tracing import Mark
+
+Gradients = dict[int, Tensor]
+
+if TYPE_CHECKING:
+    from .propagation import Flow
+    from .walk import Part
+
+
+Gradients = dict[int, Tensor]                    # of leaves, by identity
+
+
+@dataclass(frozen=True)
+class Books:
+    """Amounts of the whole batch, float64 on the CPU: a number per row each.
+
+    entries:   (category, name) -> (B,)
+    tokens, positions, scale: (B,)
+    stretches: stretch of the walk back -> category -> (B,), see `Ledger.kept`
+    gaps:      name of a layer boundary -> (B,), None where streams meet in a way that cannot be followed
+    """
+
+    starts: tuple[float, ...]
+    entries: Mapping[tuple[str, str], Tensor]
+    tokens: Tensor
+    positions: Tensor
+    scale: Tensor
+    stretches: Mapping[str, Mapping[str, Tensor]]
+    gaps: Mapping[str, Tensor | None]
+    audited: bool
+    unknown: tuple[str, ...]
+    tolerance: float
+
+    def ledger(self, row: int | None) -> Ledger:
+        """One row's ledger, or that of the whole batch (None)."""
+        by: dict[str, dict[str, float]] = {"constants": {}, "softmax": {}, "stabilisers": {}}
+        for (category, name), amounts in self.entries.items():
+            by[category][name] = take(amounts, row)
+        return Ledger(
+            value=sum(self.starts) if row is None else self.starts[row],
+            tokens=take(self.tokens, row), positions=take(self.positions, row), constants=by["constants"],
+            softmax=dict(sorted(by["softmax"].items(), key=natural)), stabilisers=sum(by["stabilisers"].values()),
+            scale=take(self.scale, row), tolerance=self.tolerance, audited=self.audited,
+            layers={name: take(gap, row) for name, gap in self.gaps.items() if gap is not None}, unknown=self.unknown,
+            kept={where: {what: take(x, row) for what, x in by.items()} for where, by in self.stretches.items()},
+        )  # fmt: skip
+
+    def gap(self, name: str, row: int | None) -> float | None:
+        """The running gap at a boundary; None at branches."""
+        found = self.gaps.get(name)
+        return None if found is None else take(found, row)
+
+
+def take(amounts: Tensor, row: int | None) -> float:
+    """One row's number, or the sum of all."""
+    return float(amounts.sum() if row is None else amounts[row])
+
+
+def natural(item: tuple[str, float]) -> tuple:
+    """Layer 2 before layer 10."""
+    return tuple(int(w) if w.isdigit() else -1 for w in item[0].split()), item[0]
+
+
+def per_row(x: Tensor, rows: int) -> Tensor:
+    """(B,) float64 sums of x (B, ...), on the CPU."""
+    flat = x.detach().cpu().double()
+    return flat.reshape(rows, -1).sum(1) if flat.numel() % rows == 0 else (flat.sum() / rows).expand(rows)
+
+
+def keep_books(
+    flow: Flow, starts: Sequence[float], parts: Mapping[str, Part], gradients: Gradients, unknown: tuple[str, ...], dtype: str
+) -> Books:
+    """Everything that was measured, put together."""
+    B = flow.account.rows
+    starts = tuple(starts) if len(starts) == B else (sum(starts) / B,) * B
+    amounts = {key: v.detach().cpu().double() for key, v in flow.account.amounts.items()}
+    entries: dict[tuple[str, str], Tensor] = {}
+    for (category, name, _), amount in amounts.items():
+        entries[category, name] = entries.get((category, name), torch.zeros(B, dtype=torch.float64)) + amount
+    zero = torch.zeros(B, dtype=torch.float64)
+    tokens = sum((per_row(p.tokens, B) for p in parts.values()), zero)
+    places = sum((per_row(p.columns["signed"], B) for p in parts.values()), zero)
+    scale = sum((per_row(x.double().abs(), B) for p in parts.values() for x in (p.tokens, p.columns["signed"])), zero)
+    if flow.conditions:                          # a part of the relevance, of which rounding took its share when it was whole
+        scale = sum((v.abs() for (_, name), v in entries.items() if name.startswith("not kept")), scale)
+    began = torch.tensor(starts, dtype=torch.float64)
+    gaps = running(flow, began, kept(flow, amounts, parts, gradients)) if flow.options.ledger else {}
+    stretches = by_stretch(flow, amounts, gradients, B)
+    return Books(starts, entries, tokens, places, scale, stretches, gaps, flow.audited, unknown, TOLERANCE.get(dtype, 1e-1))
+
+
+def by_stretch(flow: Flow, amounts: Mapping[Any, Tensor], gradients: Gradients, B: int) -> dict[str, dict[str, Tensor]]:
+    """What each stretch between two layer boundaries kept, by category."""
+    found: dict[str, dict[str, Tensor]] = {}
+    entries = [(category, depth, amount) for (category, _, depth), amount in amounts.items()]
+    entries += [("positions", leaf.depth, per_row(received.amounts(leaf, gradients), B)) for leaf in flow.inputs.sinks]
+    for category, depth, amount in entries:
+        by = found.setdefault(stretch(flow, depth), {})
+        by[category] = by[category] + amount if category in by else amount
+    return found
+
+
+def stretch(flow: Flow, depth: float) -> str:
+    """The stretch of the walk back that a depth lies in: "head", "layer 3", "embeddings", behind the stream's name."""
+    name = flow.streams.names[number(depth)]
+    local = math.ceil(depth - SPAN * number(depth))
+    where = "embeddings" if local < 0 else "head" if local >= flow.streams.calls[name] else f"layer {local}"
+    return f"{name} {where}" if flow.streams.several else where
+
+
+def kept(flow: Flow, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], gradients: Gradients) -> list[tuple[float, Tensor]]:
+    """(depth, amount per row) of everything that keeps relevance, tokens at the depth at which their stream begins."""
+    B = flow.account.rows
+    found = [(depth, amount) for (_, _, depth), amount in amounts.items()]
+    found += [(leaf.depth, per_row(received.amounts(leaf, gradients), B)) for leaf in flow.inputs.sinks]
+    found += [(flow.streams.names.index(name) * SPAN - 1.0, per_row(part.tokens, B)) for name, part in parts.items()]
+    return found
+
+
+def running(flow: Flow, starts: Tensor, kept: list[tuple[float, Tensor]]) -> dict[str, Tensor | None]:
+    """At each layer boundary, from the value back: start - R(boundary) - all that was kept behind it."""
+    found: dict[str, Tensor | None] = {}
+    meet = meetings(flow) if flow.streams.several else {}
+    for mark in reversed(flow.recorder.marks):
+        if mark.kind not in ("layer", "embeddings") or mark.relevance is None:
+            continue
+        here = flow.streams.names.index(mark.stream)
+        behind = sum((a for depth, a in kept if number(depth) == here and depth > mark.depth), torch.zeros_like(starts))
+        for name in flow.streams.names:
+            if name != mark.stream:
+                aside = beside(flow, mark, name, meet[mark.stream, name], kept, len(starts))
+                behind = None if behind is None or aside is None else behind + aside
+        found[mark.name] = None if behind is None else starts - per_row(mark.relevance, len(starts)) - behind
+    return found
+
+
+def beside(flow: Flow, mark: Mark, other: str, how: str, kept: list[tuple[float, Tensor]], B: int) -> Tensor | None:
+    """What another stream has drawn of the relevance on the way back to `mark`; None where that was not seen."""
+    zero = torch.zeros(B, dtype=torch.float64)
+    if how == "before":                          # it entered ahead of this boundary, and its relevance is still in it
+        return zero
+    if how == "apart":
+        return sum((a for depth, a in kept if number(depth) == flow.streams.names.index(other)), zero)
+    drawn = [m for m in flow.recorder.marks if m.kind == "cross" and m.stream == other and m.relevance is not None]
+    drawn = [m for m in drawn if number(m.depth) == flow.streams.names.index(mark.stream)]
+    return sum((per_row(m.relevance, B) for m in drawn if m.depth > mark.depth), zero) if drawn else None
+
+
+def meetings(flow: Flow) -> dict[tuple[str, str], str]:
+    """How each stream takes in each other one: "before" its first layer, in its "layers", or not at all ("apart")."""
+    found: dict[tuple[str, str], str] = {}
+    for name in flow.streams.names:
+        marks = [m for m in flow.recorder.marks if m.stream == name and m.kind in ("layer", "embeddings") and m.node is not None]
+        for other in flow.streams.names:
+            theirs = {id(m.node) for m in flow.recorder.marks if m.stream == other and m.kind == "embeddings"}
+            if marks and reaches(marks[0].node, theirs):
+                found[name, other] = "before"
+            elif marks and reaches(marks[-1].node, theirs):
+                found[name, other] = "layers"
+            else:
+                found[name, other] = "apart"
+    return found
+
+
+def reaches(node: Any, ends: set[int]) -> bool:
+    """Whether the graph behind a node holds one of `ends`."""
+    seen, todo = set(), [node]
+    while todo:
+        here = todo.pop()
+        if here is None or here in seen:
+            continue
+        if id(here) in ends:
+            return True
+        seen.add(here)
+        todo += [n for n, _ in here.next_functions]
+    return False

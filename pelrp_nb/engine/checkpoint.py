@@ -1,0 +1,206 @@
+"""Layers run again in the backward pass: memory for time, and the same numbers.
+
+The graph of the forward pass stays as it is, with its hooks, sinks and leaves; only the tensors that a layer saved are dropped when
+it ends.  The first of them that is needed makes the layer run again, under the same rules, in a flow of its own: nothing is booked
+twice, no sink is found twice, and what the second run saves, in the same order, is what the first run saved.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._pytree import tree_leaves
+
+from ..errors import ModelError
+from .notes import Note, note_of, write
+
+if TYPE_CHECKING:
+    from .propagation import Flow
+
+here = threading.local()                         # .flows and .layers of this thread, innermost last
+
+
+class Slot:
+    """One tensor that a layer saved: there until the layer ends, and again after its second run until it is taken."""
+
+    __slots__ = ("__weakref__", "layer", "like", "value")
+
+    def __init__(self, layer: Layer, value: Tensor) -> None:
+        self.layer, self.value, self.like = layer, value, (value.shape, value.dtype)
+
+    def take(self) -> Tensor:
+        """The tensor, and no longer kept here once its layer has ended."""
+        if self.value is None:
+            self.layer.again()
+        value = self.value
+        if not self.layer.running and not self.layer.pinned:
+            self.value = None
+        return value
+
+
+class Layer:
+    """One run of one layer whose saved tensors are dropped at its end."""
+
+    def __init__(self, flow: Flow, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self.module, self.args, self.kwargs = module, args, kwargs
+        self.flow = apart(flow)
+        self.slots: list[ref[Slot]] = []
+        self.autocast = [
+            (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+            for kind in {"cpu", *(x.device.type for x in self.tensors())} - {"meta"}
+        ]
+        self.versions = [x._version for x in self.tensors()]
+        self.running, self.pinned = True, False
+        self.hooks = saved_tensors_hooks(self.save, lambda kept: kept.take() if isinstance(kept, Slot) else kept)
+
+    def tensors(self) -> list[Tensor]:
+        """What the layer was given."""
+        return [x for x in tree_leaves((self.args, self.kwargs)) if isinstance(x, Tensor) and not x.is_inference()]
+
+    def save(self, x: Tensor) -> Slot | Tensor:
+        """Keep a tensor until the layer ends; a single number for good."""
+        if x.numel() <= 1:
+            return x.detach()
+        slot = Slot(self, x)
+        self.slots.append(ref(slot))
+        return slot
+
+    def enter(self) -> None:
+        """The layer begins."""
+        self.hooks.__enter__()
+        stack().append(self)
+
+    def leave(self) -> None:
+        """The layer ends: let go, unless it has written into its own input and so cannot be run again."""
+        stack().remove(self)
+        self.hooks.__exit__()
+        self.running = False
+        self.pinned = self.versions != [x._version for x in self.tensors()]
+        for slot in filter(None, (s() for s in self.slots)):
+            slot.value = slot.value.detach() if self.pinned else None
+
+    def again(self) -> None:
+        """Run once more and fill every slot that somebody still wants.
+
+        Raises ModelError if the layer does not do the same again.
+        """
+        made = Made()
+        flow = apart(self.flow)
+        block = copy.copy(flow.blocks[-1])
+        flow.blocks[-1] = block
+        with ExitStack() as stacked:
+            stacked.enter_context(torch.enable_grad())
+            for kind, dtype, enabled in self.autocast:
+                stacked.enter_context(torch.autocast(kind, dtype=dtype, enabled=enabled))
+            for last, one in ((flows(), flow), (stack(), made)):
+                last.append(one)
+                stacked.callback(last.pop)
+            stacked.enter_context(flow)
+            stacked.enter_context(saved_tensors_hooks(made.save, made.get))
+            self.mark(block)
+            self.module.forward(*self.args, **self.kwargs)
+        tensors, made.tensors = made.tensors, []         # the second run's own graph must not keep them
+        wanted = [s() for s in self.slots]
+        if len(wanted) != len(tensors) or any(
+            s is not None and s.like != (x.shape, x.dtype) for s, x in zip(wanted, tensors, strict=True)
+        ):
+            raise ModelError(
+                f"`{flow.place}` did not repeat itself when it was run again in the backward pass; it keeps a state of its own. "
+                "Type Options(checkpoint=False), and model.gradient_checkpointing_disable()."
+            )
+        for slot, x in zip(wanted, tensors, strict=True):
+            if slot is not None:
+                slot.value = x.detach()
+
+    def mark(self, block: Any) -> None:
+        """The layer's input is its stream, as in the first run."""
+        from .tracing import first_carrier
+
+        stream = first_carrier((*self.args, *self.kwargs.values()))
+        if stream is not None:
+            note = note_of(self.flow, stream) or Note()
+            note.stream = block
+            write(stream, note)
+
+
+class Made:
+    """What a second run saves, all of it until it ends."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+
+    def save(self, x: Tensor) -> Any:
+        """The tensor's number; a single number is no tensor to be saved."""
+        if x.numel() <= 1:
+            return x.detach()
+        self.tensors.append(x)
+        return len(self.tensors) - 1
+
+    def get(self, kept: Any) -> Tensor:
+        """The tensor of that number."""
+        return self.tensors[kept].detach() if isinstance(kept, int) else kept
+
+
+def held(x: Tensor) -> Callable[[], Tensor]:
+    """x for a hook of the backward pass, taken once: kept, or in a layer that is run again, made again."""
+    value = x.detach()
+    layers = stack()
+    kept = layers[-1].save(value) if layers else value
+    return kept.take if isinstance(kept, Slot) else lambda: value
+
+
+def flows() -> list[Flow]:
+    """The flows of this thread, innermost last."""
+    return here.__dict__.setdefault("flows", [])
+
+
+def stack() -> list[Any]:
+    """The layers of this thread that are running and will be run again, innermost last."""
+    return here.__dict__.setdefault("layers", [])
+
+
+def apart(flow: Flow) -> Flow:
+    """A flow in the same state, with books, sinks and refusals of its own."""
+    twin = copy.copy(flow)
+    for name, value in vars(flow).items():
+        if isinstance(value, list | dict | set):
+            setattr(twin, name, copy.copy(value))
+        elif name in ("account", "inputs", "recorder", "streams"):
+            own = copy.copy(value)
+            for inner, state in vars(value).items():
+                setattr(own, inner, twin if state is flow else copy.copy(state) if isinstance(state, list | dict) else state)
+            setattr(twin, name, own)
+    twin.handled = []
+    return twin
+
+
+# --- layers of the model ---------------------------------------------------------------------------------------------
+
+
+def theirs(model: nn.Module) -> bool:
+    """Whether transformers' own gradient checkpointing is on."""
+    return any(getattr(m, "gradient_checkpointing", False) and m.training for m in model.modules())
+
+
+def begin(flow: Flow, module: nn.Module, args: tuple, kwargs: dict) -> None:
+    """A layer begins; run it again later if that is wanted, and if this is not already the second time."""
+    if flow.checkpoint and not any(isinstance(x, Made) for x in stack()):
+        layer = Layer(flow, module, args, kwargs)
+        layer.enter()
+        flow.open.append(layer)
+
+
+def end(flow: Flow, module: nn.Module | None = None) -> None:
+    """A layer ends; without a module all that have not, after an exception."""
+    while flow.open and (module is None or flow.open[-1].module is module):
+        flow.open.pop().leave()
+        if module is not None:
+            return

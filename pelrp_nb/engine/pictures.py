@@ -1,0 +1,89 @@
+"""Pictures through an image processor; the size that the user's own picture has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import InputError
+from . import images
+from .text import accepted, tokenizer_of
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def image_processor_of(processor: Any) -> Any:
+    """The image processor that a processor is or holds; None without one."""
+    inner = getattr(processor, "image_processor", None)
+    if inner is not None:
+        return inner
+    return processor if "pixel_values" in getattr(processor, "model_input_names", ()) and tokenizer_of(processor) is None else None
+
+
+def is_pil(x: Any) -> bool:
+    """Whether x is a PIL image, without importing PIL."""
+    return any(f"{c.__module__}.{c.__name__}" == "PIL.Image.Image" for c in type(x).__mro__)
+
+
+def is_array(x: Any) -> bool:
+    """Whether x is a tensor or a numpy array."""
+    return isinstance(x, Tensor) or (hasattr(x, "__array__") and hasattr(x, "ndim") and not is_pil(x))
+
+
+def is_picture(x: Any, processor: Any) -> bool:
+    """Whether x is a picture: PIL, an array of two or three axes, or a path where only pictures are processed."""
+    if is_pil(x) or (is_array(x) and x.ndim in (2, 3)):
+        return True
+    if isinstance(x, Path):
+        return True
+    return isinstance(x, str) and tokenizer_of(processor) is None and image_processor_of(processor) is not None
+
+
+def is_batch(x: Any) -> bool:
+    """Whether x is an array of several pictures."""
+    return is_array(x) and x.ndim == 4
+
+
+def opened(x: Any) -> Any:
+    """The picture itself, if x is a path."""
+    if not isinstance(x, str | Path):
+        return x
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise InputError("A picture's path needs the package pillow. Type pip install pillow, or pass an array.") from error
+    try:
+        with Image.open(x) as file:
+            return file.convert("RGB")
+    except FileNotFoundError:
+        raise InputError(f"There must be a picture at {x}, and there is none. Type its path, or pass the picture.") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"{x} must be a picture, and cannot be read as one. Pass a file of {', '.join(SUFFIXES[:3])}.") from error
+
+
+def from_picture(
+    model: nn.Module, given: Any, processor: Any, text: str | None
+) -> tuple[dict[str, Tensor], tuple[int, int]]:
+    """Tensors of one picture, and its own (height, width); with a text where the processor makes room for the picture in it."""
+    worker = image_processor_of(processor)
+    if worker is None:
+        raise InputError(
+            f"A picture needs the image processor that {type(model).__name__} was trained with. "
+            "Type processor=AutoImageProcessor.from_pretrained(name), or pass dict(pixel_values=...)."
+        )
+    picture = images.as_picture(opened(given))
+    size = (int(picture.shape[0]), int(picture.shape[1]))
+    made: Mapping[str, Any] = worker(images=picture, return_tensors="pt")
+    if text is not None and worker is not processor and makes_room(processor):
+        made = processor(text=text, images=picture, return_tensors="pt")
+    tensors = accepted(model, made)
+    dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+    return {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}, size
+
+
+def makes_room(processor: Any) -> bool:
+    """Whether a processor writes a picture's place into the text."""
+    return any(getattr(processor, name, None) is not None for name in ("image_token", "image_token_id", "image_seq_length"))

@@ -1,0 +1,102 @@
+"""Which of several inputs a part of the model works on: encoder and decoder, the towers of text and image.
+
+    stream   a name, "" where there is only one
+    depth    how far the forward pass is: SPAN * (number of the stream) + layer within the stream
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+SPAN = 10_000                                    # more layers than any stream has
+ORDER = ("encoder", "decoder", "text", "image", "audio")
+TOWERS = {
+    "text_model": "text", "language_model": "text", "text_encoder": "text", "text_decoder": "text",
+    "vision_model": "image", "vision_tower": "image", "visual": "image", "vision_encoder": "image", "image_encoder": "image",
+    "audio_model": "audio", "audio_tower": "audio", "audio_encoder": "audio",
+}  # fmt: skip
+PIXELS, SOUND = "pixel_values", ("input_features", "input_values")
+
+
+def roots(model: nn.Module) -> dict[int, str]:
+    """The modules that a stream runs through, by identity; none where the model has one stream."""
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        for module in model.modules():
+            encoder, decoder = (module._modules.get(name) for name in ("encoder", "decoder"))
+            if encoder is not None and decoder is not None:
+                return {id(encoder): "encoder", id(decoder): "decoder"}
+        return {}
+    for module in model.modules():
+        found = {id(child): TOWERS[name] for name, child in module._modules.items() if name in TOWERS and child is not None}
+        if len(set(found.values())) > 1:
+            return found
+    return {}
+
+
+class Streams:
+    """Where among its streams the forward pass is, and how many layers of each have begun."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.roots: Mapping[int, str] = roots(model)
+        there = set(self.roots.values())
+        self.names: tuple[str, ...] = tuple(name for name in ORDER if name in there) or ("",)
+        self.current = self.names[0]
+        self.calls = dict.fromkeys(self.names, 0)
+        self.outputs: dict[int, tuple[str, Tensor]] = {}          # what a stream handed out, by identity
+
+    @property
+    def several(self) -> bool:
+        """Whether the model has more than one."""
+        return len(self.names) > 1
+
+    @property
+    def prefix(self) -> str:
+        """What the names of layers begin with."""
+        return f"{self.current} " if self.several else ""
+
+    def enter(self, module: nn.Module) -> None:
+        """A module begins to run."""
+        self.current = self.roots.get(id(module), self.current)
+
+    def leave(self, module: nn.Module, path: list[nn.Module], output: Any) -> None:
+        """A module has run; what follows belongs to the stream around it, else still to this one."""
+        name = self.roots.get(id(module))
+        if name is None:
+            return
+        pieces = output if isinstance(output, tuple | list) else output.values() if isinstance(output, Mapping) else (output,)
+        first = next((x for x in pieces if isinstance(x, Tensor) and x.requires_grad), None)
+        if first is not None:
+            self.outputs[id(first)] = (name, first)
+        around = [self.roots[id(m)] for m in path if id(m) in self.roots]
+        self.current = around[-1] if around else name
+
+    def begin_layer(self) -> int:
+        """Number of the layer that begins, within its stream."""
+        self.calls[self.current] += 1
+        return self.calls[self.current] - 1
+
+    def depth(self, layer: int | None) -> float:
+        """-1 before the layers of a stream, l in layer l, in between and after l + 1/2, and SPAN for each stream before it."""
+        calls = self.calls[self.current]
+        local = float(layer) if layer is not None else calls - 0.5 if calls else -1.0
+        return SPAN * self.names.index(self.current) + local
+
+    def of_input(self, name: str) -> str:
+        """The stream that an input of the model belongs to."""
+        if name.startswith("decoder_") and "decoder" in self.names:
+            return "decoder"
+        wanted = "image" if name.startswith(PIXELS) else "audio" if name in SOUND else "text"
+        return wanted if wanted in self.names else self.names[0]
+
+    def reads(self, x: Any) -> str | None:
+        """The other stream whose output x is."""
+        name, _ = self.outputs.get(id(x), (None, None))
+        return name if name != self.current else None
+
+
+def number(depth: float) -> int:
+    """Number of the stream that a depth lies in."""
+    return int((depth + 1) // SPAN)

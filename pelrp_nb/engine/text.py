@@ -1,0 +1,126 @@
+"""Texts, pairs of texts and conversations through a tokenizer; the tokens as a person reads them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .inspection import device_of
+from .encoded import Labels
+
+
+def tokenizer_of(processor: Any) -> Any:
+    """The tokenizer that a processor is or holds; None without one."""
+    found = getattr(processor, "tokenizer", processor)
+    return found if hasattr(found, "convert_ids_to_tokens") else None
+
+
+def needed(model: nn.Module, processor: Any) -> Any:
+    """The tokenizer; InputError without one."""
+    if processor is None:
+        raise InputError(
+            f"A text needs the tokenizer that {type(model).__name__} was trained with. "
+            "Type processor=AutoTokenizer.from_pretrained(name)."
+        )
+    found = tokenizer_of(processor)
+    if found is None or not callable(found):
+        raise InputError(f"processor must be a tokenizer or hold one, got {type(processor).__name__}. Type processor=tokenizer.")
+    return found
+
+
+def from_text(model: nn.Module, text: str, processor: Any, pair: str | None = None) -> tuple[dict[str, Tensor], Labels]:
+    """Tensors and labels of a text, or of two texts that the model compares.
+
+    Offsets count in the text; of a pair, in the two with a line break between them.
+    """
+    for piece in (text,) if pair is None else (text, pair):
+        if not piece.strip():
+            raise InputError("The text is empty; there is nothing to explain. Type at least one word.")
+    tokenizer = needed(model, processor)
+    encoding = tokenizer(text, pair, **ways(tokenizer)) if pair is not None else tokenizer(text, **ways(tokenizer))
+    starts = (0,) if pair is None else (0, len(text) + 1)
+    labels = read_off(tokenizer, encoding, text if pair is None else f"{text}\n{pair}", starts)
+    return accepted(model, encoding), labels
+
+
+def from_messages(model: nn.Module, messages: Sequence[Mapping[str, Any]], processor: Any) -> tuple[dict[str, Tensor], Labels]:
+    """A conversation through the chat template; the answer is to come, unless the assistant has begun it."""
+    tokenizer = needed(model, processor)
+    for message in messages:
+        if "content" not in message:
+            came = ", ".join(map(str, message))
+            raise InputError(f'Each message must have a role and a content, got {came}. Type dict(role="user", content="Hello").')
+    template = next((p for p in (processor, tokenizer) if getattr(p, "chat_template", None)), None)
+    if template is None:
+        raise InputError(
+            f"{type(tokenizer).__name__} has no chat template to write messages with. Pass the text, or a chat model's tokenizer."
+        )
+    begun = messages[-1].get("role") == "assistant"
+    text = template.apply_chat_template(
+        list(messages), tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
+    )
+    encoding = tokenizer(text, add_special_tokens=False, **ways(tokenizer))
+    marked = [i in tokenizer.all_special_ids for i in encoding["input_ids"][0].tolist()]
+    encoding["special_tokens_mask"] = torch.tensor([marked]).long()
+    return accepted(model, encoding), read_off(tokenizer, encoding, text, (0,), keep=True)
+
+
+def ways(tokenizer: Any) -> dict[str, Any]:
+    """How a tokenizer is asked."""
+    fast = bool(getattr(tokenizer, "is_fast", False))
+    return {"return_tensors": "pt", "return_special_tokens_mask": True, "return_offsets_mapping": fast}
+
+
+def read_off(tokenizer: Any, encoding: Any, text: str, starts: tuple[int, ...], keep: bool = False) -> Labels:
+    """Labels of the first row; `starts`: where each text of a pair begins; `keep` the offsets of special tokens."""
+    ids = encoding["input_ids"]
+    if ids.shape[1] == 0:
+        raise InputError(f"The tokenizer makes no token of {text!r}. Type another text.")
+    special = tuple(bool(s) for s in encoding.pop("special_tokens_mask")[0])
+    raw = tuple(map(str, tokenizer.convert_ids_to_tokens(ids[0].tolist())))
+    if "offset_mapping" not in encoding:
+        return Labels(raw, special, text)
+    spans = [tuple(map(int, span)) for span in encoding.pop("offset_mapping")[0]]
+    which = encoding.sequence_ids(0) if len(starts) > 1 else [0] * len(raw)
+    moved = [(a + starts[n or 0], b + starts[n or 0]) for (a, b), n in zip(spans, which, strict=True)]
+    numbers = encoding.word_ids(0)
+    ends = 1 + max((w for w, n in zip(numbers, which, strict=True) if w is not None and n == 0), default=-1)
+    words = tuple(
+        None if s or w is None else w + (ends if n == 1 else 0) for w, s, n in zip(numbers, special, which, strict=True)
+    )
+    offsets = tuple(None if (s and not keep) or a == b else (a, b) for (a, b), s in zip(moved, special, strict=True))
+    tokens = tuple(text[o[0] : o[1]].strip() or r if o else r for o, r in zip(offsets, raw, strict=True))
+    return Labels(tokens, special, text, offsets, words)
+
+
+def of_ids(ids: Sequence[int], processor: Any) -> Labels:
+    """Labels of token ids that no text is known for."""
+    tokenizer = tokenizer_of(processor)
+    if tokenizer is None:
+        return Labels(tuple(map(str, ids)), (False,) * len(ids))
+    special = set(tokenizer.all_special_ids)
+    return Labels(tuple(map(str, tokenizer.convert_ids_to_tokens(list(ids)))), tuple(i in special for i in ids))
+
+
+def table_of(model: nn.Module) -> nn.Module | None:
+    """The table of token vectors, of the text's tower where there are several; None where the model does not say."""
+    for holder in (model, getattr(model, "text_model", None)):
+        try:
+            return holder.get_input_embeddings()
+        except (AttributeError, NotImplementedError):
+            continue
+    return None
+
+
+def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors that the model's forward takes, where the model is."""
+    parameters = inspect.signature(model.forward).parameters
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    taken = {k: v for k, v in encoding.items() if k in parameters or (anything and k == "attention_mask")}
+    device = device_of(model)
+    return {k: v.to(device) for k, v in taken.items() if isinstance(v, Tensor)}

@@ -1,0 +1,157 @@
+"""Lab 06: positions that are added, and what is lost without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Generator, Tensor
+
+from ...rules import absolute
+from ...rules.absolute import sinusoids
+from ..exercise import Case, Exercise, Mistake, normal
+
+
+def _tokens(rng: Generator) -> Iterator[Case]:
+    for label, shape in (("three tokens", (3, 4)), ("one token", (1, 6)), ("five tokens", (5, 2))):
+        yield label, tuple(normal(rng, shape, shape, shape))
+    R, E, P = normal(rng, (3, 4), (3, 4), (3, 4))
+    yield "positions of zeros", (R, E, P * 0)
+
+
+def _per_token(R: Tensor, E: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
+    R_E, R_P = absolute.relevance(R, E, P)
+    return R_E.sum(-1), R_P.sum(-1)
+
+
+def _tables(rng: Generator) -> Iterator[Case]:
+    for tokens, width in ((4, 6), (1, 2), (7, 8)):
+        yield f"{tokens} tokens, width {width}", (tokens, width)
+
+
+def _table(tokens: int, width: int) -> Tensor:
+    return sinusoids(tokens, width, dtype=torch.float64)
+
+
+def _angles(tokens: int, width: int, start: int = 0, base: float = 10000.0, step: int = 1) -> Tensor:
+    t = torch.arange(start, tokens + start).double()[:, None]
+    return t / base ** (torch.arange(0, width, 2).double() * step / width)
+
+
+def _in_turn(a: Tensor, b: Tensor) -> Tensor:
+    return torch.stack((a, b), -1).flatten(-2)
+
+
+def _waves(**how: int) -> Mistake:
+    says = {
+        "start": "Positions start at 0, not at 1.",
+        "step": "The exponent is twice too large: coordinate 2i has 2i / width, and 2i already counts both of a pair.",
+    }
+    (what,) = how
+    return Mistake(
+        {"start": "counted from one", "step": "wrong exponent"}[what],
+        says[what],
+        lambda tokens, width: _in_turn(*(f(_angles(tokens, width, **how)) for f in (torch.sin, torch.cos))),
+    )
+
+
+def _lost(R: Tensor, E: Tensor, P: Tensor) -> Tensor:
+    return _per_token(R, E, P)[1].sum()
+
+
+EXERCISES = (
+    Exercise(
+        "added-positions",
+        "06",
+        "added",
+        _per_token,
+        _tokens,
+        (
+            Mistake(
+                "positions forgotten",
+                "All went to the tokens. The position brought part of the sum: P / (E + P).",
+                lambda R, E, P: (R.sum(-1), torch.zeros(len(R), dtype=R.dtype)),
+            ),
+            Mistake(
+                "half each",
+                "Half each is the rule for products. Here two vectors are added: in proportion.",
+                lambda R, E, P: (R.sum(-1) / 2, R.sum(-1) / 2),
+            ),
+            Mistake("swapped", "Token and position have changed places.", lambda R, E, P: _per_token(R, E, P)[::-1]),
+            Mistake(
+                "shared after summing",
+                "You summed over the width first. Share coordinate by coordinate, then sum.",
+                lambda R, E, P: (R.sum(-1) * E.sum(-1) / (E + P).sum(-1), R.sum(-1) * P.sum(-1) / (E + P).sum(-1)),
+            ),
+        ),
+        ("z = E + P is a residual sum, coordinate by coordinate.", "`(E / (E + P) * R).sum(-1)`, and the same for P"),
+        keeper="nobody",
+    ),
+    Exercise(
+        "sinusoids",
+        "06",
+        "table",
+        _table,
+        _tables,
+        (
+            Mistake(
+                "cosine first",
+                "Sine and cosine have changed places: even coordinates are sines.",
+                lambda tokens, width: _in_turn(_angles(tokens, width).cos(), _angles(tokens, width).sin()),
+            ),
+            Mistake(
+                "halves",
+                "All sines stand first, all cosines after them. In this table they take turns.",
+                lambda tokens, width: torch.cat((_angles(tokens, width).sin(), _angles(tokens, width).cos()), -1),
+            ),
+            _waves(start=1),
+            _waves(step=2),
+        ),
+        ("One angle for each pair: t / 10000^(2i / width).", "`torch.stack((angle.sin(), angle.cos()), -1).flatten(-2)`"),
+    ),
+    Exercise(
+        "lost",
+        "06",
+        "lost",
+        _lost,
+        _tokens,
+        (
+            Mistake(
+                "sign",
+                "The sign is the wrong way round: count what the positions would have received.",
+                lambda R, E, P: -_lost(R, E, P),
+            ),
+            Mistake(
+                "what stays",
+                "This is what the tokens keep. Lost is what the positions would have received.",
+                lambda R, E, P: R.sum() - _lost(R, E, P),
+            ),
+            Mistake("sizes", "Sizes were added. An account keeps signs.", lambda R, E, P: _per_token(R, E, P)[1].abs().sum()),
+        ),
+        ("Who has no account if positions are left out?", "The sum of the second result of `added`."),
+    ),
+)
+
+QUIZ = (
+    (
+        "BERT is explained without position sinks. Where does the positions' part go?",
+        (
+            "Nowhere: the totals of the tokens fall short",
+            "A position was added, so it brought part of the sum; without an account it is lost.",
+        ),
+        ("To the tokens", "Each token keeps only what its own vector brought."),
+        ("To the softmax", "The softmax has an entry of its own; this part is lost before the first layer."),
+    ),
+    (
+        "A sinusoidal table has no parameters. May it receive relevance?",
+        ("Yes, it is part of the input", "The input is a set of pairs (token, position); fixed or learnt makes no difference."),
+        ("No, it is the same for all inputs", "Which row is added depends on where the token stands."),
+        ("Only after training", "The rule asks what was brought, not what was learnt."),
+    ),
+    (
+        "A position has negative relevance for `positive`. It means:",
+        ("Standing there spoke against the answer", "Signs are read as for tokens."),
+        ("The sink is broken", "Signed parts are normal; only totals must balance."),
+        ("The token should be removed", "Token and position have separate numbers."),
+    ),
+)

@@ -1,0 +1,164 @@
+"""Lab 10: images, pixels, patches, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from ...rules import zbox
+from ...verbs import stabilise
+from ..exercise import Case, Exercise, Mistake, normal
+
+
+def _maps(rng: Generator) -> Iterator[Case]:
+    for h, w, size in ((4, 4, 2), (4, 6, 2), (3, 6, 3), (2, 2, 2)):
+        yield f"{h} by {w} pixels, patches of {size}", (*normal(rng, (h, w)), size)
+
+
+def _grid(R: Tensor, size: int) -> Tensor:
+    return R.unflatten(0, (-1, size)).unflatten(2, (-1, size))  # (rows, size, columns, size)
+
+
+def _patches(R: Tensor, size: int) -> Tensor:
+    return _grid(R, size).sum((1, 3))
+
+
+def _pixels(rng: Generator) -> Iterator[Case]:
+    for label, batch in (("one image", (1,)), ("three images", (3,))):
+        R, x, weight = normal(rng, (*batch, 2), (*batch, 5), (2, 5))
+        yield label, (R, x.sigmoid(), weight, 0.0, 1.0)
+    yield "bounds -1 and 2", (R, x.sigmoid(), weight, -1.0, 2.0)
+
+
+def _zbox(R: Tensor, x: Tensor, weight: Tensor, low: float, high: float) -> Tensor:
+    return zbox.relevance(R, x, *(torch.full_like(x, b) for b in (low, high)), weight=weight)[0]
+
+
+def _pay(c: Tensor, R: Tensor) -> Tensor:
+    return (c / stabilise(c.sum(-1, keepdim=True)) * R[..., None]).sum(-2)
+
+
+def _contribution(x: Tensor, weight: Tensor, low: float, high: float) -> Tensor:
+    return x[..., None, :] * weight - low * weight.clamp(min=0) - high * weight.clamp(max=0)
+
+
+def _box(R: Tensor, x: Tensor, weight: Tensor, low: float, high: float) -> Tensor:
+    return _pay(_contribution(x, weight, low, high), R)
+
+
+def _masks(rng: Generator) -> Iterator[Case]:
+    for label, shape in (("a small picture", (3, 4)), ("a larger one", (6, 5))):
+        R, m = normal(rng, shape, shape)
+        yield label, (R, m > 0)
+    yield "relevance of one sign", (R.abs(), m > 0.5)
+    yield "an empty mask", (R, m > 9)
+
+
+def _inside(R: Tensor, mask: Tensor) -> Tensor:
+    R = R.clamp(min=0)
+    return (R * mask).sum() / R.sum()
+
+
+def _mass(change: Any) -> Any:
+    return lambda R, mask: (change(R) * mask).sum() / change(R).sum()
+
+
+EXERCISES = (
+    Exercise(
+        "patches",
+        "10",
+        "patches",
+        _patches,
+        _maps,
+        (
+            Mistake(
+                "mean", "A mean divides by the number of pixels and conserves nothing: sum.", lambda R, n: _grid(R, n).mean((1, 3))
+            ),
+            Mistake("largest pixel", "Only the largest pixel was taken: sum them all.", lambda R, n: _grid(R, n).amax((1, 3))),
+            Mistake("transposed", "Rows and columns have changed places.", lambda R, n: _patches(R, n).T),
+            Mistake("sizes", "Signs were dropped before summing.", lambda R, n: _patches(R.abs(), n)),
+        ),
+        (
+            "Cut the map into (rows, size, columns, size) and sum over the two sizes.",
+            "`R.unflatten(0, (-1, size)).unflatten(2, (-1, size)).sum((1, 3))`",
+        ),
+        keeper="nobody",
+    ),
+    Exercise(
+        "pixels",
+        "10",
+        "pixels",
+        _box,
+        _pixels,
+        (
+            Mistake(
+                "bounds forgotten",
+                "This is the epsilon rule: a black pixel, x = 0, gets nothing. Compare with the bounds.",
+                lambda R, x, W, low, high: _pay(x[..., None, :] * W, R),
+            ),
+            Mistake(
+                "bounds swapped",
+                "Low goes with positive weights, high with negative ones; yours are swapped.",
+                lambda R, x, W, low, high: _box(R, x, W, high, low),
+            ),
+            Mistake(
+                "high forgotten",
+                "The bright bound is missing: minus high times the negative weights.",
+                lambda R, x, W, low, high: _pay(x[..., None, :] * W - low * W.clamp(min=0), R),
+            ),
+            Mistake(
+                "sign",
+                "The bounds were added. They are subtracted: what the pixel did beyond its bound.",
+                lambda R, x, W, low, high: _box(R, x, W, -low, -high),
+            ),
+        ),
+        (
+            "Contribution: x w - low w+ - high w-. Then shares, as always.",
+            "`c = x[:, None] * weight - low * weight.clamp(min=0) - high * weight.clamp(max=0)`, `c / c.sum(-1, keepdim=True)`",
+        ),
+        keeper="nobody",
+        points=2,
+    ),
+    Exercise(
+        "inside",
+        "10",
+        "inside",
+        _inside,
+        _masks,
+        (
+            Mistake(
+                "signed",
+                "Negative relevance was counted too, and can make this more than 1. Positive parts only.",
+                _mass(lambda R: R),
+            ),
+            Mistake("sizes", "Sizes were counted: pixels that speak against the answer are not evidence for it.", _mass(torch.abs)),
+            Mistake("area", "This is the area of the mask; relevance does not appear in it.", lambda R, mask: mask.double().mean()),
+            Mistake("not divided", "Divide by all positive relevance.", lambda R, mask: (R.clamp(min=0) * mask).sum()),
+        ),
+        ("Positive relevance inside, over all positive relevance.", "`R = R.clamp(min=0)`, `(R * mask).sum() / R.sum()`"),
+    ),
+)
+
+QUIZ = (
+    (
+        "Why a rule of its own for pixels?",
+        ("A black pixel, 0, can matter", "x times anything is 0; compared with the brightest it could have been, it is not."),
+        ("Pixels are not differentiable", "They are; the first layer is a linear map like others."),
+        ("To make maps smoother", "That may be a side effect, it is not the reason."),
+    ),
+    (
+        "A map puts 70 % of its positive mass into the object, whose mask covers 70 % of the picture. Is it good?",
+        ("It is no better than chance", "An even map has as much mass inside as the mask has area."),
+        ("Yes, 70 % is a lot", "Compare with chance first."),
+        ("It cannot be said", "It can: the area of the mask is the number for an even map."),
+    ),
+    (
+        "What does a ViT's position table receive?",
+        ("A part per patch, where it was added", "As in BERT: position vectors are added to patch vectors."),
+        ("Nothing, images have no order", "Patches have places, and the table tells the model."),
+        ("Half of each patch", "Half is for products; this is a sum."),
+    ),
+)

@@ -1,0 +1,142 @@
+"""Lab 00: read an explanation. No rule is needed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from torch import Generator, Tensor
+
+from ..exercise import Case, Exercise, Mistake, normal
+
+EXAMPLE = "Deliciously mean spirited and wryly observant."  # a held-out sentence
+
+
+@cache
+def explained() -> Any:
+    """The explanation that the lab looks at."""
+    from ... import zoo
+    from ...explain import Options, explain
+
+    model, tokenizer = zoo.load("reviews-rotary")
+    return explain(model, EXAMPLE, processor=tokenizer, options=Options(audit=True))
+
+
+def _once(rng: Generator) -> Iterator[Case]:
+    yield "the sentence of this lab", ()
+
+
+def _word(key: Any) -> str:
+    return max(explained().words(), key=key).text
+
+
+def _ledgers(rng: Generator) -> Iterator[Case]:
+    for label in ("a ledger", "another ledger"):
+        value, tokens, positions, constants, softmax = next(normal(rng, (5,)))
+        yield label, (value, tokens, positions, constants, softmax)
+    zero = value * 0
+    yield "a model without positions", (value, tokens, zero, constants, softmax)
+
+
+def _gap(value: Tensor, tokens: Tensor, positions: Tensor, constants: Tensor, softmax: Tensor) -> Tensor:
+    return value - tokens - positions - constants - softmax
+
+
+EXERCISES = (
+    Exercise(
+        "position-word",
+        "00",
+        "word",
+        lambda: _word(lambda word: abs(word.positional)),
+        _once,
+        (
+            Mistake(
+                "position and content together",
+                "This word carries most in all. Only its position is asked: `word.positional`.",
+                lambda: _word(lambda word: abs(word.relevance)),
+            ),
+            Mistake(
+                "sign",
+                "This position speaks most strongly for the answer. One that speaks against it may be larger: compare sizes.",
+                lambda: _word(lambda word: word.positional),
+            ),
+            Mistake(
+                "smallest", "This is the word whose position matters least.", lambda: _word(lambda word: -abs(word.positional))
+            ),
+        ),
+        (
+            "`result.words()` gives the words, each with `.semantic` and `.positional`.",
+            "`max(result.words(), key=lambda word: abs(word.positional)).text`",
+        ),
+        kind="value",
+    ),
+    Exercise(
+        "position-part",
+        "00",
+        "part",
+        lambda: explained().ledger.positions / explained().value,
+        _once,
+        (
+            Mistake(
+                "not divided",
+                "This is the amount that went to positions. Divide it by the value that was explained.",
+                lambda: explained().ledger.positions,
+            ),
+            Mistake(
+                "tokens instead",
+                "This is the part of the tokens; the part of the positions is asked.",
+                lambda: explained().ledger.tokens / explained().value,
+            ),
+            Mistake(
+                "sizes instead of the account",
+                "This is `positional_share`, which compares sizes without signs. Here the account is asked: positions over value.",
+                lambda: explained().positional_share,
+            ),
+        ),
+        ("Both numbers stand in the ledger.", "`result.ledger.positions / result.value`"),
+        kind="value",
+    ),
+    Exercise(
+        "account",
+        "00",
+        "account",
+        _gap,
+        _ledgers,
+        (
+            Mistake("constants forgotten", "The constants are missing: they keep a part too.", lambda v, t, p, c, s: v - t - p - s),
+            Mistake("softmax forgotten", "What the softmax keeps is missing.", lambda v, t, p, c, s: v - t - p - c),
+            Mistake(
+                "sign",
+                "The sign is the wrong way round: the gap is the value less everything that was accounted for.",
+                lambda v, t, p, c, s: t + p + c + s - v,
+            ),
+            Mistake("positions forgotten", "The positions are missing.", lambda v, t, p, c, s: v - t - c - s),
+        ),
+        ("The gap is what is left of the value.", "`return value - tokens - positions - ...`, until nothing is left out"),
+    ),
+)
+
+QUIZ = (
+    (
+        "A ledger is closed. What do you know?",
+        ("Every unit of the answer has been accounted for", "The gap is no more than rounding. That is a check of the accounts."),
+        ("The words shown are the true reasons", "Accounts can balance for a poor method too. Lab 11 judges methods."),
+        ("The model is right", "The ledger is about where the number went, not about whether the number is right."),
+    ),
+    (
+        "A word has relevance -0.4 in an explanation of `positive`. What does it do?",
+        ("It speaks against `positive`", "The sign is about the answer that is explained."),
+        ("It does not matter", "That would be 0; -0.4 may well be one of the largest amounts."),
+        (
+            "It is a negative word in the dictionary",
+            "Often, but not always: `not` may turn it round, and the model may be mistaken.",
+        ),
+    ),
+    (
+        "CP-LRP gives a rotary position exactly zero. Why?",
+        ("The method takes attention weights as given", "Nothing can then flow to what made the weights, positions included."),
+        ("The model ignores positions", "The same model gets positional relevance by another method."),
+        ("The ledger was not audited", "An audit measures; it changes no relevance."),
+    ),
+)

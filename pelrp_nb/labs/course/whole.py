@@ -1,0 +1,158 @@
+"""Lab 09: a whole transformer walked back by hand, then the bent gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Generator, Tensor
+from torch.nn.functional import linear, silu
+
+from ...rules import epsilon, identity
+from ...verbs import freeze, input_times_gradient, scale
+from ..exercise import Case, Exercise, Mistake, normal
+
+
+def _maps(rng: Generator) -> Iterator[Case]:
+    for label, batch in (("one vector", (1,)), ("three vectors", (3,))):
+        yield label, tuple(normal(rng, (*batch, 2), (*batch, 4), (2, 4)))
+    yield "one output", tuple(normal(rng, (2, 1), (2, 3), (1, 3)))
+
+
+def _by_gradient(R: Tensor, x: Tensor, W: Tensor) -> Tensor:
+    return input_times_gradient(lambda x: linear(x, W), R, x)[0]
+
+
+def _networks(rng: Generator) -> Iterator[Case]:
+    for label, batch in (("one vector", (1,)), ("three vectors", (3,)), ("a batch of sentences", (2, 3))):
+        yield label, tuple(normal(rng, (*batch, 2), (*batch, 4), (5, 4), (2, 5)))
+
+
+def _walk(R: Tensor, x: Tensor, W1: Tensor, W2: Tensor) -> Tensor:
+    z = linear(x, W1)
+    (R_h,) = epsilon.relevance(R, silu(z), weight=W2)
+    (R_z,) = identity.relevance(R_h, z, f=silu)
+    return epsilon.relevance(R_z, x, weight=W1)[0]
+
+
+def _plain(R: Tensor, x: Tensor, W1: Tensor, W2: Tensor) -> Tensor:
+    return input_times_gradient(lambda x: linear(silu(linear(x, W1)), W2), R, x)[0]
+
+
+def _no_activation(R: Tensor, x: Tensor, W1: Tensor, W2: Tensor) -> Tensor:
+    (R_h,) = epsilon.relevance(R, linear(x, W1), weight=W2)
+    return epsilon.relevance(R_h, x, weight=W1)[0]
+
+
+def _bent(x: Tensor, W1: Tensor, W2: Tensor) -> Tensor:
+    return linear(identity.forward(linear(x, W1), f=silu), W2)
+
+
+EXERCISES = (
+    Exercise(
+        "by-gradient",
+        "09",
+        "by_gradient",
+        _by_gradient,
+        _maps,
+        (
+            Mistake("input forgotten", "This is the gradient alone. Multiply by x.", lambda R, x, W: _by_gradient(R, x, W) / x),
+            Mistake(
+                "R instead of R / y",
+                "The gradient at the output must start with R / y, so that y times it is R.",
+                lambda R, x, W: x * (R @ W),
+            ),
+            Mistake(
+                "started with ones",
+                "This starts with ones at the output: the relevance R is not used.",
+                lambda R, x, W: x * W.sum(0),
+            ),
+            Mistake("sign", "The sign is the wrong way round.", lambda R, x, W: -_by_gradient(R, x, W)),
+        ),
+        (
+            "The promise: at every tensor R = value times gradient. What is the gradient at y?",
+            "`y = x @ weight.T; g = torch.autograd.grad(y, x, R / y)`, after `x = x.requires_grad_()`; then x times g",
+        ),
+        keeper="nobody",
+    ),
+    Exercise(
+        "walk",
+        "09",
+        "walk",
+        _walk,
+        _networks,
+        (
+            Mistake("the plain gradient", "This is the ordinary gradient: SiLU's tangent stood in for f(x) / x.", _plain),
+            Mistake(
+                "activation left out", "The shares of the second layer were made with z; its input is silu(z).", _no_activation
+            ),
+            Mistake(
+                "halved at the activation",
+                "Half was lost at the activation. One input, one output: all is handed on.",
+                lambda R, x, W1, W2: _walk(R, x, W1, W2) / 2,
+            ),
+            Mistake("sign", "The sign is the wrong way round.", lambda R, x, W1, W2: -_walk(R, x, W1, W2)),
+        ),
+        (
+            "Backwards: second linear map, activation, first linear map.",
+            "`h = silu(z)`, `R_h = h * ((R / (h @ W2.T)) @ W2)`, the activation hands R_h on, `x * ((R_h / z) @ W1)`",
+        ),
+        keeper="nobody",
+        points=2,
+    ),
+    Exercise(
+        "bent",
+        "09",
+        "bent",
+        _bent,
+        _networks,
+        (
+            Mistake(
+                "not bent",
+                "The value is right, the gradient is the ordinary one: SiLU's tangent. Bend it to f(x) / x.",
+                lambda x, W1, W2: linear(silu(linear(x, W1)), W2),
+            ),
+            Mistake(
+                "frozen activation",
+                "The activation was frozen: nothing comes back through it.",
+                lambda x, W1, W2: linear(freeze(silu(linear(x, W1))), W2) + 0 * x.sum(),
+            ),
+            Mistake(
+                "halved",
+                "Half is lost: an activation is not a product of two carriers.",
+                lambda x, W1, W2: linear(scale(identity.forward(linear(x, W1), f=silu), 0.5), W2),
+            ),
+            Mistake(
+                "activation left out",
+                "The value has changed: the activation is missing in the forward pass.",
+                lambda x, W1, W2: linear(linear(x, W1), W2),
+            ),
+        ),
+        ("silu(z) = z * sigmoid(z). Which factor must not move?", "`h = z * freeze(torch.sigmoid(z))`, then the second layer"),
+        kind="gradient",
+        points=2,
+    ),
+)
+
+QUIZ = (
+    (
+        "Why are the walk by hand and the bent gradient the same?",
+        (
+            "R = value times g holds at every tensor",
+            "Each rule keeps this promise from its output to its inputs, so it holds at the start.",
+        ),
+        ("Because gradients conserve", "They do not; bent ones do, where the rule does."),
+        ("They are only nearly the same", "Up to rounding they are equal: one method, written twice."),
+    ),
+    (
+        "What does freezing the factor sigmoid(z) in z * sigmoid(z) do?",
+        ("The gradient becomes f(z) / z", "z times its constant factor: exactly the identity rule for SiLU."),
+        ("The value changes", "freeze keeps the value and stops the way back."),
+        ("Relevance is lost at the sigmoid", "It all goes through z; there is no second carrier."),
+    ),
+    (
+        "How many passes does an explanation cost?",
+        ("One forward, one backward", "All rules are in force during the same two passes."),
+        ("One per token", "That would be leave-one-out."),
+        ("One per layer", "The backward pass visits all layers once."),
+    ),
+)

@@ -1,0 +1,167 @@
+"""`labs grade`: run each submission in a sandbox of its own, ask it for answers to fresh cases, and judge them out here."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from .channel import decode, encode, line, message
+from .checking import seed_of
+from .course import of_lab
+from .examine import examine
+from .exercise import Exercise
+from .limits import NOTHING, TOO_LONG, Problem
+from .sandbox import Bounds, Ended, Sandbox
+from .submission import Submission
+from .verdict import Verdict
+
+LIVES = 6                                        # sandboxes for one submission: one that dies is begun again without the culprit
+CANDIDATES = 3
+UNREACHED = "It was not reached: the notebook kept ending its process, or took too long."
+WHY = {
+    "time": f"{TOO_LONG} in time.", "memory": "It wanted more memory than there is.", "output": "It sent back far too much.",
+    "ended": "It ended the whole process.",
+}  # fmt: skip
+
+
+@dataclass
+class Grade:
+    """What a submission is worth.
+
+    who:      what the student calls herself in the notebook, if she does
+    verdicts: by exercise
+    notes:    for the teacher: cells that failed, attempts to write to the grader, and the like
+    """
+
+    submission: str
+    digest: str
+    lab: str
+    who: str = ""
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def points(self) -> int:
+        """The points of all exercises that are right."""
+        return sum(exercise.points for exercise in of_lab(self.lab) if self.verdicts.get(exercise.name))
+
+    @property
+    def most(self) -> int:
+        """The points there are."""
+        return sum(exercise.points for exercise in of_lab(self.lab))
+
+
+def grade(submission: Submission, slot: int = 0, bounds: Bounds = Bounds()) -> Grade:  # noqa: B008, frozen
+    """Grade one submission; `slot` keeps those that run at the same time apart."""
+    found = Grade(submission.name, submission.digest, submission.lab, notes=list(submission.notes))
+    if submission.lab and any(cell.strip() for cell in submission.cells):
+        sitting = Sitting(submission, found, bounds)
+        for _ in range(LIVES):
+            if sitting.left() and time.monotonic() < sitting.until:
+                with Sandbox(slot, bounds, sitting.until) as box:
+                    sitting.go_on(box)
+        for exercise in sitting.left():
+            found.verdicts[exercise.name] = Verdict(exercise.name, False, UNREACHED)
+    for exercise in of_lab(submission.lab):
+        found.verdicts.setdefault(exercise.name, Verdict(exercise.name, False, "Nothing was handed in.", tried=False))
+    return found
+
+
+class Sitting:
+    """One submission through as many sandboxes as it takes."""
+
+    def __init__(self, submission: Submission, found: Grade, bounds: Bounds) -> None:
+        self.submission, self.found, self.bounds = submission, found, bounds
+        self.skip: set[int] = set()
+        self.until = time.monotonic() + bounds.total
+        self.exercises = of_lab(submission.lab)
+        self.token = ""                          # what the seat's own messages carry
+        self.seed = secrets.randbits(31)         # nobody inside can know the cases
+
+    def left(self) -> list[Exercise]:
+        """The exercises that have no verdict yet."""
+        return [exercise for exercise in self.exercises if exercise.name not in self.found.verdicts]
+
+    def go_on(self, box: Sandbox) -> None:
+        """Run the cells, then ask for what is left; what ends the sandbox is left out next time."""
+        cell = [-1]
+        try:
+            handed = self.play(box, cell)
+        except Ended as ended:
+            self.skip.add(cell[0])
+            where = f"cell {cell[0] + 1}" if cell[0] >= 0 else "the start"
+            self.note(f"In {where}: {WHY[str(ended)]} It was left out and the rest graded.")
+            return
+        for exercise in self.left():
+            try:
+                self.found.verdicts[exercise.name] = self.judge(box, exercise, handed.get(exercise.name, 0))
+            except Ended as ended:
+                self.found.verdicts[exercise.name] = Verdict(exercise.name, False, WHY[str(ended)])
+                return
+
+    def play(self, box: Sandbox, cell: list[int]) -> dict[str, int]:
+        """Have the cells run; how many answers there are for each exercise. `cell` is the one that runs."""
+        names = {exercise.name: exercise.answer for exercise in self.exercises}
+        self.token = secrets.token_hex(16)
+        box.send(line({"token": self.token, "cells": self.submission.cells, "skip": sorted(self.skip), "exercises": names}))
+        wait = self.bounds.start
+        while True:
+            said = self.hear(box, wait)
+            wait = self.bounds.cell
+            if isinstance(said.get("cell"), int) and 0 <= said["cell"] < len(self.submission.cells):
+                cell[0] = said["cell"]
+                if "error" in said:
+                    self.note(f"Cell {cell[0] + 1} raised {said['error']!s:.200}")
+            elif isinstance(said.get("done"), dict):
+                self.found.who = str(said.get("who", ""))[:200]
+                return {str(name): n for name, n in said["done"].items() if isinstance(n, int)}
+
+    def judge(self, box: Sandbox, exercise: Exercise, candidates: int) -> Verdict:
+        """The best verdict on what may be meant as the answer: the last thing handed in, an earlier one, or one by name."""
+        if not candidates:
+            return Verdict(exercise.name, False, "Nothing was handed in.", tried=False)
+        seed = seed_of(self.found.who) if exercise.kind == "value" else self.seed
+        first = None
+        for candidate in range(min(candidates, CANDIDATES)):
+            verdict = examine(exercise, lambda inputs, c=candidate: self.ask(box, exercise, c, inputs), seed)
+            if verdict:
+                return verdict
+            first = first or (verdict if verdict.tried else None)
+        return first or verdict
+
+    def ask(self, box: Sandbox, exercise: Exercise, candidate: int, inputs: tuple[Any, ...]) -> Any:
+        """The answer to one case. Raises Problem with what the student's code did instead, Ended if it did worse."""
+        number = secrets.token_hex(8)
+        question = {"id": number, "exercise": exercise.name, "name": exercise.answer, "candidate": candidate}
+        box.send(line({**question, "inputs": encode(inputs)}))
+        while True:
+            said = self.hear(box, self.bounds.answer)
+            if said.get("id") != number:
+                continue
+            if "problem" in said:
+                raise Problem(str(said["problem"])[:600])
+            try:
+                answer = decode(said.get("answer"))
+            except (ValueError, TypeError, KeyError, RuntimeError) as error:
+                raise Problem("It cannot be looked at.") from error
+            if answer is None:
+                raise Problem(NOTHING)
+            return answer
+
+    def hear(self, box: Sandbox, seconds: float) -> dict[str, Any]:
+        """The next message of the seat; lines that do not carry its token were written by somebody else, and are noted."""
+        while True:
+            try:
+                said = message(box.receive(seconds))
+            except ValueError:
+                said = {}
+            if said.get("token") == self.token:
+                return said
+            self.note("It wrote to the grader's channel.")
+
+    def note(self, text: str) -> None:
+        """Remember something for the teacher, once."""
+        if text not in self.found.notes and len(self.found.notes) < 20:
+            self.found.notes.append(text)

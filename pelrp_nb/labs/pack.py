@@ -1,0 +1,140 @@
+"""`labs new`: everything a teacher needs for next week, in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .course import by_name, of_lab
+from .notebooks import CHECK, build, links, master
+
+CELL = {"schema_version": 3, "task": False}
+
+
+def write(folder: Path, labs: list[str], *, own_seed: bool = False) -> list[Path]:
+    """Write the pack; the files written.
+
+    student/, solution/, instructor/: a notebook for each lab; nbgrader/source/ and otter/: the same for those graders;
+    rubric.md and README.md. Raises InputError where something lies in the folder already, or nothing can be written there.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"A pack must go into a new or empty folder, and {folder} has something in it. Type another name.")
+    written = []
+    try:
+        for lab in labs:
+            for path, notebook in _notebooks(lab, own_seed):
+                written.append(_save(folder / path, notebook))
+        for name, text in (("rubric.md", rubric(labs)), ("README.md", read_me(labs, own_seed))):
+            (folder / name).write_text(text, encoding="utf-8")
+            written.append(folder / name)
+    except OSError as error:
+        raise InputError(f"A pack must be written to {folder}, and that fails: {error.strerror}. Type another folder.") from error
+    return written
+
+
+def _notebooks(lab: str, own_seed: bool) -> Iterator[tuple[Path, Any]]:
+    name = f"lab_{lab}.ipynb"
+    for kind in ("student", "solution", "instructor"):
+        yield Path(kind) / name, build(lab, kind, own_seed=own_seed)          # type: ignore[arg-type]
+    yield Path("nbgrader") / "source" / f"lab_{lab}" / name, for_nbgrader(lab)
+    yield Path("otter") / f"lab_{lab}" / name, for_otter(lab)
+
+
+def _save(path: Path, notebook: Any) -> Path:
+    import nbformat
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+def for_nbgrader(lab: str) -> Any:
+    """The instructor's notebook with nbgrader's metadata: answers are solution cells, checks are locked tests with points."""
+    notebook = marked(lab)
+    waiting: Any = None
+    for cell in notebook.cells:
+        exercise = by_name(cell.metadata.get("pelrp", {}).get("exercise"))
+        if "# BEGIN SOLUTION" in cell.source:
+            waiting = cell
+        elif exercise is not None:
+            answer = {"grade": False, "grade_id": f"{exercise.name}-answer", "locked": False, "solution": True}
+            waiting.metadata["nbgrader"] = {**CELL, **answer}
+            test = {"grade": True, "grade_id": exercise.name, "locked": True, "points": exercise.points, "solution": False}
+            cell.metadata["nbgrader"] = {**CELL, **test}
+            cell.source = asserted(cell.source)
+    return notebook
+
+
+def for_otter(lab: str) -> Any:
+    """The instructor's notebook with otter's raw cells around each question."""
+    import nbformat
+
+    def raw(text: str) -> Any:
+        return nbformat.v4.new_raw_cell(text)
+
+    notebook = marked(lab)
+    cells: list[Any] = [raw(f"# ASSIGNMENT CONFIG\nname: lab_{lab}\ncheck_all_cell: true")]
+    answer: list[Any] = []
+    for cell in notebook.cells:
+        exercise = by_name(cell.metadata.get("pelrp", {}).get("exercise"))
+        if "# BEGIN SOLUTION" in cell.source:
+            answer = [cell]
+        elif exercise is not None:
+            cell.source = asserted(cell.source)
+            cells += [
+                raw(f"# BEGIN QUESTION\nname: {exercise.name.replace('-', '_')}\npoints: {exercise.points}"),
+                nbformat.v4.new_markdown_cell(f"*{exercise.name}*"),
+                raw("# BEGIN SOLUTION"), *answer, raw("# END SOLUTION"), raw("# BEGIN TESTS"), cell, raw("# END TESTS"),
+                raw("# END QUESTION"),
+            ]  # fmt: skip
+        else:
+            cells.append(cell)
+    notebook.cells = cells
+    return notebook
+
+
+def marked(lab: str) -> Any:
+    """The instructor's notebook with `# BEGIN SOLUTION` left in, as those graders want it."""
+    import jupytext
+
+    notebook = build(lab, "instructor")
+    answers = [cell.source for cell in jupytext.read(master(lab)).cells if "# BEGIN SOLUTION" in cell.source]
+    places = [cell for cell in notebook.cells if cell.metadata.get("pelrp", {}).get("role") == "answer"]
+    for cell, source in zip(places, answers, strict=True):
+        cell.source = source
+    return notebook
+
+
+def asserted(source: str) -> str:
+    """A check that raises with its own message."""
+    found = CHECK.search(source)
+    return source if found is None else f"verdict = {source[found.start():].strip()}\nassert verdict, verdict"
+
+
+def rubric(labs: list[str]) -> str:
+    """What each exercise is worth, and which mistakes are named."""
+    lines = ["# Rubric", "", "Points are given by `python -m pelrp_nb labs grade`: all or nothing for an exercise."]
+    for lab in labs:
+        total = sum(exercise.points for exercise in of_lab(lab))
+        lines += ["", f"## Lab {lab}, {total} points", "", "| exercise | points | mistakes that are named |", "|---|---|---|"]
+        for exercise in of_lab(lab):
+            lines.append(f"| {exercise.name} | {exercise.points} | {', '.join(mistake.name for mistake in exercise.mistakes)} |")
+    return "\n".join(lines) + "\n"
+
+
+def read_me(labs: list[str], own_seed: bool) -> str:
+    """How to hand the pack out and how to grade it."""
+    lines = [
+        "# Lab pack", "",
+        "- `student/` hand these out; `solution/` hand these out afterwards; `instructor/` for you.",
+        "- Collect the notebooks in one folder, a folder for each student if you like, then type "
+        "`python -m pelrp_nb labs grade FOLDER`. Each runs in a sandbox of its own (bubblewrap, on Linux).",
+        "- `nbgrader/source/` and `otter/` hold the same labs for those graders.",
+    ]  # fmt: skip
+    if own_seed:
+        lines.append("- Each student writes a name or number into the first cell; the numbers of some exercises follow from it.")
+    lines += ["", "| lab | in a browser |", "|---|---|"]
+    lines += [f"| {lab} | {links(master(lab).stem)} |" for lab in labs]
+    return "\n".join(lines) + "\n"

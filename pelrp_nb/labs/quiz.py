@@ -1,0 +1,80 @@
+"""`labs.quiz(lab)`: a few questions, each choice folded over its own explanation; needs no script."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from zlib import crc32
+
+from .course import questions
+
+LETTERS = "abcdef"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice and why it is right or wrong."""
+
+    text: str
+    why: str
+    right: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its choices, one of them right."""
+
+    text: str
+    choices: tuple[Choice, ...]
+
+
+@dataclass(frozen=True)
+class Quiz:
+    """The questions of one lab; shows itself folded in a notebook, and as text elsewhere."""
+
+    lab: str
+    questions: tuple[Question, ...]
+
+    def choose(self, number: int, letter: str) -> str:
+        """What there is to say about a choice: `quiz.choose(1, "b")`."""
+        known = f"There are questions 1 to {len(self.questions)}, each with choices a, b, c."
+        if not (isinstance(number, int) and 0 < number <= len(self.questions)):
+            return known
+        choices = self.questions[number - 1].choices
+        at = LETTERS.find(str(letter).casefold()[:1]) if str(letter) else -1
+        if not 0 <= at < len(choices):
+            return known
+        return f"{'Right' if choices[at].right else 'No'}. {choices[at].why}"
+
+    def __repr__(self) -> str:
+        lines = [f"quiz {self.lab}: choose with .choose(1, 'a')"]
+        for number, question in enumerate(self.questions, 1):
+            lines += [f"{number}. {question.text}", *(f"   {x}) {c.text}" for x, c in zip(LETTERS, question.choices))]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        blocks = []
+        for number, question in enumerate(self.questions, 1):
+            folded = "".join(_folded(letter, choice) for letter, choice in zip(LETTERS, question.choices))
+            blocks.append(f'<p style="margin:12px 0 4px"><b>{number}. {escape(question.text)}</b></p>{folded}')
+        return f'<div style="max-width:46em">{"".join(blocks)}</div>'
+
+
+def _folded(letter: str, choice: Choice) -> str:
+    said = f"<b>{'Right' if choice.right else 'No'}.</b> {escape(choice.why)}"
+    shown = f"<summary>{letter}) {escape(choice.text)}</summary>"
+    return f'<details style="margin:2px 0 2px 16px">{shown}<p style="margin:4px 0 4px 24px">{said}</p></details>'
+
+
+def quiz(lab: str) -> Quiz:
+    """The quiz of a lab, "01" to "13"; each choice says why it is right or wrong."""
+    asked = questions(str(lab))
+    return Quiz(
+        str(lab),
+        tuple(Question(text, tuple(Choice(c, why, right=i == 0) for i, (c, why) in _mixed(choices))) for text, *choices in asked),
+    )
+
+
+def _mixed(choices: list[tuple[str, str]]) -> list[tuple[int, tuple[str, str]]]:
+    """The choices in an order that does not give the right one away: by a checksum of their text."""
+    return sorted(enumerate(choices), key=lambda item: crc32(item[1][0].encode()))

@@ -1,0 +1,101 @@
+"""What was handed in: a notebook's code cells, whatever has become of the notebook."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .course import LABS, of_lab
+
+LARGEST = 20 * 2**20
+SUSPECT = {                                      # what a teacher may want to look at
+    r"rules\.\w+\.(relevance|forward)": "calls the library's own page of a rule",
+    r"labs\.(course|exercise|checking|examine)|\.reference\b": "looks into the checks",
+}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One file that was handed in.
+
+    name:   its path below the folder of submissions
+    digest: sha256 of its bytes
+    lab:    its number, "" if it cannot be told
+    cells:  the source of its code cells, in order
+    notes:  what is odd about it
+    """
+
+    name: str
+    digest: str
+    lab: str
+    cells: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def found_in(folder: Path, out: Path) -> list[Path]:
+    """All notebooks in a folder and below it, in order; no links, no hidden folders, not the results."""
+    def visible(path: Path) -> bool:
+        return not any(part.startswith(".") for part in path.relative_to(folder).parts) and not path.is_relative_to(out)
+
+    return sorted(path for path in folder.rglob("*.ipynb") if path.is_file() and not path.is_symlink() and visible(path))
+
+
+def read(path: Path, folder: Path) -> Submission:
+    """A submission from its file; never raises for what is in it."""
+    name = path.relative_to(folder).as_posix()
+    try:
+        if path.stat().st_size > LARGEST:
+            return Submission(name, "", _lab_in(path.name), (), ("The file is larger than 20 MB and was not opened.",))
+        raw = path.read_bytes()
+    except OSError as error:
+        return Submission(name, "", _lab_in(path.name), (), (f"The file cannot be read: {error.strerror}.",))
+    digest = hashlib.sha256(raw).hexdigest()
+    try:
+        notebook = json.loads(raw)
+        cells = tuple(_sources(notebook))
+        about = notebook.get("metadata", {}).get("pelrp", {})
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
+        text = "The file is empty." if not raw.strip() else "The file is not a notebook: it is not JSON, or not of that shape."
+        return Submission(name, digest, _lab_in(path.name), (), (text,))
+    about = about if isinstance(about, dict) else {}
+    lab = str(about.get("lab", "")) if str(about.get("lab", "")) in LABS else _lab_of(cells) or _lab_in(path.name)
+    return Submission(name, digest, lab, cells, tuple(_odd(cells, about, lab)))
+
+
+def _sources(notebook: dict[str, Any]) -> Iterator[str]:
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            source = cell.get("source", "")
+            yield source if isinstance(source, str) else "".join(map(str, source))
+
+
+def _lab_of(cells: tuple[str, ...]) -> str:
+    """The lab whose exercises the cells check."""
+    checked = set(re.findall(r"labs\.check\(\s*[\"']([^\"']+)", "\n".join(cells)))
+    best = max(LABS, key=lambda lab: len(checked & {exercise.name for exercise in of_lab(lab)}))
+    return best if checked & {exercise.name for exercise in of_lab(best)} else ""
+
+
+def _lab_in(filename: str) -> str:
+    return next((lab for lab in re.findall(r"(?<!\d)\d\d(?!\d)", filename) if lab in LABS), "")
+
+
+def _odd(cells: tuple[str, ...], about: dict[str, Any], lab: str) -> Iterator[str]:
+    from .. import __version__
+
+    if not any(cell.strip() for cell in cells):
+        yield "There is no code in it."
+    if not lab:
+        yield "It cannot be told which lab this is."
+    made_for = str(about.get("version", __version__))
+    if made_for != __version__:
+        yield f"It was made for pelrp_nb {made_for[:20]}, and graded by {__version__}."
+    text = "\n".join(cells)
+    for pattern, what in SUSPECT.items():
+        if re.search(pattern, text):
+            yield f"To look at: it {what}."

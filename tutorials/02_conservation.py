@@ -1,0 +1,178 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 02 · Conservation as accounting
+#
+# *About 35 minutes. You need: lab 01.*
+#
+# After this lab you can
+#
+# 1. read a *ledger*: an account of where every unit of an answer went,
+# 2. decide whether it balances,
+# 3. find the layer in which relevance leaks.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+
+import pelrp_nb
+from pelrp_nb import Options
+
+# %% [markdown]
+# ## The question
+#
+# Lab 01 handed an amount back through one layer. A model is many layers; we start with its answer, one number, and hand it back until it
+# reaches the words. If no layer loses or invents anything, the words together get exactly the answer.
+#
+# **Predict first.** In a real model, which part of the answer reaches the words: all of it, most of it, about half?
+
+# %% [markdown]
+# ## A worked example
+#
+# A small model that was trained on film reviews, and one of its answers. (`audit=True` measures everything; the cheaper way is explained
+# below.)
+
+# %%
+model, tokenizer = pelrp_nb.zoo.load("reviews-learnable")
+result = pelrp_nb.explain(model, "a gorgeous , witty film", processor=tokenizer, options=Options(audit=True))
+print(result.ledger)
+
+# %% [markdown]
+# Read it from the top. *Tokens* are the words, or pieces of words. *Positions* are their places: a model is told where each word
+# stands, and that is an input too. *Constants* are what the model adds by itself, above all biases: their shares, as in lab 01. *Softmax* is a step of
+# attention, which has a lab of its own (04). *Stabilisers* are the epsilons. What is left is the **gap**: nobody can say where it went.
+#
+# > value = tokens + positions + constants + softmax + stabilisers + gap
+
+# %%
+names, amounts = zip(*result.ledger.rows()[:-2])
+starts = torch.tensor([0.0, *amounts]).cumsum(0)
+plt.figure(figsize=(6.5, 2.4))
+plt.bar(names, amounts, bottom=starts[:-1].tolist(), color=["#e08214" if a >= 0 else "#8073ac" for a in amounts])
+plt.axhline(result.value, color="black", linewidth=1, label="value")
+plt.legend()
+plt.ylabel("account so far")
+plt.show()
+
+# %% [markdown]
+# Each bar begins where the one before it ended; the last one ends at the value. That is what *closed* means.
+#
+# ## Exercise 1 · Closed or not &nbsp; ●○○ &nbsp; 6 minutes
+#
+# Computers round. A gap of 0.0000002 is no leak. But small compared with what? Amounts of both signs may cancel in the
+# total, so compare with the sum of their *sizes*, the **scale**: a ledger is closed if the size of the gap is at most `tolerance` times the
+# scale.
+
+# %%
+def closed(gap, entries, tolerance):
+    """True if the gap is no more than rounding; gap is a number, entries a tensor of all amounts."""
+    # BEGIN SOLUTION
+    return abs(gap) <= tolerance * entries.abs().sum()
+    # END SOLUTION
+
+
+# %%
+labs.check("closed", closed)
+
+# %% [markdown]
+# **What if** we compared the gap with the value itself, and the value happened to be 0.0001?
+#
+# ## Finding the leak
+#
+# The ledger also knows what had gone missing at each border between layers, from the answer backwards. A leak shows in its own layer
+# and in all that come after it, since what is lost is not found again. The first border with a gap has the leak behind it.
+
+# %%
+for name, gap in list(result.ledger.layers.items())[:4]:
+    print(f"{name:<22}{gap:+.7f}")
+
+# %% [markdown]
+# ## Exercise 2 · Where is the leak? &nbsp; ●○○ &nbsp; 6 minutes
+#
+# `gaps` is a tensor in the order in which we walk back. Give the number of the first one whose size is above `allowed`, counted from 0;
+# -1 if there is none.
+
+# %%
+def opened(gaps, allowed):
+    """Number of the first gap that is too large, or -1."""
+    # BEGIN SOLUTION
+    return next((i for i, gap in enumerate(gaps) if abs(gap) > allowed), -1)
+    # END SOLUTION
+
+
+# %%
+labs.check("find-leak", opened)
+
+# %% [markdown]
+# **What if** two leaks cancel each other later on? Does your function see the first of them?
+#
+# ## A ledger of one's own
+#
+# Two linear layers with a ReLU between them (it replaces negative numbers by 0, and hands all relevance on as it is):
+#
+# $$h = \mathrm{relu}(W_1 x + b_1) \qquad z = W_2 h + b_2$$
+#
+# ## Exercise 3 · Book-keeping &nbsp; ●●● &nbsp; 12 minutes
+#
+# Walk back and book three amounts: what reaches the inputs in all, what `b1` keeps, what `b2` keeps. Together they must be the sum of `R`.
+
+# %%
+def book(R, x, W1, b1, W2, b2):
+    """(sum over the inputs, kept by b1, kept by b2); R (batch, outputs), x (batch, inputs)."""
+    # BEGIN SOLUTION
+    z1 = x @ W1.T + b1
+    h = z1.clamp(min=0)
+    z2 = h @ W2.T + b2
+    R_h = h * ((R / z2) @ W2)
+    R_x = x * ((R_h / z1) @ W1)
+    return R_x.sum(), (b1 * R_h / z1).sum(), (b2 * R / z2).sum()
+    # END SOLUTION
+
+
+# %%
+labs.check("book-keeping", book)
+
+# %% [markdown]
+# **What if** somebody books the difference, "whatever is missing", under some name? Would the ledger ever be open?
+#
+# That is not a joke. In fast attention the softmax's part is a difference, and the ledger says so: `audited` is False. Such an entry proves
+# nothing; an *audit* measures it.
+
+# %%
+fast = pelrp_nb.explain(model, "a gorgeous , witty film", processor=tokenizer)
+print("audited:", fast.ledger.audited, result.ledger.audited)
+print("softmax:", f"{sum(fast.ledger.softmax.values()):.4f} {sum(result.ledger.softmax.values()):.4f}")
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+labs.quiz("02")
+
+# %% [markdown]
+# ## Recap
+#
+# - The value is the sum of named entries and a gap.
+# - Closed: the gap is small compared with the sizes of all that flowed.
+# - A leak shows from its layer on; the first gap names it.
+# - An entry that is a difference balances by construction. Only what is measured proves something.
+#
+# **Next:** [03 · Activations, norms, gates](03_activations.ipynb)
+
+# %% [markdown] tags=["teachers"]
+# ## For teachers
+#
+# - *Time:* 10 minutes talk, 25 minutes work. Exercise 3 is the first real walk back; let pairs do it on paper first.
+# - *Where they stumble:* taking the bias of the second layer out of its total; the sign of a gap.
+# - *Talk about:* a wrong rule can conserve. What can a ledger not tell you?
+# - Over a third of the answer may stay with biases here. Ask what a map of words alone would have claimed.

@@ -1,0 +1,230 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 11 · Judging explanations
+#
+# *About 45 minutes. You need: lab 00 and a little statistics (mean, spread).*
+#
+# After this lab you can
+#
+# 1. test an explanation by taking words away,
+# 2. compare two methods with an interval, not with two numbers,
+# 3. say where positions help, and where nothing can be expected.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+
+import pelrp_nb
+from pelrp_nb import ATTN_LRP, PA_LRP
+
+torch.set_printoptions(precision=4, sci_mode=False)
+
+# %% [markdown]
+# ## The question
+#
+# A ledger says whether the accounts balance. It does not say whether the words shown are those that mattered. For that we do
+# what a doubting reader would do: take words away, and look at the answer.
+#
+# **Predict first.** Remove the words that an explanation calls *least* relevant, one after the other. If the explanation is good, how does the
+# answer change: at once, slowly, or not at all? And if you remove the *most* relevant first?
+
+# %% [markdown]
+# ## A worked example
+#
+# Twelve sentences that the model has not seen in training. *Removing* means: put the token for unknown words in its place. First a function that takes the
+# answer after each step:
+
+# %%
+model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
+examples = pelrp_nb.zoo.task("reviews").examples[20:32]
+
+
+def curve(ids, order, label):
+    """The logit of `label` while the tokens in `order` are replaced, in ten steps from none to all."""
+    rows = ids.repeat(11, 1)
+    for step in range(11):
+        rows[step, order[: round(step / 10 * len(order))]] = tokenizer.unk_token_id
+    with torch.no_grad():
+        return model(input_ids=rows).logits[:, label]
+
+
+# %% [markdown]
+# ## Exercise 1 · In which order? &nbsp; ●○○ &nbsp; 3 minutes
+
+# %%
+def removal_order(R):
+    """Numbers of the tokens, the least relevant first; R (tokens,), signed."""
+    # BEGIN SOLUTION
+    return R.argsort()
+    # END SOLUTION
+
+
+# %%
+labs.check("removal-order", removal_order)
+
+# %% [markdown]
+# **What if** a word speaks strongly *against* the answer? Where in the order does it stand?
+#
+# Now three orders for every sentence: by PA-LRP, by AttnLRP (positions without an account), and by chance. Marks that the tokenizer added stay where they are.
+
+# %%
+fractions = torch.linspace(0, 1, 11)
+curves = {name: {"least": [], "most": []} for name in ("PA-LRP", "AttnLRP", "random")}
+rng = torch.Generator().manual_seed(0)
+for example in examples:
+    ids = tokenizer(example.text, return_tensors="pt")["input_ids"]
+    for name, composite in (("PA-LRP", PA_LRP), ("AttnLRP", ATTN_LRP), ("random", PA_LRP)):
+        result = pelrp_nb.explain(model, example.text, processor=tokenizer, composite=composite)
+        label = model.config.label2id[result.target]
+        R = torch.rand(ids.shape[1], generator=rng) if name == "random" else result.relevance()
+        order = [i for i in R.argsort().tolist() if not result.special[i]]
+        curves[name]["least"].append(curve(ids, order, label))
+        curves[name]["most"].append(curve(ids, order[::-1], label))
+
+figure, axes = plt.subplots(1, 2, figsize=(7.5, 2.6), layout="constrained", sharey=True)
+for axis, first in zip(axes, ("least", "most")):
+    for name, both in curves.items():
+        axis.plot(fractions, torch.stack(both[first]).mean(0), label=name)
+    axis.set(title=f"{first} relevant first", xlabel="fraction removed")
+axes[0].set_ylabel("logit of the answer")
+axes[0].legend()
+plt.show()
+
+# %% [markdown]
+# A good method stays high on the left and drops fast on the right. Chance does neither.
+#
+# ## Exercise 2 · One number from a curve &nbsp; ●○○ &nbsp; 4 minutes
+#
+# The area under it, by trapezoids: the width of each step times the mean of its two ends.
+
+# %%
+def area(fractions, values):
+    """The area under the curve; the steps need not be even."""
+    # BEGIN SOLUTION
+    return torch.trapezoid(values, fractions)
+    # END SOLUTION
+
+
+# %%
+labs.check("area", area)
+
+# %% [markdown]
+# **What if** two curves have the same area and cross each other? What has been lost?
+#
+# ## Exercise 3 · The relevance gain &nbsp; ●○○ &nbsp; 3 minutes
+#
+# Both orders in one number: the area of *least first* less the area of *most first*.
+
+# %%
+def gain(fractions, least, most):
+    """How much better it is to lose the least relevant first; higher is better, chance is about 0."""
+    # BEGIN SOLUTION
+    return torch.trapezoid(least, fractions) - torch.trapezoid(most, fractions)
+    # END SOLUTION
+
+
+# %%
+labs.check("gain", gain)
+
+# %% [markdown]
+# **What if** only one of the two areas is reported?
+
+# %%
+gains = {}
+for name, both in curves.items():
+    pairs = zip(both["least"], both["most"])
+    gains[name] = torch.stack([torch.trapezoid(least - most, fractions) for least, most in pairs])
+    print(f"{name:<8} gain {gains[name].mean():.2f}")
+
+# %% [markdown]
+# ## Is the difference real?
+#
+# Two methods, the same sentences: compare **sentence by sentence**. What matters is the mean of the differences and its *standard error*: their standard deviation
+# (with $n-1$) over $\sqrt n$. As a rule of thumb, a difference smaller than two standard errors has not been shown.
+#
+# ## Exercise 4 · The error of a paired difference &nbsp; ●●○ &nbsp; 6 minutes
+
+# %%
+def paired_error(a, b):
+    """The standard error of the mean of a - b, one entry for each text."""
+    # BEGIN SOLUTION
+    return (a - b).std() / len(a) ** 0.5
+    # END SOLUTION
+
+
+# %%
+labs.check("paired-error", paired_error)
+
+# %% [markdown]
+# **What if** the methods had been tested on different sentences? Would the error be larger or smaller?
+
+# %%
+for first, second in (("PA-LRP", "random"), ("PA-LRP", "AttnLRP")):
+    d = gains[first] - gains[second]
+    error = d.std() / len(d) ** 0.5
+    said = "a difference" if abs(d.mean()) > 2 * error else "no difference shown"
+    print(f"{first} - {second:<8} {d.mean():+.2f}, standard error {error:.2f}: {said}")
+
+# %% [markdown]
+# Both methods beat chance by far. Between them, twelve sentences about films show nothing: whether a film is liked hardly depends on the order of the words.
+# Expect a difference where the answer *needs* order, and report what you measure, whichever way it goes.
+#
+# ## When the truth is known
+#
+# Better than removing words is knowing which ones matter. The package has little questions made so that this is known: *previous* (which word
+# stands before the last `mark`?) needs order, *majority* (which word comes most often?) does not. How much of the positive relevance lies inside
+# the truth?
+
+# %%
+asked, read = pelrp_nb.zoo.load("tasks-alibi")
+for kind in ("previous", "majority"):
+    inside, share, even = {"PA-LRP": [], "AttnLRP": []}, [], []
+    for question in pelrp_nb.zoo.task(kind).examples[:24]:
+        truth = [place + 1 for place in question.truth.tokens]                 # the first token is a mark of the tokenizer
+        for name, composite in (("PA-LRP", PA_LRP), ("AttnLRP", ATTN_LRP)):
+            found = pelrp_nb.explain(asked, question.text, processor=read, composite=composite)
+            R = found.relevance().clamp(min=0) * ~torch.tensor(found.special)
+            inside[name].append(R[truth].sum() / R.sum())
+            share += [found.positional_share] if composite is PA_LRP else []
+        even.append(len(truth) / sum(not special for special in found.special))
+    a, b = (torch.stack(values) for values in inside.values())
+    error = (a - b).std() / len(a) ** 0.5
+    print(f"{kind:<9} inside: PA-LRP {a.mean():.2f}, AttnLRP {b.mean():.2f}, even map {sum(even) / 24:.2f};", end="  ")
+    print(f"difference {(a - b).mean():+.3f} (error {error:.3f});  positional share {sum(share) / 24:.2f}")
+
+# %% [markdown]
+# Here positions as inputs do help: a little for both questions, and about three times as much where order decides. The difference is several
+# errors wide, so it was shown; it is also small. Say both, and say that this is one small model.
+#
+# ## Quiz
+
+# %%
+labs.quiz("11")
+
+# %% [markdown]
+# ## Recap
+#
+# - Take words away, least first and most first; the gain is the difference of two areas.
+# - Always with a random order, always with an error, always paired.
+# - No difference shown is a result.
+#
+# **Next:** [12 · Your own model](12_own_model.ipynb)
+
+# %% [markdown] tags=["teachers"]
+# ## For teachers
+#
+# - *Time:* 15 minutes talk, 30 minutes work. Draw both curves on the board before they see them.
+# - *Where they stumble:* pairing; and reading "no difference shown" as "they are equal".
+# - *Talk about:* a sentence full of unknown words is not a sentence. What does the model see there? Which replacement would be fairer?
+# - `pelrp_nb.faithfulness` does all of this on whole data sets, with intervals and more protocols.
