@@ -24,7 +24,7 @@ from made import REVIEW, made
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from pelrp_nb.explanation import Explanation
 from pelrp_nb.ledger import Ledger
-from pelrp_nb.views import colour, data, figure, module, page, table, text
+from pelrp_nb.views import colour, data, figure, module, table, text
 
 VIEWS = Path(text.__file__).parent
 NAN, INF = math.nan, math.inf
@@ -291,7 +291,8 @@ def test_the_page_carries_the_numbers():
     for name in e.offered:
         assert held["parts"][name]["both"] == pytest.approx(e.relevance(name).tolist(), rel=1e-7)
         assert held["sums"][name]["both"] == pytest.approx(float(e.relevance(name).sum()), rel=1e-6)
-    assert [unpacked(b["relevance"]) for b in held["boundaries"]] == [pytest.approx(b.relevance.tolist(), rel=1e-6) for b in e.boundaries]
+    wanted = [pytest.approx(b.relevance.tolist(), rel=1e-6) for b in e.boundaries]
+    assert [unpacked(b["relevance"]) for b in held["boundaries"]] == wanted
     assert [unpacked(s["relevance"]) for s in held["sinks"]] == [pytest.approx(row, rel=1e-6) for row in e.positional.tolist()]
     assert dict(held["ledger"]["rows"]) == pytest.approx(dict(e.ledger.rows()), rel=1e-7)
 
