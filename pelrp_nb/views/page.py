@@ -18,7 +18,8 @@ from .text import visible
 SHIM = """
 const values = JSON.parse(document.getElementById("view-data").textContent), heard = {};
 render({ el: document.getElementById("view"), model: { get: (name) => values[name],
-on: (event, hear) => (heard[event] ??= []).push(hear), off() {}, save_changes() {}, set(name, value) { values[name] = value; heard[`change:${name}`]?.forEach((hear) => hear()); } } });
+on: (event, hear) => (heard[event] ??= []).push(hear), off() {}, save_changes() {},
+set(name, value) { values[name] = value; heard[`change:${name}`]?.forEach((hear) => hear()); } } });
 """
 FRAMED = """
 const fit = () => { frameElement.style.height = `${document.body.offsetHeight + 4}px`; };

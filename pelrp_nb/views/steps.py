@@ -142,7 +142,7 @@ class _Walk:
         paid = [s for s, name in enumerate(self.data["sinks"]) if layer is not None and layer_of(name) == layer]
         self.paid += paid
         measured = self.data["ledger"].get("kept")
-        if measured is not None:
+        if measured:
             kept = {keeper: float(measured.get(stretch, {}).get(keeper, 0.0)) for keeper in KEEPERS}
         else:
             kept = dict.fromkeys(KEEPERS, 0.0)
