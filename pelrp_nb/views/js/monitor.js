@@ -248,9 +248,10 @@ function meterOf() {
 }
 
 function spokenEnd({ phase, result, error }) {
-  if (phase === "done")
+  if (phase === "done") {
     const closed = result.closed ? "closed" : `open at ${result.opened}`;
     return `Done. ${result.target} ${digits(Math.abs(result.value), 5)(Number(result.value))}. Ledger ${closed}.`;
+  }
   return phase === "failed" ? `Failed. ${error.text}` : ENDED[phase];
 }
 
