@@ -22,9 +22,10 @@ import torch
 from hostile import SCRIPTS, SEEN, TOKENS, UNSEEN
 from made import REVIEW, made
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from pelrp_nb.errors import InputError
 from pelrp_nb.explanation import Explanation
 from pelrp_nb.ledger import Ledger
-from pelrp_nb.views import colour, data, figure, module, page, table, text
+from pelrp_nb.views import colour, data, figure, module, table, text
 
 VIEWS = Path(text.__file__).parent
 NAN, INF = math.nan, math.inf
@@ -291,7 +292,8 @@ def test_the_page_carries_the_numbers():
     for name in e.offered:
         assert held["parts"][name]["both"] == pytest.approx(e.relevance(name).tolist(), rel=1e-7)
         assert held["sums"][name]["both"] == pytest.approx(float(e.relevance(name).sum()), rel=1e-6)
-    assert [unpacked(b["relevance"]) for b in held["boundaries"]] == [pytest.approx(b.relevance.tolist(), rel=1e-6) for b in e.boundaries]
+    wanted = [pytest.approx(b.relevance.tolist(), rel=1e-6) for b in e.boundaries]
+    assert [unpacked(b["relevance"]) for b in held["boundaries"]] == wanted
     assert [unpacked(s["relevance"]) for s in held["sinks"]] == [pytest.approx(row, rel=1e-6) for row in e.positional.tolist()]
     assert dict(held["ledger"]["rows"]) == pytest.approx(dict(e.ledger.rows()), rel=1e-7)
 
@@ -369,6 +371,35 @@ def test_the_bars_of_the_figure_are_the_numbers():
     norm = axes[1].images[0].norm
     assert norm.vmin == -norm.vmax
     assert [bar.get_width() for bar in axes[-1].patches] == pytest.approx([amount for _, amount in e.ledger.rows()])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["tokens", "layers", "ledger"])
+def test_each_panel_stands_alone_with_the_same_numbers(kind):
+    e = made()
+    picture = e.figure(kind)
+    assert png(picture).startswith(b"\x89PNG")
+    if kind == "tokens":
+        heights = [bar.get_height() for bar in picture.axes[0].patches]
+        assert heights == pytest.approx([*e.semantic.tolist(), *e.parts()[1].tolist()])
+    if kind == "ledger":
+        assert [bar.get_width() for bar in picture.axes[0].patches] == pytest.approx([amount for _, amount in e.ledger.rows()])
+    if kind == "layers":
+        assert picture.axes[0].images[0].get_array()[-1].tolist() == pytest.approx(e.boundaries[0].relevance.tolist())
+
+
+def test_the_spectrum_draws_each_frequency_and_says_what_to_type_without():
+    relevance = torch.randn(10, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = {"relevance": relevance, "wavelength": torch.tensor([6.3, 60.0, 600.0, INF])}
+    picture = made(detail={"frequencies": {"layer 0 rotary": found}}).figure("spectrum")
+    assert [bar.get_height() for bar in picture.axes[0].patches] == pytest.approx(relevance.sum(0).tolist())
+    assert [label.get_text() for label in picture.axes[0].get_xticklabels()] == ["6", "60", "600", "inf"]
+    with pytest.raises(InputError, match='Options'):
+        made().figure("spectrum")
+    with pytest.raises(InputError, match="kind must be"):
+        made().figure("pie")
+    with pytest.raises(InputError, match="no boundary"):
+        made(layers=0, boundaries=()).figure("layers")
 
 
 def test_the_figure_names_tokens_under_their_bars():

@@ -19,7 +19,8 @@ from ..errors import InputError
 
 CASES = ((128, 32), (1000, 32))                  # tokens, layers
 GOALS = {
-    "bytes at 128 tokens": 400_000, "bytes at 1000 tokens": 2_000_000, "step, ms": 16.0, "first paint, ms": 1000.0, "frames a second": 50.0,
+    "bytes at 128 tokens": 400_000, "bytes at 1000 tokens": 2_000_000,
+    "step, ms": 16.0, "first paint, ms": 1000.0, "frames a second": 50.0,
 }  # fmt: skip
 STEP = """() => {
   const track = document.querySelector('[role=slider][aria-label=Step]');
@@ -132,14 +133,13 @@ def sheet(tokens: int, layers: int) -> Any:
                    "opened": None, "audited": True, "layers": {}, "unknown": []}  # fmt: skip
     names = [f"layer {layer} rotary" for layer in range(layers)]
     reductions = ("signed", "absolute", "positive", "l2")
-    return explained(
-        {
-            "tokens": [f"token{t}" for t in range(tokens)], "special": [False] * tokens, "target": "positive", "value": value,
-            "model": "a random model", "method": "pa-lrp", "parts": dict.fromkeys(reductions, columns), "positional": sinks.tolist(),
-            "sinks": names, "sink_kinds": ["rotary"] * layers, "positional_share": 0.5, "boundaries": boundaries, "ledger": ledger,
-            "card": {}, "streams": {},
-        }  # fmt: skip
-    )
+    data: Any = {
+        "tokens": [f"token{t}" for t in range(tokens)], "special": [False] * tokens, "target": "positive", "value": value,
+        "model": "a random model", "method": "pa-lrp", "parts": dict.fromkeys(reductions, columns), "positional": sinks.tolist(),
+        "sinks": names, "sink_kinds": ["rotary"] * layers, "positional_share": 0.5, "boundaries": boundaries, "ledger": ledger,
+        "card": {}, "streams": {},
+    }  # fmt: skip
+    return explained(data)
 
 
 def _boundary(name: str, kind: str, layer: int | None, values: np.ndarray) -> Any:

@@ -36,7 +36,8 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
             for name, kind, row in zip(data["sinks"], data["sink_kinds"], data["positional"], strict=True)
         ],
         "boundaries": [
-            {**boundary, "name": visible(boundary["name"]), "relevance": single(boundary["relevance"])} for boundary in data["boundaries"]
+            {**boundary, "name": visible(boundary["name"]), "relevance": single(boundary["relevance"])}
+            for boundary in data["boundaries"]
         ],
         "walk": [{**step, "name": visible(step["name"])} for step in walk(data, rules["fields"])],
         "rules": rules["pages"],

@@ -32,7 +32,9 @@ function stripOf(face, name, columns, rowNames = [""]) {
   walkByArrows(node);
   const mark = (token) => cells.forEach(({ column, block }) => block.classList.toggle("chosen", column.ids.includes(token)));
   face.on("token", mark);
-  face.on("point", (column) => cells.forEach(({ block, column: own }) => block.classList.toggle("pointed", own.key === column?.key)));
+  face.on("point", (column) =>
+    cells.forEach(({ block, column: own }) => block.classList.toggle("pointed", own.key === column?.key)),
+  );
   mark(face.get("token"));
   const paint = (rows) => {
     const shows = rows.map((row) => digits(row.shown ?? row.scale));
