@@ -23,6 +23,7 @@ EXPLAIN = """examples:
 """
 PLAN = """examples:
   python -m pelrp_nb plan "a dull film"
+  python -m pelrp_nb plan "a dull film" --tree
   python -m pelrp_nb plan "a dull film" --model ./my-model --method cp-lrp
 """
 ZOO = """examples:
@@ -34,6 +35,8 @@ ZOO = """examples:
 """
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
+  python -m pelrp_nb bench memory
+  python -m pelrp_nb bench views
   python -m pelrp_nb bench targets
   python -m pelrp_nb bench batch --help
 """
@@ -70,7 +73,9 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=what, description=what, epilog=examples, formatter_class=shape, **more)
 
     _explain_options(command("explain", "explain a model's answer to a text", EXPLAIN))
-    _input(command("plan", "which rule applies where, and what would be refused", PLAN))
+    planned = command("plan", "which rule applies where, what would be refused, and the memory it needs", PLAN)
+    _input(planned)
+    planned.add_argument("--tree", action="store_true", help="module by module, with the reason and what each rule conserves")
     _faithfulness_options(command("faithfulness", "which method tells the truth: protocols, statistics, report", FAITHFULNESS))
     zoo = command("zoo", "the models in the package: list, card, check, train; truth: methods judged where the truth is known", ZOO)
     zoo.add_argument("action", choices=("list", "card", "check", "train", "truth"))
@@ -79,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
-    bench.add_argument("what", choices=("engine", "targets", "batch", "views", "faithfulness"))
+    bench.add_argument("what", choices=("engine", "memory", "targets", "batch", "views", "faithfulness"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
@@ -101,7 +106,8 @@ def _explain_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--demo", action="store_true", help="explain a held-out review sentence, audited")
     command.add_argument("--target", help="a label or token as text, or a number: its id; the highest logit if absent")
     command.add_argument("--contrast", help="explain the target rather than this one")
-    command.add_argument("--at", type=int, metavar="N", help="place of the sequence that target and contrast mean; -1 is the last")
+    command.add_argument("--pair", metavar="TEXT", help="a second text, for models that compare two or write one")
+    command.add_argument("--at", metavar="PLACE", help="where target and contrast stand: a number (-1 is the last) or the token")
     command.add_argument("--reduction", default="signed", choices=REDUCTIONS, help="how sinks become one number per token")
     command.add_argument("--audit", action="store_true", help="measure every softmax, fused ones too")
     command.add_argument("--html", metavar="FILE", help="write a self-contained interactive page")
@@ -163,7 +169,9 @@ def _target(given: argparse.Namespace, text: str | None) -> Any:
     from . import target
 
     name: Any = int(text) if text is not None and text.removeprefix("-").isdecimal() else text
-    return name if given.at is None else target.label(name, at=given.at)
+    if given.at is None:
+        return name
+    return target.label(name, at=int(given.at) if given.at.removeprefix("-").isdecimal() else given.at)
 
 
 def _explain(given: argparse.Namespace) -> int:
@@ -177,7 +185,7 @@ def _explain(given: argparse.Namespace) -> int:
     text = _text(given)
     model, processor = zoo.load(given.model)
     found = explain(
-        model, text, processor=processor, target=_target(given, given.target),
+        model, text if given.pair is None else (text, given.pair), processor=processor, target=_target(given, given.target),
         contrast=None if given.contrast is None else _target(given, given.contrast),
         composite=NAMED[given.method], options=Options(audit=given.audit),
     )  # fmt: skip
@@ -237,11 +245,13 @@ def as_json(found: Any) -> dict[str, Any]:
 
 def _plan(given: argparse.Namespace) -> int:
     from . import zoo
-    from .plan import plan
+    from .plan import branches, plan
 
     text = _text(given)
     model, processor = zoo.load(given.model)
     found = plan(model, text, processor=processor, composite=NAMED[given.method])
+    if given.tree:
+        print("\n".join(branches(found.tree())), end="\n\n")
     print(found)
     return 1 if found.refusals else 0
 

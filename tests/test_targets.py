@@ -253,3 +253,15 @@ def test_a_model_without_text_has_no_vocabulary_and_is_explained():
 
     model, x = build_position("convnext")
     assert explain(model, x).ledger.closed
+
+
+@pytest.mark.parametrize("name", ["targets", "batch"])
+def test_benchmarks_of_sharing_print_a_ratio(name, capsys):
+    import json
+
+    from pelrp_nb.__main__ import main
+
+    small = ["--layers", "1", "--width", "96", "--tokens", "6", "--count", "2", "--rounds", "1", "--json"]
+    assert main(["bench", name, *small]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["ratio"] > 0 and said["goal"] == {"targets": 0.65, "batch": 0.5}[name]

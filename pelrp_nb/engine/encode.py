@@ -133,10 +133,10 @@ def foreign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     parameters = inspect.signature(model.forward).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in tensors:
-        inside = anything and any(
-            name in inspect.signature(m.forward).parameters for m in model.modules() if hasattr(m, "main_input_name")
-        )
-        if name not in parameters and not inside and (not anything or name.endswith("position_ids")):
+        if name in parameters or (anything and not name.endswith("position_ids")):
+            continue
+        inside = (m for m in model.modules() if anything and hasattr(m, "main_input_name"))
+        if not any(name in inspect.signature(m.forward).parameters for m in inside):
             taken = ", ".join(n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD)
             raise InputError(f"{type(model).__name__} takes no `{name}`. Leave it out, or pass some of {taken}.")
 
