@@ -23,6 +23,7 @@ EXPLAIN = """examples:
 """
 PLAN = """examples:
   python -m pelrp_nb plan "a dull film"
+  python -m pelrp_nb plan "a dull film" --tree
   python -m pelrp_nb plan "a dull film" --model ./my-model --method cp-lrp
 """
 ZOO = """examples:
@@ -34,6 +35,8 @@ ZOO = """examples:
 """
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
+  python -m pelrp_nb bench memory
+  python -m pelrp_nb bench views
   python -m pelrp_nb bench targets
   python -m pelrp_nb bench batch --help
 """
@@ -70,7 +73,9 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=what, description=what, epilog=examples, formatter_class=shape, **more)
 
     _explain_options(command("explain", "explain a model's answer to a text", EXPLAIN))
-    _input(command("plan", "which rule applies where, and what would be refused", PLAN))
+    planned = command("plan", "which rule applies where, what would be refused, and the memory it needs", PLAN)
+    _input(planned)
+    planned.add_argument("--tree", action="store_true", help="module by module, with the reason and what each rule conserves")
     _faithfulness_options(command("faithfulness", "which method tells the truth: protocols, statistics, report", FAITHFULNESS))
     zoo = command("zoo", "the models in the package: list, card, check, train; truth: methods judged where the truth is known", ZOO)
     zoo.add_argument("action", choices=("list", "card", "check", "train", "truth"))
@@ -79,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks, as ratios of alternating runs", BENCH)
-    bench.add_argument("what", choices=("engine", "targets", "batch", "views", "faithfulness"))
+    bench.add_argument("what", choices=("engine", "memory", "targets", "batch", "views", "faithfulness"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
@@ -240,11 +245,13 @@ def as_json(found: Any) -> dict[str, Any]:
 
 def _plan(given: argparse.Namespace) -> int:
     from . import zoo
-    from .plan import plan
+    from .plan import branches, plan
 
     text = _text(given)
     model, processor = zoo.load(given.model)
     found = plan(model, text, processor=processor, composite=NAMED[given.method])
+    if given.tree:
+        print("\n".join(branches(found.tree())), end="\n\n")
     print(found)
     return 1 if found.refusals else 0
 

@@ -119,20 +119,17 @@ def device() -> str:
 
 def memory() -> str:
     """The memory of this machine, and the limit of its container where that is lower."""
+    from .engine.memory import cgroup
+
     def known() -> Iterator[int]:
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
             yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        for text in (os.environ.get("MEM_LIMIT", ""), *map(_read, ("memory.max", "memory/memory.limit_in_bytes"))):
+        for text in (os.environ.get("MEM_LIMIT", ""), *map(cgroup, ("memory.max", "memory/memory.limit_in_bytes"))):
             if text.strip().isdecimal():
                 yield int(text)
 
     least = min(known(), default=0)
     return f"{least / 2**30:.1f} GiB" if least else "not known"
-
-
-def _read(name: str) -> str:
-    file = Path("/sys/fs/cgroup") / name
-    return file.read_text() if file.is_file() else ""
 
 
 def host() -> str:

@@ -1,29 +1,64 @@
-"""plan(model, inputs) -> Plan: what would be done, from a forward pass alone."""
+"""plan(model, inputs) -> Plan: what would be done, and what it would need, from a forward pass alone."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
+from . import rules
 from .composites import PA_LRP, Composite, title
+from .engine import memory
 from .engine.encode import encode, quiet
 from .engine.inspection import inspect
-from .engine.propagation import Options, Step, propagate
+from .engine.propagation import Flow, Options, Step, propagate
 from .engine.trace import Sink
 from .errors import ModelError
 
 __all__ = ["Plan", "plan"]
+
+REASONS = {
+    "linear": "a linear map, z = W x + b: shares of z, the bias is booked",
+    "quantised linear": "a linear map whose weight stands for numbers: relevance goes through those",
+    "product": "a product of carriers: the same part to each",
+    "rotation": "a rotation of queries or keys by position: half to the angle, which is a sink",
+    "gate": "a product with the direct output of an activation, softmax or sigmoid",
+    "division": "what divides is taken as a scale",
+    "activation": "an elementwise function of one tensor: f(0) is booked",
+    "softmax": "a softmax: what it keeps is measured",
+    "attention": "attention fused into one call: product, softmax, product",
+    "rms_norm": "the root mean square is taken as a scale",
+    "layer_norm": "the standard deviation is taken as a scale, the bias is booked",
+    "residual": "the stream and what a branch adds to it",
+    "plain": "linear in what carries (a view, a sum, a choice): its own gradient conserves",
+    "multiply": "times a constant: all to what carries",
+    "baddbmm": "a product added to something: only the product is shared between its factors",
+    "negative": "linear: its own gradient conserves",
+    "cast": "the same numbers in another dtype, place or order",
+    "embedding": "tokens are looked up: relevance arrives here",
+    "add": "a sum: in proportion; a constant is booked, a position is a sink",
+    "join": "pieces beside each other: a constant piece is booked by name",
+    "masked_fill": "fillers are constants of their places",
+    "where": "a choice: a constant side is booked",
+    "batch_norm": "frozen statistics: a linear map and a constant",
+    "dropout": "not active",
+    "in_place": "computed apart, then written where the model wants it",
+    "no rule": "unknown: its plain gradient conserves nothing, so it is refused if the target depends on it",
+}
 
 
 @dataclass(frozen=True)
 class Plan:
     """What would be done, from a forward pass alone.
 
-    steps:    which rule applies to each operation in each module, and why (its kind)
+    steps:    which rule applies to each operation in each module, and its kind
     sinks:    where positions would receive; empty if none was found
     refusals: what would be refused, with the reason
+    bytes:    what an explanation would take at its peak beside the model: "activations" kept for the way back, "weights" that
+              accelerate brings and the graph pins, "gradients" of tokens and sinks (more with detail), "passing" tensors
+    modules:  (path, class name) of every module
     """
 
     model: str
@@ -31,6 +66,26 @@ class Plan:
     steps: tuple[Step, ...]
     sinks: tuple[Sink, ...]
     refusals: tuple[str, ...]
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    modules: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def peak(self) -> int:
+        """All of `bytes`: the memory an explanation would take beside the model."""
+        return sum(self.bytes.values())
+
+    def tree(self) -> dict[str, Any]:
+        """The modules, nested: {name, kind, rules: [{operation, rule, reason, conserves}], sinks, children}, plain data."""
+        by: dict[str, list[dict[str, str]]] = {}
+        for step in self.steps:
+            by.setdefault("" if step.place == self.model else step.place, []).append(explained(step))
+        nodes: dict[str, dict[str, Any]] = {}
+        for path, kind in self.modules or (("", self.model),):
+            node = {"name": path.rpartition(".")[2], "kind": kind, "rules": by.get(path, []), "children": []}
+            nodes[path] = node
+            if path:
+                nodes[path.rpartition(".")[0]]["children"].append(node)
+        return nodes[""]
 
     def __str__(self) -> str:
         by: dict[tuple[str, str, str], list[str]] = {}
@@ -39,15 +94,35 @@ class Plan:
         width = [max([len(k[i]) for k in by] + [len(h)]) + 2 for i, h in enumerate(("operation", "rule", "kind"))]
         lines = [f"{self.model}, {self.method}", ""]
         lines.append("operation".ljust(width[0]) + "rule".ljust(width[1]) + "kind".ljust(width[2]) + "where")
-        for key, places in by.items():
+        for key, places in sorted(by.items(), key=lambda item: item[0][1] == "plain"):
             where = places[0] + (f" and {len(places) - 1} more" if len(places) > 1 else "")
             lines.append("".join(k.ljust(w) for k, w in zip(key, width, strict=True)) + where)
         found = ", ".join(f"{s.name} ({s.kind})" for s in self.sinks)
         lines += ["", "positions: " + (found or f"no positional encoding found in {self.model}")]
+        if self.bytes:
+            parts = ", ".join(f"{name} {memory.said(n)}" for name, n in self.bytes.items() if n)
+            lines.append(f"memory: about {memory.said(self.peak)} beside the model ({parts})")
         lines += [f"refused: {r}" for r in self.refusals] or ["refused: nothing"]
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def explained(step: Step) -> dict[str, str]:
+    """One operation: its rule, why that one, and what it conserves."""
+    name = step.rule.partition("(")[0]
+    conserves = {"plain": "all", "none": "nothing"}.get(name) or rules.by_name(name).conserves
+    return {"operation": step.operation, "rule": step.rule, "reason": REASONS.get(step.reason, step.reason), "conserves": conserves}
+
+
+def branches(tree: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """The tree as indented lines; modules without a rule in or under them are left out."""
+    inside = [line for child in tree["children"] for line in branches(child, depth + 1)]
+    if tree["rules"] or inside:
+        yield "  " * depth + f"{tree['name'] or 'model'} ({tree['kind']})"
+        for rule in tree["rules"]:
+            yield "  " * depth + f"  - {rule['operation']}: {rule['rule']}; {rule['reason']}; conserves {rule['conserves']}"
+        yield from inside
 
 
 def plan(
@@ -58,7 +133,7 @@ def plan(
     composite: Composite = PA_LRP,
     options: Options | None = None,
 ) -> Plan:
-    """Forward only: which rule applies where and why, the sinks found, what would be refused.
+    """Forward only: which rule applies where and why, the sinks found, what would be refused, and the bytes it needs.
 
     Takes what `explain` takes. Raises InputError if the input does not fit; what the engine would refuse is listed, not raised.
     """
@@ -67,9 +142,17 @@ def plan(
         inspect(model)
         encoded = encode(model, inputs, processor)
         with propagate(model, composite, options or Options()) as flow:
-            model(**encoded.tensors, **quiet(model))
+            flow.planning = True
+            with memory.tally(flow) as counted:
+                output = model(**encoded.tensors, **quiet(model))
+            needs = memory.needed(flow, counted, output)
     except ModelError as error:
         return Plan(name, title(composite), (), (), (str(error),))
-    seen: dict[tuple[str, int | None], Sink] = {(s.name, s.layer): Sink(s.name, s.kind, s.layer) for s in flow.inputs.sinks}
     refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where in flow.refused))
-    return Plan(name, title(composite), tuple(flow.steps.values()), tuple(seen.values()), refusals)
+    modules = tuple((path, type(module).__name__) for path, module in model.named_modules())
+    return Plan(name, title(composite), tuple(flow.steps.values()), sinks_of(flow), refusals, needs, modules)
+
+
+def sinks_of(flow: Flow) -> tuple[Sink, ...]:
+    """The sinks in call order, each once."""
+    return tuple({(s.name, s.layer): Sink(s.name, s.kind, s.layer) for s in flow.inputs.sinks}.values())

@@ -30,8 +30,8 @@ ARMS = {
 GOALS = {"sinks": 1.05, "full": 1.10}
 
 
-def subject(layers: int, width: int) -> nn.Module:
-    """A random Llama: 12 heads, 4 key/value heads, vocabulary 32,000, frozen weights, sdpa, float32."""
+def subject(layers: int, width: int, attention: str = "sdpa") -> nn.Module:
+    """A random Llama: 12 heads, 4 key/value heads, vocabulary 32,000, frozen weights, float32."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -40,7 +40,7 @@ def subject(layers: int, width: int) -> nn.Module:
         intermediate_size=width * 8 // 3 // 64 * 64, max_position_embeddings=2048,
     )  # fmt: skip
     model = LlamaForCausalLM(config).eval().requires_grad_(False)
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation(attention)
     return model
 
 
@@ -60,11 +60,10 @@ def arm(name: str, model: nn.Module, ids: Tensor) -> Callable[[], Any]:
     return plain if name == "plain" else bent
 
 
-def peak(name: str, layers: int, width: int, tokens: int) -> int:
+def peak(run: Callable[[Tensor], Any], tokens: int) -> int:
     """Bytes above the loaded model at the peak of one explanation, in this process (Linux)."""
-    model = subject(layers, width)
     ids = torch.randint(0, 32_000, (1, tokens))
-    arm(name, model, ids[:, :8])()
+    run(ids[:, :8])
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
 
@@ -73,7 +72,7 @@ def peak(name: str, layers: int, width: int, tokens: int) -> int:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
 
     before = status("VmRSS")
-    arm(name, model, ids)()
+    run(ids)
     return status("VmHWM") - before
 
 
@@ -90,7 +89,8 @@ def engine(argv: list[str] | None = None) -> int:
     parser.add_argument("--peak", choices=list(ARMS), help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     if given.peak:
-        print(peak(given.peak, given.layers, given.width, given.tokens))
+        model = subject(given.layers, given.width)
+        print(peak(lambda ids: arm(given.peak, model, ids)(), given.tokens))
         return 0
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -119,9 +119,14 @@ def times(given: argparse.Namespace) -> dict[str, float]:
 
 
 def fresh(name: str, given: argparse.Namespace) -> int:
-    """Peak memory of one arm, the smallest of two fresh processes; freed memory goes back to the system at once."""
+    """Peak memory of one arm."""
     command = [sys.executable, "-m", "pelrp_nb", "bench", "engine", "--peak", name]
     command += ["--layers", str(given.layers), "--width", str(given.width), "--tokens", str(given.tokens)]
+    return smallest(command)
+
+
+def smallest(command: list[str]) -> int:
+    """The last number that a command prints, the smallest of two fresh processes; freed memory goes back to the system at once."""
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}      # else the allocator's reserve is measured too
     runs = [subprocess.run(command, capture_output=True, text=True, check=True, env=env) for _ in range(2)]
     return min(int(run.stdout.split()[-1]) for run in runs)

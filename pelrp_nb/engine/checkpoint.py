@@ -192,7 +192,7 @@ def theirs(model: nn.Module) -> bool:
 
 def begin(flow: Flow, module: nn.Module, args: tuple, kwargs: dict) -> None:
     """A layer begins; run it again later if that is wanted, and if this is not already the second time."""
-    if flow.checkpoint and not any(isinstance(x, Made) for x in stack()):
+    if flow.checkpoint and not flow.planning and not any(isinstance(x, Made) for x in stack()):
         layer = Layer(flow, module, args, kwargs)
         layer.enter()
         flow.open.append(layer)

@@ -76,7 +76,7 @@ class Step:
     place: str
     operation: str
     rule: str
-    reason: str = ""
+    reason: str = ""                             # its kind, for instance "gate"
 
 
 @dataclass
@@ -118,6 +118,8 @@ class Flow(TorchFunctionMode):
         self.handled: list[list[int]] = []
         self.refused: list[tuple[int, int, str]] = []
         self.function: Callable | None = None
+        self.planning = False                    # True: note what needs no rule, too, and to which module a call belongs
+        self.spot: str | None = None
         self.patch: tuple[int, int] | None = None
         self.checkpoint = options.checkpoint or checkpoint.theirs(model)
         self.open: list[checkpoint.Layer] = []
@@ -139,6 +141,7 @@ class Flow(TorchFunctionMode):
                 positions.inherit(self, name, noted, args, out)
             return out
         self.function = func
+        self.spot = self._owner(*given) if self.planning else None
         start = sequence()
         handler = handler_of(func.__self__ if name == "__get__" else func)
         if handler is None:
@@ -149,7 +152,25 @@ class Flow(TorchFunctionMode):
         if noted and isinstance(out, Tensor) and not out.requires_grad:
             positions.inherit(self, name, noted, args, out)      # a carrier lent its shape alone
         self.cover(start, sequence())
+        if self.planning:
+            self._met(handler)
         return out
+
+    def _owner(self, args: tuple, kwargs: dict) -> str | None:
+        """The module inside the running one whose weight takes part, the nearest first."""
+        running = self.path[-1] if self.path else self.model
+        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, nn.Parameter)]
+        for module in (*running.children(), *running.modules()) if tensors else ():
+            if any(own is x for own in module._parameters.values() for x in tensors):
+                return self.names.get(id(module))
+        return None
+
+    def _met(self, handler: Callable) -> None:
+        """An operation that no rule was noted for."""
+        place, operation = self.spot or self.place, spelling(self.function)
+        kind = getattr(handler, "func", handler).__name__
+        if kind != "silent" and not any(p == place and o == operation for p, o, _ in self.steps):
+            self.steps[(place, operation, kind)] = Step(place, operation, "plain", kind)
 
     def _look(self, args: tuple, kwargs: dict) -> tuple[bool, list[Note], tuple, dict]:
         """Whether anything carries, the notes on what does not, and the arguments with parameters made constants."""
@@ -193,8 +214,9 @@ class Flow(TorchFunctionMode):
         """No rule: remembered, and refused if the target depends on it."""
         pieces = out if isinstance(out, tuple | list) else (out,)
         if any(carries(piece) for piece in pieces):
+            place = self.spot or self.place
             self.refused.append((start, sequence(), f"`{spelling(func)}` in {self.place}"))
-            self.steps[(self.place, spelling(func), "none")] = Step(self.place, spelling(func), "none", "no rule")
+            self.steps[(place, spelling(func), "none")] = Step(place, spelling(func), "none", "no rule")
         return out
 
     # --- where we are -------------------------------------------------------------------------------------------------
@@ -250,9 +272,10 @@ class Flow(TorchFunctionMode):
     def used(self, kind: str, rule: rules.Rule) -> None:
         """Note for `plan` which rule was applied to the running operation."""
         operation = spelling(self.function)
-        key = (self.place, operation, kind)
+        place = self.spot or self.place
+        key = (place, operation, kind)
         if key not in self.steps:
-            self.steps[key] = Step(self.place, operation, repr(rule), kind)
+            self.steps[key] = Step(place, operation, repr(rule), kind)
 
     # --- leaves, residuals, norms -------------------------------------------------------------------------------------
 

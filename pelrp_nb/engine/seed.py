@@ -19,6 +19,7 @@ from torch.utils.checkpoint import CheckpointError
 from ..errors import ModelError
 from .account import better
 from .attach import attached
+from .memory import check_detail
 from .only import through
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ POWERS = (2.0**12, 2.0**6, 1.0, 2.0**-6, 2.0**-12, 2.0**-18)     # what the walk
 def walk(flow: Flow, targets: list[Tensor], leaves: list[Tensor], keep: bool) -> dict[int, Tensor]:
     """The gradient of every leaf by identity, in float32 or better; amounts and boundaries are booked on the way.
 
-    Raises ModelError if float16 cannot hold them, whatever the walk begins with.
+    Raises ModelError if float16 cannot hold them whatever the walk begins with, InputError if the detail asked for does not fit.
     """
+    check_detail(flow)
     half = narrow(flow, [*targets, *leaves])
     for power in POWERS if half else (1.0,):
         flow.account.clear()

@@ -1,0 +1,208 @@
+"""What an explanation needs beside the model, and what is free: bytes, counted on a forward pass that keeps nothing.
+
+Kept for the way back: every tensor that the graph or a hook of ours saves, distinct memory counted once, the model's own weights
+left out (but for those that accelerate brings for each layer, which the graph then pins).  On the way back: the gradients of all
+leaves, and the largest tensors in passing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._pytree import tree_leaves
+
+from ..errors import InputError
+from .checkpoint import Slot, stack
+
+if TYPE_CHECKING:
+    from .propagation import Flow
+
+LIMIT = "PELRP_MEMORY_LIMIT"                     # bytes, as an environment variable: take no more than that for free
+PASSING = 3                                      # tensors of the largest size that are there at once while one is made
+
+
+class Tally:
+    """Counts what a forward pass would keep; lets go of it at the end of each layer."""
+
+    running, pinned = True, False                # as of a layer that has not ended: what is saved can be read
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.layers: dict[int | None, int] = {}  # bytes by layer, None outside of layers
+        self.weights: dict[int | None, int] = {}  # of weights that accelerate brings
+        self.inputs: dict[int, int] = {}         # bytes that a layer is given
+        self.largest = 0
+        self.at: int | None = None
+        self.slots: list[ref[Slot]] = []
+        self.seen = {(r := StorageWeakRef(x.untyped_storage())).cdata: r for x in flow.owned if not x.is_meta}
+
+    def save(self, x: Tensor) -> Any:
+        """Count x, and keep it until its layer ends."""
+        if x.numel() <= 1:
+            return x.detach()
+        if self.at != self.flow.layer:
+            self.let_go()
+        self.count(x)
+        slot = Slot(self, x)
+        self.slots.append(ref(slot))
+        return slot
+
+    def count(self, x: Tensor) -> None:
+        """Distinct memory once; the weak reference keeps its identity from being used again."""
+        storage = x.untyped_storage()
+        known = StorageWeakRef(storage)
+        if known.cdata in self.seen:
+            return
+        self.seen[known.cdata] = known
+        if self.is_brought(storage):
+            self.weights[self.at] = self.weights.get(self.at, 0) + storage.nbytes()
+            return
+        self.layers[self.at] = self.layers.get(self.at, 0) + storage.nbytes()
+        self.largest = max(self.largest, storage.nbytes())
+        if self.at is not None and self.at not in self.inputs:
+            self.inputs[self.at] = storage.nbytes()              # the first that a layer saves is its input, or as large
+
+    def is_brought(self, storage: torch.UntypedStorage) -> bool:
+        """Whether this is a weight that accelerate has brought to the running module."""
+        module = self.flow.path[-1] if self.flow.path else None
+        own = module.parameters(recurse=False) if module is not None and hasattr(module, "_hf_hook") else ()
+        return any(p.untyped_storage().data_ptr() == storage.data_ptr() for p in own if not p.is_meta)
+
+    def let_go(self) -> None:
+        """Another layer begins."""
+        for slot in filter(None, (s() for s in self.slots)):
+            slot.value = None
+        self.slots, self.at = [], self.flow.layer
+
+
+@contextmanager
+def tally(flow: Flow) -> Iterator[Tally]:
+    """Count what the forward pass inside would keep, and keep none of it: there is no way back from there."""
+    counted = Tally(flow)
+    stack().append(counted)
+    try:
+        with saved_tensors_hooks(counted.save, lambda kept: kept.take() if isinstance(kept, Slot) else kept):
+            yield counted
+    finally:
+        stack().remove(counted)
+        counted.let_go()
+
+
+def needed(flow: Flow, counted: Tally, output: Any) -> dict[str, int]:
+    """Bytes at the peak of an explanation: activations, weights, gradients, passing."""
+    kept, weights = sum(counted.layers.values()), sum(counted.weights.values())
+    if flow.checkpoint:
+        kept, weights = (by.get(None, 0) + max((n for at, n in by.items() if at is not None), default=0)
+                         for by in (counted.layers, counted.weights))  # fmt: skip
+        kept += sum(counted.inputs.values())
+    made = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
+    outputs = sum({x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in made}.values())
+    largest = max([counted.largest, *map(size, made)], default=0)
+    return {
+        "activations": kept + outputs,
+        "weights": weights,
+        "gradients": arriving(flow) * (2 if flow.options.detail else 1),
+        "passing": PASSING * largest,
+    }
+
+
+def size(x: Tensor) -> int:
+    """Bytes of x as if it were written out."""
+    return x.numel() * x.element_size()
+
+
+def arriving(flow: Flow) -> int:
+    """Bytes of the gradients of all leaves."""
+    inputs = flow.inputs
+    leaves = [*inputs.tokens, *inputs.pixels, *(s.tensor for s in inputs.sinks), *(c for _, _, c in inputs.constants)]
+    return sum(map(size, leaves))
+
+
+def check_detail(flow: Flow) -> None:
+    """Before the way back: refuse more detail than memory allows.
+
+    Raises InputError with what it needs, what there is, and what would fit.
+    """
+    if not flow.options.detail:
+        return
+    device = next((s.tensor.device for s in flow.inputs.sinks), torch.device("cpu"))
+    need, there = 2 * arriving(flow), free(device)
+    if there is None or need <= there:
+        return
+    less = sum(s.tensor.untyped_storage().nbytes() for s in flow.inputs.sinks) * 2
+    asked = ", ".join(sorted(flow.options.detail))
+    raise InputError(
+        f"The detail asked for ({asked}) needs {said(need)} for {len(flow.inputs.sinks)} position tensors; {said(there)} are "
+        f"free on {device}. Leave detail out: Options() needs about {said(less)} for them. Or shorten the text."
+    )
+
+
+def said(n: int) -> str:
+    """Bytes as one reads them."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if n < 1024:
+            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
+        n /= 1024
+    return f"{n:.1f} GiB"
+
+
+# --- what there is ---------------------------------------------------------------------------------------------------
+
+
+def free(device: torch.device) -> int | None:
+    """Bytes that can still be taken there; None where nobody says."""
+    found = [n for n in (_limit(), _on(device)) if n is not None]
+    return min(found, default=None)
+
+
+def _limit() -> int | None:
+    text = os.environ.get(LIMIT, "").strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _on(device: torch.device) -> int | None:
+    if device.type == "cuda" and torch.cuda.is_available():
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps" and torch.backends.mps.is_available():
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    if device.type != "cpu":
+        return None
+    return min((n for n in (_in_machine(), _in_container()) if n is not None), default=None)
+
+
+def _in_machine() -> int | None:
+    """What the kernel says could be taken without swapping."""
+    file = Path("/proc/meminfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
+    said_so = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    if said_so is None and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return said_so
+
+
+def _in_container() -> int | None:
+    """The limit of the control group less what it uses, files it could drop left out; version 2, then version 1."""
+    for folder, limit, usage, droppable in (
+        ("", "memory.max", "memory.current", "inactive_file"),
+        ("memory/", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        most, used = cgroup(folder + limit), cgroup(folder + usage)
+        if most.isdecimal() and used.isdecimal():
+            stat = dict(line.split() for line in cgroup(folder + "memory.stat").splitlines())
+            return max(int(most) - int(used) + int(stat.get(droppable, 0)), 0)
+    return None
+
+
+def cgroup(name: str) -> str:
+    """A file of this process's control group; empty where there is none."""
+    file = Path("/sys/fs/cgroup") / name
+    return file.read_text().strip() if file.is_file() else ""
