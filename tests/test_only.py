@@ -161,7 +161,7 @@ def test_a_condition_is_written_into_the_card():
     [
         {}, {"layer 1": {}}, {"layer 1": 3}, "all", {"layer 1": {"hats": [1]}}, {"layer 1": {"heads": []}},
         {"layer 1": {"heads": None}}, {"layer 1": {"heads": ["a"]}},
-    ],  # fmt: skip
+    ],
     ids=str,
 )
 def test_a_condition_that_says_nothing_is_refused(only):
