@@ -126,6 +126,12 @@ def test_no_new_token_is_no_target(make):
         make()
 
 
+def test_no_more_tokens_than_there_are_positions_for():
+    with pytest.raises(TargetError, match=r"positions for 63 more tokens after this text, not 64\. Type generated\(63\)"):
+        explain(build("llama"), "w7 w8", processor=words(), target=target.generated(64))
+    assert len(explain(build("llama"), text_of(drawn((62,))[0]), processor=words(), target=target.generated(3))) == 3
+
+
 def test_reading_past_the_end_is_refused():
     with pytest.raises(TargetError, match=r"needs more tokens than that; the text has 2"):
         explain(build("llama"), "w7 w8", processor=words(), target=target.read(2))

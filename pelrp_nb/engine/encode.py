@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -149,10 +150,15 @@ def in_range(model: nn.Module, ids: Tensor) -> None:
             f"Token ids must lie between 0 and {size - 1} for this model; the processor made {int(ids.max())}. "
             "It belongs to another model: type processor=AutoTokenizer.from_pretrained(the model's own name)."
         )
+    if limit_of(model) < ids.shape[1]:
+        raise InputError(f"The model takes at most {limit_of(model)} tokens; the text has {ids.shape[1]}. Shorten it.")
+
+
+def limit_of(model: nn.Module) -> int:
+    """The most tokens that the model has positions for, as far as it says so."""
     config = getattr(model, "config", None)
     limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
-    if isinstance(limit, int) and 0 < limit < ids.shape[1]:
-        raise InputError(f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it.")
+    return limit if isinstance(limit, int) and limit > 0 else sys.maxsize
 
 
 def quiet(model: nn.Module) -> dict[str, Any]:
