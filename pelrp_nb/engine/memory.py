@@ -121,10 +121,9 @@ def size(x: Tensor) -> int:
 
 
 def arriving(flow: Flow) -> int:
-    """Bytes of the gradients of all leaves."""
-    inputs = flow.inputs
-    leaves = [*inputs.tokens, *inputs.pixels, *(s.tensor for s in inputs.sinks), *(c for _, _, c in inputs.constants)]
-    return sum(map(size, leaves))
+    """Bytes of the gradients of all leaves, and of the pair matrices where they are kept."""
+    pairs = sum(4 * s.pairs for s in flow.inputs.sinks) if "pairs" in flow.options.detail else 0
+    return sum(map(size, flow.inputs.leaves())) + pairs
 
 
 def check_detail(flow: Flow) -> None:
@@ -134,11 +133,12 @@ def check_detail(flow: Flow) -> None:
     """
     if not flow.options.detail:
         return
-    device = next((s.tensor.device for s in flow.inputs.sinks), torch.device("cpu"))
+    tables = [s.tensor for s in flow.inputs.sinks if s.tensor is not None]
+    device = next((x.device for x in (*tables, *flow.inputs.leaves())), torch.device("cpu"))
     need, there = 2 * arriving(flow), free(device)
     if there is None or need <= there:
         return
-    less = sum(s.tensor.untyped_storage().nbytes() for s in flow.inputs.sinks) * 2
+    less = sum(x.untyped_storage().nbytes() for x in tables) * 2
     asked = ", ".join(sorted(flow.options.detail))
     raise InputError(
         f"The detail asked for ({asked}) needs {said(need)} for {len(flow.inputs.sinks)} position tensors; {said(there)} are "
