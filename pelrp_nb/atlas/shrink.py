@@ -283,6 +283,8 @@ def resized_list(name: str, role: str, value: list, scales: Scales) -> list:
     if len(value) == 1 and isinstance(value[0], list | tuple) and len(value[0]) == 2 and isinstance(value[0][0], list | tuple):
         kinds, times = value[0]                      # [[["global", "local"], 12]]: these kinds, so many times
         return [[kinds, max(1, scales.layers // len(kinds)) if times * len(kinds) == scales.depth else times]]
+    if role == "layers" and whole:
+        return [min(v, 3) for v in value]
     change = NUMBERS.get(role)
     return value if change is None or not whole else [change(v, scales) for v in value]
 
