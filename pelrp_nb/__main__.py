@@ -35,8 +35,8 @@ ZOO = """examples:
 """
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
-  python -m pelrp_nb bench views
   python -m pelrp_nb bench memory
+  python -m pelrp_nb bench views
   python -m pelrp_nb bench targets
   python -m pelrp_nb bench batch --help
 """

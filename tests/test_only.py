@@ -158,7 +158,10 @@ def test_a_condition_is_written_into_the_card():
 
 @pytest.mark.parametrize(
     "only",
-    [{}, {"layer 1": {}}, {"layer 1": {"hats": [1]}}, {"layer 1": {"heads": []}}, {"layer 1": {"heads": "a"}}, "all", {"layer 1": 3}],
+    [
+        {}, {"layer 1": {}}, {"layer 1": 3}, "all", {"layer 1": {"hats": [1]}}, {"layer 1": {"heads": []}},
+        {"layer 1": {"heads": None}}, {"layer 1": {"heads": ["a"]}},
+    ],
     ids=str,
 )
 def test_a_condition_that_says_nothing_is_refused(only):

@@ -18,7 +18,8 @@ ANNOUNCED = {
     "rotary": re.compile(r"rotary|inv_freq|(^|[._])rope|RoPE|Rope|RotaryEmbedding"),
     "bias": re.compile(r"relative_(attention|position)|rel_pos|relative_bias|position_bias|bias_table|relpos|[Aa]libi|RelPos|rel_embeddings"
                        r"|relative_positional|rel_logits|r_kernel|attention_bias"),
-    "added": re.compile(r"(^|[._])(w?pos(ition)?s?_?(emb(ed(ding)?s?)?|enc(oding)?|embd)|wpe|pos_embed|positional?_(emb\w*|enc\w*)|position_encod\w*)"
+    "added": re.compile(r"(^|[._])(w?pos(ition)?s?_?(emb(ed(ding)?s?)?|enc(oding)?|embd)|wpe|pos_embed"
+                        r"|positional?_(emb\w*|enc\w*)|position_encod\w*)"
                         r"|PositionalEmbedding|SinusoidalPosition|LearnedPosition"),
 }  # fmt: skip
 # kind that the engine finds -> kind that names announce

@@ -129,7 +129,7 @@ def once(built: Built, dtype: torch.dtype) -> Run:
 
 def explained(found: Any) -> Run:
     """What an explanation says of itself."""
-    ledger, parts = found.ledger, list(getattr(found, "streams", None) and found.streams.values() or [found])
+    ledger, parts = found.ledger, list(found.streams.values()) or [found]
     sinks = Counter(kind for part in parts for kind in part.sink_kinds)
     layers = sum(b.kind == "layer" for b in found.boundaries)
     return Run(

@@ -12,7 +12,7 @@ goes on, so the parts of all heads add up to what passes through the attention. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,7 +82,7 @@ def conditions(given: Any) -> tuple[Condition, ...]:
     for layer, kept in given.items():
         name = f"layer {layer}" if isinstance(layer, int) else str(layer)
         for kind, which in kept.items():
-            numbers = (which,) if isinstance(which, int) else tuple(which)
+            numbers = (which,) if isinstance(which, int) else tuple(which) if isinstance(which, Iterable) else ()
             if kind not in KINDS or not numbers or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
                 raise InputError(f"only must name some heads, cross or neurons by number; got {kind!r}: {which!r} in {name}. {HOW}")
             found.append(Condition(name, kind, numbers))
