@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .inputs import inputs
+from .inputs import further, inputs
 from .names import Entry
-from .shrink import RECIPES, shrink, tree
+from .recipes import RECIPES
+from .shrink import shrink, tree
 from .weights import randomise
 
 LARGEST = 60_000_000                              # parameters; what is larger after shrinking does not count as tiny
@@ -56,7 +58,7 @@ def _build(entry: Entry, recipe: Any, seed: int) -> Built:
     import transformers
 
     kind = getattr(transformers, entry.model)
-    config = shrink(default(entry, kind), recipe)
+    config = shrink(default(entry, kind), recipe, entry.fields)
     if entry.kind == "causal-lm" and hasattr(config, "is_decoder"):
         config.is_decoder = True
     for part in tree(config):
@@ -71,9 +73,21 @@ def _build(entry: Entry, recipe: Any, seed: int) -> Built:
     if hasattr(model.config, "_experts_implementation"):
         model.set_experts_implementation("eager")    # the grouped kernel takes no float64
     calibrate(model, [inputs(model, seed + i) for i in (2, 3, 4, 5)])
-    given = inputs(model, seed + 1)
-    answer(model, given, torch.float32)
+    given = fitting(model, inputs(model, seed + 1), seed + 1)
     return Built(model, given, recipe.name, single_only(model, given))
+
+
+def fitting(model: nn.Module, given: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The inputs that the model answers to: these, or with a picture or a sound beside them, where it will not do without."""
+    try:
+        answer(model, given, torch.float32)
+        return given
+    except Exception:
+        for more in further(model, given, seed):
+            with suppress(Exception):
+                answer(model, more, torch.float32)
+                return more
+        raise
 
 
 def calibrate(model: nn.Module, several: list[dict[str, Any]]) -> None:
@@ -106,7 +120,7 @@ def default(entry: Entry, kind: type) -> Any:
     """The default configuration that the class takes: of that name, or the part of it that is meant."""
     import transformers
 
-    whole = transformers.CONFIG_MAPPING[entry.name]()
+    whole = transformers.CONFIG_MAPPING[entry.name](**entry.fields)
     wanted = next((c for base in kind.__mro__ if isinstance(c := vars(base).get("__annotations__", {}).get("config"), type)), None)
     if wanted is None or isinstance(whole, wanted):
         return whole

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import FileError, InputError
 from .names import KINDS, Entry, choose
-from .table import page
+from .table import called, page
 from .verdict import counts, verdict
 
 EXAMPLES = """examples:
@@ -75,12 +75,12 @@ def said(row: dict[str, Any]) -> str:
     name, why = verdict(row)
     first: dict[str, Any] = next(iter(row["runs"].values()), {})
     sinks = ", ".join(f"{kind} x {n}" for kind, n in first.get("sinks", {}).items())
-    return f"{row['name']:<28} {row['kind']:<10} {name:<10} {sinks or '-':<28} {why}"
+    return f"{called(row):<28} {row['kind']:<10} {name:<10} {sinks or '-':<28} {why}"
 
 
 def key(row: dict[str, Any]) -> str:
     """What a row is filed under: `Entry.key`."""
-    return Entry(row["kind"], row["name"], row["model"]).key
+    return Entry(row["kind"], row["name"], row["model"], row["option"]).key
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ ANNOUNCED = {
     "rotary": re.compile(r"rotary|inv_freq|(^|[._])rope|RoPE|Rope|RotaryEmbedding"),
     "bias": re.compile(r"relative_(attention|position)|rel_pos|relative_bias|position_bias|bias_table|relpos|[Aa]libi|RelPos|rel_embeddings"
                        r"|relative_positional|rel_logits|r_kernel|attention_bias"),
-    "added": re.compile(r"(^|[._])(w?pos(ition)?s?_?(emb(ed(ding)?s?)?|enc(oding)?|embd)|wpe|pos_embed"
+    "added": re.compile(r"(^|[._])(?!.*inv_freq)(w?pos(ition)?s?_?(emb(ed(ding)?s?)?|enc(oding)?|embd)|wpe|pos_embed"
                         r"|positional?_(emb\w*|enc\w*)|position_encod\w*)"
                         r"|PositionalEmbedding|SinusoidalPosition|LearnedPosition"),
 }  # fmt: skip
@@ -32,22 +32,25 @@ FOUND = {
 CONVOLUTION = "a network of convolutions"
 RECURRENT = "order enters by recurrence or convolution"
 WITHOUT = {
-    "bit": CONVOLUTION, "convnext": CONVOLUTION, "convnextv2": CONVOLUTION, "efficientnet": CONVOLUTION, "focalnet": CONVOLUTION,
+    "bit": CONVOLUTION, "dinov3_convnext": CONVOLUTION, "convnext": CONVOLUTION,
+    "convnextv2": CONVOLUTION, "efficientnet": CONVOLUTION, "focalnet": CONVOLUTION,
     "hgnet_v2": CONVOLUTION, "mobilenet_v1": CONVOLUTION, "mobilenet_v2": CONVOLUTION, "poolformer": "pooling in place of attention",
     "pp_lcnet": CONVOLUTION, "regnet": CONVOLUTION, "resnet": CONVOLUTION, "textnet": CONVOLUTION,
     "cvt": "convolutional projections tell the order", "mobilevit": "convolutions between attention over pixels",
     "mobilevitv2": "convolutions between attention over pixels", "segformer": "convolutions in its feed-forward layers",
     "pvt_v2": "convolutions in its feed-forward layers", "swiftformer": "convolutions beside additive attention",
     "mamba": RECURRENT, "mamba2": RECURRENT, "falcon_mamba": RECURRENT, "rwkv": RECURRENT, "xlstm": RECURRENT, "jamba": RECURRENT,
-    "zamba": RECURRENT, "nemotron_h": RECURRENT,
+    "zamba": RECURRENT, "nemotron_h": RECURRENT, "kimi_linear": RECURRENT,
 }  # fmt: skip
 
 
-# Names that announce what is not there: model type -> kind -> why.
+# Kinds of positions that are not there though names announce them: model type -> kind -> why.
+OFF = "off in the default configuration"
 EXCUSED = {
     "roformer": {"added": "its table of sinusoids is the rotation"},
-    "bamba": {"rotary": "the default configuration has no attention layer that would use it"},
-    "granitemoehybrid": {"rotary": "the default configuration has no attention layer that would use it"},
+    "falcon/alibi": {"rotary": "not used with ALiBi"},
+    "bamba": {"rotary": OFF}, "granitemoehybrid": {"rotary": OFF}, "zamba2": {"rotary": OFF},
+    "beit": {"bias": OFF, "added": OFF}, "data2vec-vision": {"bias": OFF, "added": OFF},
 }
 
 
@@ -61,12 +64,12 @@ def announced(model: nn.Module, run: Callable[[], Any]) -> dict[str, str]:
     finally:
         for hook in hooks:
             hook.remove()
-    used = [path for path in named if path in called or path.rpartition(".")[0] in called]
+    used = [p for p, m in named.items() if p in called or (not m._modules and p.rpartition(".")[0] in called)]
     names = [f"{path}.{name}" for path in used for name, _ in [*own(named[path].named_parameters), *own(named[path].named_buffers)]]
     names += [type(named[path]).__name__ for path in used]
-    if getattr(model.config, "alibi", None):
+    if getattr(model.config, "alibi", None) or getattr(getattr(model.config, "attn_config", None), "alibi", None):
         names.append("alibi")
-    return {kind: next(filter(pattern.search, names)) for kind, pattern in ANNOUNCED.items() if any(map(pattern.search, names))}
+    return {kind: found for kind, pattern in ANNOUNCED.items() if (found := next(filter(pattern.search, names), None))}
 
 
 def own(listed: Callable[..., Iterator]) -> Iterator:
@@ -77,7 +80,8 @@ def own(listed: Callable[..., Iterator]) -> Iterator:
 def missing(row: dict[str, Any], sinks: dict[str, int]) -> str:
     """Why the sinks found are not all there ought to be; empty if they are."""
     found = {FOUND.get(kind, kind) for kind in sinks}
-    excused = EXCUSED.get(row["name"], {})
+    known = {**EXCUSED.get(row["name"], {}), **EXCUSED.get(f"{row['name']}/{row['option']}", {})}
+    excused = {kind for kind, why in known.items() if not (row["option"] and why == OFF)}
     absent = [f"{kind} ({part})" for kind, part in row["announced"].items() if kind not in found and kind not in excused]
     if absent:
         return "no sink for " + ", ".join(absent)

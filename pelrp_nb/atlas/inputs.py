@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .shrink import IMAGE, VOCABULARY, tree
+from .recipes import IMAGE, VOCABULARY
+from .shrink import tree
 
 TOKENS, ANSWER = 12, 7                            # tokens of a text, and of what a decoder has said so far
 
@@ -51,6 +52,17 @@ def inputs(model: nn.Module, seed: int = 1) -> dict[str, Tensor]:
     if config.is_encoder_decoder or "decoder_input_ids" in takes:
         made["decoder_input_ids"] = ids(config, ANSWER, rng)
     return made
+
+
+def further(model: nn.Module, given: dict[str, Tensor], seed: int) -> list[dict[str, Tensor]]:
+    """The same with a picture beside the text, or with a sound."""
+    rng = torch.Generator().manual_seed(seed)
+    config, takes = model.config, inspect.signature(model.forward).parameters
+    ways = {
+        "pixel_values": lambda: torch.randn(1, first(config, "num_channels", 3), *picture(config), generator=rng),
+        "input_features": lambda: sound(config, rng),
+    }
+    return [{**given, name: made()} for name, made in ways.items() if name in takes and name not in given]
 
 
 def patches(config: Any, rng: torch.Generator) -> dict[str, Tensor]:

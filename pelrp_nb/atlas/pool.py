@@ -85,7 +85,7 @@ def finished(job: Job, limit: float) -> dict[str, Any] | None:
 def lost(job: Job, reason: str) -> dict[str, Any]:
     """The row of an architecture that never answered."""
     entry = job.entry
-    return asdict(Row(entry.kind, entry.name, entry.model, "lost", reason, seconds=time.monotonic() - job.started))
+    return asdict(Row(entry.kind, entry.name, entry.model, entry.option, "lost", reason, seconds=time.monotonic() - job.started))
 
 
 def end(job: Job) -> None:

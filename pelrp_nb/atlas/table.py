@@ -12,14 +12,16 @@ HEADER = ("name", "class", "verdict", "positions found", "forward", "gap float64
 
 def page(rows: list[dict[str, Any]], versions: dict[str, str]) -> str:
     """The whole page, in Markdown."""
-    main = [row for row in rows if row["kind"] in MAIN]
-    extra = [row for row in rows if row["kind"] not in MAIN]
+    main = [row for row in rows if row["kind"] in MAIN and not row["option"]]
+    extra = [row for row in rows if row["kind"] not in MAIN and not row["option"]]
+    asked = [row for row in rows if row["option"]]
     lines = ["# The atlas", "", INTRODUCTION, "", f"Made with {', '.join(f'{k} {v}' for k, v in versions.items())} by", "",
              "    python -m pelrp_nb atlas --out tutorials/atlas.md", "", *summary(main), ""]  # fmt: skip
     for kind in MAIN:
         lines += section(kind, [row for row in main if row["kind"] == kind])
     for kind in dict.fromkeys(row["kind"] for row in extra):
         lines += section(f"{kind} (extra, in no count above)", [row for row in extra if row["kind"] == kind])
+    lines += section("Positions that are there only if asked for (extra, in no count above)", asked)
     return "\n".join(lines) + "\n"
 
 
@@ -48,7 +50,7 @@ def section(title: str, rows: list[dict[str, Any]]) -> list[str]:
     rows = sorted(rows, key=lambda row: row["name"])
     lines = [f"## {title}", "", "| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|", *map(line, rows), ""]
     reasons = [(row, *verdict(row)) for row in rows]
-    lines += [f"- `{row['name']}` ({row['model']}) {said}: {escape(why)}" for row, said, why in reasons if said != "closed"]
+    lines += [f"- `{called(row)}` ({row['model']}) {said}: {escape(why)}" for row, said, why in reasons if said != "closed"]
     lines += [f"- `{row['name']}` in float32 only, since the plain model cannot run in float64: {escape(row['single_only'])}"
               for row in rows if row["single_only"]]  # fmt: skip
     return [*lines, ""]
@@ -63,8 +65,13 @@ def line(row: dict[str, Any]) -> str:
     forward = "" if not first or first["difference"] is None else "equal" if first["difference"] == 0 else f"{first['difference']:.0e}"
     before = "" if not first else "yes" if not any(run["changed"] for run in runs.values()) else "no"
     gaps = [gap(runs.get(dtype)) for dtype in ("float64", "float32")]
-    cells = [row["name"], row["model"], verdict(row)[0], sinks or none, forward, *gaps, before, f"{row['seconds']:.1f}"]
+    cells = [called(row), row["model"], verdict(row)[0], sinks or none, forward, *gaps, before, f"{row['seconds']:.1f}"]
     return "| " + " | ".join(cells) + " |"
+
+
+def called(row: dict[str, Any]) -> str:
+    """The name of an architecture, with its option."""
+    return f"{row['name']} ({row['option']})" if row["option"] else row["name"]
 
 
 def gap(run: dict[str, Any] | None) -> str:

@@ -57,6 +57,7 @@ class Row:
     kind: str
     name: str
     model: str
+    option: str
     outcome: str
     reason: str = ""
     recipe: str = ""
@@ -69,13 +70,13 @@ class Row:
     seconds: float = 0.0
 
 
-def run(entry: Entry) -> dict[str, Any]:
+def run(entry: Entry, dtypes: tuple[str, ...] = ("float64", "float32")) -> dict[str, Any]:
     """Build and explain one architecture in this process; the row as plain data."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     silence()
     start = time.perf_counter()
-    row = Row(entry.kind, entry.name, entry.model, "not built")
+    row = Row(entry.kind, entry.name, entry.model, entry.option, "not built")
     try:
         built = build(entry)
     except NotBuilt as error:
@@ -87,8 +88,8 @@ def run(entry: Entry) -> dict[str, Any]:
         row.attention = getattr(built.model.config, "_attn_implementation", None)
         row.announced = announced(built.model, lambda: answer(built.model, built.given, torch.float32))
         row.single_only = built.single_only
-        for dtype in (torch.float32,) if built.single_only else (torch.float64, torch.float32):
-            row.runs[str(dtype).removeprefix("torch.")] = done = once(built, dtype)
+        for dtype in ("float32",) if built.single_only else dtypes:
+            row.runs[dtype] = done = once(built, getattr(torch, dtype))
             if done.outcome != "explained":
                 break
     row.seconds = time.perf_counter() - start
