@@ -40,7 +40,7 @@ WITHOUT = {
     "mobilevitv2": "convolutions between attention over pixels", "segformer": "convolutions in its feed-forward layers",
     "pvt_v2": "convolutions in its feed-forward layers", "swiftformer": "convolutions beside additive attention",
     "mamba": RECURRENT, "mamba2": RECURRENT, "falcon_mamba": RECURRENT, "rwkv": RECURRENT, "xlstm": RECURRENT, "jamba": RECURRENT,
-    "zamba": RECURRENT, "nemotron_h": RECURRENT, "kimi_linear": RECURRENT,
+    "zamba": RECURRENT, "nemotron_h": RECURRENT, "kimi_linear": RECURRENT, "nemo_speechlm": RECURRENT,
 }  # fmt: skip
 
 
@@ -64,7 +64,8 @@ def announced(model: nn.Module, run: Callable[[], Any]) -> dict[str, str]:
     finally:
         for hook in hooks:
             hook.remove()
-    used = [p for p, m in named.items() if p in called or (not m._modules and p.rpartition(".")[0] in called)]
+    tables = {p for p, m in named.items() if type(m).__name__ == "Embedding"}        # whose weight may be taken without a call
+    used = [p for p in named if p in called or (p in tables and p.rpartition(".")[0] in called)]
     names = [f"{path}.{name}" for path in used for name, _ in [*own(named[path].named_parameters), *own(named[path].named_buffers)]]
     names += [type(named[path]).__name__ for path in used]
     if getattr(model.config, "alibi", None) or getattr(getattr(model.config, "attn_config", None), "alibi", None):

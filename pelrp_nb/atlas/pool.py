@@ -58,7 +58,10 @@ def begin(context: Any, entry: Entry) -> Job:
 
 
 def work(entry: Entry, answer: Connection) -> None:
-    """In the process: memory is limited where the system can do that, then the trial."""
+    """In the process: one thread, memory limited where the system can do that, then the trial."""
+    import torch
+
+    torch.set_num_threads(1)
     if sys.platform == "linux":
         import resource
 

@@ -15,6 +15,7 @@ class Recipe:
 
     widths: also make widths and heads small (else only depth, vocabulary, experts, lengths)
     layers: how many layers at most
+    times:  how many layers of each kind at least, if there are as many
     fill:   give a value to fields that the default leaves empty
     alter:  role of a field -> the number it gets whatever it was; None: what it was
     """
@@ -22,6 +23,7 @@ class Recipe:
     name: str
     widths: bool = True
     layers: int = 6
+    times: int = 1
     fill: bool = False
     alter: dict[str, int | None] = field(default_factory=dict)
 
@@ -29,6 +31,7 @@ class Recipe:
 RECIPES = (
     Recipe("small"),
     Recipe("small, empty fields filled in", fill=True),
+    Recipe("small, each kind of layer twice", times=2),
     Recipe("small, one head, one codebook", alter={"heads": 1, "codebooks": 1}),
     Recipe("small, whole vocabulary", alter={"vocabulary": None, "token": None}),
     Recipe("widths as they are", widths=False),

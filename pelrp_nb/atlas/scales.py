@@ -45,7 +45,7 @@ def measure(fields: dict[str, Any], recipe: Recipe) -> Scales:
         return next((fields[n] for n in names if isinstance(fields.get(n), int) and fields[n] > 0), 0)
 
     depth, hidden, heads = first(DEPTHS), first(WIDTHS), first(HEAD_COUNTS)
-    scales = Scales(1.0, 1.0, 1.0, depth, *representatives(fields, depth, recipe.layers), hidden=(hidden, hidden))
+    scales = Scales(1.0, 1.0, 1.0, depth, *representatives(fields, depth, recipe), hidden=(hidden, hidden))
     stages = common_factor(fields, depth)
     if stages or not recipe.widths or not hidden:
         scales.width, scales.staged = 1 / (stages or 1) if recipe.widths else 1.0, bool(stages)
@@ -78,16 +78,16 @@ def common_factor(fields: dict[str, Any], depth: int) -> int:
 FIRST, LAST = re.compile(r"^(first_k_dense_replace|num_dense_layers|moe_layer_start_index)$"), re.compile(r"^num_kv_shared_layers$")
 
 
-def representatives(fields: dict[str, Any], depth: int, most: int) -> tuple[int, list[int]]:
-    """The layers that stand for all: one of each kind that the fields tell apart, at least two; their indices."""
+def representatives(fields: dict[str, Any], depth: int, recipe: Recipe) -> tuple[int, list[int]]:
+    """The layers that stand for all: some of each kind that the fields tell apart, at least two; their indices."""
     if depth <= 2:
         return depth, list(range(depth))
     told = [v for v in fields.values() if isinstance(v, list | tuple) and len(v) == depth > 4]
     told += [[i < v for i in range(depth)] for n, v in fields.items() if FIRST.search(n) and isinstance(v, int)]
     told += [[i >= depth - v for i in range(depth)] for n, v in fields.items() if LAST.search(n) and isinstance(v, int)]
-    kinds: dict[tuple, int] = {}
+    kinds: dict[tuple, list[int]] = {}
     for i in range(depth):
-        kinds.setdefault(tuple(str(v[i]) for v in told), i)
-    kept = sorted(kinds.values())[:most]
+        kinds.setdefault(tuple(str(v[i]) for v in told), []).append(i)
+    kept = sorted(i for same in kinds.values() for i in same[: recipe.times])[: recipe.layers]
     kept += [i for i in range(depth) if i not in kept][: max(0, 2 - len(kept))]
     return len(kept), sorted(kept)

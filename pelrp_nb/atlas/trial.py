@@ -6,6 +6,8 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -72,35 +74,45 @@ class Row:
 
 def run(entry: Entry, dtypes: tuple[str, ...] = ("float64", "float32")) -> dict[str, Any]:
     """Build and explain one architecture in this process; the row as plain data."""
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    silence()
     start = time.perf_counter()
     row = Row(entry.kind, entry.name, entry.model, entry.option, "not built")
-    try:
-        built = build(entry)
-    except NotBuilt as error:
-        row.reason = str(error)
-    else:
-        row.outcome, row.recipe = "built", built.recipe
-        row.parameters = sum(p.numel() for p in built.model.parameters())
-        row.inputs = list(built.given)
-        row.attention = getattr(built.model.config, "_attn_implementation", None)
-        row.announced = announced(built.model, lambda: answer(built.model, built.given, torch.float32))
-        row.single_only = built.single_only
-        for dtype in ("float32",) if built.single_only else dtypes:
-            row.runs[dtype] = done = once(built, getattr(torch, dtype))
-            if done.outcome != "explained":
-                break
+    with quietly(), torch.random.fork_rng([]):
+        try:
+            built = build(entry)
+        except NotBuilt as error:
+            row.reason = str(error)
+        else:
+            _fill(row, built, dtypes)
     row.seconds = time.perf_counter() - start
     return asdict(row)
 
 
-def silence() -> None:
-    """The library's remarks on configurations that nobody will use."""
-    import transformers
+def _fill(row: Row, built: Built, dtypes: tuple[str, ...]) -> None:
+    """What is known of a model that was built, and its explanations."""
+    row.outcome, row.recipe, row.single_only = "built", built.recipe, built.single_only
+    row.parameters = sum(p.numel() for p in built.model.parameters())
+    row.inputs = list(built.given)
+    row.attention = getattr(built.model.config, "_attn_implementation", None)
+    row.announced = announced(built.model, lambda: answer(built.model, built.given, torch.float32))
+    for dtype in ("float32",) if built.single_only else dtypes:
+        row.runs[dtype] = done = once(built, getattr(torch, dtype))
+        if done.outcome != "explained":
+            break
 
-    transformers.logging.set_verbosity_error()
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the library's remarks on configurations that nobody will use."""
+    from transformers import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def once(built: Built, dtype: torch.dtype) -> Run:
