@@ -183,7 +183,7 @@ def test_one_name_is_run_again_and_replaces_its_row(stage, tmp_path, capsys):
     assert [e.name for e in stage] == ["llama", "mistral", "llama"]
     assert list(first) == list(command.read(file)) == ["causal-lm/llama/LlamaForCausalLM", "causal-lm/mistral/MistralForCausalLM"]
     text = page.read_text(encoding="utf-8")
-    assert "| listed | 2 | 2 |" in text and "| mistral | MistralForCausalLM | closed | rotary x 2 | equal |" in text
+    assert "| listed | 2 | 2 |" in text and "| mistral | MistralForCausalLM | input_ids | closed | rotary x 2 | equal |" in text
     assert "closed     rotary x 2" in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from .names import MAIN
 from .verdict import LEGEND, VERDICTS, counts, verdict
 
-HEADER = ("name", "class", "verdict", "positions found", "forward", "gap float64", "gap float32", "as before", "seconds")
+HEADER = ("name", "class", "input", "verdict", "positions found", "forward", "gap float64", "gap float32", "as before", "seconds")
 
 
 def page(rows: list[dict[str, Any]], versions: dict[str, str]) -> str:
@@ -30,13 +30,15 @@ Every architecture that transformers lists under its auto classes for causal and
 image classification: built tiny from its default configuration with random weights and biases, given one random input, explained by
 PA-LRP with an audited ledger, in float64 and again in float32. No code per model: neither here nor in the engine.
 
-`forward` is the largest difference between the logits under the rules and the plain model's, as a part of the largest logit; `gap`
-is what the ledger cannot explain, as a part of its scale (closed: 1e-6 in float64, 1e-3 in float32)."""
+`input` is what the one random input holds: models of text and pictures or sound are given text alone where they answer to it, and
+the towers that did not run are not judged. `forward` is the largest difference between the logits under the rules and the plain
+model's, as a part of the largest logit; `gap` is what the ledger cannot explain, as a part of its scale (closed: 1e-6 in float64, 1e-3
+in float32)."""
 
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:
     """The counts, by kind and altogether."""
-    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    kinds = [kind for kind in MAIN if any(row["kind"] == kind for row in rows)]
     columns = [counts([row for row in rows if row["kind"] == kind]) for kind in kinds] + [counts(rows)]
     lines = ["| | " + " | ".join([*kinds, "all"]) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += [f"| {name} | " + " | ".join(str(c[name]) for c in columns) + " |" for name in ("listed", "built", *VERDICTS)]
@@ -65,7 +67,8 @@ def line(row: dict[str, Any]) -> str:
     forward = "" if not first or first["difference"] is None else "equal" if first["difference"] == 0 else f"{first['difference']:.0e}"
     before = "" if not first else "yes" if not any(run["changed"] for run in runs.values()) else "no"
     gaps = [gap(runs.get(dtype)) for dtype in ("float64", "float32")]
-    cells = [called(row), row["model"], verdict(row)[0], sinks or none, forward, *gaps, before, f"{row['seconds']:.1f}"]
+    given, seconds = " + ".join(row["inputs"]), f"{row['seconds']:.1f}"
+    cells = [called(row), row["model"], given, verdict(row)[0], sinks or none, forward, *gaps, before, seconds]
     return "| " + " | ".join(cells) + " |"
 
 
