@@ -49,7 +49,7 @@ def build(entry: Entry, seed: int = 0) -> Built:
     for recipe in RECIPES:
         try:
             return _build(entry, recipe, seed)
-        except (Exception, NotImplementedError) as error:
+        except Exception as error:
             reasons.append(shortened(error))
     raise NotBuilt("; else ".join(dict.fromkeys(reasons)))
 

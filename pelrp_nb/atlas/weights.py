@@ -32,7 +32,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
 def redrawn(module: nn.Module, name: str, p: Tensor, drawn: Tensor) -> Tensor:
     """New values of one parameter, by where it stands and what it was at the start."""
     if p.dim() < 2:
-        return 0.05 * drawn if bool((p == 0).all()) else bool_scale(p) + 0.1 * drawn
+        return 0.05 * drawn if bool((p == 0).all()) else start(p) + 0.1 * drawn
     if isinstance(module, nn.Embedding) or p.shape[0] == 1:
         return 0.7 * drawn
     turned = type(module).__name__ == "Conv1D"
@@ -40,7 +40,7 @@ def redrawn(module: nn.Module, name: str, p: Tensor, drawn: Tensor) -> Tensor:
     return drawn / fan_in**0.5 * (SHARP if SCORES.search(name) else 1)
 
 
-def bool_scale(p: Tensor) -> Tensor:
+def start(p: Tensor) -> Tensor:
     """A parameter that starts as one constant (a norm's weight, a layer scale) starts near 1; others where they were."""
     return torch.ones_like(p, dtype=torch.float64) if bool((p == p.flatten()[0]).all()) else p.double()
 
