@@ -27,7 +27,7 @@ class Leaf:
     """One tensor of positions at one place, with a gradient of its own (tensor), or with what a tap heard (columns).
 
     part: "cos", "sin", "rotary" (a complex turn), "sum", "score"; role: "query", "key", "value" or None until known
-    places: how many tokens it has a position for
+    places: how many tokens it has a position for; pairs: how many pairs of tokens and heads, where it is paid at pairs
     gathered, turned: a product with relative embeddings was picked out by distance; and has keys for rows
     """
 
@@ -39,6 +39,7 @@ class Leaf:
     depth: float
     stream: str = ""
     places: int = 0
+    pairs: int = 0
     role: str | None = None
     columns: Columns = field(default_factory=dict)
     detail: dict[str, dict] = field(default_factory=dict)
@@ -73,7 +74,8 @@ class Inputs:
 def sink(flow: Flow, x: Tensor, name: str, kind: str, part: str) -> Leaf:
     """One more place where positions enter; x: the leaf, or the scores (..., T, T) that a tap hears."""
     tensor = None if part == "score" else x
-    leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth, flow.streams.current, x.shape[-2])
+    pairs = x.numel() if part == "score" else 0
+    leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth, flow.streams.current, x.shape[-2], pairs)
     flow.inputs.sinks.append(leaf)
     return leaf
 
