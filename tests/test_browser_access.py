@@ -1,4 +1,5 @@
 """Everybody can read every view: names for all controls, no serious finding of axe, contrast in light and dark."""
+# ruff: noqa: F811 (a fixture that is imported)
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Results in the hosts people use: an nbconvert page, and a real JupyterLab with a live kernel on loopback."""
+# ruff: noqa: F811 (a fixture that is imported)
 
 from __future__ import annotations
 
@@ -157,11 +158,12 @@ def lab(tmp_path_factory) -> Iterator[str]:
     (folder / "tests").symlink_to(ROOT / "tests")
     nbformat.write(book, folder / "views.ipynb")
     port = free_port()
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "JUPYTER_CONFIG_DIR": str(folder / "config"), "IPYTHONDIR": str(folder / "ipython"),
-           "JUPYTER_DATA_DIR": str(folder / "data"), "JUPYTER_RUNTIME_DIR": str(folder / "run")}  # fmt: skip
+    own = {"JUPYTER_CONFIG_DIR": "config", "IPYTHONDIR": "ipython", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "run"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **{name: str(folder / place) for name, place in own.items()}}
     options = ["--no-browser", "--allow-root", f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=",
                f"--ServerApp.root_dir={folder}"]  # fmt: skip
-    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=env, **quiet)
     address = f"http://127.0.0.1:{port}"
     for _ in range(300):
         try:

@@ -1,4 +1,5 @@
-"""The other views in a real browser: positions in detail, comparison, prediction, pictures, the inspector, and what can be taken away."""
+"""The other views in a real browser: positions in detail, comparison, prediction, pictures, the inspector, exports."""
+# ruff: noqa: F811 (a fixture that is imported)
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def detailed(**changed):
         detail["query_key"][name] = {"query": parts[:H].sum(0), "key": parts[H:].sum(0)}
         share = torch.rand(T, F, generator=rng, dtype=torch.float64)
         waves = torch.tensor([6.3, 20.0, 200.0, 2000.0, 20_000.0, float("inf")], dtype=torch.float64)
-        detail["frequencies"][name] = {"relevance": share / share.sum(1, keepdim=True) * e.positional[s][:, None], "wavelength": waves}
+        parts = share / share.sum(1, keepdim=True) * e.positional[s][:, None]
+        detail["frequencies"][name] = {"relevance": parts, "wavelength": waves}
     for b in e.boundaries:
         if b.kind == "attention":
             share = torch.rand(H, T, generator=rng, dtype=torch.float64)
@@ -72,7 +74,8 @@ def test_the_spectrum_shows_every_wavelength_and_names_the_largest(browser, tmp_
         pane = section(page, "Frequencies")
         said = pane.get_by_role("img").get_attribute("aria-label")
         sums = e.detail["frequencies"][e.sinks[0]]["relevance"].sum(0)
-        assert [number(part.split()[-1]) for part in said.removeprefix("spectrum: ").split(", ")] == pytest.approx(sums.tolist(), abs=2e-2)
+        bars = [number(part.split()[-1]) for part in said.removeprefix("spectrum: ").split(", ")]
+        assert bars == pytest.approx(sums.tolist(), abs=2e-2)
         assert "never turning" in said and "20k" in said
         section(page, "Sinks").locator("canvas").hover(position={"x": 5, "y": 5})
         expect(pane.locator("polyline")).to_have_count(1)                # the token under the pointer
@@ -291,7 +294,9 @@ def test_a_step_can_be_taken_away_in_every_form(browser, tmp_path):
         assert [row[1] for row in rows[2 : 2 + T]] == list(REVIEW)
         assert [float(row[2]) for row in rows[2 : 2 + T]] == pytest.approx(e.boundaries[0].relevance.tolist(), rel=1e-6)
         held = json.loads(saved(page, "JSON"))
-        assert held["step"]["name"] == "embeddings" and held["data"]["parts"]["signed"]["both"] == pytest.approx(e.relevance().tolist())
+        assert held["step"]["name"] == "embeddings"
+        assert held["data"]["parts"]["signed"]["both"] == pytest.approx(e.relevance().tolist())
+        assert held["data"]["boundaries"][1]["relevance"] == pytest.approx(e.boundaries[1].relevance.tolist(), rel=1e-6)
         assert saved(page, "PNG").startswith(b"\x89PNG")
         root = ET.fromstring(saved(page, "SVG"))
         words = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]

@@ -376,6 +376,26 @@ def test_settings_are_traits_that_core_widgets_can_be_linked_to(pair):
     assert pick.value == "attn-lrp"
 
 
+def test_what_observes_a_run_may_start_another_but_not_wait_for_it(pair):
+    monitor, heard = live.monitor(*pair), []
+
+    def again(change):
+        if not change.new and not heard:
+            with pytest.raises(InputError, match="nobody can wait"):
+                monitor.run("a dull film")
+            heard.append("refused")
+            monitor.text = "a dull film"
+            monitor.start()
+
+    monitor.observe(again, "running")
+    monitor.run(TEXT)
+    assert monitor._work.wait(30).phase == "done" and heard == ["refused"] and monitor.result.text == "a dull film"
+
+
+def test_half_a_character_is_not_sent(pair):
+    assert live.monitor(*pair, texts=["a\ud800b"]).data["texts"] == ["a?b"]
+
+
 def test_a_result_can_be_observed(pair):
     monitor, heard = live.monitor(*pair), []
     monitor.observe(lambda change: heard.append((change.old, change.new)), "running")

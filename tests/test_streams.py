@@ -87,6 +87,14 @@ def test_what_a_decoder_layer_draws_from_the_encoder_is_a_boundary_of_the_encode
     assert sum(b.total for b in drawn) == pytest.approx(last.total + kept)           # the final norm has no bias
 
 
+def test_streams_are_saved_and_drawn(tmp_path):
+    found = explain(written("t5"), "w7 w8 w9", processor=words())
+    found.save(tmp_path / "it.npz")
+    assert type(found).load(tmp_path / "it.npz") == found
+    assert not any(b["kind"] == "cross" for b in found.plain()["boundaries"])
+    assert "w30" not in found.to_html() and "decoder" in found.to_html()
+
+
 def test_equal_lengths_do_not_mix_streams():
     model, tokenizer = written("bart"), words()
     found = explain(model, ("w7 w8 w9", "w20 w21"), processor=tokenizer, options=AUDIT)

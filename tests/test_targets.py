@@ -126,6 +126,12 @@ def test_no_new_token_is_no_target(make):
         make()
 
 
+def test_no_more_tokens_than_there_are_positions_for():
+    with pytest.raises(TargetError, match=r"positions for 63 more tokens after this text, not 64\. Type generated\(63\)"):
+        explain(build("llama"), "w7 w8", processor=words(), target=target.generated(64))
+    assert len(explain(build("llama"), text_of(drawn((62,))[0]), processor=words(), target=target.generated(3))) == 3
+
+
 def test_reading_past_the_end_is_refused():
     with pytest.raises(TargetError, match=r"needs more tokens than that; the text has 2"):
         explain(build("llama"), "w7 w8", processor=words(), target=target.read(2))
@@ -253,3 +259,15 @@ def test_a_model_without_text_has_no_vocabulary_and_is_explained():
 
     model, x = build_position("convnext")
     assert explain(model, x).ledger.closed
+
+
+@pytest.mark.parametrize("name", ["targets", "batch"])
+def test_benchmarks_of_sharing_print_a_ratio(name, capsys):
+    import json
+
+    from pelrp_nb.__main__ import main
+
+    small = ["--layers", "1", "--width", "96", "--tokens", "6", "--count", "2", "--rounds", "1", "--json"]
+    assert main(["bench", name, *small]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["ratio"] > 0 and said["goal"] == {"targets": 0.65, "batch": 0.5}[name]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from browsing import browser
 from lab import Lab, lab
 
 from pelrp_nb.labs import notebooks
 
-__all__ = ["lab"]
+__all__ = ["browser", "lab"]
 CELLS = "[...window.jupyterapp.shell.currentWidget.content.widgets].map(cell => cell.model)"
 
 
@@ -26,5 +27,5 @@ def test_a_tutorial_runs_from_top_to_bottom(lab: Lab, number: str):
         if live is not None:
             page.locator(f".jp-Cell[data-windowed-list-index='{live}'] [role=group]").first.wait_for()
         else:
-            page.locator("details:visible").first.wait_for()
+            page.locator(f".jp-Cell[data-windowed-list-index='{len(code) - 1}'] details").first.wait_for()
     assert lab.trouble == []

@@ -16,14 +16,16 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hostile import SCRIPTS, SEEN, TOKENS, UNSEEN
 from made import REVIEW, made
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from pelrp_nb.errors import InputError
 from pelrp_nb.explanation import Explanation
 from pelrp_nb.ledger import Ledger
-from pelrp_nb.views import colour, data, figure, module, page, table, text
+from pelrp_nb.views import colour, data, figure, module, table, text
 
 VIEWS = Path(text.__file__).parent
 NAN, INF = math.nan, math.inf
@@ -255,7 +257,7 @@ def test_a_long_input_is_folded_and_its_sums_stay_whole():
     read = Read(shown)
     shown = [row for row in read.rows if re.fullmatch("token[0-9]+", row[1] if len(row) > 1 else "")]
     assert len(shown) == table.ROWS and [int(row[0]) for row in shown] == sorted(int(row[0]) for row in shown)
-    sums, rest = (next(row for row in read.rows if len(row) > 1 and start in row[1]) for start in ("sum", "4,800 tokens not shown"))
+    sums, rest = (next(row for row in read.rows if len(row) > 1 and start in row[1]) for start in ("sum", "4,920 tokens not shown"))
     R = LONG.relevance()
     assert number(sums[-1]) == pytest.approx(float(R.sum()), abs=1e-2)
     assert number(rest[-1]) == pytest.approx(float(R.sum() - R[[int(row[0]) for row in shown]].sum()), abs=1e-2)
@@ -280,13 +282,19 @@ def embedded(document: str) -> dict:
     return json.loads(re.search(r'<script type="application/json" id="view-data">(.*?)</script', document, re.DOTALL)[1])["data"]
 
 
+def unpacked(box: dict) -> list[float]:
+    return np.frombuffer(base64.b64decode(box["f32"]), "<f4").astype(float).tolist()
+
+
 def test_the_page_carries_the_numbers():
     e = made()
     held = embedded(e.to_html())
     for name in e.offered:
         assert held["parts"][name]["both"] == pytest.approx(e.relevance(name).tolist(), rel=1e-7)
         assert held["sums"][name]["both"] == pytest.approx(float(e.relevance(name).sum()), rel=1e-6)
-    assert [b["relevance"] for b in held["boundaries"]] == [pytest.approx(b.relevance.tolist(), rel=1e-7) for b in e.boundaries]
+    wanted = [pytest.approx(b.relevance.tolist(), rel=1e-6) for b in e.boundaries]
+    assert [unpacked(b["relevance"]) for b in held["boundaries"]] == wanted
+    assert [unpacked(s["relevance"]) for s in held["sinks"]] == [pytest.approx(row, rel=1e-6) for row in e.positional.tolist()]
     assert dict(held["ledger"]["rows"]) == pytest.approx(dict(e.ledger.rows()), rel=1e-7)
 
 
@@ -363,6 +371,35 @@ def test_the_bars_of_the_figure_are_the_numbers():
     norm = axes[1].images[0].norm
     assert norm.vmin == -norm.vmax
     assert [bar.get_width() for bar in axes[-1].patches] == pytest.approx([amount for _, amount in e.ledger.rows()])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["tokens", "layers", "ledger"])
+def test_each_panel_stands_alone_with_the_same_numbers(kind):
+    e = made()
+    picture = e.figure(kind)
+    assert png(picture).startswith(b"\x89PNG")
+    if kind == "tokens":
+        heights = [bar.get_height() for bar in picture.axes[0].patches]
+        assert heights == pytest.approx([*e.semantic.tolist(), *e.parts()[1].tolist()])
+    if kind == "ledger":
+        assert [bar.get_width() for bar in picture.axes[0].patches] == pytest.approx([amount for _, amount in e.ledger.rows()])
+    if kind == "layers":
+        assert picture.axes[0].images[0].get_array()[-1].tolist() == pytest.approx(e.boundaries[0].relevance.tolist())
+
+
+def test_the_spectrum_draws_each_frequency_and_says_what_to_type_without():
+    relevance = torch.randn(10, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = {"relevance": relevance, "wavelength": torch.tensor([6.3, 60.0, 600.0, INF])}
+    picture = made(detail={"frequencies": {"layer 0 rotary": found}}).figure("spectrum")
+    assert [bar.get_height() for bar in picture.axes[0].patches] == pytest.approx(relevance.sum(0).tolist())
+    assert [label.get_text() for label in picture.axes[0].get_xticklabels()] == ["6", "60", "600", "inf"]
+    with pytest.raises(InputError, match='Options'):
+        made().figure("spectrum")
+    with pytest.raises(InputError, match="kind must be"):
+        made().figure("pie")
+    with pytest.raises(InputError, match="no boundary"):
+        made(layers=0, boundaries=()).figure("layers")
 
 
 def test_the_figure_names_tokens_under_their_bars():

@@ -25,6 +25,18 @@ def sent(view: View) -> str:
     return json.dumps(view.get_state(), allow_nan=False, default=lambda x: f"{len(x)} bytes")
 
 
+def test_the_colab_environment_has_colabs_versions():
+    import anywidget
+    import IPython
+    import traitlets
+
+    if ".venv-colab" not in sys.prefix:
+        pytest.skip("only in the environment of make colab")
+    wanted = dict(line.split("==") for line in (ROOT / "colab.txt").read_text().splitlines() if not line.startswith("#"))
+    have = {"ipywidgets": ipywidgets, "anywidget": anywidget, "ipython": IPython, "traitlets": traitlets}
+    assert {name: module.__version__ for name, module in have.items()} == {name: wanted[name] for name in have}
+
+
 # --- as an ipywidget ---------------------------------------------------------------------------------------------------
 
 

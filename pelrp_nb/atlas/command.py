@@ -73,7 +73,8 @@ def collect(entries: list[Entry], kept: dict[str, dict[str, Any]], given: argpar
 def said(row: dict[str, Any]) -> str:
     """One row in one line of a terminal."""
     name, why = verdict(row)
-    sinks = ", ".join(f"{kind} x {n}" for kind, n in next(iter(row["runs"].values()), {}).get("sinks", {}).items())
+    first: dict[str, Any] = next(iter(row["runs"].values()), {})
+    sinks = ", ".join(f"{kind} x {n}" for kind, n in first.get("sinks", {}).items())
     return f"{row['name']:<28} {row['kind']:<10} {name:<10} {sinks or '-':<28} {why}"
 
 

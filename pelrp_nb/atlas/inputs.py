@@ -27,19 +27,24 @@ def ids(config: Any, length: int, rng: torch.Generator) -> Tensor:
     return plain[torch.randint(0, len(plain), (1, length), generator=rng)]
 
 
+MAIN = ("input_ids", "pixel_values", "input_features", "input_values", "inputs")
+
+
 def inputs(model: nn.Module, seed: int = 1) -> dict[str, Tensor]:
     """A random batch of one, with what the model's main input and its decoder need."""
     rng = torch.Generator().manual_seed(seed)
     config, takes = model.config, inspect.signature(model.forward).parameters
     main = model.main_input_name
-    if main not in takes and "input_ids" in takes:
-        main = "input_ids"
+    if main not in takes:
+        main = next((name for name in MAIN if name in takes), main)
     made: dict[str, Tensor] = {}
-    if main == "pixel_values":
+    if "spatial_shapes" in takes:
+        made = patches(config, rng)
+    elif main == "pixel_values" or (main == "inputs" and "pixel_values" in takes):
         made[main] = torch.randn(1, first(config, "num_channels", 3), *picture(config), generator=rng)
     elif main == "input_features":
         made[main] = sound(config, rng)
-    elif main == "input_values":
+    elif main == "input_values" or (main == "inputs" and first(config, "conv_dim", None)):
         made[main] = torch.randn(1, 4000, generator=rng)
     else:
         made[main] = ids(config, TOKENS, rng)
@@ -48,19 +53,31 @@ def inputs(model: nn.Module, seed: int = 1) -> dict[str, Tensor]:
     return made
 
 
+def patches(config: Any, rng: torch.Generator) -> dict[str, Tensor]:
+    """A picture already cut up: (1, patches, pixels of one), all of them there, and how they lie."""
+    side = int(first(config, "num_patches", 16) ** 0.5)
+    pixels = first(config, "num_channels", 3) * first(config, "patch_size", 16) ** 2
+    return {
+        "pixel_values": torch.randn(1, side * side, pixels, generator=rng),
+        "pixel_attention_mask": torch.ones(1, side * side, dtype=torch.int64),
+        "spatial_shapes": torch.tensor([[side, side]]),
+    }
+
+
 def picture(config: Any) -> tuple[int, int]:
     """Height and width in pixels."""
     size = first(config, "image_size", IMAGE)
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
+BINS = ("feature_projection_input_dim", "num_mel_bins", "input_feat_per_channel", "feature_size")
+
+
 def sound(config: Any, rng: torch.Generator) -> Tensor:
-    """Frames of a spectrum: (1, bins, frames) for convolutional encoders, (1, frames, bins) else."""
-    bins = first(config, "num_mel_bins", None)
-    frames = 2 * first(config, "max_source_positions", 32)
-    if bins is not None:
-        return torch.randn(1, bins, frames, generator=rng)
-    return torch.randn(1, 64, first(config, "input_feat_per_channel", 80), generator=rng)
+    """Frames of a spectrum: (1, bins, frames) where their number is fixed, (1, frames, bins) else."""
+    bins = next((v for name in BINS if (v := first(config, name, None)) is not None), 80)
+    fixed = first(config, "max_source_positions", None) if first(config, "num_mel_bins", None) else None
+    return torch.randn(1, 64, bins, generator=rng) if fixed is None else torch.randn(1, bins, 2 * fixed, generator=rng)
 
 
 def first(config: Any, name: str, otherwise: Any) -> Any:

@@ -31,7 +31,8 @@ def rows(entries: list[Entry], jobs: int, limit: float) -> Iterator[dict[str, An
     context: Any = mp.get_context("forkserver" if sys.platform != "win32" else "spawn")
     if sys.platform != "win32":
         context.set_forkserver_preload([f"{__package__}.preload"])
-    waiting, running = list(reversed(entries)), []
+    waiting: list[Entry] = list(reversed(entries))
+    running: list[Job] = []
     try:
         while waiting or running:
             while waiting and len(running) < jobs:

@@ -22,25 +22,33 @@ class Recipe:
 
     widths: also make widths and heads small (else only depth, vocabulary, experts, lengths)
     layers: how many layers at most
-    fill:   give a value to numbers that the default leaves empty
-    forced: fields of the outermost configuration, as they are to be
+    fill:   give a value to fields that the default leaves empty
+    alter:  role of a field -> the number it gets whatever it was; None: what it was
     """
 
     name: str
     widths: bool = True
     layers: int = 6
     fill: bool = False
-    forced: dict[str, Any] = field(default_factory=dict)
+    alter: dict[str, int | None] = field(default_factory=dict)
 
 
-RECIPES = (Recipe("small"), Recipe("small, empty fields filled in", fill=True), Recipe("widths as they are", widths=False))
+RECIPES = (
+    Recipe("small"),
+    Recipe("small, empty fields filled in", fill=True),
+    Recipe("small, one head, one codebook", alter={"heads": 1, "codebooks": 1}),
+    Recipe("small, whole vocabulary", alter={"vocabulary": None, "token": None}),
+    Recipe("widths as they are", widths=False),
+)
 
 # what a field is, by its name; the first that fits
 ROLES = tuple(
     (role, re.compile(pattern))
     for role, pattern in (
         ("keep", r"chunk_size_(feed_forward|lm_head)|type_vocab|kernel|stride|padding|dilation|num_labels|seed|ngram_size|hop_length"
-                 r"|merge_size|num_channels|audio_channels|input_channels|in_chans|pretraining_tp|vocab_offset|sampl|_conv$|conv_dim"),
+                 r"|merge_size|num_channels|audio_channels|input_channels|in_chans|pretraining_tp|vocab_offset|sampl|_conv$|conv_dim"
+                 r"|projection_input_dim|^input_(dim|size|feat_size)$|^feature_size$"),
+        ("codebooks", r"^num_codebooks$"),
         ("vocabulary", r"vocab_size|_vocab$|vocabulary|vocab_size_base|codebook_size"),
         ("token", r"_token_(id|index)s?$|_token_ids$|^(mask|unk|pad|bos|eos)_index$|suppress_tokens$|stop_token"),
         ("experts", r"experts?$|experts_num|expert_num|^zero_expert_num$"),
@@ -49,7 +57,7 @@ ROLES = tuple(
         ("top group", r"^topk_group$"),
         ("top keys", r"index_topk|topk_blocks|^index_local_blocks$"),
         ("window", r"sliding_window$|sliding_window_size|window_len|local_attention$|attention_window|window_size|attention_chunk_size"
-                   r"|^chunk_size$|mamba_chunk_size|index_block_size|^block_size$|global_block_size|local_radius|chunk_length|keep_window"
+                   r"|^chunk_size$|mamba_chunk_size|index_block_size|^block_size$|global_block_size|local_radius|attn_chunk_length|keep_window"
                    r"|context_size|rel_extent"),
         ("positions", r"position_embeddings$|n_positions|n_ctx|max_seq_len|model_max_length|max_\w*positions?$|context_length"
                       r"|max_pos_emb|max_distance|max_relative_position"),
@@ -61,7 +69,7 @@ ROLES = tuple(
         ("layers", r"layers?$|^depth$|^num_blocks$|^num_layers_per_stack$|first_k_dense_replace|^num_self_attends_per_block$"),
         ("layer number", r"layer_(start|end)_index"),
         ("repeats", r"^depths$|block_repeats|^block_sizes$|^n_attn_blocks$"),
-        ("factor", r"_coefficient$"),
+        ("factor", r"depth_coefficient$"),
         ("width", r"size(_\w+)?$|sizes$|dims?(_\w+)?$|^d_?ff$|width|units$|channels$|rank$|filters$|state$|^d_(model|inner|latents)$"
                   r"|n_embd|n_inner|ffn|hidden|attention_hidden|^dim_ff$|d_ssm$|dt_rank$|embed"),
     )
@@ -79,6 +87,7 @@ class Scales:
 
     kept:   the layers that stand for all, by their index in the default configuration
     hidden: the width of the model before and after; links: the same of other parts
+    staged: a model of stages, whose picture is 2 x 2 at the end
     """
 
     width: float
@@ -89,6 +98,7 @@ class Scales:
     kept: list[int]
     hidden: tuple[int, int] = (0, 0)
     links: dict[int, int] = field(default_factory=dict)
+    staged: bool = False
 
 
 def shrink(config: Any, recipe: Recipe = RECIPES[0], links: dict[int, int] | None = None) -> Any:
@@ -104,11 +114,15 @@ def shrink(config: Any, recipe: Recipe = RECIPES[0], links: dict[int, int] | Non
         if nested(value):
             changed[name] = shrink(value, recipe, scales.links)
         elif name not in ("id2label", "label2id", "problem_type", "rope_scaling"):
-            new = filled(name, value, fields, scales) if recipe.fill and not value else resized(name, value, scales)
+            if recipe.fill and not value:
+                new = filled(name, value, fields, scales)
+            elif isinstance(value, int) and role_of(name) in recipe.alter:
+                new = value if recipe.alter[role_of(name)] is None else recipe.alter[role_of(name)]
+            else:
+                new = resized(name, value, scales)
             if new is not value and new != value:
                 changed[name] = new
     changed.update(products(fields, changed, scales.links))
-    changed.update({name: value for name, value in recipe.forced.items() if name in fields})
     apart = per_layer(config, scales)
     return type(config)(**changed, **({"per_layer_config": apart} if apart else {}))
 
@@ -148,10 +162,14 @@ def filled(name: str, value: Any, fields: dict[str, Any], scales: Scales) -> Any
         return value
     if name == "layer_types":
         return ["full_attention"] * scales.layers
-    return 8.0 if name.startswith("clip_") else FILLINGS.get(role_of(name))
+    if name == "default_language" and fields.get("languages"):
+        return fields["languages"][0]
+    return next((new for pattern, new in EMPTY if pattern.search(name)), FILLINGS.get(role_of(name)))
 
 
-FILLINGS = {"experts": 4, "per token": 2, "groups": 1, "top group": 1, "head width": HEAD}
+FILLINGS = {"experts": 4, "per token": 2, "groups": 1, "top group": 1, "head width": HEAD, "heads": HEADS, "vocabulary": VOCABULARY}
+EMPTY = ((re.compile("^clip_"), 8.0), (re.compile("kv_heads$"), 1), (re.compile("^pad_token_id$"), 0), (re.compile("^mask_token_id$"), 3),
+         (re.compile("_budget$"), 8), (re.compile("compress_ratio$"), 4))  # fmt: skip
 
 
 def nested(value: Any) -> bool:
@@ -182,26 +200,28 @@ def measure(fields: dict[str, Any], recipe: Recipe) -> Scales:
 
     depth, hidden, heads = first(DEPTHS), first(WIDTHS), first(HEAD_COUNTS)
     scales = Scales(1.0, 1.0, 1.0, depth, *representatives(fields, depth, recipe.layers), hidden=(hidden, hidden))
-    stages = common_factor(fields)
+    stages = common_factor(fields, depth)
     if stages or not recipe.widths or not hidden:
-        scales.width = 1 / (stages or 1) if recipe.widths else 1.0
+        scales.width, scales.staged = 1 / (stages or 1) if recipe.widths else 1.0, bool(stages)
+        scales.hidden = hidden, int(hidden * scales.width)
         return scales
     new = WIDTH
     if heads:
         each = first(HEAD_WIDTHS) or max(1, hidden // heads)
-        scales.head = 2.0 ** -max(0, round(math.log2(each / HEAD)))
+        whole = "qk_rope_head_dim" in fields          # head widths in parts: keep their sums
+        scales.head = 2.0 ** -max(0, round(math.log2(each / HEAD))) if whole or each < HEAD else HEAD / each
         times = heads * each / hidden
         new_heads = min(heads, int(HEADS * times) if times in (0.5, 1, 2, 4) else HEADS)
-        new = int(new_heads * max(1, int(each * scales.head)) / times) if times in (0.5, 1, 2, 4) else WIDTH
+        new = int(new_heads * max(1, round(each * scales.head)) / times) if times in (0.5, 1, 2, 4) else WIDTH
         scales.heads = new_heads / heads
     scales.width, scales.hidden = new / hidden, (hidden, new)
     return scales
 
 
-def common_factor(fields: dict[str, Any]) -> int:
+def common_factor(fields: dict[str, Any], depth: int) -> int:
     """By what a model of stages can be divided so that every width stays a multiple of eight; 0 if it has no stages."""
     lists = [v for n, v in fields.items() if role_of(n) == "width" and isinstance(v, list | tuple) and len(v) > 1]
-    lists = [v for v in lists if all(isinstance(x, int) for x in v)]
+    lists = [v for v in lists if all(isinstance(x, int) for x in v) and not len(v) == depth > 4]
     staged = isinstance(fields.get("depths"), list | tuple)
     if not lists and not staged:
         return 0
@@ -263,6 +283,8 @@ def resized_list(name: str, role: str, value: list, scales: Scales) -> list:
     if len(value) == 1 and isinstance(value[0], list | tuple) and len(value[0]) == 2 and isinstance(value[0][0], list | tuple):
         kinds, times = value[0]                      # [[["global", "local"], 12]]: these kinds, so many times
         return [[kinds, max(1, scales.layers // len(kinds)) if times * len(kinds) == scales.depth else times]]
+    if role == "layers" and whole:
+        return [min(v, 3) for v in value]
     change = NUMBERS.get(role)
     return value if change is None or not whole else [change(v, scales) for v in value]
 
@@ -297,13 +319,13 @@ NUMBERS: dict[str, Callable[[int, Scales], int]] = {
     "groups": lambda v, s: min(v, 2),
     "top group": lambda v, s: 1,
     "top keys": lambda v, s: min(v, 4),
-    "window": lambda v, s: min(v, 8),
+    "window": lambda v, s: min(v, 2 if s.staged else 8),
     "period": lambda v, s: min(v, 2),
     "offset": lambda v, s: min(v, 1),
     "positions": lambda v, s: min(v, POSITIONS),
     "image": lambda v, s: IMAGE,
     "heads": lambda v, s: max(1, round(v * s.heads)) if v else v,
-    "head width": lambda v, s: max(2, int(v * s.head)) if v >= 16 else v,
+    "head width": lambda v, s: max(2, round(v * s.head)) if v >= 16 else v,
     "layers": layers,
     "layer number": lambda v, s: min(v, s.layers - 1),
     "repeats": lambda v, s: min(v, 2),

@@ -26,9 +26,6 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
                 seen.add(id(p))
                 drawn = torch.randn(p.shape, generator=rng, dtype=torch.float64)
                 p.copy_(redrawn(module, name, p, drawn).to(p.dtype))
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
-                module.running_mean.copy_(0.1 * torch.randn(module.running_mean.shape, generator=rng))
-                module.running_var.copy_(0.8 + 0.4 * torch.rand(module.running_var.shape, generator=rng))
     return model.eval()
 
 

@@ -76,9 +76,10 @@ def lengths(row: Encoded) -> tuple[int, int]:
 
 def belongs(row: Encoded, name: str, x: Tensor) -> bool:
     """Whether a tensor has an axis of tokens, the second."""
-    if x.dim() < 2 or name.startswith("pixel") or (row.main not in SEQUENCES and not name.startswith("decoder_")):
+    decoder, picture = name.startswith("decoder_"), name.startswith(("pixel", "image", "video"))
+    if x.dim() < 2 or picture or (row.main not in SEQUENCES and not decoder):
         return False
-    return x.shape[1] == lengths(row)[name.startswith("decoder_")]
+    return x.shape[1] == lengths(row)[decoder]
 
 
 # --- one batch -------------------------------------------------------------------------------------------------------
@@ -161,8 +162,8 @@ def harmless(model: nn.Module, rows: Sequence[Encoded], groups: Sequence[Sequenc
     tokenizer = tokenizer_of(processor)
     side = str(getattr(tokenizer, "padding_side", "right"))
     fill = fill_of(model, processor)
-    uneven = max(groups, key=lambda g: sum(lengths(rows[g[-1]])) - sum(lengths(rows[g[0]])))
-    row, longest = rows[uneven[0]], rows[uneven[-1]]
+    ends = [sorted((rows[i] for i in group), key=lambda r: lengths(r)[0]) for group in groups]
+    row, *_, longest = max(([g[0], g[-1]] for g in ends), key=lambda g: lengths(g[1])[0] - lengths(g[0])[0])
     if lengths(row)[0] == lengths(longest)[0] or row.main not in SEQUENCES:
         return Padding(side, False, fill)
     if not takes(model, "attention_mask"):

@@ -96,6 +96,8 @@ def keep_books(
     tokens = sum((per_row(p.tokens, B) for p in parts.values()), zero)
     places = sum((per_row(p.columns["signed"], B) for p in parts.values()), zero)
     scale = sum((per_row(x.double().abs(), B) for p in parts.values() for x in (p.tokens, p.columns["signed"])), zero)
+    if flow.conditions:                          # a part of the relevance, of which rounding took its share when it was whole
+        scale = sum((v.abs() for (_, name), v in entries.items() if name.startswith("not kept")), scale)
     began = torch.tensor(starts, dtype=torch.float64)
     gaps = running(flow, began, kept(flow, amounts, parts, gradients)) if flow.options.ledger else {}
     stretches = by_stretch(flow, amounts, gradients, B)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -133,10 +134,10 @@ def foreign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     parameters = inspect.signature(model.forward).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in tensors:
-        inside = anything and any(
-            name in inspect.signature(m.forward).parameters for m in model.modules() if hasattr(m, "main_input_name")
-        )
-        if name not in parameters and not inside and (not anything or name.endswith("position_ids")):
+        if name in parameters or (anything and not name.endswith("position_ids")):
+            continue
+        inside = (m for m in model.modules() if anything and hasattr(m, "main_input_name"))
+        if not any(name in inspect.signature(m.forward).parameters for m in inside):
             taken = ", ".join(n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD)
             raise InputError(f"{type(model).__name__} takes no `{name}`. Leave it out, or pass some of {taken}.")
 
@@ -149,10 +150,15 @@ def in_range(model: nn.Module, ids: Tensor) -> None:
             f"Token ids must lie between 0 and {size - 1} for this model; the processor made {int(ids.max())}. "
             "It belongs to another model: type processor=AutoTokenizer.from_pretrained(the model's own name)."
         )
+    if limit_of(model) < ids.shape[1]:
+        raise InputError(f"The model takes at most {limit_of(model)} tokens; the text has {ids.shape[1]}. Shorten it.")
+
+
+def limit_of(model: nn.Module) -> int:
+    """The most tokens that the model has positions for, as far as it says so."""
     config = getattr(model, "config", None)
     limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
-    if isinstance(limit, int) and 0 < limit < ids.shape[1]:
-        raise InputError(f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it.")
+    return limit if isinstance(limit, int) and limit > 0 else sys.maxsize
 
 
 def quiet(model: nn.Module) -> dict[str, Any]:

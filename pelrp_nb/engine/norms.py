@@ -67,11 +67,13 @@ def batch_norm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         raise ModelError(
             f"The batch norm in {flow.place} must use its frozen statistics; it is in training mode. Type model.eval()."
         )
-    out = func(*args, **kwargs)
-    x = pick(args, kwargs, 0, "input")
-    zero = torch.zeros(1, x.shape[1], *[1] * (x.dim() - 2), dtype=x.dtype, device=x.device)
-    rest, more = args[1:], {k: v for k, v in kwargs.items() if k != "input"}
-    constant = func(zero, *rest, **more)
+    x, rest = pick(args, kwargs, 0, "input"), args[1:]
+    more = {k: v for k, v in kwargs.items() if k != "input"}
+    ends = torch.zeros(2, x.shape[1], *[1] * (x.dim() - 2), dtype=x.dtype, device=x.device)
+    ends[1] = 1
+    with torch.no_grad():
+        value, (constant, at_one) = func(x.detach(), *rest, **more), func(ends, *rest, **more)
+    out = route(value, x * (at_one - constant))                  # torch's own gradient is wrong where g is not contiguous
     flow.account.constant(out, constant, flow.name_of(pick(args, kwargs, 4, "bias"), "bias"), flow.depth)
     return out
 

@@ -173,11 +173,11 @@ def enters_by_sum(flow: Flow, constant: Any, carrier: Tensor) -> Tensor | None:
     """What is added as a position: a table looked up by position numbers, or a parameter as long as the sequence; or a bias."""
     if not isinstance(constant, Tensor) or flow.composite.positions != "sink" or not constant.is_floating_point():
         return None
+    if (known := note_of(flow, carrier)) is not None and known.scores:
+        return enters_scores(flow, constant, carrier.shape)
     note = note_of(flow, constant)
     if note is None:
         return None
-    if (known := note_of(flow, carrier)) is not None and known.scores:
-        return enters_scores(flow, constant, carrier.shape)
     looked_up = note.kind == "table"
     computed = note.kind in TURNS and constant.dim() > 1 and constant.shape[-1] == carrier.shape[-1]
     stored = note.source is not None and note.kind in (None, "rows") and as_long_as(constant, carrier)
@@ -189,13 +189,19 @@ def enters_by_sum(flow: Flow, constant: Any, carrier: Tensor) -> Tensor | None:
 
 def enters_scores(flow: Flow, constant: Tensor, shape: Sequence[int]) -> Tensor | None:
     """A relative bias or ALiBi, added to attention scores of that shape; None for masks and what has no position in it."""
-    note = note_of(flow, constant)
-    if note is None or flow.composite.positions != "sink" or is_mask(constant):
+    if flow.composite.positions != "sink" or is_mask(constant):
         return None
-    if not (note.kind in ("index", "table", "rows", *TURNS) or note.source):
+    note = note_of(flow, constant) or Note()
+    told = note.kind in ("index", "table", "rows", *TURNS) or note.source
+    if not (told or is_matrix(constant)):
         return None
     kind = "alibi" if note.kind == "index" else "relative bias"
     return sinks.bias_sink(flow, constant.expand(shape), f"{flow.where_am_i()} {kind}", kind)
+
+
+def is_matrix(added: Tensor) -> bool:
+    """Whether an added constant without a past (a model may keep its bias in a cache of its own) has a number for each pair."""
+    return added.dim() >= 3 and min(added.shape[-2:]) > 1 and len(added.detach()[..., :2, :].unique()) > 3
 
 
 def is_mask(added: Tensor) -> bool:

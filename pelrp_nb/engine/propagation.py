@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from .. import rules
 from ..composites import PA_LRP, Composite
 from ..errors import InputError
-from . import checkpoint, positions
+from . import checkpoint, only, positions
 from .account import Account
 from .attach import attached, layers
 from .heads import Attention
@@ -46,7 +46,7 @@ class Options:
     detail:     any of "heads", "query_key", "frequencies", "pairs"
     audit:      measure every softmax, fused ones too (METHOD: what a fast ledger cannot prove)
     checkpoint: recompute each layer in the backward pass, for memory
-    only:       conditional relevance, keep some heads or neurons
+    only:       conditional relevance: {"layer 3": {"heads": [1]}}; see `engine/only.py`
     watch:      called with each `Boundary` while the backward pass runs
     ledger:     keep boundaries and accounts; False: tokens and sinks only
     """
@@ -66,10 +66,7 @@ class Options:
                 f"detail must be some of heads, query_key, frequencies, pairs; got {', '.join(sorted(unknown))}. "
                 'Type Options(detail={"heads"}).'
             )
-        asked = {"only": self.only is not None}
-        later = [name for name, wanted in asked.items() if wanted]
-        if later:
-            raise InputError(f"Options: {', '.join(later)} cannot be had in this version. Type Options() without it.")
+        object.__setattr__(self, "only", only.conditions(self.only))
 
 
 @dataclass
@@ -112,6 +109,9 @@ class Flow(TorchFunctionMode):
         self.blocks: list[Block] = []
         self.streams = Streams(model)
         self.stream_of: dict[int, str] = {}
+        self.conditions: tuple[only.Condition, ...] = options.only
+        self.stops: dict[only.Condition, only.Stop] = {}
+        self.starts = torch.zeros(1)                             # what relevance started with, per row
         self.visible: Sequence[Mapping[str, Visible]] = ()
         self.audited = True
         self.steps: dict[tuple[str, str, str], Step] = {}
@@ -352,5 +352,6 @@ def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options 
         checkpoint.flows().append(flow)
         stack.callback(checkpoint.flows().remove, flow)
         stack.callback(checkpoint.end, flow)
+        stack.enter_context(only.listening(flow))
         stack.enter_context(flow)
         yield flow

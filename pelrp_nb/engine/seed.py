@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,7 @@ from ..errors import ModelError
 from .account import better
 from .attach import attached
 from .memory import check_detail
+from .only import through
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -41,7 +43,8 @@ def walk(flow: Flow, targets: list[Tensor], leaves: list[Tensor], keep: bool) ->
         flow.power = power
         more = keep or (half and power != POWERS[-1])
         seeds = [(first(flow, v) * power).to(v.dtype).reshape(v.shape) for v in targets]
-        grads = gradients(flow, targets, leaves, seeds, more)
+        back = partial(through, walk=gradients) if flow.conditions else gradients
+        grads = back(flow, targets, leaves, seeds, more)
         divide(flow, power)
         found = {id(leaf): finer(g, power) for leaf, g in zip(leaves, grads, strict=True) if g is not None}
         if not half or finite(flow, found):

@@ -27,7 +27,7 @@ class Leaf:
     """One tensor of positions at one place, with a gradient of its own (tensor), or with what a tap heard (columns).
 
     part: "cos", "sin", "rotary" (a complex turn), "sum", "score"; role: "query", "key", "value" or None until known
-    places: how many tokens it has a position for; pairs: how many pairs of tokens and heads, where it is paid at pairs
+    places: how many tokens it has a position for; pairs: how many numbers its pair matrices hold
     gathered, turned: a product with relative embeddings was picked out by distance; and has keys for rows
     """
 
@@ -74,8 +74,8 @@ class Inputs:
 def sink(flow: Flow, x: Tensor, name: str, kind: str, part: str) -> Leaf:
     """One more place where positions enter; x: the leaf, or the scores (..., T, T) that a tap hears."""
     tensor = None if part == "score" else x
-    pairs = x.numel() if part == "score" else 0
-    leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth, flow.streams.current, x.shape[-2], pairs)
+    leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth, flow.streams.current, x.shape[-2])
+    leaf.pairs = x.numel() if tensor is None else 0
     flow.inputs.sinks.append(leaf)
     return leaf
 
@@ -100,15 +100,18 @@ def tap(flow: Flow, constant: Tensor, hear: Callable[[Tensor], None]) -> Tensor:
 
 
 def bias_sink(flow: Flow, constant: Tensor, name: str, kind: str) -> Tensor:
-    """A bias (B, H, Tq, Tk) of attention scores as a sink: paid at the pair, credited to the query's row."""
+    """A bias (B, H, Tq, Tk) of attention scores as a sink: paid at the pair, credited to the query's row.
+
+    ALiBi is written in distance first, for models differ in a constant per row, which changes no row's sum.
+    """
     leaf, value = sink(flow, constant, name, kind, "score"), held(constant)
 
     def hear(g: Tensor) -> None:
         bias, g = value(), finer(g, flow.power)
-        book(flow, leaf, visible(bias, g))
+        distance = in_distance(bias, g) if kind == "alibi" else None
+        book(flow, leaf, visible(bias, g) if distance is None else distance[0])
         if "pairs" in flow.options.detail:
-            R, written = in_distance(bias, g) if kind == "alibi" else centred(bias, g)
-            keep_pairs(flow, leaf, R, written)
+            keep_pairs(flow, leaf, *(distance or centred(bias, g)))
 
     return tap(flow, constant, hear)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 SPAN = 10_000                                    # more layers than any stream has
 ORDER = ("encoder", "decoder", "text", "image", "audio")
+ENCODERS, DECODERS = ("encoder", "text_encoder", "speech_encoder"), ("decoder", "text_decoder")
 TOWERS = {
     "text_model": "text", "language_model": "text", "text_encoder": "text", "text_decoder": "text",
     "vision_model": "image", "vision_tower": "image", "visual": "image", "vision_encoder": "image", "image_encoder": "image",
@@ -25,9 +26,10 @@ def roots(model: nn.Module) -> dict[int, str]:
     """The modules that a stream runs through, by identity; none where the model has one stream."""
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         for module in model.modules():
-            encoder, decoder = (module._modules.get(name) for name in ("encoder", "decoder"))
-            if encoder is not None and decoder is not None:
-                return {id(encoder): "encoder", id(decoder): "decoder"}
+            encoders = [m for name in ENCODERS if (m := module._modules.get(name)) is not None]
+            decoder = next((m for name in DECODERS if (m := module._modules.get(name)) is not None), None)
+            if encoders and decoder is not None:
+                return {**{id(m): "encoder" for m in encoders}, id(decoder): "decoder"}
         return {}
     for module in model.modules():
         found = {id(child): TOWERS[name] for name, child in module._modules.items() if name in TOWERS and child is not None}

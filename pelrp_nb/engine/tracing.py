@@ -44,6 +44,7 @@ class Recorder:
         self.frames: dict[int, bool] = {}        # leaves of sound by identity: whether time is their last axis
         self.live = True                         # False: the walk may be begun again, so boundaries are told at its end
         self.heard: list[Mark] = []
+        self.crossings: list[tuple[Mark, Tensor]] = []           # what layers read of other streams
 
     def clear(self, live: bool) -> None:
         """Forget what arrived; `live` tells boundaries as they come."""
@@ -110,8 +111,9 @@ class Recorder:
                 return x
             found = True
             alias = x.view(x.shape)
-            name = f"read by {flow.streams.prefix}layer {layer}"
-            self.hang(Mark(name, "cross", layer, other, flow.depth), alias, alias)
+            mark = Mark(f"read by {flow.streams.prefix}layer {layer}", "cross", layer, other, flow.depth)
+            self.hang(mark, alias, alias)
+            self.crossings.append((mark, alias))
             return alias
 
         args, kwargs = tuple(map(seen, args)), {k: seen(v) for k, v in kwargs.items()}

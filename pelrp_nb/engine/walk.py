@@ -84,6 +84,8 @@ def arrived(flow: Flow, values: Sequence[Tensor | None], keep: bool) -> tuple[li
         raise InputError("No input was seen inside the `with`; call the model there, with input_ids, pixel_values or vectors.")
     starts = [0.0 if v is None else float(v.detach()) if flow.composite.start == "value" else float(flow.composite.start)
               for v in values]  # fmt: skip
+    B = flow.account.rows
+    flow.starts = torch.tensor(starts if len(starts) == B else [sum(starts) / B] * B, dtype=torch.float64)
     gradients = seed.walk(flow, targets, leaves, keep)
     for name, depth, leaf in inputs.constants:
         if id(leaf) in gradients:

@@ -17,6 +17,8 @@ from .read import ordinary
 from .scores import rank_correlation, score
 from .subject import Case, Row, Subject
 
+ROUNDING = 1e-5                         # a change of the answer below this, in units of the answer (at least 1), is none
+
 
 def displaced(subject: Subject, case: Case, given: Attribution) -> Generator[list[Row], list[Tensor], dict]:
     """Rank correlation of |relevance of the position| with the mean change of the answer when the token is put out of place.
@@ -39,6 +41,7 @@ def displaced(subject: Subject, case: Case, given: Attribution) -> Generator[lis
     P = given.relevance if given.position is None else given.position
     before = score(case.answer, case.target, settings.score)
     change = torch.tensor([score(a, case.target, settings.score) - before for a in answers], dtype=torch.float64)
+    change = torch.where(change.abs() > ROUNDING * max(1.0, abs(before)), change, 0.0)
     change = change**2 if settings.change == "squared" else change.abs()
     values: dict[str, float | None] = {"positional-share": share(given)}
     sizes = [len(others) for _, others in pairs]

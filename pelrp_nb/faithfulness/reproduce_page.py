@@ -30,7 +30,7 @@ protocols run on models that fit a laptop; the commands at the end run them on t
 | `pixel-accuracy`, `mean-iou`, `mean-average-precision` | the map against the object's mask, mean over pictures | higher |
 | `truth-mass`, `truth-rank` | relevance inside the known truth; true tokens among the K most relevant | higher |
 | `leave-one-out-correlation` | rank correlation with what each token's removal costs | higher |
-| `position-swap-correlation` | rank correlation of the position's relevance with the change when position vectors are swapped | higher |
+| `position-swap-correlation` | rank correlation of the position's relevance with the change by a swap of two positions | higher |
 | `position-move-correlation` | the same when the token is moved | higher |
 | `position-swap-effect`, `position-move-effect` | that change itself | - |
 | `positional-share` | sum of absolute P over sum of absolute P and S | - |

@@ -187,7 +187,7 @@ def finish(subject: Subject, running: list[Running]) -> None:
             r.record["errors"][f"{r.method} {r.protocol}"] = said(error)
             continue
         r.record["values"][r.method] |= {k: v for k, v in found["values"].items() if v is not None}
-        r.record["curves"][r.method] |= found["curves"]
+        r.record["curves"][r.method] |= {name: [round(x, 6) for x in curve] for name, curve in found["curves"].items()}
 
 
 def conclusion(generator: Generator, answers: list[Tensor]) -> dict[str, Any]:

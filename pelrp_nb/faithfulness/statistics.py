@@ -15,6 +15,7 @@ from .protocols import BETTER
 from .settings import Statistics
 
 CHUNK = 2_000_000                       # random numbers drawn at a time
+ROUNDING = 1e-5                         # two values that differ by less, in units of the larger (at least 1), are the same
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,16 @@ class Estimate:
     def __str__(self) -> str:
         if self.mean is None:
             return "-"
-        return f"{self.mean:.3f}" + ("" if self.low is None else f" [{self.low:.3f}, {self.high:.3f}]")
+        if self.low is None or self.high is None:
+            return shown(self.mean)
+        digits = 3 if max(abs(self.mean), abs(self.low), abs(self.high)) >= 0.01 else 5
+        return f"{shown(self.mean, digits)} [{shown(self.low, digits)}, {shown(self.high, digits)}]"
+
+
+def shown(x: float, digits: int = 3) -> str:
+    """So many decimals; what rounds to zero has no sign."""
+    text = f"{x:.{digits}f}"
+    return text if float(text) else f"{0:.{digits}f}"
 
 
 def estimate(values: Sequence[float], settings: Statistics, seed: int = 0) -> Estimate:
@@ -88,9 +98,10 @@ Values = Mapping[str, Mapping[int, float]]          # method -> example -> value
 
 
 def difference(values: Values, first: str, second: str, measure: str, settings: Statistics, seed: int = 0) -> Difference:
-    """The paired difference of two methods."""
+    """The paired difference of two methods; what is rounding is no difference."""
     a, b = values.get(first, {}), values.get(second, {})
-    paired = [a[i] - b[i] for i in sorted(a.keys() & b.keys())]
+    pairs = [(a[i], b[i]) for i in sorted(a.keys() & b.keys())]
+    paired = [x - y if abs(x - y) > ROUNDING * max(1.0, abs(x), abs(y)) else 0.0 for x, y in pairs]
     return Difference(first, second, measure, estimate(paired, settings, seed))
 
 

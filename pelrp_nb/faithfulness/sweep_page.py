@@ -18,6 +18,8 @@ AGREEMENT = (
     "leave-one-out-correlation", "position-swap-correlation", "position-move-correlation", "positional-share", "pixel-accuracy",
     "mean-iou", "mean-average-precision",
 )  # fmt: skip
+MOVE = "position-move-correlation"
+COUNTED = ("symmetric-relevance-gain", "truth-mass", "leave-one-out-correlation")
 BY_TASK = ("symmetric-relevance-gain", "truth-mass", "truth-rank", "position-move-correlation", "positional-share")
 HEAD = """# Which method tells the truth
 
@@ -41,52 +43,41 @@ def page(results: Sequence[Result]) -> str:
 
 def _positions(results: Sequence[Result]) -> str:
     """What attributing positions changed, counted and listed."""
-    lines = ["## Positions: what was found\n", *_counted(results)]
+    known = [r for r in results if r.configuration.data == "digit-scenes" or r.estimate(WITH[0], "positional-share").n]
+    none = [f"`{r.configuration.model}` on `{r.configuration.data}`" for r in results if r not in known]
+    lines = ["## Positions: what was found\n", *_counted(known)]
+    if none:
+        lines.append(f"\nLeft out, because these models have no positions and every row is the same: {', '.join(none)}.")
     head = ["model", "data", "gain: PA-LRP signed - AttnLRP", "better", "positional share", "move effect"]
     head += ["PA-LRP signed", "uniform half"]
     lines += ["\nThe last two columns are rank correlations of the position's relevance with the effect of moving the token.\n"]
     lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for r in results:
+    for r in known:
         gain = r.difference(WITH[0], WITHOUT, "symmetric-relevance-gain")
-        cells = [
-            r.configuration.model, r.configuration.data, str(gain.estimate), gain.better or "no difference shown",
-            *(str(r.estimate(m, x)) for m, x in (
-                (WITH[0], "positional-share"), (WITH[0], "position-move-effect"), (WITH[0], "position-move-correlation"),
-                ("uniform-half", "position-move-correlation"),
-            )),
-        ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
+        more = ((WITH[0], "positional-share"), (WITH[0], "position-move-effect"), (WITH[0], MOVE), ("uniform-half", MOVE))
+        cells = [r.configuration.model, r.configuration.data, str(gain.estimate), gain.better or "no difference shown"]
+        lines.append("| " + " | ".join([*cells, *(str(r.estimate(m, x)) for m, x in more)]) + " |")
     return "\n".join([*lines, ""])
 
 
 def _counted(results: Sequence[Result]) -> list[str]:
-    """Sentences that count comparisons."""
-    said = []
+    """On how many models and tasks PA-LRP is better, worse, or not shown to differ, and than what."""
     groups = {
         "reviews": [r for r in results if r.configuration.data == "reviews"],
-        "tasks whose answer hangs on places": [r for r in results if r.configuration.data in ORDERED],
-        "tasks whose answer does not": [r for r in results if r.configuration.data in FREE],
+        "the answer hangs on places": [r for r in results if r.configuration.data in ORDERED],
+        "the answer does not": [r for r in results if r.configuration.data in FREE],
     }
+    pairs = [(measure, method, WITHOUT) for measure in COUNTED for method in WITH]
+    pairs += [(MOVE, WITH[0], control) for control in ("random-sinks", "uniform-half")]
+    lines = ["| tasks | measure | method | against | better | worse | no difference shown |", "|" + " --- |" * 7]
     for name, some in groups.items():
-        for measure in ("symmetric-relevance-gain", "truth-mass", "leave-one-out-correlation"):
-            for method in WITH:
-                found = [d for r in some if (d := r.difference(method, WITHOUT, measure)).estimate.low is not None]
-                if found:
-                    better, worse = (sum(d.better == x for d in found) for x in (method, WITHOUT))
-                    said.append(
-                        f"- {name}, {measure}: {method} against {WITHOUT} on {len(found)} models and tasks: better {better}, "
-                        f"worse {worse}, no difference shown {len(found) - better - worse}."
-                    )
-        for control in ("random-sinks", "uniform-half"):
-            measure = "position-move-correlation"
-            found = [d for r in some if (d := r.difference(WITH[0], control, measure)).estimate.low is not None]
+        for measure, method, against in pairs:
+            found = [d for r in some if (d := r.difference(method, against, measure)).estimate.low is not None]
+            better, worse = (sum(d.better == x for d in found) for x in (method, against))
             if found:
-                better, worse = (sum(d.better == x for d in found) for x in (WITH[0], control))
-                said.append(
-                    f"- {name}, {measure}: {WITH[0]} against {control} on {len(found)}: better {better}, worse {worse}, "
-                    f"no difference shown {len(found) - better - worse}."
-                )
-    return said
+                cells = (name, measure, method, against, better, worse, len(found) - better - worse)
+                lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
 
 
 def _model(r: Result) -> str:

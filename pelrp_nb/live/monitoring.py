@@ -58,7 +58,7 @@ class Monitor(Desk):
         self._work: Work | None = None
         self._result: Explanation | None = None
         self._serial, self._sent, self._spoke = 0, 0, 0.0
-        texts = tuple(texts) or examples(self._models)
+        texts = tuple(map(sendable, texts)) or examples(self._models)
         start = {"model": next(iter(self._models)), "method": next(iter(self._composites)), "text": texts[0] if texts else ""}
         super().__init__("monitor", {
             "models": [[name, visible(name, 60)] for name in self._models],
@@ -113,8 +113,11 @@ class Monitor(Desk):
     def run(self, text: str | None = None, **settings: Any) -> Explanation:
         """Run and wait for the explanation; the view shows it being made.
 
-        Raises what `explain` raises, and InputError if the run was cancelled.
+        Raises what `explain` raises, and InputError if the run was cancelled, or where this is called by what observes a run:
+        that one cannot end while it waits for another; `start()` can be called there.
         """
+        if self._work is not None and self._work.mine:
+            raise InputError("A run is under way in this thread, so nobody can wait for another here. Type monitor.start().")
         self.set(settings if text is None else {"text": text, **settings})
         self.start()
         work = self._work
@@ -219,6 +222,11 @@ def examples(models: Mapping[str, Any], count: int = 8) -> tuple[str, ...]:
     """A few held-out sentences, where a model of the zoo was trained on such."""
     known = next((name for name in models if name in zoo.names()), None)
     return tuple(example.text for example in zoo.task(known).examples[:count]) if known else ()
+
+
+def sendable(text: str) -> str:
+    """The text without halves of a character (lone surrogates), which no message can carry."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def named(text: str) -> Any:

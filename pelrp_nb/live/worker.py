@@ -87,6 +87,11 @@ class Work:
         """Whether it has begun and not ended."""
         return self._thread.is_alive()
 
+    @property
+    def mine(self) -> bool:
+        """Whether this is asked from inside the run."""
+        return threading.current_thread() is self._thread
+
     def start(self) -> Work:
         """Begin, after the run before this one has ended."""
         self._thread.start()

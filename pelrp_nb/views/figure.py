@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 from matplotlib import rcParams
@@ -40,10 +41,19 @@ class Picture(Figure):
         return file.getvalue()
 
 
+def panel(kind: str, data: Plain, frequencies: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The whole figure or one panel, by name."""
+    if kind not in ("all", "tokens", "layers", "ledger", "spectrum"):
+        raise ValueError(f'kind must be "all", "tokens", "layers", "ledger" or "spectrum", got {kind!r}.')
+    if kind == "spectrum":
+        return spectrum(frequencies)
+    return draw(data) if kind == "all" else alone(data, kind)
+
+
 def draw(data: Plain) -> Figure:
     """Tokens with content and position, layers by tokens, ledger."""
     T = len(data["tokens"])
-    rows = [b for b in data["boundaries"] if b["kind"] in ("embeddings", "layer") and T and len(b["relevance"]) == T]
+    rows = _stations(data)
     bars = [{"content": CONTENT, "position": POSITION}] if T <= NAMED else [{"content": CONTENT}, {"position": POSITION}]
     tall = [2.0 / len(bars) ** 0.5] * len(bars) + ([min(5.0, max(0.7, 0.2 * len(rows)))] if rows else []) + [1.45]
     width = min(13.0, max(6.5, 1.8 + 0.3 * min(T, NAMED)))
@@ -61,8 +71,66 @@ def draw(data: Plain) -> Figure:
         axes.tick_params(axis="x", length=0, labelbottom=axes is above[-1])
     _names(above[-1], data)
     _ledger(picture.add_subplot(places[-1, 0]), data)
+    return _literal(picture)
+
+
+def alone(data: Plain, kind: str) -> Figure:
+    """One panel for a paper: "tokens", "layers" or "ledger".  Raises ValueError where there is nothing to draw."""
+    T, rows = len(data["tokens"]), _stations(data)
+    if kind == "layers" and not rows:
+        raise ValueError("There is no boundary with a number per token to draw. Type figure('tokens') instead.")
+    width = min(13.0, max(4.5, 1.8 + 0.3 * min(T, NAMED)))
+    height = {"tokens": 2.6, "layers": 1.6 + 0.2 * min(len(rows), 25), "ledger": 1.9}[kind]
+    picture = Picture(figsize=(5.2 if kind == "ledger" else width, height), layout="constrained", facecolor="white")
+    if kind == "ledger":
+        _ledger(picture.add_subplot(), data)
+        return _literal(picture)
+    places = picture.add_gridspec(1, 2, width_ratios=[1, 0.014])
+    axes = picture.add_subplot(places[0, 0])
+    if kind == "tokens":
+        _tokens(axes, data, {"content": CONTENT, "position": POSITION})
+    else:
+        _layers(axes, picture.add_subplot(places[0, 1]), data, rows)
+    axes.tick_params(axis="x", length=0)
+    _names(axes, data)
+    return _literal(picture)
+
+
+def spectrum(frequencies: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Relevance of each rotary frequency, all tokens together, a panel per sink.
+
+    frequencies: sink -> {"relevance": (T, F), "wavelength": (F,) in tokens}
+    """
+    if not frequencies:
+        raise ValueError('There are no frequencies. Type explain(..., options=Options(detail={"frequencies"})).')
+    sums = {sink: np.asarray(found["relevance"], float).sum(0) for sink, found in frequencies.items()}
+    most = largest(*sums.values()) or 1.0
+    picture = Picture(figsize=(6.5, 1.1 * len(sums) + 0.7), layout="constrained", facecolor="white")
+    panels = picture.subplots(len(sums), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (sink, amounts) in zip(panels, sums.items(), strict=True):
+        axes.bar(range(len(amounts)), amounts, 0.76, color=[diverging(0.75 if x > 0 else -0.75).back for x in amounts])
+        axes.axhline(0, color=QUIET, linewidth=0.6)
+        axes.set_ylim(-1.1 * most, 1.1 * most)
+        axes.set_ylabel(_short(sink, 24), fontsize=8, rotation=0, ha="right", va="center")
+        _quiet(axes, ("left",))
+    waves = np.asarray(next(iter(frequencies.values()))["wavelength"], float)
+    step = math.ceil(len(waves) / 16)
+    names = [f"{wave:,.0f}" if math.isfinite(wave) else "inf" for wave in waves]
+    panels[-1].set_xticks(range(0, len(waves), step), names[::step], fontsize=8)
+    panels[-1].set_xlabel("wavelength in tokens", fontsize=8)
+    return _literal(picture)
+
+
+def _stations(data: Plain) -> list[PlainBoundary]:
+    """The boundaries on the trunk whose places are the tokens."""
+    T = len(data["tokens"])
+    return [b for b in data["boundaries"] if b["kind"] in ("embeddings", "layer") and T and len(b["relevance"]) == T]
+
+
+def _literal(picture: Picture) -> Picture:
+    """A dollar sign in a token is a dollar sign."""
     for text in picture.findobj(Text):
-        text.set_parse_math(False)  # a dollar sign in a token is a dollar sign
+        text.set_parse_math(False)
         text.set_usetex(False)
     return picture
 

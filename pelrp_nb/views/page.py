@@ -17,11 +17,13 @@ from .text import visible
 
 SHIM = """
 const values = JSON.parse(document.getElementById("view-data").textContent), heard = {};
-render({ el: document.getElementById("view"), model: { get: (name) => values[name], on: (event, hear) => (heard[event] ??= []).push(hear),
-off() {}, save_changes() {}, set(name, value) { values[name] = value; heard[`change:${name}`]?.forEach((hear) => hear()); } } });
+render({ el: document.getElementById("view"), model: { get: (name) => values[name],
+on: (event, hear) => (heard[event] ??= []).push(hear), off() {}, save_changes() {},
+set(name, value) { values[name] = value; heard[`change:${name}`]?.forEach((hear) => hear()); } } });
 """
 FRAMED = """
-if (window.frameElement) new ResizeObserver(() => { frameElement.style.height = `${document.body.offsetHeight + 4}px`; }).observe(document.body);
+const fit = () => { frameElement.style.height = `${document.body.offsetHeight + 4}px`; };
+if (window.frameElement) new ResizeObserver(fit).observe(document.body);
 """
 LARGEST = 2_000_000  # characters of a page that is put into a notebook's cell
 

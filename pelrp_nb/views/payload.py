@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from .colour import STEPS
-from .data import Plain, packed
+from .data import Plain, packed, single
 from .steps import layer_of, walk
 from .text import MINUS, pieces, state, visible
 
@@ -32,10 +32,13 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
         "parts": parts,
         "sums": {name: {part: total(column) for part, column in columns.items()} for name, columns in parts.items()},
         "sinks": [
-            {"name": visible(name), "kind": visible(kind), "layer": layer_of(name), "relevance": row, "total": total(row)}
+            {"name": visible(name), "kind": visible(kind), "layer": layer_of(name), "relevance": single(row), "total": total(row)}
             for name, kind, row in zip(data["sinks"], data["sink_kinds"], data["positional"], strict=True)
         ],
-        "boundaries": [{**boundary, "name": visible(boundary["name"])} for boundary in data["boundaries"]],
+        "boundaries": [
+            {**boundary, "name": visible(boundary["name"]), "relevance": single(boundary["relevance"])}
+            for boundary in data["boundaries"]
+        ],
         "walk": [{**step, "name": visible(step["name"])} for step in walk(data, rules["fields"])],
         "rules": rules["pages"],
         "ledger": {

@@ -38,7 +38,8 @@ class Sheet:
     def html(self, framed: bool = False) -> str:
         """The page as text."""
         more = {name: made() for name, made in self.more.items()}
-        return document(self.kind, self.data, title=self.title, fallback=self.table, more=more, framed=framed, **self.state)
+        table = "" if framed else self.table          # a frame stands beside its table
+        return document(self.kind, self.data, title=self.title, fallback=table, more=more, framed=framed, **self.state)
 
     def to_html(self, path: str | os.PathLike | None = None) -> str | None:
         """An interactive page in one file that needs no network; written to `path`, or returned as text if there is none."""

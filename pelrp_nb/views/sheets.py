@@ -91,7 +91,8 @@ def inspector(tree: Mapping[str, Any], *, model: str, method: str, sinks: Sequen
     """
     count = _count(tree)
     drawn = {
-        "tree": _seen(tree), "model": visible(model), "method": visible(method, 120), "refusals": [visible(r, 400) for r in refusals],
+        "tree": _seen(tree), "model": visible(model), "method": visible(method, 120),
+        "refusals": [visible(reason, 400) for reason in refusals],
         "sinks": [[visible(name), visible(kind)] for name, kind in sinks], "pages": dict(pages or {}),
         "summary": f"{count} operations, {len(sinks)} sinks",
     }  # fmt: skip
@@ -135,7 +136,8 @@ def _bytes(picture: Any, height: int, width: int) -> bytes | None:
 
 def _seen(node: Mapping[str, Any]) -> dict[str, Any]:
     """A tree of modules with every text made visible."""
-    rules = [{key: visible(str(rule.get(key, "")), 120) for key in ("operation", "rule", "reason", "conserves")} for rule in node["rules"]]
+    facts = ("operation", "rule", "reason", "conserves")
+    rules = [{key: visible(str(rule.get(key, "")), 120) for key in facts} for rule in node["rules"]]
     return {"name": visible(node["name"]) if node["name"] else "", "kind": visible(node["kind"]), "rules": rules,
             "children": [_seen(child) for child in node["children"]]}  # fmt: skip
 

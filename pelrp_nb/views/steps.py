@@ -28,6 +28,9 @@ RULES = {  # what happens on a step -> fields of the composite whose rules do it
 }
 
 
+Above = tuple[str, float, str, int | None]  # where a stretch begins: boundary, what it carries, name of the stretch, layer
+
+
 class Step(TypedDict):
     """One step of the walk back.
 
@@ -67,24 +70,25 @@ def layer_of(name: str) -> int | None:
 class _Walk:
     def __init__(self, data: Plain, fields: Mapping[str, str]) -> None:
         self.data, self.fields = data, fields
-        self.stations = [(i, b) for i, b in enumerate(data["boundaries"]) if b["kind"] in ("layer", "embeddings")][::-1]
-        self.branches = {(b["layer"], b["kind"]): (i, b) for i, b in enumerate(data["boundaries"]) if b["kind"] in ("mlp", "attention")}
+        places = list(enumerate(data["boundaries"]))[::-1]
+        self.stations = [(i, b) for i, b in places if b["kind"] in ("layer", "embeddings")]
+        self.branches = {(b["layer"], b["kind"]): (i, b) for i, b in places if b["kind"] in ("mlp", "attention")}
         self.start = next(amount for name, amount in data["ledger"]["rows"] if name == "value")
         self.kept: dict[str, float] = dict.fromkeys(KEEPERS, 0.0)
         self.paid: list[int] = []
+        self.gap = 0.0                           # seen at the boundary before
         self.show = digits(max((abs(x) for x in (data["value"], self.start) if math.isfinite(x)), default=0.0))
 
     def steps(self) -> list[Step]:
         """The answer, then every stretch with its branches, then the inputs."""
         found = [self._step("answer", "the answer", None, None, {"from": [], "to": [("the answer", self.start)]}, self.start)]
-        above = ("the answer", self.start, "head", None)
+        above: Above = ("the answer", self.start, "head", None)
         for index, station in self.stations:
-            name, amount, stretch, layer = above
-            found += [self._branch(layer, kind, name, amount) for kind in ("mlp", "attention") if (layer, kind) in self.branches]
+            found += self._branches(above)
             found.append(self._arrive(above, index, station))
             below = "embeddings" if station["kind"] == "embeddings" else station["name"]
             above = (station["name"], station["total"], below, station["layer"])
-        found += [self._branch(above[3], kind, above[0], above[1]) for kind in ("mlp", "attention") if (above[3], kind) in self.branches]
+        found += self._branches(above)
         found.append(self._inputs(above))
         return found
 
@@ -98,13 +102,18 @@ class _Walk:
         step["said"] = self._said(step)
         return step
 
+    def _branches(self, above: Above) -> list[Step]:
+        """What the MLP and the attention of the layer below brought, where that is known."""
+        name, amount, _, layer = above
+        return [self._branch(layer, kind, name, amount) for kind in ("mlp", "attention") if (layer, kind) in self.branches]
+
     def _branch(self, layer: int | None, kind: str, above: str, amount: float) -> Step:
         index, branch = self.branches[(layer, kind)]
         part = "MLP" if kind == "mlp" else "attention"
         flow = {"from": [(above, amount)], "to": [(part, branch["total"]), ("past it", amount - branch["total"])]}
         return self._step(kind, branch["name"], layer, index, flow, amount)
 
-    def _arrive(self, above: tuple[str, float, str, int | None], index: int, station: PlainBoundary) -> Step:
+    def _arrive(self, above: Above, index: int, station: PlainBoundary) -> Step:
         name, amount, stretch, layer = above
         paid = len(self.paid)
         kept = self._keep(stretch, layer, amount - station["total"], station["gap"])
@@ -112,9 +121,9 @@ class _Walk:
         flow = {"from": self._sources(name, amount, layer), "to": [("tokens", station["total"]), *kept.items()]}
         return self._step("layer", station["name"], layer, index, flow, station["total"], rules=rules)
 
-    def _inputs(self, above: tuple[str, float, str, int | None]) -> Step:
+    def _inputs(self, above: Above) -> Step:
         rows = dict(self.data["ledger"]["rows"])
-        name, amount, stretch, layer = above
+        name, amount, _, layer = above
         before = dict(self.kept)
         self.paid = list(range(len(self.data["sinks"])))
         self.kept = {keeper: rows[keeper] for keeper in KEEPERS}
@@ -133,22 +142,20 @@ class _Walk:
         paid = [s for s, name in enumerate(self.data["sinks"]) if layer is not None and layer_of(name) == layer]
         self.paid += paid
         measured = self.data["ledger"].get("kept")
-        if measured is not None:
+        if measured:
             kept = {keeper: float(measured.get(stretch, {}).get(keeper, 0.0)) for keeper in KEEPERS}
         else:
             kept = dict.fromkeys(KEEPERS, 0.0)
             kept["positions"] = sum(math.fsum(self.data["positional"][s]) for s in paid)
             kept["softmax"] = self.data["ledger"]["softmax"].get(stretch, 0.0)
-            seen = 0.0 if gap is None else gap - self._gap
+            seen = 0.0 if gap is None else gap - self.gap
             kept["constants"] = lost - seen - kept["positions"] - kept["softmax"]
             if abs(kept["constants"]) <= ROUNDING * max(abs(self.start), abs(lost)):
                 kept["constants"] = 0.0
-        self._gap = self._gap if gap is None else gap
+        self.gap = self.gap if gap is None else gap
         for keeper, amount in kept.items():
             self.kept[keeper] += amount
         return {keeper: amount for keeper, amount in kept.items() if amount != 0.0}
-
-    _gap = 0.0
 
     def _rules(self, kind: str) -> list[str]:
         pages = ["attention"] if kind == "attention" and self.fields else []

@@ -9,12 +9,13 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .colour import diverging, share
 from .data import Parts, Plain
 from .text import MINUS, Digits, digits, largest, pieces, state
 
-ROWS = 200  # tokens that get a row of their own
+ROWS = 80  # tokens that get a row of their own
 STRIP = 400  # tokens in the running text
 OPEN = 40  # up to here the rows are shown unfolded
 NAMES = 30  # keepers of the ledger named one by one
@@ -60,12 +61,14 @@ def listing(plan: Mapping[str, Any]) -> str:
     """A plan as nested folds: module, then its operations with their rules."""
     refused = "".join(f"<div>refused: {escaped(text, 400)}</div>" for text in plan["refusals"])
     sinks = ", ".join(f"{escaped(name)} ({escaped(kind)})" for name, kind in plan["sinks"]) or "none found"
-    head = f'<div style="font-size:16px">{escaped(plan["model"])}</div><div style="{_QUIET}">{escaped(plan["method"], 120)} · positions: {sinks}</div>'
-    return f'<div style="max-width:100%;overflow-x:auto">{head}{refused}{_branch(plan["tree"])}</div>'
+    head = f'<div style="font-size:16px">{escaped(plan["model"])}</div>'
+    facts = f'<div style="{_QUIET}">{escaped(plan["method"], 120)} · positions: {sinks}</div>'
+    return f'<div style="max-width:100%;overflow-x:auto">{head}{facts}{refused}{_branch(plan["tree"])}</div>'
 
 
 def _branch(node: Mapping[str, Any]) -> str:
-    rows = ["".join(_cell(escaped(rule[key], 120), _PLAIN) for key in ("operation", "rule", "reason", "conserves")) for rule in node["rules"]]
+    facts = ("operation", "rule", "reason", "conserves")
+    rows = ["".join(_cell(escaped(rule[key], 120), _PLAIN) for key in facts) for rule in node["rules"]]
     inside = (_table(rows) if rows else "") + "".join(_branch(child) for child in node["children"])
     name = f"{escaped(node['name'] or 'the model')} {escaped(node['kind'])}"
     return _fold(name, inside, opened=not node["name"]) if inside else f'<div style="{_FOLD}">{name}</div>'

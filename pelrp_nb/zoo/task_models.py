@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 WIDTH, LAYERS, HEADS, INNER = 64, 3, 4, 128
 LONGEST = 24                    # tokens, the special ones included
 COURSE = Course(steps=2_000, batch=6 * 18)
-LONGER = {"alibi": 5_000}        # steps, where places must be counted rather than read
+LONGER = {"alibi": 5_000, "absolute": 4_000}        # steps, where places must be counted, or words told from large sinusoids
 MEASURED = 1_000                # held-out questions of each kind
 ORDERLESS = "without positions every order of the same words has the same answer"
 UNSOLVED: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -158,6 +158,7 @@ def absolute(vocabulary: int) -> PreTrainedModel:
     )  # fmt: skip
     model = DistilBertForSequenceClassification(config)
     model.distilbert.embeddings.position_embeddings.weight.requires_grad_(False)
+    torch.nn.init.normal_(model.distilbert.embeddings.word_embeddings.weight, std=0.5)      # about as large as the sinusoids
     return model
 
 

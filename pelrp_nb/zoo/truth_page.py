@@ -31,7 +31,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def _summary(rows: Sequence[Row]) -> list[str]:
-    """Positional share and its `half` control, meant over the questions in which order matters and over those in which it does not."""
+    """Positional share and its `half` control: means over questions in which order matters, and in which it does not."""
     lines = ["| positions | order matters | order is irrelevant | ratio | ratio of half |", "|---|---|---|---|---|"]
     for positions in dict.fromkeys(row.positions for row in rows):
         means = {}

@@ -11,19 +11,34 @@ function aliveOf(face, changed) {
     state = next;
     changed(state);
   };
-  const heard = () => { clearTimeout(timer); timer = null; enter("here"); };
+  const heard = () => {
+    clearTimeout(timer);
+    timer = null;
+    enter("here");
+  };
   const wait = () => {
-    if (timer === null) timer = setTimeout(() => { timer = null; enter("silent"); }, PATIENCE);
+    if (timer === null)
+      timer = setTimeout(() => {
+        timer = null;
+        enter("silent");
+      }, PATIENCE);
   };
   face.listen("msg:custom", heard);
   return {
     heard,
     wait,
-    quiet() { clearTimeout(timer); timer = null; },
+    quiet() {
+      clearTimeout(timer);
+      timer = null;
+    },
     ask(name, more = {}) {
       if (state === "none") return;
       wait();
-      try { face.send({ ask: name, ...more }); } catch { enter("silent"); }
+      try {
+        face.send({ ask: name, ...more });
+      } catch {
+        enter("silent");
+      }
     },
     begin() {
       if (!face.model.send) return enter("none");

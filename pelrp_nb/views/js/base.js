@@ -31,7 +31,7 @@ function write(node, text) {
 
 // --- numbers ----------------------------------------------------------------------------------------------------------
 
-const numbers = (values) => Array.from(values, Number); // "NaN" and "Infinity" travel as text
+const numbers = (values) => Array.from(unpacked(values), Number); // in lists "NaN" and "Infinity" travel as text
 const clamp = (x, low, high) => Math.max(low, Math.min(high, x));
 const total = (values) => values.reduce((sum, x) => sum + x, 0);
 const range = (count, from = 0) => Array.from({ length: Math.max(0, count) }, (_, i) => from + i);
@@ -65,13 +65,14 @@ function shade(amount, scale, steps = 20) {
   return `p${Math.round(part * steps) || 0}`;
 }
 
-// An array of numbers as Python packed it: { shape, scale, f16 } with base64 text or bytes, or nested lists as they are.
+// An array as Python packed it, { shape, f32 } or { shape, f16, scale } with bytes or their base64 text; lists stay as they are.
 function unpacked(box) {
   if (Array.isArray(box)) return box;
-  const view = typeof box.f16 === "string" ? new DataView(Uint8Array.from(atob(box.f16), (c) => c.charCodeAt(0)).buffer) : box.f16;
+  const bytes = box.f32 ?? box.f16;
+  const view = typeof bytes === "string" ? new DataView(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)).buffer) : bytes;
   let at = 0;
-  const cut = ([length, ...inner]) =>
-    range(length).map(() => (inner.length ? cut(inner) : half(view.getUint16(2 * at++, true)) * box.scale));
+  const next = () => (box.f32 ? view.getFloat32(4 * at++, true) : half(view.getUint16(2 * at++, true)) * box.scale);
+  const cut = ([length, ...inner]) => range(length).map(() => (inner.length ? cut(inner) : next()));
   return cut(box.shape);
 }
 

@@ -21,22 +21,42 @@ kinds.bench = (root, face) => {
   };
   const groups = Object.entries(GROUPS).map(([group, title]) => {
     const here = data.controls.filter((control) => control.group === group);
-    return here.length > 0 && make("div", { role: "group", "aria-label": title }, make("h3", {}, title), here.map((control) => {
-      const made = controlOf(control, values[control.key], (value) => set(control.key, value));
-      dials.set(control.key, made);
-      return made.node;
-    }));
+    return (
+      here.length > 0 &&
+      make(
+        "div",
+        { role: "group", "aria-label": title },
+        make("h3", {}, title),
+        here.map((control) => {
+          const made = controlOf(control, values[control.key], (value) => set(control.key, value));
+          dials.set(control.key, made);
+          return made.node;
+        }),
+      )
+    );
   });
   const reset = action("Start again", () => alive.ask("reset"));
   const paid = paidOf(traitOf(face, "result"));
   root.append(
     make("header", {}, make("h1", {}, make("code", {}, data.name)), make("p", { class: "lead" }, data.sentence)),
-    ...data.about.filter(({ kind }) => kind === "formula").slice(0, 1).map(({ text }) => formula(text)),
+    ...data.about
+      .filter(({ kind }) => kind === "formula")
+      .slice(0, 1)
+      .map(({ text }) => formula(text)),
     notice.node,
-    make("div", { class: "bench" }, make("div", { class: "sliders" }, groups, make("div", { class: "controls" }, reset)), paid.node));
+    make(
+      "div",
+      { class: "bench" },
+      make("div", { class: "sliders" }, groups, make("div", { class: "controls" }, reset)),
+      paid.node,
+    ),
+  );
   const show = () => paid.show(traitOf(face, "result"));
   show();
-  face.listen("change:result", () => { alive.heard(); show(); });
+  face.listen("change:result", () => {
+    alive.heard();
+    show();
+  });
   face.listen("change:values", () => {
     values = { ...traitOf(face, "values") };
     for (const [key, { show: put }] of dials) put(values[key]);
@@ -45,7 +65,13 @@ kinds.bench = (root, face) => {
 };
 
 function controlOf({ key, value, low, high, step, choices }, now, moved) {
-  if (choices.length) return choice(key, choices.map((name) => [name, name]), now ?? value, moved);
+  if (choices.length)
+    return choice(
+      key,
+      choices.map((name) => [name, name]),
+      now ?? value,
+      moved,
+    );
   const places = step < 0.1 ? 2 : step < 1 ? 1 : 0;
   const text = (x) => `${x < 0 ? MINUS : ""}${Math.abs(x).toFixed(places)}`;
   return dial(key, { min: low, max: high, step, value: Number(now ?? value), text }, moved);
@@ -63,10 +89,31 @@ function still(node, on) {
 function paidOf(first) {
   const rows = [...first.inputs.map(({ name }) => name), "received", "kept", "handed back"];
   const cells = rows.map(() => [make("td"), make("td"), make("td"), make("td", { class: "wide" })]);
-  const table = make("table", { class: "book shares", "aria-label": "what every input received" },
-    make("thead", {}, make("tr", {}, ["", "value", "relevance", "share", ""].map((text) => make("th", { scope: "col" }, text)))),
-    make("tbody", {}, rows.map((name, i) => make("tr", { class: i === rows.length - 3 ? "value" : "" }, make("th", { scope: "row" }, name), cells[i]))));
-  const [outputs, leak, forms] = [make("p", {}), make("p", { role: "status", "aria-live": "polite" }), make("p", { class: "quiet" })];
+  const table = make(
+    "table",
+    { class: "book shares", "aria-label": "what every input received" },
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        ["", "value", "relevance", "share", ""].map((text) => make("th", { scope: "col" }, text)),
+      ),
+    ),
+    make(
+      "tbody",
+      {},
+      rows.map((name, i) =>
+        make("tr", { class: i === rows.length - 3 ? "value" : "" }, make("th", { scope: "row" }, name), cells[i]),
+      ),
+    ),
+  );
+  const [outputs, leak, forms] = [
+    make("p", {}),
+    make("p", { role: "status", "aria-live": "polite" }),
+    make("p", { class: "quiet" }),
+  ];
   const node = make("div", { class: "paid" }, outputs, table, leak, forms);
   const show = (result) => {
     if (result.error) {
@@ -75,7 +122,12 @@ function paidOf(first) {
       return;
     }
     const { sums } = result;
-    const all = [...result.inputs.map((input) => [Number(input.value), Number(input.relevance)]), [null, Number(sums.out)], [null, Number(sums.kept)], [null, Number(sums.in)]];
+    const all = [
+      ...result.inputs.map((input) => [Number(input.value), Number(input.relevance)]),
+      [null, Number(sums.out)],
+      [null, Number(sums.kept)],
+      [null, Number(sums.in)],
+    ];
     const scale = largest(all.map(([, relevance]) => relevance));
     const [print, printed] = [digits(scale), digits(largest(all.map(([value]) => value ?? 0)))];
     all.forEach(([value, relevance], i) => {
@@ -87,8 +139,13 @@ function paidOf(first) {
     write(outputs, result.outputs.map((y) => `${y.name} = ${digits(Math.abs(Number(y.value)) || 1)(Number(y.value))}`).join(GAP));
     const whole = Math.abs(Number(sums.kept)) <= 1e-9 * Math.max(1, scale);
     leak.className = whole ? "good" : "bad";
-    write(leak, whole ? "\u2713 Nothing leaks: the inputs receive all that was handed back."
-      : `\u2717 ${print(Number(sums.kept))} was kept: the inputs receive ${print(Number(sums.out))} of ${print(Number(sums.in))}.`);
+    write(
+      leak,
+      whole
+        ? "\u2713 Nothing leaks: the inputs receive all that was handed back."
+        : `\u2717 ${print(Number(sums.kept))} was kept: ` +
+            `the inputs receive ${print(Number(sums.out))} of ${print(Number(sums.in))}.`,
+    );
     write(forms, `Definition and bent gradient differ by ${tiny(Number(result.difference))} at most.`);
   };
   return { node, show };

@@ -4,19 +4,33 @@ kinds.broken = (root, face) => {
   const { data } = face;
   const right = data.variants[0];
   const now = () => data.variants.find(({ name }) => name === face.get("variant")) ?? right;
-  const [mistake, verdict, place] = [make("p", { class: "lead" }), make("p", { role: "status", "aria-live": "polite" }), make("div")];
+  const [mistake, verdict, place] = [
+    make("p", { class: "lead" }),
+    make("p", { role: "status", "aria-live": "polite" }),
+    make("div"),
+  ];
   const most = largest(...data.variants.map(({ stations }) => stations.map(({ total: sum }) => Number(sum))));
   const path = pathOf(right.stations, most);
-  const pick = choice("In force", data.variants.map(({ name }) => [name, name.replaceAll("-", " ")]), now().name, (name) => put(name));
-  const put = (name) => { // and step to where the account opens
+  const pick = choice(
+    "In force",
+    data.variants.map(({ name }) => [name, name.replaceAll("-", " ")]),
+    now().name,
+    (name) => put(name),
+  );
+  const put = (name) => {
+    // and step to where the account opens
     const { between, data: chosen } = data.variants.find((each) => each.name === name);
     const at = between ? chosen.walk.findIndex((step) => step.name === placed(between[1])) : -1;
     face.set({ variant: name, ...(at >= 0 ? { step: at } : {}) });
   };
   root.append(
     make("header", {}, make("h1", {}, "Break a rule"), make("p", { class: "quiet" }, [data.model, data.target].join(GAP))),
-    make("div", { class: "controls" }, pick.node), mistake, verdict,
-    section("The account on the way back", "What arrives at each boundary, and what nobody can explain up to there.", path.node), place);
+    make("div", { class: "controls" }, pick.node),
+    mistake,
+    verdict,
+    section("The account on the way back", "What arrives at each boundary, and what nobody can explain up to there.", path.node),
+    place,
+  );
   const show = () => {
     const chosen = now();
     face.forget(); // of the variant before: its panes are gone
@@ -27,8 +41,14 @@ kinds.broken = (root, face) => {
     write(verdict, verdictOf(chosen, right));
     path.show(chosen);
     const scene = sceneOf(face, chosen.data);
-    clear(place, chosen.written.length > 0 && fold("The mistake, as it is written", () => chosen.written.map(([name, text]) => source(text, `source of ${name}`))).node,
-      tokensOf(face, right, chosen), filters(scene), stepper(scene));
+    clear(
+      place,
+      chosen.written.length > 0 &&
+        fold("The mistake, as it is written", () => chosen.written.map(([name, text]) => source(text, `source of ${name}`))).node,
+      tokensOf(face, right, chosen),
+      filters(scene),
+      stepper(scene),
+    );
     scene.filtered();
   };
   show();
@@ -37,8 +57,11 @@ kinds.broken = (root, face) => {
 function verdictOf(chosen, right) {
   if (chosen === right) return `\u2713 The ledger is ${chosen.account}.`;
   if (chosen.closed) return `Still closed: this model has no ${chosen.needs}, or they took no more than rounding here.`;
-  return `\u2717 The account balances at ${placed(chosen.between[0])} and no longer at ${placed(chosen.between[1])}: the mistake lies between them. `
-    + `In the end ${digits(Math.abs(Number(chosen.gap)))(Number(chosen.gap))} is missing.`;
+  return (
+    `\u2717 The account balances at ${placed(chosen.between[0])} and no longer at ${placed(chosen.between[1])}: ` +
+    "the mistake lies between them. " +
+    `In the end ${digits(Math.abs(Number(chosen.gap)))(Number(chosen.gap))} is missing.`
+  );
 }
 
 const placed = (name) => (name === "input" ? "the inputs" : name);
@@ -52,7 +75,13 @@ function tokensOf(face, right, chosen) {
   const strip = stripOf(face, "tokens, right and wrong", columns, ["right", "wrong"]);
   strip.paint([before, after].map((values) => ({ values: columns.map(({ ids }) => values[ids[0]]), scale })));
   const same = largest(before.map((x, t) => x - after[t])) <= 1e-6 * scale;
-  return section("Tokens", same ? "The tokens receive what they should: this mistake is in the books alone." : "What the tokens should receive, and what they get.", strip.node);
+  return section(
+    "Tokens",
+    same
+      ? "The tokens receive what they should: this mistake is in the books alone."
+      : "What the tokens should receive, and what they get.",
+    strip.node,
+  );
 }
 
 function pathOf(stations, scale) {
@@ -60,9 +89,24 @@ function pathOf(stations, scale) {
     const cells = [make("td"), make("td"), make("td", { class: "wide" }), make("td", { class: "check" })];
     return { name, cells, node: make("tr", {}, make("th", { scope: "row" }, name), cells) };
   });
-  const node = make("table", { class: "book path", "aria-label": "the account on the way back" },
-    make("thead", {}, make("tr", {}, ["boundary", "relevance", "gap", "", "check"].map((text) => make("th", { scope: "col" }, text)))),
-    make("tbody", {}, rows.map((row) => row.node)));
+  const node = make(
+    "table",
+    { class: "book path", "aria-label": "the account on the way back" },
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        ["boundary", "relevance", "gap", "", "check"].map((text) => make("th", { scope: "col" }, text)),
+      ),
+    ),
+    make(
+      "tbody",
+      {},
+      rows.map((row) => row.node),
+    ),
+  );
   const show = (chosen) => {
     const print = digits(scale);
     const wide = largest(chosen.stations.map(({ gap, closed }) => (closed ? 0 : Number(gap)))) || scale;

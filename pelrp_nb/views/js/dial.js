@@ -12,19 +12,50 @@ function dialOf(face, data) {
   const at = () => clamp(face.get("shift") ?? 0, 0, data.shifts.length - 1);
   const show = () => {
     const i = at();
-    strip.paint(names.map((name) => ({ values: columns.map(({ ids }) => Number(data.position[name][i][ids[0]])), scale: scales[name] })));
-    write(answer, `Positions begin at ${data.shifts[i]}: ${spelled(data.target)} = ${value(Number(data.value[i]))}, positions together ${sum(Number(data.totals.position[i]))}.`);
+    strip.paint(
+      names.map((name) => ({ values: columns.map(({ ids }) => Number(data.position[name][i][ids[0]])), scale: scales[name] })),
+    );
+    write(
+      answer,
+      `Positions begin at ${data.shifts[i]}: ${spelled(data.target)} = ${value(Number(data.value[i]))}, ` +
+        `positions together ${sum(Number(data.totals.position[i]))}.`,
+    );
   };
-  const turn = dial("All positions later by", {
-    min: 0, max: Math.max(0, data.shifts.length - 1), step: 1, value: at(), text: (i) => String(data.shifts[i]), marks: range(data.shifts.length),
-  }, (i) => face.set({ shift: i }));
-  face.on("shift", () => { turn.show(at()); show(); });
+  const turn = dial(
+    "All positions later by",
+    {
+      min: 0,
+      max: Math.max(0, data.shifts.length - 1),
+      step: 1,
+      value: at(),
+      text: (i) => String(data.shifts[i]),
+      marks: range(data.shifts.length),
+    },
+    (i) => face.set({ shift: i }),
+  );
+  face.on("shift", () => {
+    turn.show(at());
+    show();
+  });
   const still = (change) => change <= 1e-4;
-  const rows = Object.entries(data.drift).map(([name, change]) => make("tr", {}, make("th", { scope: "row" }, DRIFTS[name] ?? `positions, ${name}`),
-    make("td", { class: "number" }, tiny(Number(change))), make("td", { class: still(Number(change)) ? "good" : "" }, still(Number(change)) ? "\u2713 stays" : "changes")));
-  const node = make("div", {}, make("div", { class: "controls" }, turn.node), answer, strip.node,
+  const rows = Object.entries(data.drift).map(([name, change]) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, DRIFTS[name] ?? `positions, ${name}`),
+      make("td", { class: "number" }, tiny(Number(change))),
+      make("td", { class: still(Number(change)) ? "good" : "" }, still(Number(change)) ? "\u2713 stays" : "changes"),
+    ),
+  );
+  const node = make(
+    "div",
+    {},
+    make("div", { class: "controls" }, turn.node),
+    answer,
+    strip.node,
     make("h3", {}, "The largest change over all shifts, as part of the largest number"),
-    region("what changes", make("table", { class: "facts" }, make("tbody", {}, rows))));
+    region("what changes", make("table", { class: "facts" }, make("tbody", {}, rows))),
+  );
   show();
   return { node, show };
 }

@@ -25,12 +25,7 @@ function exporter(scene) {
     SVG: () => save("svg", "image/svg+xml", picture(scene, svgPen)),
     PNG: () => picture(scene, canvasPen).toBlob((blob) => save("png", "image/png", blob)),
     CSV: () => save("csv", "text/csv", table(scene)),
-    JSON: () =>
-      save(
-        "json",
-        "application/json",
-        JSON.stringify({ caption: caption(scene), step: scene.step(), state: scene.face.model.get("state"), data: scene.data }),
-      ),
+    JSON: () => save("json", "application/json", JSON.stringify(readable(scene))),
   };
   return section(
     "Take it away",
@@ -49,6 +44,13 @@ function caption({ data, step }) {
   const value = Number(data.value);
   const answer = `${spelled(data.target)} ${digits(Math.abs(value), 5)(value)}`;
   return `${answer}; ${data.model}, ${data.method}; ${step().name}; ledger ${data.ledger.state}.`;
+}
+
+// The data with plain numbers where they travelled as bytes.
+function readable(scene) {
+  const listed = ({ values, ...rest }) => ({ ...rest, relevance: values });
+  const data = { ...scene.data, boundaries: scene.boundaries.map(listed), sinks: scene.sinks.map(listed) };
+  return { caption: caption(scene), step: scene.step(), state: scene.face.model.get("state"), data };
 }
 
 // The page that this view is in, as it stands; null in a notebook, where Python writes it.

@@ -74,7 +74,7 @@ function sankey(scene) {
             tone(lane, after),
           ),
         );
-      if (taken)
+      if (Math.abs(taken) > 1e-6 * most)
         out.append(
           ribbon(
             x(i),

@@ -18,61 +18,65 @@ const summed = (values, ids) => (ids.length === 1 ? values[ids[0]] : total(ids.m
 // Tokens in colour with their signed numbers.  paint(rows): rows of { name, values, scale }, one value per column or undefined;
 // nothing moves when it is called again.  pair(content, position) draws the two-tone bars.
 function stripOf(face, name, columns, rowNames = [""]) {
-  const cells = columns.map((column, i) => {
-    const lines = rowNames.map(() => make("small", {}));
-    const bars = make(
-      "span",
-      { class: "pair", "aria-hidden": "true" },
-      make("i", { class: "content" }),
-      make("i", { class: "position" }),
-    );
-    const block = make(
-      "button",
-      { type: "button", class: "token", tabindex: i ? "-1" : "0", "data-token": column.ids[0], ...QUIET },
-      label(column.text),
-      lines,
-      bars,
-    );
-    return { column, lines, bars, block, node: make("li", { class: column.special ? "special" : "" }, block) };
-  });
-  const heads = make(
+  const cells = columns.map((column, i) => cellOf(face, column, rowNames.length, i === 0));
+  const heads = make("span", { class: "label" }, "x");
+  const first = make(
     "li",
     { class: "names", "aria-hidden": "true" },
-    make("span", { class: "label" }, "x"),
+    heads,
     rowNames.map((row) => make("small", {}, row)),
   );
-  const node = make(
-    "ol",
-    { class: "strip", "aria-label": name },
-    rowNames.length > 1 && heads,
-    cells.map((cell) => cell.node),
-  );
+  const stacked = rowNames.length > 1;
+  const items = cells.map((cell) => cell.node);
+  const node = make("ol", { class: `strip${stacked ? " stacked" : ""}`, "aria-label": name }, stacked && first, items);
   walkByArrows(node);
-  cells.forEach(({ column, block }) => {
-    block.addEventListener("mouseenter", () => face.point(column));
-    block.addEventListener("focus", () => face.point(column));
-    block.addEventListener("click", () => face.set({ token: face.get("token") === column.ids[0] ? -1 : column.ids[0] }));
-  });
   const mark = (token) => cells.forEach(({ column, block }) => block.classList.toggle("chosen", column.ids.includes(token)));
   face.on("token", mark);
-  face.on("point", (column) => cells.forEach((cell) => cell.block.classList.toggle("pointed", cell.column.key === column?.key)));
+  face.on("point", (column) =>
+    cells.forEach(({ block, column: own }) => block.classList.toggle("pointed", own.key === column?.key)),
+  );
+  mark(face.get("token"));
   const paint = (rows) => {
     const shows = rows.map((row) => digits(row.shown ?? row.scale));
-    cells.forEach(({ lines, block }, c) =>
-      rows.forEach((row, r) => {
-        const amount = row.values[c];
-        const colour = amount === undefined ? "" : shade(amount, row.scale);
-        if (rowNames.length === 1) block.className = `token ${colour}${block.classList.contains("chosen") ? " chosen" : ""}`;
-        else lines[r].className = colour;
+    cells.forEach(({ lines, shaded }, c) =>
+      rows.forEach(({ values, scale }, r) => {
+        const amount = values[c];
+        repaint(shaded[r], amount === undefined ? "" : shade(amount, scale));
         write(lines[r], amount === undefined ? "" : shows[r](amount));
       }),
     );
   };
-  const pair = (content, position, scale) =>
-    cells.forEach(({ bars }, c) => [content, position].forEach((values, i) => stretch(bars.children[i], values[c], scale)));
-  mark(face.get("token"));
-  if (rowNames.length > 1) node.classList.add("stacked");
+  const pair = (content, position, scale) => cells.forEach(({ bars }, c) => twoBars(bars, content[c], position[c], scale));
   return { node, cells, paint, pair };
+}
+
+// One token: its text, a line of number for each row, and a place for two bars.  With one row the whole token is shaded.
+function cellOf(face, column, rows, reached) {
+  const lines = range(rows).map(() => make("small", {}));
+  const bars = make("span", { class: "pair", "aria-hidden": "true" });
+  const named = { type: "button", class: "token", tabindex: reached ? "0" : "-1", "data-token": column.ids[0], ...QUIET };
+  const block = make("button", named, label(column.text), lines, bars);
+  block.addEventListener("mouseenter", () => face.point(column));
+  block.addEventListener("focus", () => face.point(column));
+  block.addEventListener("click", () => face.set({ token: face.get("token") === column.ids[0] ? -1 : column.ids[0] }));
+  const node = make("li", { class: column.special ? "special" : "" }, block);
+  return { column, lines, bars, block, node, shaded: rows === 1 ? [block] : lines };
+}
+
+// Another shade in place of the one before.
+function repaint(node, shade) {
+  if (node.shade === shade) return;
+  if (node.shade) node.classList.remove(node.shade);
+  if (shade) node.classList.add(shade);
+  node.shade = shade;
+}
+
+// Content above position, each from the middle of the box to the right for plus, to the left for minus: two backgrounds.
+function twoBars(box, content, position, scale) {
+  const parts = [content, position].map((x) => (scale > 0 && Number.isFinite(x) ? clamp(x / scale, -1, 1) / 2 : 0));
+  const at = parts.map((part) => (100 * Math.min(0.5, 0.5 + part)) / Math.max(0.01, 1 - Math.abs(part)));
+  box.style.backgroundSize = `1px 100%, ${parts.map((part) => `${(100 * Math.abs(part)).toFixed(1)}% 5px`).join(", ")}`;
+  box.style.backgroundPosition = `50% 0, ${at[0].toFixed(1)}% 0, ${at[1].toFixed(1)}% 100%`;
 }
 
 // A bar about the middle of its box: to the right for plus, to the left for minus.
