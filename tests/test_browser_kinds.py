@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -105,6 +106,18 @@ def test_heads_appear_on_demand_and_by_key(browser, tmp_path):
         assert pane.locator(".rownames div").count() == 3 * H
         slider(page).press("h")
         assert not pane.is_visible()
+
+
+def test_inside_attention_values_and_scores_stand_apart(browser, tmp_path):
+    e = detailed()
+    with opened(browser, e, tmp_path) as page:
+        slider(page).press("PageDown")
+        slider(page).press("ArrowLeft")
+        flow = section(page, "This step").get_by_role("img")
+        expect(flow).to_have_attribute("aria-label", re.compile("to values .* scores .* softmax .* past it"))
+        brought = next(b.total for b in e.boundaries if b.name == "layer 0 attention")
+        said = flow.get_attribute("aria-label").split(" to ")[1]
+        assert stated(said)[:3] == pytest.approx([0.1, 0.2, brought - 0.3], abs=2e-3)
 
 
 def test_without_detail_the_view_says_what_to_type(browser, tmp_path):

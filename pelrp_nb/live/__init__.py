@@ -100,9 +100,8 @@ def inspector(
     """Which rule applies to each module and operation of the model, why, and what it keeps, drawn from `plan`."""
     from ..composites import PA_LRP
     from ..plan import plan
-    from .planned import sheet
 
-    return sheet(model, plan(model, inputs, processor=processor, composite=composite or PA_LRP, options=options))
+    return plan(model, inputs, processor=processor, composite=composite or PA_LRP, options=options).sheet()
 
 
 def _widgets() -> None:

@@ -131,21 +131,24 @@ function tokensPane(scene) {
 
 function flowPane(scene) {
   const drawing = make("div", { class: "stepflow" });
-  const update = () => {
-    const { flow } = scene.step();
-    clear(
-      drawing,
-      splits(
-        flow.from.map(([name, x]) => [name, Number(x)]),
-        flow.to.map(([name, x]) => [name, Number(x)]),
-        Math.abs(Number(scene.data.value)),
-      ),
-    );
+  const unit = Math.abs(Number(scene.data.value));
+  const amounts = (side) => side.map(([name, x]) => [name, Number(x)]);
+  const draw = (from, to) => clear(drawing, splits(amounts(from), amounts(to), unit));
+  const update = async () => {
+    const step = scene.step();
+    draw(step.flow.from, step.flow.to);
+    if (step.kind !== "attention" || !scene.data.offers?.includes("attention")) return;
+    const found = (await scene.face.more("attention"))?.[`layer ${step.layer}`];
+    if (found && scene.step() === step) draw(step.flow.from, insideAttention(step.flow.to, found));
   };
-  return {
-    node: make("section", { "aria-label": "This step" }, make("h3", {}, "Where this step's relevance went"), drawing),
-    update,
-  };
+  const node = make("section", { "aria-label": "This step" }, make("h3", {}, "Where this step's relevance went"), drawing);
+  return { node, update };
+}
+
+// What attention brought, taken apart: through values, through scores, and what its softmax keeps.
+function insideAttention([[, brought], past], { values, scores }) {
+  const kept = Number(brought) - Number(values) - Number(scores);
+  return [["values", values], ["scores", scores], ["softmax", kept], past];
 }
 
 function accountPane(scene) {
