@@ -44,7 +44,8 @@ def elsewhere(monkeypatch):
         x = {k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in inputs(family, dtype=dtype).items()}
         model = build(family, attention, dtype).to("meta")
         try:
-            model(**x)
+            with Elsewhere(double=True):
+                model(**x)
         except (RuntimeError, NotImplementedError) as error:          # versions older than those of constraints.txt
             pytest.skip(f"the model itself does not run on the meta device: {error}")
         return model, x

@@ -114,8 +114,7 @@ def needed(flow: Flow, counted: Tally, output: Any) -> dict[str, int]:
     made = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
     outputs = sum({x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in made}.values())
     largest = max([counted.largest, *map(size, made)], default=0)
-    passing = PASSING * largest * (2 if flow.checkpoint else 1)          # a layer runs forward on the way back
-    return {"activations": kept + outputs, "weights": weights, "passing": passing, "gradients": arriving(flow)}
+    return {"activations": kept + outputs, "weights": weights, "passing": PASSING * largest, "gradients": arriving(flow)}
 
 
 def most(layers: dict[int | None, int]) -> int:
