@@ -101,4 +101,6 @@ floors:
 	@$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -r floors.txt hypothesis pytest pytest-timeout pytest-xdist scipy
 	@$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(FLOORS)/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider tests/test_rules.py \
-	  tests/test_engine.py tests/test_ledger.py tests/test_facts.py tests/test_bad_input.py tests/test_any_model.py tests/test_golden.py
+	  tests/test_engine.py tests/test_ledger.py tests/test_facts.py tests/test_bad_input.py tests/test_any_model.py tests/test_golden.py \
+	  tests/test_precision.py tests/test_checkpoint.py tests/test_places.py tests/test_plan.py \
+	  tests/test_batches.py tests/test_targets.py tests/test_only.py

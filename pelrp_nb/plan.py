@@ -61,8 +61,8 @@ class Plan:
     steps:    which rule applies to each operation in each module, and its kind
     sinks:    where positions would receive; empty if none was found
     refusals: what would be refused, with the reason
-    bytes:    what an explanation would take at its peak beside the model: "activations" kept for the way back, "weights" that
-              accelerate brings and the graph pins, "gradients" of tokens and sinks (more with detail), "passing" tensors
+    bytes:    what an explanation of one target takes beside the model: "activations" kept for the way back, "weights" that
+              accelerate brings and the graph pins, "passing" tensors, and "gradients" of tokens and sinks (more with detail)
     modules:  (path, class name) of every module
     """
 
@@ -76,8 +76,8 @@ class Plan:
 
     @property
     def peak(self) -> int:
-        """All of `bytes`: the memory an explanation would take beside the model."""
-        return sum(self.bytes.values())
+        """Bytes at the fullest moment, beside the model: gradients take the place of activations by and by."""
+        return memory.at_peak(self.bytes)
 
     def tree(self) -> dict[str, Any]:
         """The modules, nested: {name, kind, rules: [{operation, rule, reason, conserves}], sinks, children}, plain data."""

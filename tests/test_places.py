@@ -42,7 +42,13 @@ def elsewhere(monkeypatch):
 
     def made(family: str, attention: str, dtype: torch.dtype):
         x = {k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in inputs(family, dtype=dtype).items()}
-        return build(family, attention, dtype).to("meta"), x
+        model = build(family, attention, dtype).to("meta")
+        try:
+            with Elsewhere(double=True):
+                model(**x)
+        except (RuntimeError, NotImplementedError) as error:          # versions older than those of constraints.txt
+            pytest.skip(f"the model itself does not run on the meta device: {error}")
+        return model, x
 
     return made
 
@@ -181,7 +187,7 @@ def test_however_experts_are_computed_they_say_the_same(family):
     config = getattr(t, config_class)(**ROTARY, num_experts_per_tok=2, **more)
     model, x = randomise(getattr(t, model_class)(config).double()).float(), inputs("llama")
     found = {}
-    for how in ("eager", "grouped_mm", "batched_mm"):
+    for how in ("eager", "grouped_mm", "batched_mm") if hasattr(torch.nn.functional, "grouped_mm") else ("eager", "batched_mm"):
         model.set_experts_implementation(how)
         found[how] = run(model, x)
         assert found[how].ledger.closed and all("router" in n or n.startswith("layer") for n in found[how].ledger.softmax)

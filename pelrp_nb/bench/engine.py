@@ -30,8 +30,8 @@ ARMS = {
 GOALS = {"sinks": 1.05, "full": 1.10}
 
 
-def subject(layers: int, width: int, attention: str = "sdpa") -> nn.Module:
-    """A random Llama: 12 heads, 4 key/value heads, vocabulary 32,000, frozen weights, float32."""
+def subject(layers: int, width: int) -> nn.Module:
+    """A random Llama: 12 heads, 4 key/value heads, vocabulary 32,000, frozen weights, sdpa, float32."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -40,7 +40,7 @@ def subject(layers: int, width: int, attention: str = "sdpa") -> nn.Module:
         intermediate_size=width * 8 // 3 // 64 * 64, max_position_embeddings=2048,
     )  # fmt: skip
     model = LlamaForCausalLM(config).eval().requires_grad_(False)
-    model.set_attn_implementation(attention)
+    model.set_attn_implementation("sdpa")
     return model
 
 
@@ -60,9 +60,9 @@ def arm(name: str, model: nn.Module, ids: Tensor) -> Callable[[], Any]:
     return plain if name == "plain" else bent
 
 
-def peak(run: Callable[[Tensor], Any], tokens: int) -> int:
+def peak(run: Callable[[Tensor], Any], tokens: int, vocabulary: int = 32_000) -> int:
     """Bytes above the loaded model at the peak of one explanation, in this process (Linux)."""
-    ids = torch.randint(0, 32_000, (1, tokens))
+    ids = torch.randint(0, vocabulary, (1, tokens))
     run(ids[:, :8])
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")

@@ -8,22 +8,28 @@ import sys
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..composites import PA_LRP
+from ..engine.encode import quiet
 from ..engine.propagation import Options, propagate
 from ..errors import InputError
 from ..plan import plan
-from .engine import peak, smallest, subject
+from .engine import peak, smallest
 
 CASES: dict[str, dict[str, Any]] = {
-    "sdpa": {},
-    "sdpa, audited": {"audit": True},
-    "eager": {"attention": "eager"},
-    "heads apart": {"detail": {"heads"}},
-    "checkpoint": {"checkpoint": True},
-    "long": {"tokens": 2},
+    "llama": {},
+    "llama, eager": {"attention": "eager"},
+    "llama, audited": {"audit": True},
+    "llama, heads apart": {"detail": {"heads"}},
+    "llama, checkpoint": {"checkpoint": True},
+    "llama, long": {"tokens": 2},
+    "gpt2": {"family": "gpt2"},
+    "gpt2, checkpoint": {"family": "gpt2", "checkpoint": True},
+    "bert": {"family": "bert"},
+    "bert, eager": {"family": "bert", "attention": "eager"},
 }
+VOCABULARY = 2000
 WITHIN = (0.7, 1.5)                              # estimate over measured
 
 
@@ -47,24 +53,43 @@ def memory(argv: list[str] | None = None) -> int:
     if given.json:
         print(json.dumps({name: {"estimate": e, "measured": m, "ratio": e / m} for name, (e, m) in found.items()}))
     else:
-        print(f"random Llama, width {given.width}, {given.layers} layers, {given.tokens} tokens, float32")
-        print(f"{'case':<16}{'estimate':>12}{'measured':>12}{'ratio':>8}")
+        print(f"random models, width {given.width}, {given.layers} layers, {given.tokens} tokens, float32")
+        print(f"{'case':<20}{'estimate':>12}{'measured':>12}{'ratio':>8}")
         for name, (e, m) in found.items():
-            print(f"{name:<16}{e / 2**20:>8.1f} MiB{m / 2**20:>8.1f} MiB{e / m:>8.2f}")
+            print(f"{name:<20}{e / 2**20:>8.1f} MiB{m / 2**20:>8.1f} MiB{e / m:>8.2f}")
     return 0 if all(WITHIN[0] < e / m < WITHIN[1] for e, m in found.values()) else 1
+
+
+def model_of(family: str, layers: int, width: int, attention: str) -> nn.Module:
+    """A random model of that family, 12 heads, vocabulary of 2,000, frozen weights, float32."""
+    import transformers as t
+
+    torch.manual_seed(0)
+    heads = {"num_hidden_layers": layers, "num_attention_heads": 12, "max_position_embeddings": 2048, "vocab_size": VOCABULARY}
+    inner = {"hidden_size": width, "intermediate_size": 4 * width}
+    made = {
+        "llama": lambda: t.LlamaForCausalLM(t.LlamaConfig(**heads, **inner, num_key_value_heads=4)),
+        "gpt2": lambda: t.GPT2LMHeadModel(
+            t.GPT2Config(n_layer=layers, n_head=12, n_embd=width, n_positions=2048, vocab_size=VOCABULARY)),
+        "bert": lambda: t.BertForSequenceClassification(t.BertConfig(**heads, **inner)),
+    }  # fmt: skip
+    model = made[family]().eval().requires_grad_(False)
+    model.set_attn_implementation(attention)
+    return model
 
 
 def case(name: str, given: argparse.Namespace, measured: bool) -> int:
     """Bytes that one case takes in this process, or that `plan` expects."""
     asked = dict(CASES[name])
-    model = subject(given.layers, given.width, asked.pop("attention", "sdpa"))
+    model = model_of(asked.pop("family", "llama"), given.layers, given.width, asked.pop("attention", "sdpa"))
     tokens = given.tokens * asked.pop("tokens", 1)
     options = Options(**asked)
 
     def explained(ids: Tensor) -> None:
         with propagate(model, PA_LRP, options) as flow:
-            flow.trace(model(input_ids=ids, use_cache=False).logits[0, -1, 7])
+            logits = model(input_ids=ids, **quiet(model)).logits
+            flow.trace(logits.flatten()[-1])
 
     if measured:
-        return peak(explained, tokens)
-    return plan(model, {"input_ids": torch.randint(0, 32_000, (1, tokens))}, options=options).peak
+        return peak(explained, tokens, VOCABULARY)
+    return plan(model, {"input_ids": torch.randint(0, VOCABULARY, (1, tokens))}, options=options).peak

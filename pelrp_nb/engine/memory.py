@@ -8,7 +8,7 @@ leaves, and the largest tensors in passing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +37,15 @@ class Tally:
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
-        self.layers: dict[int | None, int] = {}  # bytes by layer, None outside of layers
-        self.weights: dict[int | None, int] = {}  # of weights that accelerate brings
+        self.kept: dict[int | None, int] = {}    # bytes by layer, None outside of layers
+        self.made: dict[int | None, int] = {}    # with what is saved for a moment only
+        self.weights: dict[int | None, int] = {}                 # of weights that accelerate brings
         self.inputs: dict[int, int] = {}         # bytes that a layer is given
         self.largest = 0
         self.at: int | None = None
         self.slots: list[ref[Slot]] = []
+        self.here: dict[int, StorageWeakRef] = {}
+        self.brought: set[int] = set()
         self.seen = {(r := StorageWeakRef(x.untyped_storage())).cdata: r for x in flow.owned if not x.is_meta}
 
     def save(self, x: Tensor) -> Any:
@@ -51,37 +54,42 @@ class Tally:
             return x.detach()
         if self.at != self.flow.layer:
             self.let_go()
-        self.count(x)
         slot = Slot(self, x)
         self.slots.append(ref(slot))
+        self.largest = max(self.largest, size(x))
+        known = StorageWeakRef(x.untyped_storage())
+        if known.cdata not in self.seen and known.cdata not in self.here:
+            self.here[known.cdata] = known
+            self.made[self.at] = self.made.get(self.at, 0) + x.untyped_storage().nbytes()
+        if self.at is not None and self.at not in self.inputs:
+            self.inputs[self.at] = size(x)       # the first that a layer saves is its input, or as large
+        if self.is_brought(x.untyped_storage()):
+            self.brought.add(x.untyped_storage().data_ptr())
         return slot
 
-    def count(self, x: Tensor) -> None:
+    def let_go(self) -> None:
+        """Another layer begins: count what is still wanted."""
+        for slot in filter(None, (s() for s in self.slots)):
+            if slot.value is not None:
+                self.count(slot.value.untyped_storage())
+                slot.value = None
+        self.slots, self.at = [], self.flow.layer
+        self.here.clear()
+        self.brought.clear()
+
+    def count(self, storage: torch.UntypedStorage) -> None:
         """Distinct memory once; the weak reference keeps its identity from being used again."""
-        storage = x.untyped_storage()
         known = StorageWeakRef(storage)
-        if known.cdata in self.seen:
-            return
-        self.seen[known.cdata] = known
-        if self.is_brought(storage):
-            self.weights[self.at] = self.weights.get(self.at, 0) + storage.nbytes()
-            return
-        self.layers[self.at] = self.layers.get(self.at, 0) + storage.nbytes()
-        self.largest = max(self.largest, storage.nbytes())
-        if self.at is not None and self.at not in self.inputs:
-            self.inputs[self.at] = storage.nbytes()              # the first that a layer saves is its input, or as large
+        if known.cdata not in self.seen:
+            self.seen[known.cdata] = known
+            by = self.weights if storage.data_ptr() in self.brought else self.kept
+            by[self.at] = by.get(self.at, 0) + storage.nbytes()
 
     def is_brought(self, storage: torch.UntypedStorage) -> bool:
         """Whether this is a weight that accelerate has brought to the running module."""
         module = self.flow.path[-1] if self.flow.path else None
         own = module.parameters(recurse=False) if module is not None and hasattr(module, "_hf_hook") else ()
         return any(p.untyped_storage().data_ptr() == storage.data_ptr() for p in own if not p.is_meta)
-
-    def let_go(self) -> None:
-        """Another layer begins."""
-        for slot in filter(None, (s() for s in self.slots)):
-            slot.value = None
-        self.slots, self.at = [], self.flow.layer
 
 
 @contextmanager
@@ -98,21 +106,25 @@ def tally(flow: Flow) -> Iterator[Tally]:
 
 
 def needed(flow: Flow, counted: Tally, output: Any) -> dict[str, int]:
-    """Bytes at the peak of an explanation: activations, weights, gradients, passing."""
-    kept, weights = sum(counted.layers.values()), sum(counted.weights.values())
+    """Bytes of an explanation of one target: activations, weights, passing; and gradients, which take their place by and by."""
+    kept, weights = sum(counted.kept.values()), sum(counted.weights.values())
     if flow.checkpoint:
-        kept, weights = (by.get(None, 0) + max((n for at, n in by.items() if at is not None), default=0)
-                         for by in (counted.layers, counted.weights))  # fmt: skip
-        kept += sum(counted.inputs.values())
+        kept = counted.kept.get(None, 0) + sum(counted.inputs.values()) + most(counted.made)
+        weights = counted.weights.get(None, 0) + most(counted.weights)
     made = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
     outputs = sum({x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in made}.values())
     largest = max([counted.largest, *map(size, made)], default=0)
-    return {
-        "activations": kept + outputs,
-        "weights": weights,
-        "gradients": arriving(flow) * (2 if flow.options.detail else 1),
-        "passing": PASSING * largest,
-    }
+    return {"activations": kept + outputs, "weights": weights, "passing": PASSING * largest, "gradients": arriving(flow)}
+
+
+def most(layers: dict[int | None, int]) -> int:
+    """The largest of the layers."""
+    return max((n for layer, n in layers.items() if layer is not None), default=0)
+
+
+def at_peak(needs: Mapping[str, int]) -> int:
+    """Either all activations are there and no gradient, or all gradients and no activation."""
+    return max(needs["activations"] + needs["weights"], needs["gradients"]) + needs["passing"] if needs else 0
 
 
 def size(x: Tensor) -> int:
@@ -121,9 +133,10 @@ def size(x: Tensor) -> int:
 
 
 def arriving(flow: Flow) -> int:
-    """Bytes of the gradients of all leaves, and of the pair matrices where they are kept."""
-    pairs = sum(4 * s.pairs for s in flow.inputs.sinks) if "pairs" in flow.options.detail else 0
-    return sum(map(size, flow.inputs.leaves())) + pairs
+    """Bytes of what arrives at the end: gradients, and with detail what is made of them."""
+    split = [size(x) for x in flow.inputs.leaves()]
+    pairs = [s.pairs * 4 for s in flow.inputs.sinks] if "pairs" in flow.options.detail else []
+    return (sum(split) + sum(pairs)) * (2 if flow.options.detail else 1)
 
 
 def check_detail(flow: Flow) -> None:
@@ -133,15 +146,14 @@ def check_detail(flow: Flow) -> None:
     """
     if not flow.options.detail:
         return
-    tables = [s.tensor for s in flow.inputs.sinks if s.tensor is not None]
-    device = next((x.device for x in (*tables, *flow.inputs.leaves())), torch.device("cpu"))
-    need, there = 2 * arriving(flow), free(device)
+    device = next((x.device for x in flow.inputs.leaves()), torch.device("cpu"))
+    need, there = arriving(flow), free(device)
     if there is None or need <= there:
         return
-    less = sum(x.untyped_storage().nbytes() for x in tables) * 2
+    less = sum(x.untyped_storage().nbytes() for x in flow.inputs.leaves())
     asked = ", ".join(sorted(flow.options.detail))
     raise InputError(
-        f"The detail asked for ({asked}) needs {said(need)} for {len(flow.inputs.sinks)} position tensors; {said(there)} are "
+        f"The detail asked for ({asked}) needs {said(need)} for {len(flow.inputs.sinks)} places of positions; {said(there)} are "
         f"free on {device}. Leave detail out: Options() needs about {said(less)} for them. Or shorten the text."
     )
 

@@ -70,7 +70,7 @@ def summarise(leaves: list[Leaf], gradients: dict[int, Tensor], rows: int, T: in
     for (name, layer), members in groups.items():
         sinks.append(Sink(name, members[0].kind, layer))
         for key, column in _together(members, gradients, rows, T).items():
-            columns[key].append(column)
+            columns[key].append(column.cpu())        # layers may lie on several devices
     empty = torch.zeros(rows, 0, T)
     stacked = {k: torch.stack(v, 1) if v else empty for k, v in columns.items()}
     stacked["l2"] = stacked.pop("squared").sqrt()
