@@ -217,3 +217,9 @@ def test_a_triangular_system_is_a_division():
         return torch.linalg.solve_triangular(A, x.unsqueeze(-1), upper=False)[..., 0]
 
     assert trace(Head(solved), X).ledger.closed
+
+
+def test_a_fourier_transform_is_linear():
+    found = trace(Head(lambda x: torch.fft.fft(x).real), X)
+    assert found.ledger.closed
+    assert trace(Head(lambda x: torch.fft.fftn(x, dim=-1).real + x), X).ledger.closed

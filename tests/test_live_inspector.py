@@ -61,9 +61,9 @@ def test_an_operation_without_a_rule_is_said():
             self.embed = torch.nn.Embedding(10, 4)
 
         def forward(self, input_ids):
-            return torch.fft.fft(self.embed(input_ids)).real.sum(1)
+            return torch.special.i0(self.embed(input_ids)).sum(1)
 
     sheet = live.inspector(Strange(), {"input_ids": torch.tensor([[1, 2, 3]])})
     (line,) = [line for node in walk(sheet.data["tree"]) for line in node["rules"] if line["rule"] == "none"]
-    assert line["operation"] == "fft_fft" and line["conserves"] == "nothing"
-    assert len(sheet.data["refusals"]) == 1 and "fft" in sheet.data["refusals"][0]
+    assert "i0" in line["operation"] and line["conserves"] == "nothing"
+    assert len(sheet.data["refusals"]) == 1 and "i0" in sheet.data["refusals"][0]

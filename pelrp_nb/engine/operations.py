@@ -50,6 +50,7 @@ pad constant_pad_nd interpolate upsample grid_sample pixel_shuffle pixel_unshuff
 adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d
 max_pool1d_with_indices max_pool2d_with_indices lp_pool1d lp_pool2d
 index_add index_copy index_put scatter scatter_add scatter_reduce masked_scatter index_fill
+fft ifft fft2 ifft2 fftn ifftn rfft rfftn irfft irfftn
 real imag view_as_real view_as_complex complex conj resolve_conj resolve_neg requires_grad_ atleast_1d atleast_2d
 __setitem__ copy_ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_ masked_scatter_ zero_ squeeze_ unsqueeze_
 t_ transpose_ fill_diagonal_ trace nan_to_num broadcast_tensors meshgrid channel_shuffle

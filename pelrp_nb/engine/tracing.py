@@ -15,7 +15,7 @@ from . import positions
 from .account import by_place, dot
 from .checkpoint import held
 from .notes import Note, note_of, write
-from .streams import PIXELS, SOUND
+from .streams import SOUND
 from .trace import Boundary, Kind
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Recorder:
         before = len(inputs.tokens) + len(inputs.pixels)
         taken = positions.take_input(flow, name, value, main)
         if len(inputs.tokens) + len(inputs.pixels) > before:
-            leaf = (inputs.pixels if name == PIXELS or value.dim() == 4 else inputs.tokens)[-1]
+            leaf = (inputs.pixels if value.dim() == 4 else inputs.tokens)[-1]
             flow.stream_of[id(leaf)] = flow.streams.of_input(name)
             if name in SOUND:
                 bins = getattr(getattr(flow.model, "config", None), "num_mel_bins", None)
@@ -211,7 +211,7 @@ def audit_graph(flow: Flow, values: Sequence[Tensor]) -> tuple[str, ...]:
 STRUCTURE = {
     "Select", "Slice", "Index", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "T", "Permute", "Expand",
     "Clone", "ToCopy", "Alias", "Gather", "Sum", "Mean", "Neg", "Add", "Sub", "Cat", "Stack", "Unbind", "Split", "CopySlices",
-    "Copy", "Max", "Amax",
+    "Copy", "Max", "Amax", "AsStrided",
 }  # fmt: skip
 
 
