@@ -280,3 +280,21 @@ def test_a_sink_that_hears_wrongly_opens_the_ledger(monkeypatch, name, factor):
     right = sinks.book
     monkeypatch.setattr(sinks, "book", lambda flow, leaf, R: right(flow, leaf, R * factor))
     assert not trace(name).ledger.closed
+
+
+def test_a_table_written_into_a_larger_one_is_still_a_table():
+    class Padded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.places = nn.Embedding(20, 6).double(), nn.Embedding(4, 6).double()
+
+        def forward(self, input_ids):
+            places = torch.zeros(1, input_ids.shape[1], 6, dtype=torch.float64)
+            places[:, :4] = self.places.weight
+            return (self.table(input_ids) + places).square().sum()
+
+    with propagate(Padded()) as flow:
+        found = flow.trace(flow.model(torch.tensor([[3, 4, 5, 6, 7]])))
+    assert [s.kind for s in found.sinks] == ["learnable"] and found.ledger.closed
+    assert float(found.positional[0, :4].abs().min()) > 0 and float(found.positional[0, 4]) == 0

@@ -98,6 +98,11 @@ def take_input(flow: Flow, name: str, value: Any, main: str) -> Any:
 
 def inherit(flow: Flow, name: str, notes: list[Note], args: tuple, out: Any) -> None:
     """The note of a constant made from constants: whose it is, and whether it still says where something stands."""
+    if name == "__setitem__" and len(args) > 2 and isinstance(args[2], Tensor) and id(args[0]) not in flow.known:
+        given = note_of(flow, args[2])
+        if given is not None and given.kind != "ids":            # a table written into a larger one
+            write(args[0], Note(source=given.source, kind=given.kind))
+        return
     if not isinstance(out, Tensor):
         if isinstance(out, tuple | list):
             for piece in out:
