@@ -77,7 +77,7 @@ class Recorder:
         if len(inputs.tokens) + len(inputs.pixels) > before:
             leaf = (inputs.pixels if value.dim() == 4 else inputs.tokens)[-1]
             flow.stream_of[id(leaf)] = flow.streams.of_input(name)
-            if name in SOUND:
+            if name in SOUND or leaf.dim() == 2:                 # samples, one by one
                 bins = getattr(getattr(flow.model, "config", None), "num_mel_bins", None)
                 self.frames[id(leaf)] = leaf.dim() == 3 and leaf.shape[1] == bins
         return taken
