@@ -15,10 +15,15 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
+from playwright.sync_api import TimeoutError as Timeout
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = {"notification": {"fetchNews": "false", "checkForUpdates": False}}
 START = 60                                       # seconds that the server may take
+RUN_ALL = "notebook:run-all-cells"
+NOTEBOOK = "window.jupyterapp.shell.currentWidget"
+KERNEL = f"{NOTEBOOK}.sessionContext.session?.kernel"
+CELLS = f"[...{NOTEBOOK}.content.widgets].map(cell => cell.model)"
 PATIENCE = 60_000                                # milliseconds that a kernel and its first widget may take
 
 
@@ -64,7 +69,7 @@ class Lab:
         """What a line of Python prints in the notebook's kernel."""
         return page.evaluate(
             """async (code) => {
-              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+              const kernel = KERNEL;
               const asked = kernel.requestExecute({ code, store_history: false, silent: false });
               let said = "";
               asked.onIOPub = ({ header, content }) => {
@@ -73,9 +78,20 @@ class Lab:
               };
               await asked.done;
               return said.trim();
-            }""",
+            }""".replace("KERNEL", KERNEL),
             code,
         )
+
+    def finished(self, page: Page, seconds: int = 240) -> None:
+        """Wait until every cell has run; the first error, or where it stands when the time is over, is the failure's message."""
+        wrong = f"{CELLS}.flatMap(cell => cell.toJSON().outputs).find(o => o.output_type === 'error')"
+        try:
+            page.wait_for_function(f"{wrong} || {CELLS}.every(cell => cell.executionCount !== null)", timeout=1000 * seconds)
+        except Timeout:
+            counts, status = page.evaluate(f"[{CELLS}.map(cell => cell.executionCount), {KERNEL}?.status]")
+            raise AssertionError(f"after {seconds} s the kernel is {status}, cells ran as {counts}") from None
+        error = page.evaluate(wrong)
+        assert error is None, "\n".join((error["evalue"], *error["traceback"]))
 
     @contextmanager
     def opened(self, cells: Sequence[str], width: int = 1280, run: bool = True, **options) -> Iterator[Page]:
@@ -90,16 +106,18 @@ class Lab:
         page, outside = context.new_page(), []
         page.on("request", lambda r: r.url.startswith((self.url, "data:", "blob:")) or outside.append(r.url[:200]))
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        page.goto(f"{self.url}lab/tree/{path.name}")
-        page.wait_for_function("window.jupyterapp && window.jupyterapp.shell.currentWidget?.context?.isReady")
-        page.wait_for_function("window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'")
+        page.goto(f"{self.url}lab/workspaces/{path.stem}/tree/{path.name}")        # its own, or earlier notebooks come back
+        page.wait_for_function(f"window.jupyterapp?.shell.currentWidget?.context?.path === '{path.name}' && {NOTEBOOK}.context.isReady")
+        page.wait_for_function(f"{KERNEL}?.status === 'idle' && window.jupyterapp.commands.isEnabled('{RUN_ALL}')")
         if run:
-            page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        yield page
-        assert page.evaluate("window.hit") is None, "a text was executed"
-        assert outside == [] and self.trouble == []
-        page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-        context.close()
+            page.evaluate(f"window.jupyterapp.commands.execute('{RUN_ALL}')")
+        try:
+            yield page
+            assert page.evaluate("window.hit") is None, "a text was executed"
+            assert outside == [] and self.trouble == []
+        finally:
+            page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+            context.close()
 
     def stop(self) -> None:
         """End the server and its kernels."""
