@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 WIDTH, LAYERS, HEADS, INNER = 64, 3, 4, 128
 LONGEST = 24                    # tokens, the special ones included
 COURSE = Course(steps=2_000, batch=6 * 18)
-LONGER = {"alibi": 5_000, "absolute": 4_000}        # steps, where places must be counted, or words told from large sinusoids
+LONGER = {"alibi": 10_000, "absolute": 5_000}       # steps, where places must be counted, or words told from large sinusoids
+OFTENER = {"alibi": "first-half", "absolute": "recall"}     # what such a model learns last is asked four times as often
 MEASURED = 1_000                # held-out questions of each kind
 ORDERLESS = "without positions every order of the same words has the same answer"
 UNSOLVED: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -53,7 +54,7 @@ def train(name: str, dose: Dose, tell: Tell) -> Trained:
     course = replace(COURSE, steps=dose.steps or LONGER.get(positions, COURSE.steps))
     tokenizer = tokens.of_words(VOCABULARY, LONGEST)
     model = BUILDERS[positions](len(tokenizer))
-    first, last = learn(model, _batches(tokenizer, dose.seed, course.batch), _loss, course, tell)
+    first, last = learn(model, _batches(tokenizer, dose.seed, course.batch, OFTENER.get(positions)), _loss, course, tell)
     unsolved = UNSOLVED.get(positions, {})
 
     def measure(model: Any, tokenizer: Any) -> Mapping[str, Any]:
@@ -82,10 +83,12 @@ def train(name: str, dose: Dose, tell: Tell) -> Trained:
     return Trained(model, tokenizer, facts, measure)
 
 
-def _batches(tokenizer: PreTrainedTokenizerFast, seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(
+    tokenizer: PreTrainedTokenizerFast, seed: int, size: int, oftener: str | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Padded ids (B, T) and answers (B,), every kind of question in each batch, lines of every length."""
     streams = {kind: questions(kind, held_out=False, seed=seed + 1, length=KINDS[kind].lengths) for kind in KINDS}
-    turns = tuple(KINDS)
+    turns = (*KINDS, *[oftener] * 3) if oftener else tuple(KINDS)
     ids = tokenizer.get_vocab()
     while True:
         drawn = [next(streams[turns[i % len(turns)]]) for i in range(size)]
