@@ -19,7 +19,6 @@ COMPOSITES = {
 }  # fmt: skip
 SHOWN = ("scenes-learnable", "scenes-rotary")
 every_model = pytest.mark.parametrize("name", SHOWN)
-every_trained = pytest.mark.parametrize("name", [name for name in SHOWN if name in zoo.names()])
 every_composite = pytest.mark.parametrize("composite", COMPOSITES.values(), ids=COMPOSITES)
 
 
@@ -279,7 +278,7 @@ def test_without_scikit_learn_training_says_what_to_install(monkeypatch):
         scenes.digits(held_out=False)
 
 
-@every_trained
+@every_model
 def test_scene_models_reach_95_per_cent(name):
     card = zoo.card(name)
     assert card["accuracies"]["upper left"] >= 0.95 and card["accuracies"]["present"] >= 0.95
@@ -287,7 +286,7 @@ def test_scene_models_reach_95_per_cent(name):
     assert zoo.check(name, limit=100) >= card["packaged_accuracy"] - 0.06
 
 
-@every_trained
+@every_model
 def test_trained_scene_models_explain_scenes(name):
     model, processor = zoo.load(name)
     scene = zoo.task(name).examples[0]
