@@ -306,3 +306,15 @@ def test_200_steps_are_not_needed_to_see_a_loss_fall(tmp_path, monkeypatch):
     monkeypatch.setattr(scene_models, "COURSE", replace(scene_models.COURSE, batch=8))
     card = train("scenes-learnable", steps=30, out=tmp_path / "trained")
     assert card["losses"][1] < card["losses"][0] and zoo.card(tmp_path / "trained")["steps"] == 30
+
+
+def test_every_layer_of_a_residual_network_balances():
+    """ResNet's convolutions come in lists too, inside a block that relevance may pass by: its layers are its blocks."""
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [2, 2], "layer_type": "basic"}
+    model = randomise(ResNetForImageClassification(ResNetConfig(**sizes)).double().eval())
+    found = explain(model, {"pixel_values": torch.randn(1, 3, 32, 32, dtype=torch.float64)}, options=Options(audit=True))
+    layers = [b for b in found.boundaries if b.kind == "layer"]
+    assert len(layers) == 4 and found.ledger.closed
+    assert all(abs(b.gap) < 1e-6 * found.ledger.scale for b in layers)
