@@ -44,6 +44,17 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
+def jupyter(tmp_path_factory):
+    """One JupyterLab for all files of tests that a worker runs."""
+    pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install jupyterlab")
+    from lab import Server
+
+    server = Server(tmp_path_factory.mktemp("lab"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def bubblewrap() -> None:
     """Submissions can be run in a sandbox here."""
     from pelrp_nb.labs.sandbox import SandboxError, refuse_unless_safe

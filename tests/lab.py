@@ -18,7 +18,10 @@ from playwright.sync_api import Browser, Page
 from playwright.sync_api import TimeoutError as Timeout
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTINGS = {"notification": {"fetchNews": "false", "checkForUpdates": False}}
+SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
+}
 START = 60                                       # seconds that the server may take
 RUN_ALL = "notebook:run-all-cells"
 NOTEBOOK = "window.jupyterapp.shell.currentWidget"
@@ -27,22 +30,21 @@ CELLS = f"[...{NOTEBOOK}.content.widgets].map(cell => cell.model)"
 PATIENCE = 60_000                                # milliseconds that a kernel and its first widget may take
 
 
-class Lab:
-    """A running server; `opened(cells)` is a notebook with its cells run."""
+class Server:
+    """JupyterLab, running."""
 
-    def __init__(self, folder: Path, browser: Browser) -> None:
-        self.folder, self.browser = folder, browser
-        self.trouble: list[str] = []
-        settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
-        settings.mkdir(parents=True)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         for name, values in SETTINGS.items():
-            (settings / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
+            path = folder / "settings" / f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps(values))
         (folder / "notebooks").mkdir()
         env = {
             **os.environ, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTER_PLATFORM_DIRS": "1",
             "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
             "JUPYTER_CONFIG_DIR": str(folder / "config"), "IPYTHONDIR": str(folder / "ipython"),
-            "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         options = ["--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root", "--expose-app-in-browser"]
         options += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder / 'notebooks'}"]
@@ -64,6 +66,23 @@ class Lab:
                     pass
             time.sleep(0.2)
         raise RuntimeError(f"JupyterLab did not start within {START} s:\n{(self.folder / 'log').read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """End the server and its kernels."""
+        os.killpg(self.server.pid, signal.SIGTERM)
+        try:
+            self.server.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.server.pid, signal.SIGKILL)
+            self.server.wait()
+
+
+class Lab:
+    """The server in a browser; `opened(cells)` is a notebook with its cells run."""
+
+    def __init__(self, server: Server, browser: Browser) -> None:
+        self.folder, self.url, self.browser = server.folder, server.url, browser
+        self.trouble: list[str] = []
 
     def python(self, page: Page, code: str) -> str:
         """What a line of Python prints in the notebook's kernel."""
@@ -94,45 +113,49 @@ class Lab:
         assert error is None, "\n".join((error["evalue"], *error["traceback"]))
 
     @contextmanager
-    def opened(self, cells: Sequence[str], width: int = 1280, run: bool = True, **options) -> Iterator[Page]:
-        """A notebook in the browser with its cells run; fails on any request that leaves this machine."""
+    def opened(self, cells: Sequence[str], width: int = 1280, height: int = 1000, run: bool = True, **options) -> Iterator[Page]:
+        """A notebook in the browser with its cells run."""
         path = self.folder / "notebooks" / f"n{time.monotonic_ns()}.ipynb"
         code = [{"cell_type": "code", "id": f"c{i}", "metadata": {}, "execution_count": None, "outputs": [], "source": cell}
                 for i, cell in enumerate(cells)]  # fmt: skip
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         path.write_text(json.dumps({"cells": code, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
-        context = self.browser.new_context(viewport={"width": width, "height": 1000}, **options)
+        with self._notebook(path, viewport={"width": width, "height": height}, **options) as page:
+            if run:
+                page.evaluate(f"window.jupyterapp.commands.execute('{RUN_ALL}')")
+            yield page
+
+    @contextmanager
+    def reopened(self, page: Page, **options) -> Iterator[Page]:
+        """A copy of the notebook of a page, as it was saved: JupyterLab starts a kernel for it that knows nothing of its views."""
+        name = page.evaluate(f"{NOTEBOOK}.context.save().then(() => {NOTEBOOK}.context.path)")
+        copy = self.folder / "notebooks" / f"again-{name}"
+        copy.write_bytes(copy.with_name(name).read_bytes())
+        with self._notebook(copy, **options) as again:
+            yield again
+
+    @contextmanager
+    def _notebook(self, path: Path, **options) -> Iterator[Page]:
+        """A notebook whose kernel is ready, in a workspace of its own, or earlier ones come back; no request leaves this machine."""
+        context = self.browser.new_context(**options)
         context.set_default_timeout(PATIENCE)
         page, outside = context.new_page(), []
+        page.on("dialog", lambda dialog: (dialog.type == "beforeunload" or self.trouble.append(dialog.message), dialog.accept()))
         page.on("request", lambda r: r.url.startswith((self.url, "data:", "blob:")) or outside.append(r.url[:200]))
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        page.goto(f"{self.url}lab/workspaces/{path.stem}/tree/{path.name}")        # its own, or earlier notebooks come back
+        page.goto(f"{self.url}lab/workspaces/{path.stem}/tree/{path.name}")
         page.wait_for_function(f"window.jupyterapp?.shell.currentWidget?.context?.path === '{path.name}' && {NOTEBOOK}.context.isReady")
         page.wait_for_function(f"{KERNEL}?.status === 'idle' && window.jupyterapp.commands.isEnabled('{RUN_ALL}')")
-        if run:
-            page.evaluate(f"window.jupyterapp.commands.execute('{RUN_ALL}')")
         try:
             yield page
             assert page.evaluate("window.hit") is None, "a text was executed"
             assert outside == [] and self.trouble == []
         finally:
-            page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+            page.evaluate(f"{NOTEBOOK}.sessionContext.shutdown()")
             context.close()
-
-    def stop(self) -> None:
-        """End the server and its kernels."""
-        os.killpg(self.server.pid, signal.SIGTERM)
-        try:
-            self.server.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.server.pid, signal.SIGKILL)
-            self.server.wait()
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, browser: Browser) -> Iterator[Lab]:
-    """One JupyterLab for a file of tests; import `browser` from browsing beside it."""
-    pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install jupyterlab")
-    here = Lab(tmp_path_factory.mktemp("lab"), browser)
-    yield here
-    here.stop()
+def lab(jupyter: Server, browser: Browser) -> Lab:
+    """The one JupyterLab in the browser of a file of tests; import `browser` from browsing beside it."""
+    return Lab(jupyter, browser)

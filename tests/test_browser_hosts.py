@@ -3,28 +3,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from browsing import MARKS, browser, number, numbers  # noqa: F401
+from browsing import MARKS, browser, number, numbers, opened, section, slider  # noqa: F401
 from hostile import TOKENS
+from lab import NOTEBOOK, Lab, lab  # noqa: F401
 from made import REVIEW, made
 from pelrp_nb.views import table
 from playwright.sync_api import FrameLocator, Page, expect
 from test_views import ODD, everywhere
 
 pytestmark = MARKS
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def notebook(outputs: list, sources: tuple[str, ...] = ("result",)) -> nbformat.NotebookNode:
@@ -132,75 +125,24 @@ def test_nbconvert_shows_hostile_texts_as_text(converted):
 # --- JupyterLab --------------------------------------------------------------------------------------------------------
 
 CELLS = (
-    "import sys; sys.path.insert(0, 'tests')\nfrom made import made\nfrom hostile import TOKENS\ne = made(); e",
+    "from made import made\nfrom hostile import TOKENS\ne = made(); e",
     "import ipywidgets\nview = e.explore('stepper')\nslider = ipywidgets.IntSlider(max=14, description='step')\n"
     "tie = ipywidgets.jslink((slider, 'value'), (view, 'step'))\nother = ipywidgets.HBox([view, slider]); other",
     "view",
     "heard = []\nview.observe(lambda change: heard.append(change.new), 'step')",
     "rows = {s: {'query': e.positional[:2], 'key': e.positional[2:]} for s in e.sinks}\n"
-    "deep = made(detail={'heads': rows}).explore('stepper', step=4, heads=True); deep",
-    "made(TOKENS, card={'model': TOKENS[0], 'method': TOKENS[2]}).explore('stepper')",
+    "detailed = made(detail={'heads': rows}); deep = detailed.explore('stepper', step=4, heads=True); deep",
+    "made(TOKENS, card={'model': TOKENS[0], 'method': TOKENS[2]}).explore()",
+    "detailed.explore(step=4, part='content')",
 )
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory) -> Iterator[str]:
-    """A JupyterLab on loopback with a notebook of CELLS; its address."""
-    folder = tmp_path_factory.mktemp("lab")
-    book = notebook([])
-    book.cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    (folder / "tests").symlink_to(ROOT / "tests")
-    nbformat.write(book, folder / "views.ipynb")
-    port = free_port()
-    own = {"JUPYTER_CONFIG_DIR": "config", "IPYTHONDIR": "ipython", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "run"}
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **{name: str(folder / place) for name, place in own.items()}}
-    options = ["--no-browser", "--allow-root", f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=",
-               f"--ServerApp.root_dir={folder}"]  # fmt: skip
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=env, **quiet)
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"{address}/api/status", timeout=2).close()
-            break
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    yield address
-    server.terminate()
-    server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def ran(lab, browser) -> Iterator[Page]:
+def ran(lab: Lab) -> Iterator[Page]:
     """The notebook, all cells run, in a browser that reaches loopback only."""
-    context = browser.new_context(viewport={"width": 1400, "height": 3000})
-    context.set_default_timeout(60_000)
-    outside: list[str] = []
-
-    def route(way) -> None:
-        if re.match(r"(http|ws)://127\.0\.0\.1[:/]", way.request.url):
-            way.continue_()
-        else:
-            outside.append(way.request.url)
-            way.abort()
-
-    context.route("**/*", route)
-    page = context.new_page()
-    page.on("dialog", lambda dialog: (dialog.type == "beforeunload" or outside.append(dialog.message), dialog.accept()))
-    page.goto(f"{lab}/lab/tree/views.ipynb?reset")
-    page.locator(".jp-Cell").nth(len(CELLS) - 1).wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
-    page.locator(".jp-CodeCell").last.locator(".pelrp").wait_for()
-    yield page
-    assert [url for url in outside if not url.startswith(("data:", "blob:", "about:"))] == []
-    context.close()
+    with lab.opened(CELLS, width=1400, height=9000, accept_downloads=True) as page:
+        page.locator(".jp-CodeCell").last.locator(".pelrp").wait_for()
+        yield page
 
 
 def cell(page: Page, at: int):
@@ -257,16 +199,47 @@ def test_lab_shows_hostile_texts_as_text_and_runs_none(ran):
     assert ran.evaluate("window.hit") is None
 
 
-def test_lab_reopened_without_a_kernel_still_shows_the_page_and_the_view(ran, lab):
-    ran.keyboard.press("Control+s")
-    ran.wait_for_timeout(1500)
-    for kernel in ran.request.get(f"{lab}/api/sessions").json():
-        ran.request.delete(f"{lab}/api/sessions/{kernel['id']}", headers={"X-XSRFToken": xsrf(ran)})
-    ran.goto(f"{lab}/lab/tree/views.ipynb?reset&no-kernel")
-    frame = cell(ran, 0).frame_locator("iframe[srcdoc]")
-    frame.get_by_role("slider", name="Step", exact=True).press("Home")
-    assert number(frame.locator("table.book tr.value td").first.text_content()) == pytest.approx(made().value, abs=5.1e-4)
+def kept(place, page: Page) -> str:
+    """What the view saves as a page."""
+    with page.expect_download() as waiting:
+        place.get_by_role("region", name="Take it away").get_by_role("button", name="HTML").click()
+    return Path(waiting.value.path()).read_text(encoding="utf-8")
 
 
-def xsrf(page: Page) -> str:
-    return next((c["value"] for c in page.context.cookies() if c["name"] == "_xsrf"), "")
+def test_lab_keeps_a_live_view_as_a_page_in_the_state_shown(ran, browser, tmp_path):
+    """Written in the browser; heads that nobody had asked for yet are in it."""
+    view = cell(ran, 6)
+    track(view).press("ArrowRight")
+    with opened(browser, kept(view, ran), tmp_path) as page:
+        assert slider(page).get_attribute("aria-valuenow") == "5"
+        tokens = section(page, "Tokens")
+        assert tokens.get_by_label("content", exact=True).is_checked()
+        assert tokens.locator(".token small").all_text_contents() == section(view, "Tokens").locator(".token small").all_text_contents()
+        assert page.title() == "positive, reviews-rotary"
+        slider(page).press("h")
+        expect(page.locator("section[aria-label=Heads] .rownames div").first).to_have_text("head 0 query position")
+    with opened(browser, kept(view, ran), tmp_path, java_script_enabled=False) as page:
+        assert page.locator("noscript td", has_text="gorgeous").bounding_box()["height"] > 10
+
+
+def test_lab_keeps_hostile_texts_as_text(ran, browser, tmp_path):
+    text = kept(cell(ran, 5), ran)
+    block = re.search(r'id="view-data">(.*?)</script', text, re.DOTALL)[1]
+    assert not set(block) & set("<>&\u2028\u2029")
+    with opened(browser, text, tmp_path) as page:
+        assert section(page, "Tokens").locator(".token").count() == len(TOKENS)
+    with opened(browser, text, tmp_path, java_script_enabled=False) as page:
+        assert page.locator("noscript tr").count() == len(TOKENS) + 1 and page.locator("noscript :is(img, svg, a, b)").count() == 0
+
+
+def test_lab_reopened_without_its_kernel_still_shows_and_keeps_the_views(ran, lab, browser, tmp_path):
+    """The widgets' state is in the file; the new kernel does not know them, and is not asked."""
+    with lab.reopened(ran, viewport={"width": 1400, "height": 9000}, accept_downloads=True) as page:
+        frame = cell(page, 0).frame_locator("iframe[srcdoc]")
+        frame.get_by_role("slider", name="Step", exact=True).press("Home")
+        assert number(frame.locator("table.book tr.value td").first.text_content()) == pytest.approx(made().value, abs=5.1e-4)
+        view = cell(page, 6)
+        track(view).press("Home")
+        text = kept(view, page)
+    with opened(browser, text, tmp_path) as page:
+        assert slider(page).get_attribute("aria-valuenow") == "0"

@@ -211,10 +211,14 @@ def test_the_report_is_the_result(pair):
     json.loads(as_json(report))
 
 
-def test_a_broken_rule_turns_the_checks_red(pair):
+def test_a_broken_rule_turns_the_checks_red_while_the_walk_runs(pair, monkeypatch):
     """The layers in front of the mistake stay green."""
-    monitor = live.monitor(*pair, composites={"wrong": live.broken.GELU_BY_OPERATIONS})
+    monkeypatch.setattr("pelrp_nb.live.monitoring.EVERY", 0.0)
+    monitor, sent = live.monitor(*pair, composites={"wrong": live.broken.GELU_BY_OPERATIONS}), []
+    monkeypatch.setattr(monitor, "send", sent.append)
     monitor.run(TEXT)
+    running = {b["name"]: b["closed"] for message in sent for b in message.get("boundaries", ()) if b["closed"] is not None}
+    assert running["layer 3"] and not running["layer 2"]
     checks = {b["name"]: b["closed"] for b in monitor.report["boundaries"] if b["closed"] is not None}
     assert checks["layer 3"] and not checks["layer 2"]
     assert not monitor.report["result"]["closed"] and monitor.report["result"]["opened"] == "layer 2"
@@ -229,7 +233,8 @@ def test_the_page_hears_of_boundaries_while_it_runs(pair, monkeypatch):
     assert [b["name"] for m in parts for b in m["boundaries"]] == [b["name"] for b in monitor.report["boundaries"]]
     assert [m["from"] for m in parts] == [sum(len(p["boundaries"]) for p in parts[:i]) for i in range(len(parts))]
     assert len(monitor.report["boundaries"]) == len(e.boundaries)
-    assert all(b["gap"] is None and b["closed"] is None for m in parts for b in m["boundaries"])
+    told = {b["name"]: b["closed"] for m in parts for b in m["boundaries"]}
+    assert told == {b["name"]: b["closed"] for b in monitor.report["boundaries"]} and True in told.values()
 
 
 def test_messages_are_throttled(pair):

@@ -15,8 +15,6 @@ from . import received
 from .streams import SPAN, number
 from .tracing import Mark
 
-Gradients = dict[int, Tensor]
-
 if TYPE_CHECKING:
     from .propagation import Flow
     from .walk import Part
@@ -101,7 +99,12 @@ def keep_books(
     began = torch.tensor(starts, dtype=torch.float64)
     gaps = running(flow, began, kept(flow, amounts, parts, gradients)) if flow.options.ledger else {}
     stretches = by_stretch(flow, amounts, gradients, B)
-    return Books(starts, entries, tokens, places, scale, stretches, gaps, flow.audited, unknown, TOLERANCE.get(dtype, 1e-1))
+    return Books(starts, entries, tokens, places, scale, stretches, gaps, flow.audited, unknown, tolerance_of(dtype))
+
+
+def tolerance_of(dtype: str) -> float:
+    """The part of the relevance that rounding may take in this dtype."""
+    return TOLERANCE.get(dtype, 1e-1)
 
 
 def by_stretch(flow: Flow, amounts: Mapping[Any, Tensor], gradients: Gradients, B: int) -> dict[str, dict[str, Tensor]]:
@@ -134,19 +137,24 @@ def kept(flow: Flow, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], g
 
 def running(flow: Flow, starts: Tensor, kept: list[tuple[float, Tensor]]) -> dict[str, Tensor | None]:
     """At each layer boundary, from the value back: start - R(boundary) - all that was kept behind it."""
-    found: dict[str, Tensor | None] = {}
     meet = meetings(flow) if flow.streams.several else {}
-    for mark in reversed(flow.recorder.marks):
-        if mark.kind not in ("layer", "embeddings") or mark.relevance is None:
-            continue
-        here = flow.streams.names.index(mark.stream)
-        behind = sum((a for depth, a in kept if number(depth) == here and depth > mark.depth), torch.zeros_like(starts))
-        for name in flow.streams.names:
-            if name != mark.stream:
-                aside = beside(flow, mark, name, meet[mark.stream, name], kept, len(starts))
-                behind = None if behind is None or aside is None else behind + aside
-        found[mark.name] = None if behind is None else starts - per_row(mark.relevance, len(starts)) - behind
-    return found
+    marks = [m for m in reversed(flow.recorder.marks) if m.kind in ("layer", "embeddings") and m.relevance is not None]
+    return {mark.name: gap_at(flow, mark, starts, kept, meet) for mark in marks}
+
+
+def gap_at(
+    flow: Flow, mark: Mark, starts: Tensor, kept: list[tuple[float, Tensor]], meet: Mapping[tuple[str, str], str]
+) -> Tensor | None:
+    """The gap at one boundary, per row; None where streams meet in a way that cannot be followed."""
+    here = flow.streams.names.index(mark.stream)
+    behind = sum((a for depth, a in kept if number(depth) == here and depth > mark.depth), torch.zeros_like(starts))
+    for name in flow.streams.names:
+        if name != mark.stream:
+            aside = beside(flow, mark, name, meet[mark.stream, name], kept, len(starts))
+            if aside is None:
+                return None
+            behind = behind + aside
+    return starts - per_row(mark.relevance, len(starts)) - behind
 
 
 def beside(flow: Flow, mark: Mark, other: str, how: str, kept: list[tuple[float, Tensor]], B: int) -> Tensor | None:
@@ -156,9 +164,12 @@ def beside(flow: Flow, mark: Mark, other: str, how: str, kept: list[tuple[float,
         return zero
     if how == "apart":
         return sum((a for depth, a in kept if number(depth) == flow.streams.names.index(other)), zero)
-    drawn = [m for m in flow.recorder.marks if m.kind == "cross" and m.stream == other and m.relevance is not None]
+    drawn = [m for m in flow.recorder.marks if m.kind == "cross" and m.stream == other]
     drawn = [m for m in drawn if number(m.depth) == flow.streams.names.index(mark.stream)]
-    return sum((per_row(m.relevance, B) for m in drawn if m.depth > mark.depth), zero) if drawn else None
+    got = [m for m in drawn if m.relevance is not None]
+    if not drawn or (not got and any(m.relevance is not None for m in flow.recorder.marks if m.stream == other)):
+        return None
+    return sum((per_row(m.relevance, B) for m in got if m.depth > mark.depth), zero)
 
 
 def meetings(flow: Flow) -> dict[tuple[str, str], str]:

@@ -47,7 +47,7 @@ class Options:
     audit:      measure every softmax, fused ones too (METHOD: what a fast ledger cannot prove)
     checkpoint: recompute each layer in the backward pass, for memory
     only:       conditional relevance: {"layer 3": {"heads": [1]}}; see `engine/only.py`
-    watch:      called with each `Boundary` while the backward pass runs
+    watch:      called with each boundary (`Crossing`) while the backward pass runs
     ledger:     keep boundaries and accounts; False: tokens and sinks only
     """
 

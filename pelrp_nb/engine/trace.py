@@ -38,6 +38,17 @@ class Boundary:
 
 
 @dataclass(frozen=True)
+class Crossing(Boundary):
+    """A boundary as `Options.watch` hears of it, when the walk back arrives there.
+
+    gap:     as at the end; None where it cannot be known before
+    allowed: how much of a gap counts as rounding here
+    """
+
+    allowed: float | None = None
+
+
+@dataclass(frozen=True)
 class Sink:
     """One place where positions enter.
 

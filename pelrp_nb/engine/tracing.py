@@ -16,10 +16,11 @@ from .account import by_place, dot
 from .checkpoint import held
 from .notes import Note, note_of, write
 from .streams import SOUND
-from .trace import Boundary, Kind
+from .trace import Crossing, Kind
 
 if TYPE_CHECKING:
     from .propagation import Flow
+    from .watched import Watch
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Recorder:
         self.frames: dict[int, bool] = {}        # leaves of sound by identity: whether time is their last axis
         self.live = True                         # False: the walk may be begun again, so boundaries are told at its end
         self.heard: list[Mark] = []
+        self.watch: Watch | None = None          # the account during the walk, where somebody watches
         self.crossings: list[tuple[Mark, Tensor]] = []           # what layers read of other streams
 
     def clear(self, live: bool) -> None:
@@ -162,10 +164,13 @@ class Recorder:
     def tell(self, mark: Mark) -> None:
         """Call `Options.watch` for each row of the batch, in order, padding left out."""
         relevance, visible = mark.relevance.cpu(), self.flow.visible
+        gap = self.watch.gap(mark) if self.watch is not None and self.live else None
+        allowed = None if gap is None else self.watch.allowed(mark)
         for row in range(len(visible) or 1):
             R = relevance[row]
             cut = visible[row].get(mark.stream) if visible else None
-            self.flow.options.watch(Boundary(mark.name, mark.kind, mark.layer, R if cut is None else cut(R, 0)))
+            facts = (None, None) if gap is None else (float(gap[row]), float(allowed[row]))
+            self.flow.options.watch(Crossing(mark.name, mark.kind, mark.layer, R if cut is None else cut(R, 0), *facts))
 
 
 def first_carrier(values: Any) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ from torch import Tensor
 from ..errors import InputError, ModelError
 from . import heads, received, seed
 from .account import better, dot
-from .books import Books, keep_books
+from .books import Books, keep_books, tolerance_of
 from .notes import carries
 from .sinks import Leaf
 from .trace import Boundary, Sink, Trace
 from .tracing import Mark, audit_graph
+from .watched import watch_of
 
 if TYPE_CHECKING:
     from .propagation import Flow
@@ -86,12 +88,14 @@ def arrived(flow: Flow, values: Sequence[Tensor | None], keep: bool) -> tuple[li
               for v in values]  # fmt: skip
     B = flow.account.rows
     flow.starts = torch.tensor(starts if len(starts) == B else [sum(starts) / B] * B, dtype=torch.float64)
-    gradients = seed.walk(flow, targets, leaves, keep)
+    dtype = str(targets[0].dtype).removeprefix("torch.")
+    watch = flow.recorder.watch = watch_of(flow, tolerance_of(dtype))
+    with nullcontext() if watch is None else watch.listening():
+        gradients = seed.walk(flow, targets, leaves, keep)
     for name, depth, leaf in inputs.constants:
         if id(leaf) in gradients:
             flow.account.add("constants", name, depth, flow.account.by_row(dot(leaf.detach(), gradients[id(leaf)])))
     parts = [part for name in flow.streams.names if (part := part_of(flow, name, gradients)) is not None]
-    dtype = str(targets[0].dtype).removeprefix("torch.")
     return parts, keep_books(flow, starts, {p.name: p for p in parts}, gradients, unknown, dtype)
 
 

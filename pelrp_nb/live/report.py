@@ -42,15 +42,18 @@ def pulse(run: State) -> dict[str, Any]:
 
 
 def crossed(boundaries: Sequence[Boundary], result: Explanation | None = None) -> list[dict[str, Any]]:
-    """Boundaries with what the ledger found at them, once it is known: the gap, and whether it is rounding."""
-    gaps = {} if result is None else {b.name: b.gap for b in result.boundaries}
-    allowed = 0.0 if result is None else result.ledger.tolerance * result.ledger.scale
+    """Boundaries with what the account lacks at them and whether that is rounding, as far as it is known.
+
+    While the walk runs it is what the engine knew when relevance arrived there (`Crossing`), afterwards what the ledger says.
+    """
+    every = [] if result is None else [b for stream in (result, *result.streams.values()) for b in stream.boundaries]
+    gaps, limit = {b.name: b.gap for b in every}, 0.0 if result is None else result.ledger.tolerance * result.ledger.scale
     found = []
     for b in boundaries:
-        gap = gaps.get(b.name)
+        gap, allowed = (b.gap, getattr(b, "allowed", None)) if result is None else (gaps.get(b.name), limit)
         found.append({
             "name": visible(b.name), "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist(), "total": b.total,
-            "gap": gap, "closed": None if gap is None else abs(gap) <= allowed,
+            "gap": gap, "closed": None if gap is None or allowed is None else abs(gap) <= allowed,
         })  # fmt: skip
     return found
 

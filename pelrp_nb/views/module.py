@@ -15,7 +15,7 @@ from .colour import STEPS, palette
 BASE = ("base", "controls", "face", "pieces")
 STEPPER = ("scene", "charts", "heat", "walker", "predict", "stepper")
 XRAY = ("dial", "spectrum", "xray")
-WHOLE = (*STEPPER, "flow", *XRAY, "account", "export")
+WHOLE = (*STEPPER, "flow", *XRAY, "account", "keep", "export")
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
     "stepper": STEPPER,
     "flow": (*STEPPER, "flow"),

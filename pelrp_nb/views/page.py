@@ -25,6 +25,27 @@ FRAMED = """
 const fit = () => { frameElement.style.height = `${document.body.offsetHeight + 4}px`; };
 if (window.frameElement) new ResizeObserver(fit).observe(document.body);
 """
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body class="pelrp-page{frame}">
+<main>
+<div id="view"></div>
+{aside}</main>
+<script type="application/json" id="view-data">{values}</script>
+<script type="module">{code}{tail}</script>
+</body>
+</html>
+"""
+ASIDE = '<noscript><div class="pelrp">{fallback}</div></noscript>\n'
 LARGEST = 2_000_000  # characters of a page that is put into a notebook's cell
 
 
@@ -41,22 +62,26 @@ def document(
     """
     linked = {"step": int(state.pop("step", 0)), "token": int(state.pop("token", -1))}
     values = {"kind": kind, "data": data, "state": state, **linked, "more": more or {}, "wanted": [], "asks": False}
-    code = script(kind) + SHIM + (FRAMED if framed else "")
+    code, tail = script(kind), SHIM + (FRAMED if framed else "")
+    return PAGE.format(
+        policy=policy(code + tail), title=html.escape(visible(title, 120)), style=style(), frame=" pelrp-frame" if framed else "",
+        aside=ASIDE.format(fallback=fallback) if fallback else "", values=as_json(values), code=code, tail=tail,
+    )  # fmt: skip
+
+
+def policy(code: str) -> str:
+    """No request, and no script but this one."""
     allowed = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-    policy = f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>{html.escape(visible(title, 120))}</title>\n<style>\n{style()}</style>\n</head>",
-            f'<body class="pelrp-page{" pelrp-frame" if framed else ""}">\n<main>\n<div id="view"></div>',
-            f'<noscript><div class="pelrp">{fallback}</div></noscript>\n</main>' if fallback else "</main>",
-            f'<script type="application/json" id="view-data">{as_json(values)}</script>',
-            f'<script type="module">{code}</script>\n</body>\n</html>\n',
-        ]
-    )
+    return f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def shell() -> str:
+    """A page that lacks title, style, fallback, values and code, each in braces: `js/keep.js` fills in what a live view has of them."""
+    known = {"policy": policy(script() + SHIM), "frame": "", "aside": ASIDE, "tail": SHIM}
+    page = PAGE
+    for name, text in known.items():
+        page = page.replace(f"{{{name}}}", text)
+    return page
 
 
 def duo(table: str, page: str, title: str) -> str:

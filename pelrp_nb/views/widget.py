@@ -13,6 +13,7 @@ from traitlets import Bool, Dict, Int, List, Unicode
 
 from .data import clean
 from .module import EXPORT, script, style
+from .page import shell
 
 
 class View(anywidget.AnyWidget):
@@ -28,6 +29,7 @@ class View(anywidget.AnyWidget):
 
     _esm = script() + EXPORT
     _css = style()
+    _shell = Unicode(shell()).tag(sync=True)         # so that the browser can keep what it shows as a page
     kind = Unicode().tag(sync=True)
     data = Dict().tag(sync=True)
     state = Dict().tag(sync=True)

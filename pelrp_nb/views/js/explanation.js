@@ -4,7 +4,10 @@ kinds.explanation = (root, face) => {
   const { data } = face;
   const names = Object.keys(data.streams);
   const body = make("div");
-  const show = (name) => {
+  const chosen = () => (names.includes(face.get("stream")) ? face.get("stream") : "");
+  let input = null;
+  const show = () => {
+    const name = chosen();
     const scene = sceneOf(face, name ? data.streams[name] : data);
     clear(body, [
       head(scene.data),
@@ -18,23 +21,17 @@ kinds.explanation = (root, face) => {
       card(scene.data),
     ]);
     scene.filtered();
+    face.on("stream", () => {
+      face.forget();
+      input?.show(chosen());
+      show();
+    });
   };
-  if (names.length)
-    root.append(
-      make(
-        "div",
-        { class: "controls" },
-        choice(
-          "Input",
-          ["", ...names].map((name) => [name, name || "all"]),
-          "",
-          (name) => {
-            face.forget();
-            show(name);
-          },
-        ).node,
-      ),
-    );
+  if (names.length) {
+    const all = ["", ...names].map((name) => [name, name || "all"]);
+    input = choice("Input", all, chosen(), (name) => face.set({ stream: name }));
+    root.append(make("div", { class: "controls" }, input.node));
+  }
   root.append(body);
-  show("");
+  show();
 };

@@ -17,10 +17,10 @@ function exporter(scene) {
   };
   const runs = {
     HTML: async () => {
-      const page = pageNow(scene.face);
-      return page
-        ? save("html", "text/html", page)
-        : write(said, 'Only a page can save itself as HTML: in Python type result.to_html("why.html").');
+      const { text, lacking } = await keptPage(scene);
+      if (text === null) return write(said, 'This host does not hand out the view: in Python type result.to_html("why.html").');
+      save("html", "text/html", text);
+      return lacking.length && write(said, `saved ${name()}.html without ${lacking.join(", ")}: no kernel sent them`);
     },
     SVG: () => save("svg", "image/svg+xml", picture(scene, svgPen)),
     PNG: () => picture(scene, canvasPen).toBlob((blob) => save("png", "image/png", blob)),
@@ -51,23 +51,6 @@ function readable(scene) {
   const listed = ({ values, ...rest }) => ({ ...rest, relevance: values });
   const data = { ...scene.data, boundaries: scene.boundaries.map(listed), sinks: scene.sinks.map(listed) };
   return { caption: caption(scene), step: scene.step(), state: scene.face.model.get("state"), data };
-}
-
-// The page that this view is in, as it stands; null in a notebook, where Python writes it.
-function pageNow(face) {
-  const held = document.getElementById("view-data");
-  if (!held || !document.body.classList.contains("pelrp-page")) return null;
-  const copy = document.documentElement.cloneNode(true);
-  copy.querySelector("#view").replaceChildren();
-  copy.querySelector("body").className = "pelrp-page";
-  const values = JSON.parse(held.textContent);
-  for (const key of ["step", "token", "state"]) values[key] = face.model.get(key);
-  const text = JSON.stringify(values).replace(
-    /[<>&\u2028\u2029]/g,
-    (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
-  copy.querySelector("#view-data").textContent = text;
-  return `<!doctype html>\n${copy.outerHTML}\n`;
 }
 
 // Comma separated, the caption first; a cell that a spreadsheet would compute is text.

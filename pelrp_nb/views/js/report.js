@@ -53,8 +53,8 @@ function pageOf(face, report) {
       make(
         "p",
         { class: "quiet" },
-        "One row per boundary, filled from the top while the walk back runs. The check says whether the account " +
-          "still balances there; it is known when the walk has ended.",
+        "One row per boundary, filled from the top while the walk back runs. The check says whether all that was kept so far " +
+          "and what is here still make up the answer.",
       ),
       map.node,
       more > 0 && make("p", { class: "quiet" }, `${more.toLocaleString("en")} more tokens are not drawn; totals are over all.`),
@@ -210,7 +210,7 @@ function rowOf(name, columns, count) {
       known
         ? `${boundary.closed ? "\u2713" : "\u2717"} ${boundary.closed ? "closed" : `gap ${print(Number(boundary.gap))}`}`
         : phase in UNDER_WAY
-          ? "running"
+          ? "later"
           : "\u2013",
     );
   };

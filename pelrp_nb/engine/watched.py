@@ -1,0 +1,80 @@
+"""The account while the walk back runs: what is known of it when relevance reaches a boundary.
+
+Autograd takes the youngest node that is ready, so on one device all that stands behind a boundary has been walked when its gradient
+arrives: what was kept there is booked, and what leaves received is heard here.  So the gap of a boundary is the same then as at the
+end.  Where that does not hold (a stream that is walked later, several devices, a walk that may be begun again) it is not known yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from . import books, received
+from .account import dot
+from .streams import SPAN
+from .tracing import Mark
+
+if TYPE_CHECKING:
+    from .propagation import Flow
+
+
+class Watch:
+    """Hears what leaves receive, and closes the account of each layer boundary when it is reached.
+
+    tolerance: part of the relevance at a boundary that a gap may be and count as rounding
+    """
+
+    def __init__(self, flow: Flow, tolerance: float) -> None:
+        self.flow, self.tolerance = flow, tolerance
+        self.meet = books.meetings(flow) if flow.streams.several else {}
+        self.heard: list[tuple[float, Tensor]] = []              # depth, amount per row
+        self.reached: set[str] = set()                           # streams whose tokens have theirs
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hooks on the leaves inside the `with`."""
+        flow, inputs = self.flow, self.flow.inputs
+        hooks = [self._hook(leaf.tensor, leaf.depth) for leaf in inputs.sinks if leaf.tensor is not None]
+        hooks += [self._hook(x, depth) for _, depth, x in inputs.constants]
+        for x in (*inputs.tokens, *inputs.pixels):
+            stream = flow.stream_of.get(id(x), flow.streams.names[0])
+            hooks.append(self._hook(x, SPAN * flow.streams.names.index(stream) - 1.0, lambda name=stream: self.reached.add(name)))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _hook(self, leaf: Tensor, depth: float, then: Callable[[], None] = lambda: None):
+        rows = self.flow.account.rows
+
+        def hear(g: Tensor) -> None:
+            self.heard.append((depth, books.per_row(received.by_row(dot(leaf.detach(), g), rows), rows)))
+            then()
+
+        return leaf.register_hook(hear)
+
+    def gap(self, mark: Mark) -> Tensor | None:
+        """What the account lacks between the value and here, per row; None where that is not known yet."""
+        flow = self.flow
+        later = [name for name in flow.streams.names if name != mark.stream and self.meet[mark.stream, name] == "apart"]
+        if mark.kind not in ("layer", "embeddings") or not self.reached.issuperset(later):
+            return None
+        kept = [(depth, amount.detach().cpu().double()) for (_, _, depth), amount in flow.account.amounts.items()]
+        kept += [(leaf.depth, books.per_row(leaf.columns["signed"], flow.account.rows)) for leaf in flow.inputs.sinks if leaf.columns]
+        return books.gap_at(flow, mark, flow.starts, kept + self.heard, self.meet)
+
+    def allowed(self, mark: Mark) -> Tensor:
+        """How much of a gap is rounding there, per row; the ledger's own scale is known at the end and seldom smaller."""
+        return self.tolerance * books.per_row(mark.relevance.abs(), self.flow.account.rows)
+
+
+def watch_of(flow: Flow, tolerance: float) -> Watch | None:
+    """None where nobody watches, or the account cannot be followed during the walk."""
+    options = flow.options
+    wanted = options.watch is not None and options.ledger and not flow.conditions
+    return Watch(flow, tolerance) if wanted and len({x.device for x in flow.inputs.leaves()}) == 1 else None

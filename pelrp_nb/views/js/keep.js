@@ -1,0 +1,70 @@
+// A view as one page that needs neither network nor kernel, in the state that it is in.  A page copies itself; in a notebook the
+// page is written from the view's own module and style, without Python: a saved notebook without a kernel can be exported too.
+
+const SENT = 5000; // milliseconds that a kernel may take to send a large part
+
+// { text, lacking }: the page, null where the host keeps the module to itself; and the parts that nobody could send.
+async function keptPage(scene) {
+  const { face } = scene;
+  const held = document.getElementById("view-data");
+  if (held && document.body.classList.contains("pelrp-page")) return { text: pageNow(face, held), lacking: [] };
+  const [shell, module] = [face.model.get("_shell"), face.model.get("_esm")];
+  if (!shell || !module) return { text: null, lacking: [] };
+  const more = { ...face.model.get("more") };
+  const wanted = (face.data.offers ?? []).filter((part) => !(part in more));
+  const late = new Promise((done) => setTimeout(done, SENT, null));
+  const found = await Promise.all(wanted.map((part) => Promise.race([face.more(part), late])));
+  wanted.forEach((part, i) => {
+    if (found[i]) more[part] = found[i];
+  });
+  const parts = {
+    title: escaped(`${spelled(face.data.target)}, ${face.data.model}`),
+    style: face.model.get("_css"),
+    code: module.slice(0, module.lastIndexOf("export default")),
+    fallback: plainTable(scene).outerHTML,
+    values: inScript({ kind: face.model.get("kind"), data: face.data, ...standing(face), more, wanted: [], asks: false }),
+  };
+  const text = shell.replace(/\{(title|style|code|fallback|values)\}/g, (_, name) => parts[name]);
+  return { text, lacking: wanted.filter((part) => !(part in more)) };
+}
+
+// The page that this view is in, as it stands.
+function pageNow(face, held) {
+  const copy = document.documentElement.cloneNode(true);
+  copy.querySelector("#view").replaceChildren();
+  copy.querySelector("body").className = "pelrp-page";
+  copy.querySelector("#view-data").textContent = inScript({ ...JSON.parse(held.textContent), ...standing(face) });
+  return `<!doctype html>\n${copy.outerHTML}\n`;
+}
+
+const standing = ({ model }) => Object.fromEntries(["step", "token", "state"].map((key) => [key, model.get(key)]));
+
+const escaped = (text) => text.replace(/[&<>"']/g, (mark) => `&#${mark.charCodeAt(0)};`);
+
+// JSON that may stand inside a script element; bytes as base64.
+function inScript(values) {
+  const text = JSON.stringify(values, (_, value) => (ArrayBuffer.isView(value) ? base64(value) : value));
+  return text.replace(/[<>&\u2028\u2029]/g, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+function base64({ buffer, byteOffset, byteLength }) {
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  const pieces = range(Math.ceil(bytes.length / 8192)).map((i) => String.fromCharCode(...bytes.subarray(8192 * i, 8192 * (i + 1))));
+  return btoa(pieces.join(""));
+}
+
+// What shows where scripts do not run: text alone, so that nothing in it can be obeyed.
+function plainTable(scene) {
+  const cells = (kind, texts) => texts.map((text) => make(kind, {}, text));
+  const show = digits(widest(scene));
+  const { content, position, both } = scene.parts.signed;
+  return make(
+    "table",
+    {},
+    make("caption", {}, caption(scene)),
+    make("tr", {}, cells("th", ["token", "content", "position", "both"])),
+    scene.data.tokens.map((text, t) =>
+      make("tr", {}, cells("td", [spelled(text), show(content[t]), show(position[t]), show(both[t])])),
+    ),
+  );
+}
