@@ -2,7 +2,7 @@
 # make test    everything: style, types, rules, models, notebooks, views in a real browser
 # make lab     open the tutorials
 # make floors  the oldest versions claimed to work, in an environment of their own
-# make colab   the widget tests with the versions that Google Colab has
+# make colab   the widget tests, and the tutorials' first cells, with the versions that Google Colab has
 # make quantised   weights quantised by torchao, in an environment that has it
 # make grading 100 generated submissions, good to hostile, graded and compared with what they are worth
 # make binder  an environment with Binder's pins, one thread and 1.5 GB, runs all tutorials
@@ -86,7 +86,8 @@ $(COLAB)/.made $(QUANTISED)/.made: $(VENV)/.made-test
 	@touch $@
 
 colab: $(COLAB)/.made
-	@PYTHONPATH=. OMP_NUM_THREADS=1 $(COLAB)/bin/python -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning tests/test_views_widget.py
+	@PYTHONPATH=. HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(COLAB)/bin/python -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning \
+	  tests/test_views_widget.py tests/test_tutorials_colab.py
 
 quantised: $(QUANTISED)/.made
 	@PYTHONPATH=. OMP_NUM_THREADS=1 $(QUANTISED)/bin/python -m pytest -q -p no:cacheprovider tests/test_places.py -k torchao
