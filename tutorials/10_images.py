@@ -208,7 +208,7 @@ for name, net in (("learnable", model), ("rotary", other)):
 
 # %% [markdown]
 # Signs of two kinds, and only one of them lasts. In the rotary model position gathers on the digit when the question is *where*. In the learnable one the difference is small: take sixty pictures
-# instead of twelve (`examples[:60]`), and it is gone, while the rotary one stays (0.00 and 0.18, with an error of 0.01). And the *positional share*, all position relevance over all relevance, moves up
+# instead of twelve (`examples[:60]`), and it is gone, while the rotary one stays (0.00 and 0.18, give or take 0.01). And the *positional share*, all position relevance over all relevance, moves up
 # in one model and down in the other: one number for a whole picture does not say how much places matter. Lab 11 is about such doubts.
 #
 # Step through the layers yourself:

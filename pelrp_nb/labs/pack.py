@@ -131,7 +131,9 @@ def read_me(labs: list[str], own_seed: bool) -> str:
         "- `student/` hand these out; `solution/` hand these out afterwards; `instructor/` for you.",
         "- Collect the notebooks in one folder, a folder for each student if you like, then type "
         "`python -m pelrp_nb labs grade FOLDER`. Each runs in a sandbox of its own (bubblewrap, on Linux).",
-        "- `nbgrader/source/` and `otter/` hold the same labs for those graders.",
+        "- `nbgrader/source/` and `otter/` hold the same labs for those graders (tried: nbgrader 0.9.6, otter-grader 7.0.0). Type "
+        "`nbgrader generate_assignment lab_NN --create` in `nbgrader/`, or "
+        "`otter assign lab_NN.ipynb dist` in a folder of `otter/`.",
     ]  # fmt: skip
     if own_seed:
         lines.append("- Each student writes a name or number into the first cell; the numbers of some exercises follow from it.")
