@@ -59,9 +59,8 @@ for name, picture in (("as it is", scene.image), ("swapped", swapped)):
 # We ask why *3 is in the upper left*. Orange pixels speak for it, purple ones against it:
 
 # %%
-result = pelrp_nb.explain(
-    model, scene.image, processor=processor, target="3 is in the upper left", composite=PA_LRP_VISION, options=Options(audit=True)
-)
+asked = {"target": "3 is in the upper left", "composite": PA_LRP_VISION, "options": Options(audit=True)}
+result = pelrp_nb.explain(model, scene.image, processor=processor, **asked)
 result.overlay(scene.image)
 
 # %% [markdown]
@@ -89,17 +88,18 @@ labs.check("patches", patches)
 # ## Tokens that are no patches
 #
 # Before the patches a ViT has a token `[CLS]`, whose vector in the end gives the answer; some have further ones, *registers*, to take notes on. No picture
-# gives them anything: they are the same learnt numbers for every picture, so they are **constants**, like biases (lab 02), and have their own lines in the ledger.
+# gives them anything: they are the same learnt numbers for every picture, so they are **constants**, like biases (lab 02), and have their own lines in the ledger. (Where places are added, as in
+# the first model, `[CLS]` has a place as well. Its part lies on no pixel, so it is in no map.)
 
 # %%
 other, _ = zoo.load("scenes-rotary")
-turned = pelrp_nb.explain(
-    other, scene.image, processor=processor, target="3 is in the upper left", composite=PA_LRP_VISION, options=Options(audit=True)
-)
+turned = pelrp_nb.explain(other, scene.image, processor=processor, **asked)
 for found in (result, turned):
-    first = [token for token in found.tokens if not token.startswith("patch")]
-    kept = {name.split(".")[-1]: round(amount, 2) for name, amount in found.ledger.constants.items() if name.endswith(("_token", "_tokens"))}
-    print(first, "and", len(found.tokens) - len(first), "patches; kept:", kept, "closed:", found.ledger.closed)
+    print([token for token in found.tokens if not token.startswith("patch")], "closed:", found.ledger.closed)
+    for name, amount in found.ledger.constants.items():
+        if name.endswith(("_token", "_tokens")):
+            print(f"    {name.split('.')[-1]:<16} keeps {amount:+.2f} of {found.value:.2f}")
+print(f"place of [CLS] in the first model: {result.positional[:, 0].sum():+.2f}")
 
 # %% [markdown]
 # ## Exercise 2 · First tokens and patches apart &nbsp; ●○○ &nbsp; 5 minutes
@@ -172,14 +172,15 @@ labs.check("inside", inside)
 
 # %%
 scenes = zoo.task("digit-scenes").examples[:12]
+truths = [torch.from_numpy(each.truth(each.label)) for each in scenes]
 for rule in (rules.epsilon, rules.gamma(100), rules.zbox):
-    mass = []
-    for each in scenes:
-        with_rule = replace(PA_LRP_VISION, patch=rule)
-        R = pelrp_nb.explain(model, each.image, processor=processor, target=each.label, composite=with_rule).maps["content"].clamp(min=0)
-        mass.append(float(R[torch.from_numpy(each.truth(each.label))].sum() / R.sum()))
-    print(f"{rule!r:<12} inside the digit: {sum(mass) / len(scenes):.2f}")
-print(f"an even map             : {sum(float(each.truth(each.label).mean()) for each in scenes) / len(scenes):.2f}")
+    with_rule, mass = replace(PA_LRP_VISION, patch=rule), 0
+    for each, truth in zip(scenes, truths):
+        found = pelrp_nb.explain(model, each.image, processor=processor, target=each.label, composite=with_rule)
+        R = found.maps["content"].clamp(min=0)
+        mass += float(R[truth].sum() / R.sum()) / len(scenes)
+    print(f"{rule!r:<12} inside the digit: {mass:.2f}")
+print(f"an even map  inside the digit: {torch.stack(truths).double().mean():.2f}")
 
 # %% [markdown]
 # All three are far above chance. Epsilon is the weakest: grey pixels get nothing from it, and pixels of both signs get much.
@@ -198,13 +199,14 @@ turned.overlay(scene.image)
 # %%
 for name, net in (("learnable", model), ("rotary", other)):
     for question, less in (("in the upper left", 0), ("present", 10)):
-        share, mass = [], []
-        for each in scenes:
-            found = pelrp_nb.explain(net, each.image, processor=processor, target=each.label - less, composite=PA_LRP_VISION)
+        share = mass = 0
+        for each, truth in zip(scenes, truths):
+            label = each.label - less
+            found = pelrp_nb.explain(net, each.image, processor=processor, target=label, composite=PA_LRP_VISION)
             R = found.maps["position"].clamp(min=0)
-            share.append(found.positional_share)
-            mass.append(float(R[torch.from_numpy(each.truth(each.label))].sum() / R.sum()))
-        print(f"{name:<10}{question:<18} positional share {sum(share) / len(scenes):.2f}   position inside the digit {sum(mass) / len(scenes):.2f}")
+            share += found.positional_share / len(scenes)
+            mass += float(R[truth].sum() / R.sum()) / len(scenes)
+        print(f"{name:<10}{question:<18} positional share {share:.2f}   position inside the digit {mass:.2f}")
 
 # %% [markdown]
 # Signs of two kinds, and only one of them lasts. In the rotary model position gathers on the digit when the question is *where*. In the learnable one the difference is small: take sixty pictures
