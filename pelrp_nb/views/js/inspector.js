@@ -50,7 +50,7 @@ kinds.inspector = (root, face) => {
     ),
     section(
       "Positions",
-      data.sinks.length ? "Where positions enter and receive." : "No positional encoding was found.",
+      data.sinks.length ? "Where positions enter and receive." : `There is no sink: ${data.unbooked}.`,
       facts("sinks", data.sinks),
     ),
   );

@@ -12,7 +12,7 @@ function head(data) {
   const state = data.ledger.closed
     ? make("span", { class: "good" }, "ledger closed")
     : make("span", { class: "bad" }, "ledger OPEN");
-  const said = [data.model, data.method, data.sinks.length ? `positions carry ${share}` : "no positions found in this model"];
+  const said = [data.model, data.method, data.unbooked ?? `positions carry ${share}`];
   return make(
     "header",
     {},
