@@ -17,8 +17,12 @@ from hostile import TOKENS
 from made import REVIEW, made
 from pelrp_nb import views
 from pelrp_nb.views import text
+from pelrp_nb import Options, explain
+from pelrp_nb.views.steps import walk
 from PIL import Image
 from playwright.sync_api import expect
+from shapes import words
+from test_streams import heard, written
 from test_views import ODD, everywhere
 
 pytestmark = MARKS
@@ -126,6 +130,26 @@ def test_without_detail_the_view_says_what_to_type(browser, tmp_path):
         slider(page).press("PageDown")
         slider(page).press("h")
         assert 'Options(detail={"heads"})' in page.locator("section[aria-label=Heads]").text_content()
+
+
+@pytest.mark.parametrize("name", ["t5", "whisper"])
+def test_encoder_and_decoder_are_walked_apart_and_balance_on_every_step(name, browser, tmp_path):
+    given = heard() if name == "whisper" else ("w7 w8 w9", "w20 w21")
+    e = explain(written(name), given, processor=words(special=True), options=Options(audit=True))
+    with opened(browser, e, tmp_path) as page:
+        for which, stream in e.streams.items():
+            page.get_by_role("radio", name=which).check()
+            steps = walk(stream.plain())
+            slider(page).press("Home")
+            for at, step in enumerate(steps):
+                assert slider(page).get_attribute("aria-valuenow") == str(at)
+                assert page.locator(".said").first.text_content() == step["said"]
+                assert section(page, "Account so far").locator("p.good").count() == 1
+                slider(page).press("ArrowRight")
+            shown = numbers(section(page, "Tokens").locator(".token small"))
+            assert shown == pytest.approx(stream.relevance().tolist(), abs=5.1e-3 * max(1, abs(e.value)))
+            assert "other streams" in section(page, "The whole flow").text_content()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
 # --- predict, then step ------------------------------------------------------------------------------------------------

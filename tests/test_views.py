@@ -41,7 +41,7 @@ ODD = {
     "tiny": made(("a", "b"), layers=0, semantic=torch.tensor([1e-30, -1e-31]), value=1e-30, ledger=Ledger(1e-30, 1e-30, 0.0)),
     "huge": made(("a", "b"), layers=0, semantic=torch.tensor([1e30, -1e29]), value=1e30, ledger=Ledger(1e30, 1e30, 0.0)),
     "other length": made(boundaries=[replace(made().boundaries[0], relevance=torch.zeros(3))]),
-    "streams": made(streams={"text": made(("x",)), "<image>": made(("y", "z"))}),
+    "streams": made(streams={"text": made(), "<image>": made(("y", "z"))}),
     "hostile": made(
         TOKENS, target=TOKENS[0], card={"model": TOKENS[1], "method": TOKENS[2], TOKENS[3]: TOKENS[4]}, sinks=None,
         ledger=Ledger(1.0, 0.0, 0.0, dict.fromkeys(TOKENS, 0.1), dict.fromkeys(TOKENS, 0.2), unknown=TOKENS[:9]),

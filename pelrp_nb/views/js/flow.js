@@ -1,6 +1,6 @@
 // The whole way of the answer at a glance: through all layers to content, and what positions, softmax and constants take.
 
-const LANES = ["positions", "softmax", "constants", "stabilisers"];
+const LANES = ["positions", "softmax", "constants", "stabilisers", "other streams"];
 
 kinds.flow = (root, face) => {
   const scene = sceneOf(face, face.data);

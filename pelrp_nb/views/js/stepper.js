@@ -137,7 +137,7 @@ function flowPane(scene) {
   const update = async () => {
     const step = scene.step();
     draw(step.flow.from, step.flow.to);
-    if (step.kind !== "attention" || !scene.data.offers?.includes("attention")) return;
+    if (step.kind !== "attention" || /cross/.test(step.name) || !scene.data.offers?.includes("attention")) return;
     const found = (await scene.face.more("attention"))?.[`layer ${step.layer}`];
     if (found && scene.step() === step) draw(step.flow.from, insideAttention(step.flow.to, found));
   };
