@@ -305,6 +305,25 @@ def test_the_inspector_shows_each_modules_rules_and_their_pages(browser, tmp_pat
         assert not page.get_by_text("layers.0", exact=True).is_visible()
 
 
+def test_layers_that_are_alike_are_drawn_once_and_open_to_each(browser, tmp_path):
+    def layer(i: int, rule: str = "epsilon") -> dict:
+        inner = {"name": "mlp", "kind": "Mlp", "rules": [{**RULE, "rule": rule}], "children": []}
+        return {"name": str(i), "kind": "Layer", "rules": [], "children": [inner]}
+
+    layers = [*(layer(i) for i in range(31)), layer(31, "gamma"), layer(32), layer(33)]
+    tree = {"name": "", "kind": "Model", "rules": [], "children": [{"name": "layers", "kind": "ModuleList", "rules": [],
+                                                                   "children": layers}]}  # fmt: skip
+    with opened(browser, inspected(tree), tmp_path) as page:
+        run = page.get_by_text("0\u201330 Layer \u00b7 31 alike")
+        assert run.count() == 1 and page.get_by_text("alike").count() == 1               # two are no run
+        assert not page.locator("li b", has_text=re.compile("^17$")).is_visible()
+        run.click()
+        assert page.locator("li b", has_text=re.compile("^17$")).is_visible()
+        assert page.locator("li b", has_text=re.compile("^31$")).is_visible()
+        page.get_by_label("Find a module, operation or rule").fill("epsilon")
+        expect(page.get_by_text("33 found")).to_be_visible()
+
+
 def test_the_inspectors_refusals_stand_first(browser, tmp_path):
     with opened(browser, inspected(refusals=["no rule for aten::foo in layers.3"]), tmp_path) as page:
         assert "no rule for aten::foo" in page.get_by_role("note").text_content()
