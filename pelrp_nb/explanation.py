@@ -215,7 +215,6 @@ class Explanation:
                     "gap": b.gap,
                 }
                 for b in self.boundaries
-                if b.kind != "cross"                         # of another stream's layers: no place among one's own
             ],
             ledger={
                 "rows": book.rows(), "constants": dict(book.constants), "softmax": dict(book.softmax), "gap": book.gap,

@@ -64,6 +64,7 @@ class Plan:
     bytes:    what an explanation of one target takes beside the model: "activations" kept for the way back, "weights" that
               accelerate brings and the graph pins, "passing" tensors, and "gradients" of tokens and sinks (more with detail)
     modules:  (path, class name) of every module
+    positions: whether they would be sinks, or constants
     """
 
     model: str
@@ -73,6 +74,7 @@ class Plan:
     refusals: tuple[str, ...]
     bytes: Mapping[str, int] = field(default_factory=dict)
     modules: tuple[tuple[str, str], ...] = ()
+    positions: str = "sink"
 
     @property
     def peak(self) -> int:
@@ -92,6 +94,13 @@ class Plan:
                 nodes[path.rpartition(".")[0]]["children"].append(node)
         return nodes[""]
 
+    @property
+    def unbooked(self) -> str:
+        """Why there would be no sink, where there is none."""
+        from .views.text import CONSTANT
+
+        return CONSTANT if self.positions == "constant" else f"no positional encoding found in {self.model}"
+
     def __str__(self) -> str:
         by: dict[tuple[str, str, str], list[str]] = {}
         for step in self.steps:
@@ -103,7 +112,7 @@ class Plan:
             where = places[0] + (f" and {len(places) - 1} more" if len(places) > 1 else "")
             lines.append("".join(k.ljust(w) for k, w in zip(key, width, strict=True)) + where)
         found = ", ".join(f"{s.name} ({s.kind})" for s in self.sinks)
-        lines += ["", "positions: " + (found or f"no positional encoding found in {self.model}")]
+        lines += ["", "positions: " + (found or self.unbooked)]
         if self.bytes:
             parts = ", ".join(f"{name} {memory.said(n)}" for name, n in self.bytes.items() if n)
             lines.append(f"memory: about {memory.said(self.peak)} beside the model ({parts})")
@@ -120,7 +129,8 @@ class Plan:
         used = {step.rule.partition("(")[0] for step in self.steps}
         pages = {rule.name: page_of(rule) for rule in rules.ALL if rule.name in used}
         sinks = [(sink.name, sink.kind) for sink in self.sinks]
-        return inspector(self.tree(), model=self.model, method=self.method, sinks=sinks, refusals=self.refusals, pages=pages)
+        return inspector(self.tree(), model=self.model, method=self.method, sinks=sinks, refusals=self.refusals, pages=pages,
+                         unbooked=self.unbooked)  # fmt: skip
 
     def explore(self) -> View:
         """The live inspector, an ipywidget."""
@@ -176,7 +186,8 @@ def plan(
         return Plan(name, title(composite), (), (), (str(error),))
     refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where in flow.refused))
     modules = tuple((path, type(module).__name__) for path, module in model.named_modules())
-    return Plan(name, title(composite), tuple(flow.steps.values()), sinks_of(flow), refusals, needs, modules)
+    return Plan(name, title(composite), tuple(flow.steps.values()), sinks_of(flow), refusals, needs, modules,
+                composite.positions)  # fmt: skip
 
 
 def sinks_of(flow: Flow) -> tuple[Sink, ...]:

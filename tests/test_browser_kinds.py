@@ -17,8 +17,12 @@ from hostile import TOKENS
 from made import REVIEW, made
 from pelrp_nb import views
 from pelrp_nb.views import text
+from pelrp_nb import Options, explain
+from pelrp_nb.views.steps import walk
 from PIL import Image
 from playwright.sync_api import expect
+from shapes import words
+from test_streams import heard, written
 from test_views import ODD, everywhere
 
 pytestmark = MARKS
@@ -126,6 +130,26 @@ def test_without_detail_the_view_says_what_to_type(browser, tmp_path):
         slider(page).press("PageDown")
         slider(page).press("h")
         assert 'Options(detail={"heads"})' in page.locator("section[aria-label=Heads]").text_content()
+
+
+@pytest.mark.parametrize("name", ["t5", "whisper"])
+def test_encoder_and_decoder_are_walked_apart_and_balance_on_every_step(name, browser, tmp_path):
+    given = heard() if name == "whisper" else ("w7 w8 w9", "w20 w21")
+    e = explain(written(name), given, processor=words(special=True), options=Options(audit=True))
+    with opened(browser, e, tmp_path) as page:
+        for which, stream in e.streams.items():
+            page.get_by_role("radio", name=which).check()
+            steps = walk(stream.plain())
+            slider(page).press("Home")
+            for at, step in enumerate(steps):
+                assert slider(page).get_attribute("aria-valuenow") == str(at)
+                assert page.locator(".said").first.text_content() == step["said"]
+                assert section(page, "Account so far").locator("p.good").count() == 1
+                slider(page).press("ArrowRight")
+            shown = numbers(section(page, "Tokens").locator(".token small"))
+            assert shown == pytest.approx(stream.relevance().tolist(), abs=5.1e-3 * max(1, abs(e.value)))
+            assert "other streams" in section(page, "The whole flow").text_content()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
 # --- predict, then step ------------------------------------------------------------------------------------------------
@@ -279,6 +303,25 @@ def test_the_inspector_shows_each_modules_rules_and_their_pages(browser, tmp_pat
         search.fill("")
         page.get_by_role("button", name="close all").click()
         assert not page.get_by_text("layers.0", exact=True).is_visible()
+
+
+def test_layers_that_are_alike_are_drawn_once_and_open_to_each(browser, tmp_path):
+    def layer(i: int, rule: str = "epsilon") -> dict:
+        inner = {"name": "mlp", "kind": "Mlp", "rules": [{**RULE, "rule": rule}], "children": []}
+        return {"name": str(i), "kind": "Layer", "rules": [], "children": [inner]}
+
+    layers = [*(layer(i) for i in range(31)), layer(31, "gamma"), layer(32), layer(33)]
+    tree = {"name": "", "kind": "Model", "rules": [], "children": [{"name": "layers", "kind": "ModuleList", "rules": [],
+                                                                   "children": layers}]}  # fmt: skip
+    with opened(browser, inspected(tree), tmp_path) as page:
+        run = page.get_by_text("0\u201330 Layer \u00b7 31 alike")
+        assert run.count() == 1 and page.get_by_text("alike").count() == 1               # two are no run
+        assert not page.locator("li b", has_text=re.compile("^17$")).is_visible()
+        run.click()
+        assert page.locator("li b", has_text=re.compile("^17$")).is_visible()
+        assert page.locator("li b", has_text=re.compile("^31$")).is_visible()
+        page.get_by_label("Find a module, operation or rule").fill("epsilon")
+        expect(page.get_by_text("33 found")).to_be_visible()
 
 
 def test_the_inspectors_refusals_stand_first(browser, tmp_path):

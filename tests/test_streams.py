@@ -13,6 +13,7 @@ from test_engine import same, state
 
 from pelrp_nb import Options, explain, target
 from pelrp_nb.errors import InputError
+from pelrp_nb.views.steps import walk
 
 ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 0}
 DEEP = {"d_model": 48, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
@@ -91,8 +92,27 @@ def test_streams_are_saved_and_drawn(tmp_path):
     found = explain(written("t5"), "w7 w8 w9", processor=words())
     found.save(tmp_path / "it.npz")
     assert type(found).load(tmp_path / "it.npz") == found
-    assert not any(b["kind"] == "cross" for b in found.plain()["boundaries"])
+    assert [b["kind"] for b in found.plain()["boundaries"]].count("cross") == 2
     assert "w30" not in found.to_html() and "decoder" in found.to_html()
+
+
+@pytest.mark.parametrize("name", ["t5", "whisper"])
+def test_the_walk_of_each_stream_balances_and_says_what_the_other_took(name):
+    given = heard() if name == "whisper" else ("w7 w8 w9", "w20 w21")
+    found = explain(written(name), given, processor=words(special=True), options=AUDIT)
+    for stream in found.streams.values():
+        steps = walk(stream.plain())
+        accounts = [dict(step["account"]) for step in steps]
+        assert all(abs(account["gap"]) < 1e-9 * found.ledger.scale for account in accounts)
+        last = accounts[-1]
+        assert last["tokens"] == pytest.approx(float(stream.semantic.sum()))
+        assert last["positions"] == pytest.approx(float(stream.positional.sum()))
+    encoder, decoder = (walk(stream.plain()) for stream in found.streams.values())
+    drawn = sum(step["flow"]["to"][0][1] for step in encoder if step["kind"] == "cross")
+    assert dict(decoder[-1]["account"])["other streams"] == pytest.approx(drawn)
+    assert [step["name"] for step in encoder if step["kind"] == "cross"] == ["read by decoder layer 1", "read by decoder layer 0"]
+    branches = [step["name"] for step in decoder if step["kind"] == "attention"]
+    assert branches == [f"decoder layer {i} {kind}" for i in (1, 0) for kind in ("cross-attention", "attention")]
 
 
 def test_equal_lengths_do_not_mix_streams():

@@ -22,6 +22,7 @@ import torch
 from hostile import SCRIPTS, SEEN, TOKENS, UNSEEN
 from made import REVIEW, made
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from pelrp_nb import ATTN_LRP, explain, plan, zoo
 from pelrp_nb.errors import InputError
 from pelrp_nb.explanation import Explanation
 from pelrp_nb.ledger import Ledger
@@ -40,7 +41,7 @@ ODD = {
     "tiny": made(("a", "b"), layers=0, semantic=torch.tensor([1e-30, -1e-31]), value=1e-30, ledger=Ledger(1e-30, 1e-30, 0.0)),
     "huge": made(("a", "b"), layers=0, semantic=torch.tensor([1e30, -1e29]), value=1e30, ledger=Ledger(1e30, 1e30, 0.0)),
     "other length": made(boundaries=[replace(made().boundaries[0], relevance=torch.zeros(3))]),
-    "streams": made(streams={"text": made(("x",)), "<image>": made(("y", "z"))}),
+    "streams": made(streams={"text": made(), "<image>": made(("y", "z"))}),
     "hostile": made(
         TOKENS, target=TOKENS[0], card={"model": TOKENS[1], "method": TOKENS[2], TOKENS[3]: TOKENS[4]}, sinks=None,
         ledger=Ledger(1.0, 0.0, 0.0, dict.fromkeys(TOKENS, 0.1), dict.fromkeys(TOKENS, 0.2), unknown=TOKENS[:9]),
@@ -440,3 +441,14 @@ def test_the_figure_shows_itself_and_leaves_pyplot_alone():
 
 def test_there_are_enough_hostile_texts():
     assert len(set(TOKENS)) == len(TOKENS) >= 40 and len(SCRIPTS) >= 20 and len(UNSEEN) >= 20
+
+
+def test_a_method_that_books_no_positions_says_so_and_a_model_without_any_too():
+    model, tokenizer = zoo.load("reviews-rotary")
+    e = explain(model, "a dull film", processor=tokenizer, composite=ATTN_LRP)
+    said = "this method books no positions"
+    assert said in text.positions(e.plain()) and said in e._repr_html_() and not e.sinks
+    assert said in str(plan(model, "a dull film", processor=tokenizer, composite=ATTN_LRP))
+    none, tokenizer = zoo.load("tasks-none")
+    e = explain(none, zoo.task("tasks-none").examples[0].text, processor=tokenizer)
+    assert text.positions(e.plain()) == "no positions found in this model"

@@ -10,7 +10,7 @@ from ..errors import PelrpError
 from ..explanation import Explanation
 from ..views.data import clean
 from ..views.payload import label
-from ..views.text import MINUS, visible
+from ..views.text import MINUS, positions, visible
 from ..views.text import state as account
 from .worker import State
 
@@ -65,7 +65,8 @@ def outcome(result: Explanation) -> dict[str, Any]:
     return {
         "target": visible(result.target, 120), "value": result.value,
         "model": visible(result.model), "method": visible(result.method, 120),
-        "content": content.tolist(), "position": position.tolist(), "share": result.positional_share, "sinks": len(result.sinks),
+        "content": content.tolist(), "position": position.tolist(), "share": result.positional_share,
+        "unbooked": None if result.sinks else positions(result.plain()),
         "rows": [list(row) for row in book.rows()], "gap": book.gap, "allowed": book.tolerance * book.scale, "closed": book.closed,
         "opened": None if book.opened is None else visible(book.opened), "account": account(result.plain(), MINUS),
     }  # fmt: skip

@@ -20,7 +20,7 @@ class Parts(TypedDict):
 
 
 class PlainBoundary(TypedDict):
-    """Relevance at one place of the model; kind is "embeddings", "layer", "attention" or "mlp"."""
+    """Relevance at one place of the model; kind is "embeddings", "layer", "attention", "mlp" or "cross"."""
 
     name: str
     kind: str

@@ -24,7 +24,7 @@ from matplotlib.text import Text
 
 from .colour import NOT_A_NUMBER, diverging, palette
 from .data import Plain, PlainBoundary
-from .text import Digits, digits, largest, visible
+from .text import Digits, digits, largest, positions, visible
 
 NAMED = 48  # up to here every token has its label; beyond, only the largest have
 LABEL = 18  # characters of one label
@@ -160,8 +160,7 @@ def _short(text: str, most: int = LABEL) -> str:
 
 def _title(picture: Figure, data: Plain) -> None:
     value = digits(abs(data["value"]), 5)(data["value"])
-    share = f"positions carry {data['positional_share']:.0%}" if data["sinks"] else "no positions found"
-    facts = f"{_short(data['model'], 40)}, {_short(data['method'], 60)}, {share}"
+    facts = f"{_short(data['model'], 40)}, {_short(data['method'], 60)}, {positions(data)}"
     room = int(7.3 * picture.get_figwidth())  # characters in a line, of the widest letter
     lines = [line for text in (f"{_short(data['target'], 60)} {value}", facts) for line in wrap(text, room)]
     picture.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5, linespacing=1.5)

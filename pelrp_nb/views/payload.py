@@ -11,7 +11,7 @@ from typing import Any
 from .colour import STEPS
 from .data import Plain, packed, single
 from .steps import layer_of, walk
-from .text import MINUS, pieces, state, visible
+from .text import MINUS, pieces, positions, state, visible
 
 
 def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -29,6 +29,7 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
         "model": visible(data["model"]),
         "method": visible(data["method"], 120),
         "share": data["positional_share"],
+        "unbooked": None if data["sinks"] else positions(data),
         "parts": parts,
         "sums": {name: {part: total(column) for part, column in columns.items()} for name, columns in parts.items()},
         "sinks": [

@@ -83,18 +83,18 @@ def image(result: Any, picture: Any = None) -> Sheet:
 
 
 def inspector(tree: Mapping[str, Any], *, model: str, method: str, sinks: Sequence[tuple[str, str]] = (),
-              refusals: Sequence[str] = (), pages: Mapping[str, Any] | None = None) -> Sheet:  # fmt: skip
+              refusals: Sequence[str] = (), pages: Mapping[str, Any] | None = None, unbooked: str = "") -> Sheet:  # fmt: skip
     """Which rule applies to each module and operation of a model, why, and what it keeps.
 
     tree:  {"name", "kind", "rules": [{"operation", "rule", "reason", "conserves"}], "children": [...]}, nested
-    sinks: (name, kind) of each place where positions receive; pages: rule -> its page
+    sinks: (name, kind) of each place where positions receive; pages: rule -> its page; unbooked: why there is no sink
     """
     count = _count(tree)
     drawn = {
         "tree": _seen(tree), "model": visible(model), "method": visible(method, 120),
         "refusals": [visible(reason, 400) for reason in refusals],
         "sinks": [[visible(name), visible(kind)] for name, kind in sinks], "pages": dict(pages or {}),
-        "summary": f"{count} operations, {len(sinks)} sinks",
+        "summary": f"{count} operations, {len(sinks)} sinks", "unbooked": visible(unbooked, 120),
     }  # fmt: skip
     said = f"Plan({visible(model)}, {visible(method)}: {count} operations, {len(sinks)} sinks, {len(refusals)} refusals)"
     return Sheet("inspector", drawn, f"Rules of {visible(model)}", said, listing(drawn))

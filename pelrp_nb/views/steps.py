@@ -3,6 +3,8 @@
 A boundary is a place where relevance is known token by token; a stretch is the way between two of them, named after the layer that
 is walked through, "head" above the last layer and "embeddings" below the first.  What a stretch keeps is measured there
 (`ledger["kept"]`); where that is missing it is what the boundaries and their gaps leave over.
+
+Where a model works on several inputs the walk is that of one stream, and what the others got has a line of its own.
 """
 
 from __future__ import annotations
@@ -17,24 +19,29 @@ from .text import MINUS, digits, visible
 
 ROUNDING = 1e-6  # a difference below this part of what it is a difference of is none
 KEEPERS = ("positions", "constants", "softmax", "stabilisers")
+OTHERS = "other streams"
+READ = -1                                        # in place of a layer: what other streams read of this one
 RULES = {  # what happens on a step -> fields of the composite whose rules do it
     "answer": (),
     "head": ("linear", "rms_norm", "layer_norm"),
     "mlp": ("residual", "linear", "activation", "gate"),
     "attention": ("residual", "softmax", "product", "projection"),
+    "cross": ("softmax", "product", "projection"),
     "paid": ("positions", "residual", "rms_norm", "layer_norm"),
     "layer": ("residual", "rms_norm", "layer_norm"),
     "inputs": ("positions",),
 }
 
 
+PARTS = ("mlp", "attention", "cross")            # boundaries that are no stations
 Above = tuple[str, float, str, int | None]  # where a stretch begins: boundary, what it carries, name of the stretch, layer
 
 
 class Step(TypedDict):
     """One step of the walk back.
 
-    kind:     "answer", "mlp" and "attention" (what that branch brought), "layer" (a boundary is reached), "inputs"
+    kind:     "answer", "mlp" and "attention" (what that branch brought), "cross" (what a layer of another stream read here),
+              "layer" (a boundary is reached), "inputs"
     name:     the boundary, "the answer" or "the inputs"
     layer:    the layer that is walked through, None outside
     boundary: index of the boundary whose relevance the tokens show; None for the answer and the inputs
@@ -67,14 +74,30 @@ def layer_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def prefix_of(name: str) -> str:
+    """What the names of a stream's boundaries begin with: `encoder ` of `encoder layer 3`; nothing where there is one stream."""
+    return re.sub(r"(embeddings|layer \d+)$", "", name)
+
+
+def part_of(boundary: PlainBoundary) -> str:
+    """How a branch is called, by its boundary's name."""
+    if boundary["kind"] == "cross":
+        return boundary["name"].removeprefix("read by ")
+    return "MLP" if boundary["kind"] == "mlp" else boundary["name"].rpartition(" ")[2]
+
+
 class _Walk:
     def __init__(self, data: Plain, fields: Mapping[str, str]) -> None:
         self.data, self.fields = data, fields
         places = list(enumerate(data["boundaries"]))[::-1]
         self.stations = [(i, b) for i, b in places if b["kind"] in ("layer", "embeddings")]
-        self.branches = {(b["layer"], b["kind"]): (i, b) for i, b in places if b["kind"] in ("mlp", "attention")}
+        self.prefix = prefix_of(self.stations[-1][1]["name"]) if self.stations else ""
+        self.branches: dict[int | None, list[tuple[str, int, PlainBoundary]]] = {}
+        for i, b in places:                      # a layer's, the last one first; what other streams read stands before all layers
+            if b["kind"] in PARTS:
+                self.branches.setdefault(READ if b["kind"] == "cross" else b["layer"], []).append((part_of(b), i, b))
         self.start = next(amount for name, amount in data["ledger"]["rows"] if name == "value")
-        self.kept: dict[str, float] = dict.fromkeys(KEEPERS, 0.0)
+        self.kept: dict[str, float] = dict.fromkeys((*KEEPERS, OTHERS) if self.prefix else KEEPERS, 0.0)
         self.paid: list[int] = []
         self.gap = 0.0                           # seen at the boundary before
         self.show = digits(max((abs(x) for x in (data["value"], self.start) if math.isfinite(x)), default=0.0))
@@ -82,12 +105,11 @@ class _Walk:
     def steps(self) -> list[Step]:
         """The answer, then every stretch with its branches, then the inputs."""
         found = [self._step("answer", "the answer", None, None, {"from": [], "to": [("the answer", self.start)]}, self.start)]
-        above: Above = ("the answer", self.start, "head", None)
+        above: Above = ("the answer", self.start, f"{self.prefix}head", None)
         for index, station in self.stations:
             found += self._branches(above)
             found.append(self._arrive(above, index, station))
-            below = "embeddings" if station["kind"] == "embeddings" else station["name"]
-            above = (station["name"], station["total"], below, station["layer"])
+            above = (station["name"], station["total"], station["name"], station["layer"])
         found += self._branches(above)
         found.append(self._inputs(above))
         return found
@@ -103,15 +125,16 @@ class _Walk:
         return step
 
     def _branches(self, above: Above) -> list[Step]:
-        """What the MLP and the attention of the layer below brought, where that is known."""
+        """What the MLP and the attention of the layer below brought, or what other streams read, where that is known."""
         name, amount, _, layer = above
-        return [self._branch(layer, kind, name, amount) for kind in ("mlp", "attention") if (layer, kind) in self.branches]
+        found = self.branches.get(READ if name == "the answer" else layer, ())
+        return [self._branch(part, index, branch, name, amount) for part, index, branch in found]
 
-    def _branch(self, layer: int | None, kind: str, above: str, amount: float) -> Step:
-        index, branch = self.branches[(layer, kind)]
-        part = "MLP" if kind == "mlp" else "attention"
-        flow = {"from": [(above, amount)], "to": [(part, branch["total"]), ("past it", amount - branch["total"])]}
-        return self._step(kind, branch["name"], layer, index, flow, amount)
+    def _branch(self, part: str, index: int, branch: PlainBoundary, above: str, amount: float) -> Step:
+        layer = None if branch["kind"] == "cross" else branch["layer"]
+        rest = "elsewhere" if branch["kind"] == "cross" else "past it"
+        flow = {"from": [(above, amount)], "to": [(part, branch["total"]), (rest, amount - branch["total"])]}
+        return self._step(branch["kind"], branch["name"], layer, index, flow, amount)
 
     def _arrive(self, above: Above, index: int, station: PlainBoundary) -> Step:
         name, amount, stretch, layer = above
@@ -123,18 +146,24 @@ class _Walk:
 
     def _inputs(self, above: Above) -> Step:
         rows = dict(self.data["ledger"]["rows"])
-        name, amount, _, layer = above
+        name, amount, stretch, layer = above
         before = dict(self.kept)
+        if self.prefix:                          # the ledger is of all streams
+            rows["tokens"] = math.fsum(self.data["parts"]["signed"]["content"])
+            self._keep(stretch, layer, amount - rows["tokens"], self.data["ledger"]["gap"])
+            rows["positions"] = self.kept["positions"]
+        else:
+            self.kept = {keeper: rows[keeper] for keeper in KEEPERS}
         self.paid = list(range(len(self.data["sinks"])))
-        self.kept = {keeper: rows[keeper] for keeper in KEEPERS}
-        taken = {keeper: self.kept[keeper] - before[keeper] for keeper in KEEPERS}
+        taken = {keeper: self.kept[keeper] - before[keeper] for keeper in self.kept}
         kept = {keeper: x for keeper, x in taken.items() if not abs(x) <= ROUNDING * max(abs(self.start), abs(amount))}
         flow = {"from": self._sources(name, amount, layer), "to": [("content", rows["tokens"]), *kept.items()]}
-        return self._step("inputs", "the inputs", layer, None, flow, rows["tokens"])
+        step = self._step("inputs", "the inputs", layer, None, flow, rows["tokens"])
+        step["said"] = self._arrived(rows)
+        return step
 
     def _sources(self, name: str, amount: float, layer: int | None) -> list[tuple[str, float]]:
-        parts = [(part, self.branches[(layer, kind)][1]["total"]) for part, kind in (("attention", "attention"), ("MLP", "mlp"))
-                 if (layer, kind) in self.branches]  # fmt: skip
+        parts = [(part, b["total"]) for part, _, b in reversed(self.branches.get(layer, []))]
         return [("skip", amount - sum(x for _, x in parts)), *parts] if parts else [(name, amount)]
 
     def _keep(self, stretch: str, layer: int | None, lost: float, gap: float | None) -> dict[str, float]:
@@ -144,6 +173,9 @@ class _Walk:
         measured = self.data["ledger"].get("kept")
         if measured:
             kept = {keeper: float(measured.get(stretch, {}).get(keeper, 0.0)) for keeper in KEEPERS}
+            if self.prefix:                      # what is neither here, nor kept, nor missing went on in another stream
+                others = lost - math.fsum(kept.values()) - (0.0 if gap is None else gap - self.gap)
+                kept[OTHERS] = 0.0 if abs(others) <= ROUNDING * max(abs(self.start), abs(lost)) else others
         else:
             kept = dict.fromkeys(KEEPERS, 0.0)
             kept["positions"] = sum(math.fsum(self.data["positional"][s]) for s in paid)
@@ -170,19 +202,21 @@ class _Walk:
         if kind == "answer":
             return f"The answer, {visible(self.data['target'], 60)}, is {self.show(self.start)}: all of it is still one number."
         if kind == "inputs":
-            return self._arrived()
+            return ""                            # said where its amounts are known
         values = self.data["boundaries"][layer]["relevance"] if layer is not None else []
-        if kind in ("mlp", "attention"):
-            amount = step["flow"]["to"][0][1]
-            part = "the MLP" if kind == "mlp" else "attention"
-            return f"Layer {number}: {part} brought {self._amount(amount)}{self._most(values, ', most of it at')}."
+        if kind in PARTS:
+            part, amount = step["flow"]["to"][0]
+            brought = f"{self._amount(amount)}{self._most(values, ', most of it at')}."
+            if kind == "cross":
+                return f"{part.capitalize()} read {brought}"
+            return f"{f'{self.prefix}layer {number}'.capitalize()}: {'the MLP' if kind == 'mlp' else part} brought {brought}"
         kept = [self._kept_by(name, amount) for name, amount in step["flow"]["to"][1:]]
-        where = "Past the head" if number is None else f"Under layer {number}"
+        where = "Past the head" if number is None else f"Under {self.prefix}layer {number}"
         left = f"{where}: {self._amount(step['flow']['to'][0][1])} is on the tokens{self._most(values, ', most on')}"
         return f"{left}; {', '.join(kept)}." if kept else f"{left}; nothing was kept."
 
-    def _arrived(self) -> str:
-        signed, rows = self.data["parts"]["signed"], dict(self.data["ledger"]["rows"])
+    def _arrived(self, rows: Mapping[str, float]) -> str:
+        signed = self.data["parts"]["signed"]
         both = f"At the inputs: content carries {self._amount(rows['tokens'])}, positions {self._amount(rows['positions'])}"
         return f"{both}{self._most(signed['both'], '; most on')}."
 
@@ -197,9 +231,9 @@ class _Walk:
 
     def _kept_by(self, keeper: str, amount: float) -> str:
         verb = {"positions": "went to positions", "softmax": "the softmax kept", "constants": "constants kept",
-                "stabilisers": "stabilisers kept"}[keeper]  # fmt: skip
+                "stabilisers": "stabilisers kept", OTHERS: "went to other streams"}[keeper]  # fmt: skip
         share = self._share(amount)[2:].removesuffix(" of the answer)") or self.show(amount)
-        return f"{share} {verb}" if keeper == "positions" else f"{verb} {share}"
+        return f"{share} {verb}" if verb.startswith("went") else f"{verb} {share}"
 
     def _most(self, values: list[float], before: str) -> str:
         if len(values) != len(self.data["tokens"]):

@@ -13,7 +13,7 @@ from typing import Any
 
 from .colour import diverging, share
 from .data import Parts, Plain
-from .text import MINUS, Digits, digits, largest, pieces, state
+from .text import MINUS, Digits, digits, largest, pieces, positions, state
 
 ROWS = 80  # tokens that get a row of their own
 STRIP = 400  # tokens in the running text
@@ -84,8 +84,7 @@ def escaped(text: str, most: int = 60) -> str:
 
 def _head(data: Plain) -> str:
     shown = digits(abs(data["value"]), 5)(data["value"])
-    share_of = f"positions carry {data['positional_share']:.0%}" if data["sinks"] else "no positions found in this model"
-    facts = " · ".join([escaped(data["model"]), escaped(data["method"], 120), share_of])
+    facts = " · ".join([escaped(data["model"]), escaped(data["method"], 120), positions(data)])
     return (
         f'<div style="font-size:16px">{escaped(data["target"], 120)} <span style="font-weight:bold">{shown}</span></div>'
         f'<div style="{_QUIET}">{facts}</div>'

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .colour import diverging, share
 from .data import Plain
-from .text import Digits, digits, largest, state, title, visible
+from .text import Digits, digits, largest, positions, state, title, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +32,7 @@ def show(data: Plain, console: Console, reduction: str = "signed") -> None:
     if data["sinks"]:
         console.print(sinks(data))
     else:
-        console.print(Text("no positions receive relevance here"))
+        console.print(Text(positions(data)))
     console.print()
     console.print(account(data))
     closed = data["ledger"]["closed"]

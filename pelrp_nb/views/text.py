@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .data import Plain
 
 MINUS = "\u2212"
+CONSTANT = "this method books no positions: it takes them for constants"
 LONGEST = 80  # characters of one token that a view shows
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # They draw nothing, though Unicode calls them letters, marks, symbols.
@@ -115,6 +116,14 @@ def largest(*columns: Iterable[float]) -> float:
 def title(data: Plain) -> str:
     """What was explained, in a few words: `positive = +2.3456`."""
     return f"{visible(data['target'])} = {digits(abs(data['value']), 5)(data['value'], '-')}"
+
+
+def positions(data: Plain) -> str:
+    """How much positions carry, or why they carry nothing: the method takes them for constants, or the model has none."""
+    if data["sinks"]:
+        return f"positions carry {data['positional_share']:.0%}"
+    constant = "positions='constant'" in str(data["card"].get("composite", ""))
+    return CONSTANT if constant else "no positions found in this model"
 
 
 def state(data: Plain, minus: str = "-") -> str:

@@ -8,6 +8,7 @@ const TONES = {
   constants: "kept",
   stabilisers: "kept",
   gap: "bad",
+  "other streams": "aside",
 };
 const tone = (name, amount) => `${TONES[name] ?? "content"}${amount < 0 ? " minus" : ""}`;
 

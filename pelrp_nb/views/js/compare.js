@@ -189,7 +189,7 @@ function accounts(items) {
           ),
           line(
             "positions carry",
-            items.map((item) => percent(Number(item.data.share))),
+            items.map((item) => (item.data.unbooked ? "\u2013" : percent(Number(item.data.share)))),
           ),
           line(
             "ledger",

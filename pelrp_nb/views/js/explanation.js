@@ -4,7 +4,7 @@ kinds.explanation = (root, face) => {
   const { data } = face;
   const names = Object.keys(data.streams);
   const body = make("div");
-  const chosen = () => (names.includes(face.get("stream")) ? face.get("stream") : "");
+  const chosen = () => (names.includes(face.get("stream")) ? face.get("stream") : names[0]);
   let input = null;
   const show = () => {
     const name = chosen();
@@ -28,8 +28,8 @@ kinds.explanation = (root, face) => {
     });
   };
   if (names.length) {
-    const all = ["", ...names].map((name) => [name, name || "all"]);
-    input = choice("Input", all, chosen(), (name) => face.set({ stream: name }));
+    const each = names.map((name) => [name, name]);
+    input = choice("Input", each, chosen(), (name) => face.set({ stream: name }));
     root.append(make("div", { class: "controls" }, input.node));
   }
   root.append(body);

@@ -1,6 +1,6 @@
 // The whole way of the answer at a glance: through all layers to content, and what positions, softmax and constants take.
 
-const LANES = ["positions", "softmax", "constants", "stabilisers"];
+const LANES = ["positions", "softmax", "constants", "stabilisers", "other streams"];
 
 kinds.flow = (root, face) => {
   const scene = sceneOf(face, face.data);
@@ -44,7 +44,7 @@ function sankey(scene) {
     left + gap * (stations.length - 1) + right,
     lanes.map((lane) => thick(largest(stations.map(({ amounts }) => amounts[lane])))),
   ];
-  const laneY = lanes.map((_, l) => y0 + 78 + total(deep.slice(0, l)) + 26 * l + deep[l] / 2);
+  const laneY = lanes.map((_, l) => y0 + 78 + total(deep.slice(0, l)) + 34 * l + deep[l] / 2);
   const height = (lanes.length ? laneY.at(-1) + deep.at(-1) / 2 : y0 + 60) + 34;
   const x = (i) => left + gap * i;
   const out = svg("svg", {

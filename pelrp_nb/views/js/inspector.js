@@ -50,7 +50,7 @@ kinds.inspector = (root, face) => {
     ),
     section(
       "Positions",
-      data.sinks.length ? "Where positions enter and receive." : "No positional encoding was found.",
+      data.sinks.length ? "Where positions enter and receive." : `There is no sink: ${data.unbooked}.`,
       facts("sinks", data.sinks),
     ),
   );
@@ -97,7 +97,9 @@ function branch(node, depth, chosen, branches) {
     words: `${node.name} ${node.kind} ${node.rules.map((rule) => `${rule.operation} ${rule.rule}`).join(" ")}`.toLowerCase(),
   };
   branches.push(inner);
-  const kids = node.children.map((child) => branch(child, depth + 1, chosen, branches));
+  const kids = runsOf(node.children).map((run) =>
+    run.length > 1 ? alike(run, depth + 1, chosen, branches) : branch(run[0], depth + 1, chosen, branches),
+  );
   inner.fold =
     own || kids.length
       ? make(
@@ -109,6 +111,35 @@ function branch(node, depth, chosen, branches) {
         )
       : null;
   inner.node = make("li", {}, inner.fold ?? make("div", { class: "leaf" }, name));
+  return inner.node;
+}
+
+// Neighbours that differ in their number alone, three of them or more, are one run: a line that opens to each of them.
+function runsOf(children) {
+  const runs = [];
+  let same = null;
+  for (const child of children) {
+    const shape = /^\d+$/.test(child.name) ? JSON.stringify({ ...child, name: "" }) : null;
+    if (shape !== null && shape === same) runs.at(-1).push(child);
+    else runs.push([child]);
+    same = shape;
+  }
+  return runs.flatMap((run) => (run.length > 2 ? [run] : run.map((child) => [child])));
+}
+
+function alike(run, depth, chosen, branches) {
+  const [first, last] = [run[0].name, run.at(-1).name];
+  const inner = { words: `${first}\u2013${last}` };
+  branches.push(inner);
+  const one = branch(run[0], depth, chosen, branches);
+  const others = run.slice(1).map((child) => branch(child, depth + 1, chosen, branches));
+  inner.fold = make(
+    "details",
+    {},
+    make("summary", { ...QUIET }, make("b", {}, `${first}\u2013${last}`), ` ${run[0].kind} \u00b7 ${run.length} alike`),
+    make("ul", {}, one, others),
+  );
+  inner.node = make("li", {}, inner.fold);
   return inner.node;
 }
 

@@ -12,7 +12,7 @@ function head(data) {
   const state = data.ledger.closed
     ? make("span", { class: "good" }, "ledger closed")
     : make("span", { class: "bad" }, "ledger OPEN");
-  const said = [data.model, data.method, data.sinks.length ? `positions carry ${share}` : "no positions found in this model"];
+  const said = [data.model, data.method, data.unbooked ?? `positions carry ${share}`];
   return make(
     "header",
     {},
@@ -137,7 +137,7 @@ function flowPane(scene) {
   const update = async () => {
     const step = scene.step();
     draw(step.flow.from, step.flow.to);
-    if (step.kind !== "attention" || !scene.data.offers?.includes("attention")) return;
+    if (step.kind !== "attention" || /cross/.test(step.name) || !scene.data.offers?.includes("attention")) return;
     const found = (await scene.face.more("attention"))?.[`layer ${step.layer}`];
     if (found && scene.step() === step) draw(step.flow.from, insideAttention(step.flow.to, found));
   };

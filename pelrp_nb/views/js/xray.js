@@ -13,7 +13,7 @@ const ASK = 'For queries against keys, heads and frequencies, type Options(detai
 
 function xray(scene) {
   const { data } = scene;
-  if (!data.sinks.length) return section("Positions", "No positions were found in this model: there is no sink.");
+  if (!data.sinks.length) return section("Positions", `There is no sink: ${data.unbooked}.`);
   const half = data.sinks.some((sink) => sink.kind === "rotary") ? ` ${HALF}` : "";
   const offers = (part) => data.offers?.includes(part);
   return section(
