@@ -113,7 +113,7 @@ for word in why.words():
     print(f"{word.text:<10}content {word.semantic:+.2f}   position {word.positional:+.2f}")
 
 # %% [markdown]
-# More than half comes from *not*: what begins with *not* goes on with *but*. *Good*, of which a reader may think first, has next to nothing. For each of the next words
+# Most comes from *not* and from the comma: what begins with *not* goes on, after a comma, with *but*. *Good*, of which a reader may think first, has next to nothing. For each of the next words
 # at once, from one forward pass, pass `target=pelrp_nb.target.generated(5)`.
 #
 # ## Memory
