@@ -2,7 +2,8 @@
 # make test    everything: style, types, rules, models, notebooks, views in a real browser
 # make lab     open the tutorials
 # make floors  the oldest versions claimed to work, in an environment of their own
-# make colab   the widget tests with the versions that Google Colab has
+# make colab   the widget tests, and the tutorials' first cells, with the versions that Google Colab has
+# make quantised   weights quantised by torchao, in an environment that has it
 # make grading 100 generated submissions, good to hostile, graded and compared with what they are worth
 # make binder  an environment with Binder's pins, one thread and 1.5 GB, runs all tutorials
 # make lint | wheel | clean
@@ -14,7 +15,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint wheel clean chromium sandbox floors colab grading binder
+.PHONY: help demo test lab lint wheel clean chromium sandbox floors colab quantised grading binder
 .DELETE_ON_ERROR:
 
 help:
@@ -68,19 +69,28 @@ sandbox:
 test: $(VENV)/.made-test chromium sandbox lint
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope \
 	  --nbval --nbval-current-env --nbval-sanitize-with tutorials/sanitize.cfg tests tutorials
-	@$(MAKE) --no-print-directory colab
+	@$(MAKE) --no-print-directory colab quantised
 
-# Only what views depend on is installed again; everything else is that of the environment beside it.
-COLAB := .venv-colab
-$(COLAB)/.made: $(VENV)/.made-test colab.txt
-	@$(BIN)/python -m venv --clear --without-pip $(COLAB)
+# An environment that has a few packages of its own; everything else is that of the environment beside it.
+COLAB     := .venv-colab
+QUANTISED := .venv-quantised
+$(COLAB)/.made: OWN := -r colab.txt
+$(QUANTISED)/.made: OWN := torchao -c constraints.txt
+$(COLAB)/.made: colab.txt
+$(QUANTISED)/.made: constraints.txt
+$(COLAB)/.made $(QUANTISED)/.made: $(VENV)/.made-test
+	@$(BIN)/python -m venv --clear --without-pip $(@D)
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
-	  "$$($(COLAB)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
-	@$(BIN)/python -m pip --python $(COLAB)/bin/python install --quiet --disable-pip-version-check --no-deps -r colab.txt
+	  "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	@$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --no-deps $(OWN)
 	@touch $@
 
 colab: $(COLAB)/.made
-	@PYTHONPATH=. OMP_NUM_THREADS=1 $(COLAB)/bin/python -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning tests/test_views_widget.py
+	@PYTHONPATH=. HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(COLAB)/bin/python -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning \
+	  tests/test_views_widget.py tests/test_tutorials_colab.py
+
+quantised: $(QUANTISED)/.made
+	@PYTHONPATH=. OMP_NUM_THREADS=1 $(QUANTISED)/bin/python -m pytest -q -p no:cacheprovider tests/test_places.py -k torchao
 
 grading: $(VENV)/.made-test sandbox
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/handed_in.py 100

@@ -11,8 +11,9 @@ from faithful import judged
 from models import build
 from torch import nn
 
+from pelrp_nb import zoo
 from pelrp_nb.errors import InputError
-from pelrp_nb.faithfulness import ALL, OURS_IMAGES, PROTOCOLS, Case, Configuration, Example, Subject, measure
+from pelrp_nb.faithfulness import ALL, OURS_IMAGES, PROTOCOLS, Case, Configuration, Example, Subject, load, measure
 from pelrp_nb.faithfulness.images import cover
 from pelrp_nb.faithfulness.read import case_of
 
@@ -99,6 +100,13 @@ def test_every_method_maps_every_pixel():
     }  # fmt: skip
     assert {row["n"] for row in result.rows() if row["measure"] != "leave-one-out-correlation"} == {2}
     assert result.estimate("leave-one-out", "leave-one-out-correlation").mean == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["scenes-learnable", "scenes-rotary"])
+def test_every_method_maps_the_scenes_of_the_zoo(name):
+    settings = Configuration(methods=ALL, images=FOUR)
+    result = measure(*zoo.load(name), load("digit-scenes", limit=1), settings)
+    assert not result.errors and set(result.methods) == set(ALL)
 
 
 def test_pictures_that_do_not_fit_are_recorded():

@@ -19,7 +19,6 @@ COMPOSITES = {
 }  # fmt: skip
 SHOWN = ("scenes-learnable", "scenes-rotary")
 every_model = pytest.mark.parametrize("name", SHOWN)
-every_trained = pytest.mark.parametrize("name", [name for name in SHOWN if name in zoo.names()])
 every_composite = pytest.mark.parametrize("composite", COMPOSITES.values(), ids=COMPOSITES)
 
 
@@ -279,7 +278,7 @@ def test_without_scikit_learn_training_says_what_to_install(monkeypatch):
         scenes.digits(held_out=False)
 
 
-@every_trained
+@every_model
 def test_scene_models_reach_95_per_cent(name):
     card = zoo.card(name)
     assert card["accuracies"]["upper left"] >= 0.95 and card["accuracies"]["present"] >= 0.95
@@ -287,7 +286,7 @@ def test_scene_models_reach_95_per_cent(name):
     assert zoo.check(name, limit=100) >= card["packaged_accuracy"] - 0.06
 
 
-@every_trained
+@every_model
 def test_trained_scene_models_explain_scenes(name):
     model, processor = zoo.load(name)
     scene = zoo.task(name).examples[0]
@@ -307,3 +306,15 @@ def test_200_steps_are_not_needed_to_see_a_loss_fall(tmp_path, monkeypatch):
     monkeypatch.setattr(scene_models, "COURSE", replace(scene_models.COURSE, batch=8))
     card = train("scenes-learnable", steps=30, out=tmp_path / "trained")
     assert card["losses"][1] < card["losses"][0] and zoo.card(tmp_path / "trained")["steps"] == 30
+
+
+def test_every_layer_of_a_residual_network_balances():
+    """ResNet's convolutions come in lists too, inside a block that relevance may pass by: its layers are its blocks."""
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [2, 2], "layer_type": "basic"}
+    model = randomise(ResNetForImageClassification(ResNetConfig(**sizes)).double().eval())
+    found = explain(model, {"pixel_values": torch.randn(1, 3, 32, 32, dtype=torch.float64)}, options=Options(audit=True))
+    layers = [b for b in found.boundaries if b.kind == "layer"]
+    assert len(layers) == 4 and found.ledger.closed
+    assert all(abs(b.gap) < 1e-6 * found.ledger.scale for b in layers)

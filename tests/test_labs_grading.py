@@ -148,9 +148,11 @@ def test_folders_that_cannot_be_graded(tmp_path, bubblewrap, monkeypatch):
 
 
 FILES = {
-    "empty": (b"", "is empty"), "not JSON": (b"{", "not JSON"), "a list": (b"[1]", "not JSON"), "no cells": (b"{}", "not JSON"),
-    "deep": (b"[" * 100_000, "not JSON"), "not UTF-8": (b"\xff\xfe\x00", "not JSON"),
-    "cells of nothing": (b'{"cells": [{}]}', "not JSON"), "metadata of nothing": (b'{"cells": [], "metadata": []}', "not JSON"),
+    "empty": (b"", "is empty"), "not JSON": (b"{", "it is not JSON"),
+    "a list": (b"[1]", "is JSON, but"), "no cells": (b"{}", "is JSON, but"),
+    "deep": (b"[" * 100_000, "it is not JSON"), "not UTF-8": (b"\xff\xfe\x00", "it is not JSON"),
+    "cells of nothing": (b'{"cells": [{}]}', "is JSON, but"), "metadata of nothing": (b'{"cells": [], "metadata": []}', "is JSON, but"),
+    "format 3": (b'{"nbformat": 3, "worksheets": []}', "open it in Jupyter and save it again"),
 }  # fmt: skip
 
 
@@ -168,13 +170,29 @@ def test_links_hidden_folders_and_results_are_not_submissions(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     (tmp_path / "link.ipynb").symlink_to(tmp_path / "a" / "x.ipynb")
+    (tmp_path / "a" / "answers.py").write_text("x = 1")
+    assert submission.left_out(tmp_path, tmp_path / "graded") == ["a/answers.py", "link.ipynb"]
     assert submission.found_in(tmp_path, tmp_path / "graded") == [tmp_path / "a" / "x.ipynb"]
 
 
 def test_the_lab_is_told_by_its_checks():
-    assert submission._lab_of(('labs.check("rotary", f)',)) == "07"
-    assert submission._lab_of(("labs.check('nothing', f)",)) == ""
+    assert submission._labs_of(('labs.check("rotary", f)', 'labs.check("turn", f)', 'labs.check("gate", f)')) == ["07", "03"]
+    assert submission._labs_of(("labs.check('nothing', f)",)) == []
     assert any("own page" in note for note in submission._odd(("rules.epsilon.relevance(R)",), {}, "01"))
+
+
+def test_a_wrong_lab_in_its_metadata_is_put_right_and_said(tmp_path):
+    (tmp_path / "x.ipynb").write_text(handed_in.notebook(handed_in.cells(), lab="07"), encoding="utf-8")
+    found = submission.read(tmp_path / "x.ipynb", tmp_path)
+    assert found.lab == "01" and "says that it is lab 07, and was graded as lab 01" in " ".join(found.notes)
+
+
+def test_what_is_missing_is_named(bubblewrap):
+    """Without its imports and with an answer under another name that nothing checks."""
+    renamed = [handed_in.GOOD["epsilon"].replace("my_epsilon", "meine"), handed_in.GOOD["shares"], "torch.ones(1)"]
+    found = grading.grade(submission.Submission("x", "0", "01", tuple(renamed)), bounds=QUICK)
+    assert "nothing in the notebook is called `my_epsilon`" in found.verdicts["epsilon"].message and found.verdicts["shares"]
+    assert found.notes == ["Not defined where it is used: torch (cell 3). What defines it is missing, failed, or stands below."]
 
 
 VALUES = (torch.randn(2, 3), torch.tensor(1), torch.tensor([True]), torch.randn(2) * 1j, (1, [2.5, "x"]), None, torch.empty(0, 2))

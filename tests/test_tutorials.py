@@ -140,6 +140,9 @@ def test_other_graders_find_their_marks(lab):
     assert {e.name: e.points for e in exercises} == {name: cell.metadata.nbgrader.points for name, cell in tests.items()}
     assert len(answers) == len(exercises) and all("# BEGIN SOLUTION" in c.source and "# END SOLUTION" in c.source for c in answers)
     assert all("assert verdict, verdict" in cell.source for cell in tests.values())
+    for notebook in (pack.for_nbgrader(lab), pack.for_otter(lab)):           # what these graders hand on to students as it is
+        assert "For teachers" not in prose(notebook) and "mistakes that are named" not in prose(notebook)
+        assert notebook.metadata.pelrp.kind == "student" and "Hint 1" in prose(notebook)
     raw = [cell.source for cell in pack.for_otter(lab).cells if cell.cell_type == "raw"]
     for mark in ("# BEGIN QUESTION", "# BEGIN SOLUTION", "# END SOLUTION", "# BEGIN TESTS", "# END TESTS", "# END QUESTION"):
         assert sum(source.startswith(mark) for source in raw) == len(exercises)

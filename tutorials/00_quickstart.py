@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Quickstart: see relevance flow
 #
-# *Ten minutes. No mathematics, no GPU, no network.*
+# *About 20 minutes, half of them for the exercises. No mathematics, no GPU, no network.*
 #
 # A model reads a film review and says *positive*. **Why?** We take the number behind its answer and hand it back, layer by layer,
 # until every bit of it has arrived somewhere: at a word, at the *position* of a word, or at a place inside the model that keeps some.
@@ -40,7 +40,7 @@ result = pelrp_nb.explain(model, text, processor=tokenizer, options=Options(audi
 result
 
 # %% [markdown]
-# Orange speaks *for* the answer, purple *against* it. Each token has two numbers: **content** (what the word says) and **position**
+# Orange speaks *for* the answer, purple *against* it. Each *token* (a word, or a piece of one) has two numbers: **content** (what the word says) and **position**
 # (where it stands). The sum of both is its relevance.
 #
 # ## The number that is explained
@@ -57,8 +57,9 @@ print(result.target, round(result.value, 3))
 #
 # > value = tokens + positions + constants + softmax + stabilisers + gap
 #
-# *Softmax* is the step in which attention decides how much to look at each word; it keeps a share for itself. The *gap* is what
-# nobody can explain. Here it is rounding noise, and the ledger is **closed**.
+# *Constants* are numbers that the model adds by itself. *Softmax* is the step in which attention decides how much to look at each word; it
+# keeps a share for itself. *Stabilisers* keep divisions away from zero; there are none here. The *gap* is what nobody can explain. Here it is
+# rounding noise, and the ledger is **closed**. (`audit=True` above had every entry measured; lab 02 says why that matters.)
 
 # %%
 print(result.ledger)
@@ -93,8 +94,8 @@ print(rather.target, round(rather.value, 3), "closed" if rather.ledger.closed el
 # %% [markdown]
 # ## Another method, another answer about positions
 #
-# CP-LRP treats attention as given. Then nothing can reach a rotary position, and its share is exactly zero. That is a property of the
-# method, not of the model: keep it in mind whenever somebody shows you a map without positions.
+# PA-LRP, the method so far, lets relevance flow through attention. CP-LRP treats attention as given. In this model positions enter in attention alone
+# (*rotary* positions, lab 07), so nothing can reach them, and their share is exactly zero. That is a property of the method, not of the model: keep it in mind whenever somebody shows you a map without positions.
 
 # %%
 without = pelrp_nb.explain(model, text, processor=tokenizer, composite=CP_LRP)

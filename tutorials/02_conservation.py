@@ -175,4 +175,4 @@ labs.quiz("02")
 # - *Time:* 10 minutes talk, 25 minutes work. Exercise 3 is the first real walk back; let pairs do it on paper first.
 # - *Where they stumble:* taking the bias of the second layer out of its total; the sign of a gap.
 # - *Talk about:* a wrong rule can conserve. What can a ledger not tell you?
-# - Over a third of the answer may stay with biases here. Ask what a map of words alone would have claimed.
+# - About half of the answer stays with the softmax here. Ask what a map of words alone would have claimed.

@@ -33,7 +33,7 @@ torch.set_printoptions(precision=4, sci_mode=False)
 # %% [markdown]
 # ## The question
 #
-# Between its linear layers a transformer bends numbers (*activations*), scales whole vectors (*norms*), and multiplies vectors with each other
+# A *transformer* is the kind of model this course is about. Between its linear layers it bends numbers (*activations*), scales whole vectors (*norms*), and multiplies vectors with each other
 # (*gates*).
 #
 # **Predict first.** An activation turns 2.0 into 1.76, and the result is worth 5. What does the input deserve: 5, less, or more?

@@ -169,6 +169,8 @@ for layer, amount in result.ledger.softmax.items():
 # **First-token sinks.** In large language models the first token often soaks up most of the attention: a place to look when there is
 # nothing to look at. Its row is saturated, one weight near 1, and by the rule above a saturated row pays its scores nearly nothing. So look
 # at relevance, not at attention, before you call a word important.
+#
+# (A layer attends several times side by side, each time with other queries, keys and values; each of them is called a *head*. The picture shows their mean.)
 
 # %%
 model.set_attn_implementation("eager")

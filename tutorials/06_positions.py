@@ -53,7 +53,7 @@ print("place", (P / (E + P) * R).tolist())
 
 # %% [markdown]
 # The rule of lab 05, number by number: in proportion to what each has brought. Word 4 - 2 = 2, place 2 + 4 = 6, together 8. A place that is
-# given such an account is called a **sink**: relevance goes in and does not go on.
+# given such an account is called a **sink**: relevance goes in and does not go on. (The first-token sinks of lab 04 are something else: they soak up attention.)
 #
 # ## Exercise 1 · Word and place &nbsp; ●○○ &nbsp; 6 minutes
 

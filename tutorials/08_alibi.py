@@ -38,7 +38,7 @@ torch.set_printoptions(precision=4, sci_mode=False)
 #
 # $$s_{ij} = q_i \cdot k_j + \mathrm{bias}_{i-j}$$
 #
-# T5 learns one number for each distance (*relative bias*). BLOOM and MPT learn none: *ALiBi* subtracts a penalty that grows with the distance, with a slope $m_h$ for
+# T5 learns one number for each distance, far ones sharing theirs (*relative bias*). BLOOM and MPT learn none: *ALiBi* subtracts a penalty that grows with the distance, with a slope $m_h$ for
 # each head $h$.
 #
 # **Predict first.** A model writes its penalty as $-m(i-j)$, another as $m\,j$. Do the two compute the same answers?

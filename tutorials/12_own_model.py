@@ -50,6 +50,8 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 # result = pelrp_nb.explain(model, "The capital of France is", processor=tokenizer)
 # ```
 #
+# For pictures take `AutoModelForImageClassification` (a ViT, for example), and `AutoImageProcessor` in the tokenizer's place (lab 10).
+#
 # Here, so that nothing must be fetched, the small one from the package stands in for it:
 
 # %%
@@ -74,7 +76,7 @@ print(result.target, f"{result.value:+.3f}", "closed" if result.ledger.closed el
 # ## Exercise 1 · Rather than &nbsp; ●○○ &nbsp; 4 minutes
 #
 # A single *logit* (the number behind an answer) contains what speaks for all answers alike. A **contrast** removes that: explain the difference of two logits. `logits` is
-# `(vocabulary,)`, or `(tokens, vocabulary)`, where the last place counts.
+# `(vocabulary,)`, one for each word or label the model can answer with, or `(tokens, vocabulary)`, where the last place counts.
 
 # %%
 def contrast(logits, target, foil):
@@ -97,6 +99,23 @@ for word in sorted(rather.words(), key=lambda word: -abs(word.relevance))[:4]:
     print(f"{word.text:<10}{word.relevance:+.3f}")
 
 # %% [markdown]
+# A *language model* answers with the next word, and contrasts are at their best there: many words would do. The package has a small one (it has read 7,770 sentences, and it shows). After *not a good
+# movie,* why *but* rather than *and*?
+
+# %%
+writer, words = pelrp_nb.zoo.load("reviews-lm-rotary")
+start = "not a good movie ,"
+ids = writer.generate(**words(start, return_tensors="pt"), max_new_tokens=5, do_sample=False)
+print(words.decode(ids[0], skip_special_tokens=True))
+why = pelrp_nb.explain(writer, start, processor=words, target="but", contrast="and")
+print(why.target, f"{why.value:+.2f}", "closed" if why.ledger.closed else "open")
+for word in why.words():
+    print(f"{word.text:<10}content {word.semantic:+.2f}   position {word.positional:+.2f}")
+
+# %% [markdown]
+# More than half comes from *not*: what begins with *not* goes on with *but*. *Good*, of which a reader may think first, has next to nothing. For each of the next words
+# at once, from one forward pass, pass `target=pelrp_nb.target.generated(5)`.
+#
 # ## Memory
 #
 # The answer to the prediction: training keeps a gradient for every parameter, and its optimiser two more numbers. An explanation needs neither: parameters are constants, and the

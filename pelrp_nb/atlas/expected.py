@@ -48,6 +48,7 @@ WITHOUT = {
 OFF = "off in the default configuration"
 EXCUSED = {
     "roformer": {"added": "its table of sinusoids is the rotation"},
+    "deepseek_v4": {"bias": "its position_bias is a vector for each place in a window, added before the gates' softmax: learnable"},
     "falcon/alibi": {"rotary": "not used with ALiBi"},
     "bamba": {"rotary": OFF}, "granitemoehybrid": {"rotary": OFF}, "zamba2": {"rotary": OFF},
     "beit": {"bias": OFF, "added": OFF}, "data2vec-vision": {"bias": OFF, "added": OFF},

@@ -79,9 +79,11 @@ def attached(model: nn.Module) -> Iterator[None]:
 def layers(model: nn.Module) -> set[int]:
     """The layers, by identity: members of the innermost lists of modules that hold a norm and repeat a kind.
 
-    The parts of one layer can be a list as well (T5's attention, feed-forward), but no two of them are of a kind.
+    The parts of one layer can be a list as well (T5's attention, feed-forward), but no two of them are of a kind; or be convolutions
+    of one kind (ResNet's), which are layers only where there is nothing larger.
     """
-    return stacks(model, repeated=True) or stacks(model, repeated=False)
+    tries = ((True, False), (False, False), (True, True), (False, True))
+    return next(filter(None, (stacks(model, repeated, units) for repeated, units in tries)), set())
 
 
 def has_parts(module: nn.Module) -> bool:
@@ -90,8 +92,14 @@ def has_parts(module: nn.Module) -> bool:
     return len(inner) > 1 or (len(inner) == 1 and isinstance(inner[0], nn.ModuleList) and len(inner[0]) > 1)
 
 
-def stacks(model: nn.Module, repeated: bool) -> set[int]:
-    """Members of the innermost lists of modules that hold a norm, of at most two kinds."""
+def is_unit(module: nn.Module) -> bool:
+    """Whether a module is one operation with weights, its norm and its activation."""
+    weighted = [m for m in module.modules() if getattr(m, "weight", None) is not None and "Norm" not in type(m).__name__]
+    return len(weighted) == 1
+
+
+def stacks(model: nn.Module, repeated: bool, units: bool) -> set[int]:
+    """Members of the innermost lists of modules that hold a norm, of at most two kinds; larger than a unit unless `units`."""
     found: set[int] = set()
 
     def walk(module: nn.Module) -> tuple[bool, bool]:
@@ -103,7 +111,8 @@ def stacks(model: nn.Module, repeated: bool) -> set[int]:
             members = list(module)
             kinds = len({type(m) for m in members})
             again = not repeated or kinds < len(members) or len(members) == 1
-            if all(n for n, _ in inside) and all(has_parts(m) for m in members) and kinds <= 2 and again:
+            large = units or not all(map(is_unit, members))
+            if all(n for n, _ in inside) and all(has_parts(m) for m in members) and kinds <= 2 and again and large:
                 found.update(map(id, members))
                 stack = True
         return norm, stack

@@ -185,7 +185,7 @@ def enters_by_sum(flow: Flow, constant: Any, carrier: Tensor) -> Tensor | None:
         return None
     looked_up = note.kind == "table"
     computed = note.kind in TURNS and constant.dim() > 1 and constant.shape[-1] == carrier.shape[-1]
-    stored = note.source is not None and note.kind in (None, "rows") and as_long_as(constant, carrier)
+    stored = note.source is not None and note.kind in (None, "rows") and as_long_as(flow, constant, carrier)
     if not (looked_up or computed or stored):
         return None
     kind = "absolute" if sinusoidal(constant) else "learnable"
@@ -223,9 +223,14 @@ def relative_embeddings(flow: Flow, constant: Tensor) -> bool:
     return note.kind in ("table", *TURNS) or (note.kind == "rows" and note.source not in flow.vocabularies)
 
 
-def as_long_as(constant: Tensor, carrier: Tensor) -> bool:
-    """Whether a parameter has one vector per token of the carrier (B, T, D)."""
-    return carrier.dim() == 3 and 2 <= constant.dim() <= 3 and constant.shape[-2:] == carrier.shape[-2:] and carrier.shape[-2] > 1
+def as_long_as(flow: Flow, constant: Tensor, carrier: Tensor) -> bool:
+    """Whether a parameter has one vector per token of the carrier (B, T, D), or per place in its windows (B, windows, places, D)."""
+    if not (2 <= constant.dim() <= 3 and constant.shape[-2:] == carrier.shape[-2:] and carrier.shape[-2] > 1):
+        return False
+    if carrier.dim() == 4 and flow.inputs.tokens:           # heads (B, T, H, D) are more than there are tokens
+        B, T = flow.inputs.tokens[-1].shape[:2]
+        return constant.dim() == 2 and carrier.shape[0] == B and carrier.shape[1] * carrier.shape[2] <= T
+    return carrier.dim() == 3
 
 
 def sinusoidal(table: Tensor) -> bool:

@@ -76,6 +76,7 @@ def _new(given: argparse.Namespace) -> int:
 
 def _grade(given: argparse.Namespace) -> int:
     from .batch import grade_folder
+    from .submission import left_out
 
     if given.jobs < 1:
         raise InputError(f"There must be at least one job; got {given.jobs}. Type --jobs 2.")
@@ -83,6 +84,8 @@ def _grade(given: argparse.Namespace) -> int:
     grades = grade_folder(given.folder, out, jobs=given.jobs, quiet=given.quiet)
     for each in grades:
         print(f"{each.points:>3} of {each.most:<3} {each.submission}")
+    if other := left_out(given.folder, out):
+        print(f"left out, since they are no notebooks (.ipynb): {', '.join(other[:10])}{' ...' * (len(other) > 10)}")
     print(f"wrote {out / 'grades.csv'} and a page for each in {out / 'reports'}")
     return 0
 

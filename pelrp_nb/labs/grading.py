@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +21,7 @@ from .verdict import Verdict
 
 LIVES = 6                                        # sandboxes for one submission: one that dies is begun again without the culprit
 CANDIDATES = 3
+UNDEFINED = re.compile(r"NameError: name '(\w+)' is not defined")
 UNREACHED = "It was not reached: the notebook kept ending its process, or took too long."
 WHY = {
     "time": f"{TOO_LONG} in time.", "memory": "It wanted more memory than there is.", "output": "It sent back far too much.",
@@ -64,9 +67,16 @@ def grade(submission: Submission, slot: int = 0, bounds: Bounds = Bounds()) -> G
                     sitting.go_on(box)
         for exercise in sitting.left():
             found.verdicts[exercise.name] = Verdict(exercise.name, False, UNREACHED)
+        found.notes += list(sitting.complaints())
     for exercise in of_lab(submission.lab):
-        found.verdicts.setdefault(exercise.name, Verdict(exercise.name, False, "Nothing was handed in.", tried=False))
+        found.verdicts.setdefault(exercise.name, missing(exercise))
     return found
+
+
+def missing(exercise: Exercise) -> Verdict:
+    """What is said of an exercise that nothing was handed in for."""
+    what = f"nothing in the notebook is called `{exercise.answer}`, and no check of {exercise.name!r} was given anything"
+    return Verdict(exercise.name, False, f"Nothing was handed in: {what}.", tried=False)
 
 
 class Sitting:
@@ -77,6 +87,7 @@ class Sitting:
         self.skip: set[int] = set()
         self.until = time.monotonic() + bounds.total
         self.exercises = of_lab(submission.lab)
+        self.raised: dict[str, set[int]] = {}    # error -> the cells that raised it
         self.token = ""                          # what the seat's own messages carry
         self.seed = secrets.randbits(31)         # nobody inside can know the cases
 
@@ -113,7 +124,7 @@ class Sitting:
             if isinstance(said.get("cell"), int) and 0 <= said["cell"] < len(self.submission.cells):
                 cell[0] = said["cell"]
                 if "error" in said:
-                    self.note(f"Cell {cell[0] + 1} raised {said['error']!s:.200}")
+                    self.raised.setdefault(f"{said['error']!s:.200}", set()).add(cell[0] + 1)
             elif isinstance(said.get("done"), dict):
                 self.found.who = str(said.get("who", ""))[:200]
                 return {str(name): n for name, n in said["done"].items() if isinstance(n, int)}
@@ -121,7 +132,7 @@ class Sitting:
     def judge(self, box: Sandbox, exercise: Exercise, candidates: int) -> Verdict:
         """The best verdict on what may be meant as the answer: the last thing handed in, an earlier one, or one by name."""
         if not candidates:
-            return Verdict(exercise.name, False, "Nothing was handed in.", tried=False)
+            return missing(exercise)
         seed = seed_of(self.found.who) if exercise.kind == "value" else self.seed
         first = None
         for candidate in range(min(candidates, CANDIDATES)):
@@ -160,6 +171,18 @@ class Sitting:
             if said.get("token") == self.token:
                 return said
             self.note("It wrote to the grader's channel.")
+
+    def complaints(self) -> Iterator[str]:
+        """What cells raised, an error at a time; names that were not there in one sentence."""
+        lost = []
+        for error, cells in list(self.raised.items())[:20]:
+            where = f"cell{'s' * (len(cells) > 1)} {', '.join(str(cell) for cell in sorted(cells))}"
+            if name := UNDEFINED.fullmatch(error):
+                lost.append(f"{name[1]} ({where})")
+            else:
+                yield f"{where.capitalize()} raised {error}"
+        if lost:
+            yield f"Not defined where it is used: {', '.join(lost)}. What defines it is missing, failed, or stands below."
 
     def note(self, text: str) -> None:
         """Remember something for the teacher, once."""

@@ -38,8 +38,8 @@ def _notebooks(lab: str, own_seed: bool) -> Iterator[tuple[Path, Any]]:
     name = f"lab_{lab}.ipynb"
     for kind in ("student", "solution", "instructor"):
         yield Path(kind) / name, build(lab, kind, own_seed=own_seed)          # type: ignore[arg-type]
-    yield Path("nbgrader") / "source" / f"lab_{lab}" / name, for_nbgrader(lab)
-    yield Path("otter") / f"lab_{lab}" / name, for_otter(lab)
+    yield Path("nbgrader") / "source" / f"lab_{lab}" / name, for_nbgrader(lab, own_seed)
+    yield Path("otter") / f"lab_{lab}" / name, for_otter(lab, own_seed)
 
 
 def _save(path: Path, notebook: Any) -> Path:
@@ -50,9 +50,9 @@ def _save(path: Path, notebook: Any) -> Path:
     return path
 
 
-def for_nbgrader(lab: str) -> Any:
-    """The instructor's notebook with nbgrader's metadata: answers are solution cells, checks are locked tests with points."""
-    notebook = marked(lab)
+def for_nbgrader(lab: str, own_seed: bool = False) -> Any:
+    """A notebook with nbgrader's metadata: answers are solution cells, checks are locked tests with points."""
+    notebook = marked(lab, own_seed)
     waiting: Any = None
     for cell in notebook.cells:
         exercise = by_name(cell.metadata.get("pelrp", {}).get("exercise"))
@@ -67,14 +67,14 @@ def for_nbgrader(lab: str) -> Any:
     return notebook
 
 
-def for_otter(lab: str) -> Any:
-    """The instructor's notebook with otter's raw cells around each question."""
+def for_otter(lab: str, own_seed: bool = False) -> Any:
+    """A notebook with otter's raw cells around each question."""
     import nbformat
 
     def raw(text: str) -> Any:
         return nbformat.v4.new_raw_cell(text)
 
-    notebook = marked(lab)
+    notebook = marked(lab, own_seed)
     cells: list[Any] = [raw(f"# ASSIGNMENT CONFIG\nname: lab_{lab}\ncheck_all_cell: true")]
     answer: list[Any] = []
     for cell in notebook.cells:
@@ -95,11 +95,11 @@ def for_otter(lab: str) -> Any:
     return notebook
 
 
-def marked(lab: str) -> Any:
-    """The instructor's notebook with `# BEGIN SOLUTION` left in, as those graders want it."""
+def marked(lab: str, own_seed: bool = False) -> Any:
+    """The student's notebook with the answers between `# BEGIN SOLUTION` and `# END SOLUTION`, which those graders take out."""
     import jupytext
 
-    notebook = build(lab, "instructor")
+    notebook = build(lab, "student", own_seed=own_seed)
     answers = [cell.source for cell in jupytext.read(master(lab)).cells if "# BEGIN SOLUTION" in cell.source]
     places = [cell for cell in notebook.cells if cell.metadata.get("pelrp", {}).get("role") == "answer"]
     for cell, source in zip(places, answers, strict=True):
@@ -131,7 +131,9 @@ def read_me(labs: list[str], own_seed: bool) -> str:
         "- `student/` hand these out; `solution/` hand these out afterwards; `instructor/` for you.",
         "- Collect the notebooks in one folder, a folder for each student if you like, then type "
         "`python -m pelrp_nb labs grade FOLDER`. Each runs in a sandbox of its own (bubblewrap, on Linux).",
-        "- `nbgrader/source/` and `otter/` hold the same labs for those graders.",
+        "- `nbgrader/source/` and `otter/` hold the same labs for those graders (tried: nbgrader 0.9.6, otter-grader 7.0.0). Type "
+        "`nbgrader generate_assignment lab_NN --create` in `nbgrader/`, or "
+        "`otter assign lab_NN.ipynb dist` in a folder of `otter/`.",
     ]  # fmt: skip
     if own_seed:
         lines.append("- Each student writes a name or number into the first cell; the numbers of some exercises follow from it.")

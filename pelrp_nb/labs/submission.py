@@ -39,10 +39,20 @@ class Submission:
 
 def found_in(folder: Path, out: Path) -> list[Path]:
     """All notebooks in a folder and below it, in order; no links, no hidden folders, not the results."""
+    return [path for path in _visible(folder, out) if path.suffix == ".ipynb" and not path.is_symlink()]
+
+
+def left_out(folder: Path, out: Path) -> list[str]:
+    """The other files of the folder, which somebody may have meant as a submission."""
+    files = _visible(folder, out)
+    return [path.relative_to(folder).as_posix() for path in files if path.suffix != ".ipynb" or path.is_symlink()]
+
+
+def _visible(folder: Path, out: Path) -> list[Path]:
     def visible(path: Path) -> bool:
         return not any(part.startswith(".") for part in path.relative_to(folder).parts) and not path.is_relative_to(out)
 
-    return sorted(path for path in folder.rglob("*.ipynb") if path.is_file() and not path.is_symlink() and visible(path))
+    return sorted(path for path in folder.rglob("*") if path.is_file() and visible(path))
 
 
 def read(path: Path, folder: Path) -> Submission:
@@ -59,11 +69,15 @@ def read(path: Path, folder: Path) -> Submission:
         notebook = json.loads(raw)
         cells = tuple(_sources(notebook))
         about = notebook.get("metadata", {}).get("pelrp", {})
-    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
-        text = "The file is empty." if not raw.strip() else "The file is not a notebook: it is not JSON, or not of that shape."
+    except (ValueError, RecursionError):
+        text = "The file is empty." if not raw.strip() else "The file is not a notebook: it is not JSON."
+        return Submission(name, digest, _lab_in(path.name), (), (text,))
+    except (AttributeError, TypeError, KeyError):
+        text = "The file is JSON, but not a notebook of format 4. If it is an older one, open it in Jupyter and save it again."
         return Submission(name, digest, _lab_in(path.name), (), (text,))
     about = about if isinstance(about, dict) else {}
-    lab = str(about.get("lab", "")) if str(about.get("lab", "")) in LABS else _lab_of(cells) or _lab_in(path.name)
+    said, checked = str(about.get("lab", "")), _labs_of(cells)
+    lab = said if said in LABS and (not checked or said in checked) else next(iter(checked), "") or _lab_in(path.name)
     return Submission(name, digest, lab, cells, tuple(_odd(cells, about, lab)))
 
 
@@ -74,11 +88,11 @@ def _sources(notebook: dict[str, Any]) -> Iterator[str]:
             yield source if isinstance(source, str) else "".join(map(str, source))
 
 
-def _lab_of(cells: tuple[str, ...]) -> str:
-    """The lab whose exercises the cells check."""
+def _labs_of(cells: tuple[str, ...]) -> list[str]:
+    """The labs whose exercises the cells check, the one with most of them first."""
     checked = set(re.findall(r"labs\.check\(\s*[\"']([^\"']+)", "\n".join(cells)))
-    best = max(LABS, key=lambda lab: len(checked & {exercise.name for exercise in of_lab(lab)}))
-    return best if checked & {exercise.name for exercise in of_lab(best)} else ""
+    number = {lab: len(checked & {exercise.name for exercise in of_lab(lab)}) for lab in LABS}
+    return sorted((lab for lab in LABS if number[lab]), key=lambda lab: -number[lab])
 
 
 def _lab_in(filename: str) -> str:
@@ -91,7 +105,10 @@ def _odd(cells: tuple[str, ...], about: dict[str, Any], lab: str) -> Iterator[st
     if not any(cell.strip() for cell in cells):
         yield "There is no code in it."
     if not lab:
-        yield "It cannot be told which lab this is."
+        yield "It cannot be told which lab this is: nothing in it is checked, and its name has no number of a lab."
+    said = str(about.get("lab", lab))
+    if lab and said != lab:
+        yield f"It says that it is lab {said[:20]}, and was graded as lab {lab}, whose exercises it checks."
     made_for = str(about.get("version", __version__))
     if made_for != __version__:
         yield f"It was made for pelrp_nb {made_for[:20]}, and graded by {__version__}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from transformers import DINOv3ViTConfig, DINOv3ViTModel, DINOv3ViTPreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
@@ -18,6 +20,8 @@ class DINOv3ViTClassifier(DINOv3ViTPreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
-    def forward(self, pixel_values: Tensor) -> ImageClassifierOutput:
-        """Logits of pictures (B, C, H, W)."""
-        return ImageClassifierOutput(logits=self.classifier(self.dinov3_vit(pixel_values=pixel_values).pooler_output))
+    def forward(self, pixel_values: Tensor, **asked: Any) -> ImageClassifierOutput:
+        """Logits of pictures (B, C, H, W); `output_attentions` and `output_hidden_states` as for the trunk."""
+        found = self.dinov3_vit(pixel_values=pixel_values, **asked)
+        more = {key: found[key] for key in ("hidden_states", "attentions") if key in found}
+        return ImageClassifierOutput(logits=self.classifier(found.pooler_output), **more)

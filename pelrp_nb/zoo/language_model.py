@@ -1,6 +1,6 @@
 """A small language model of the review sentences: Llama that writes the next token, for continuations and their contrasts.
 
-    reviews-lm-rotary       trained on the sentences that the classifiers learnt from; its first token opens every sentence
+    reviews-lm-rotary       trained on the sentences that the classifiers learnt from; each has a first token and a last
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WIDTH, LAYERS, HEADS = 96, 3, 4
 VOCABULARY = 4_000              # pieces
 DROPOUT = 0.3
-COURSE = Course(steps=2_000, batch=48, rate=2e-3, decay=0.1)
+COURSE = Course(steps=5_000, batch=48, rate=2e-3, decay=0.1)
 
 
 def train(name: str, dose: Dose, tell: Tell) -> Trained:
@@ -36,9 +36,10 @@ def train(name: str, dose: Dose, tell: Tell) -> Trained:
         raise ZooError(f"The length of this training is a number of steps. Type: python -m pelrp_nb.zoo.train {name} --steps N")
     parts = dealt(dose)
     course = replace(COURSE, steps=dose.steps or COURSE.steps)
-    tokenizer = tokens.learn([s.text for s in (*parts.train, *parts.validation)], VOCABULARY)
+    tokenizer = tokens.opening(tokens.learn([s.text for s in (*parts.train, *parts.validation)], VOCABULARY))
     model = rotary(len(tokenizer))
-    rows = [torch.tensor(ids[: tokens.LONGEST]) for ids in tokenizer([s.text for s in parts.train])["input_ids"]]
+    texts = tokenizer([s.text for s in parts.train])["input_ids"]
+    rows = [torch.tensor([*ids, tokens.LAST_ID][: tokens.LONGEST]) for ids in texts]
     first, last = learn(model, _batches(rows, course.batch, dose.seed), _loss, course, tell)
 
     def measure(model: Any, tokenizer: PreTrainedTokenizerFast) -> Mapping[str, Any]:

@@ -42,6 +42,17 @@ def learn(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     return _dressed(_tokenizer({piece: number for number, piece in enumerate(pieces)}))
 
 
+def opening(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """The same for a model that writes on: a text gets its first token and no last one."""
+    from tokenizers import processors
+
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{FIRST} $A", pair=f"{FIRST} $A $B", special_tokens=[(FIRST, FIRST_ID)]
+    )
+    tokenizer.bos_token, tokenizer.eos_token = FIRST, LAST
+    return tokenizer
+
+
 def of_words(words: Sequence[str], longest: int) -> PreTrainedTokenizerFast:
     """A tokenizer that knows these words alone, one token each, parted by white space."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers

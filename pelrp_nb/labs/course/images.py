@@ -1,4 +1,4 @@
-"""Lab 10: images, pixels, patches, masks."""
+"""Lab 10: images, pixels, patches, first tokens, masks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def _grid(R: Tensor, size: int) -> Tensor:
 
 def _patches(R: Tensor, size: int) -> Tensor:
     return _grid(R, size).sum((1, 3))
+
+
+def _rows(rng: Generator) -> Iterator[Case]:
+    for label, first, rows, columns in (("one first token", 1, 2, 3), ("three first tokens", 3, 3, 4), ("two, and a square", 2, 4, 4)):
+        yield label, (*normal(rng, (first + rows * columns,)), first, columns)
+
+
+def _apart(R: Tensor, first: int, columns: int) -> tuple[Tensor, Tensor]:
+    return R[first:].reshape(-1, columns), R[:first].sum()
 
 
 def _pixels(rng: Generator) -> Iterator[Case]:
@@ -88,6 +97,45 @@ EXERCISES = (
         keeper="nobody",
     ),
     Exercise(
+        "first-tokens",
+        "10",
+        "apart",
+        _apart,
+        _rows,
+        (
+            Mistake(
+                "cut at the end",
+                "The first tokens stand before the patches; you cut the last ones off.",
+                lambda R, first, columns: (R[:-first].reshape(-1, columns), R[-first:].sum()),
+            ),
+            Mistake(
+                "only [CLS]",
+                "Only [CLS] was counted among the first tokens. Registers stand there as well.",
+                lambda R, first, columns: (R[first:].reshape(-1, columns), R[:1].sum()),
+            ),
+            Mistake(
+                "column by column",
+                "Patches are counted row by row, and yours are laid out column by column.",
+                lambda R, first, columns: (R[first:].reshape(columns, -1).T, R[:first].sum()),
+            ),
+            Mistake(
+                "thrown away",
+                "What the first tokens got was thrown away: it has an account as well, or the total is not what it was.",
+                lambda R, first, columns: (R[first:].reshape(-1, columns), torch.zeros(())),
+            ),
+            Mistake(
+                "mean",
+                "The mean of the first tokens is not what they got in all: sum.",
+                lambda R, first, columns: (R[first:].reshape(-1, columns), R[:first].mean()),
+            ),
+        ),
+        (
+            "Slice twice: what stands before `first`, and what comes after it. `reshape` fills row by row.",
+            "`R[first:].reshape(-1, columns), R[:first].sum()`",
+        ),
+        keeper="nobody",
+    ),
+    Exercise(
         "pixels",
         "10",
         "pixels",
@@ -96,7 +144,7 @@ EXERCISES = (
         (
             Mistake(
                 "bounds forgotten",
-                "This is the epsilon rule: a black pixel, x = 0, gets nothing. Compare with the bounds.",
+                "This is the epsilon rule: a pixel whose number is 0 gets nothing. Compare with the bounds.",
                 lambda R, x, W, low, high: _pay(x[..., None, :] * W, R),
             ),
             Mistake(
@@ -145,7 +193,7 @@ EXERCISES = (
 QUIZ = (
     (
         "Why a rule of its own for pixels?",
-        ("A black pixel, 0, can matter", "x times anything is 0; compared with the brightest it could have been, it is not."),
+        ("A pixel whose number is 0 can matter", "x times anything is 0; compared with the values it might have had, it is not."),
         ("Pixels are not differentiable", "They are; the first layer is a linear map like others."),
         ("To make maps smoother", "That may be a side effect, it is not the reason."),
     ),
@@ -156,9 +204,15 @@ QUIZ = (
         ("It cannot be said", "It can: the area of the mask is the number for an even map."),
     ),
     (
-        "What does a ViT's position table receive?",
+        "What does the position table of `scenes-learnable` receive?",
         ("A part per patch, where it was added", "As in BERT: position vectors are added to patch vectors."),
-        ("Nothing, images have no order", "Patches have places, and the table tells the model."),
+        ("Nothing, images have no order", "Patches have places; the swapped picture got another answer."),
         ("Half of each patch", "Half is for products; this is a sum."),
+    ),
+    (
+        "Registers keep a part of the answer. What does it tell you about the picture?",
+        ("Nothing: they are the same for every picture", "They are learnt constants, and are booked like a bias."),
+        ("Its background was important", "The background has patches and pixels of its own; registers have none."),
+        ("The explanation has a leak", "What they keep has a line in the ledger, so the account closes."),
     ),
 )
