@@ -224,6 +224,7 @@ def test_lab_keeps_a_live_view_as_a_page_in_the_state_shown(ran, browser, tmp_pa
 
 def test_lab_keeps_hostile_texts_as_text(ran, browser, tmp_path):
     text = kept(cell(ran, 5), ran)
+    assert len(text) < 1.1 * len(made(TOKENS).to_html())                  # the parts it needs, and no others
     block = re.search(r'id="view-data">(.*?)</script', text, re.DOTALL)[1]
     assert not set(block) & set("<>&\u2028\u2029")
     with opened(browser, text, tmp_path) as page:

@@ -292,7 +292,7 @@ def inspected(tree=TREE, **changed):
 
 def test_the_inspector_shows_each_modules_rules_and_their_pages(browser, tmp_path):
     with opened(browser, inspected(), tmp_path) as page:
-        assert "3 operations, 1 sinks" in page.locator("header").text_content()
+        assert "3 operations, 1 sink" in page.locator("header").text_content()
         page.get_by_role("button", name="residual").click()
         assert "R(a) = a / c R(c)" in section(page, "Rule").text_content()
         search = page.get_by_role("searchbox")

@@ -35,11 +35,19 @@ EXPORT = "export default { render };\n"
 @cache
 def script(*kinds: str) -> str:
     """The module without its export line, with the parts that these kinds need; with no kind named, all of them."""
-    parts = dict.fromkeys(BASE)
+    return "".join(f"/*{part}*/\n{_part(part)}" for part in parts(*kinds))
+
+
+def parts(*kinds: str) -> list[str]:
+    """The names of the parts that these kinds need, in order; each stands behind its name, so that a page can be cut out."""
+    found = dict.fromkeys(BASE)
     for kind in kinds or KINDS:
-        parts |= dict.fromkeys(KINDS[kind])
-    text = "\n".join(_read(f"js/{part}.js") for part in parts)
-    return re.sub(r"^(?:\s*//.*\n)+|^\s+", "", text, flags=re.MULTILINE)
+        found |= dict.fromkeys(KINDS[kind])
+    return list(found)
+
+
+def _part(name: str) -> str:
+    return re.sub(r"^(?:\s*//.*\n)+|^\s+", "", _read(f"js/{name}.js"), flags=re.MULTILINE)
 
 
 @cache

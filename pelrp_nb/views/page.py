@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .data import as_json
-from .module import script, style
+from .module import KINDS, parts, script, style
 from .text import visible
 
 SHIM = """
@@ -75,13 +75,17 @@ def policy(code: str) -> str:
     return f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def shell() -> str:
-    """A page that lacks title, style, fallback, values and code, each in braces: `js/keep.js` fills in what a live view has of them."""
-    known = {"policy": policy(script() + SHIM), "frame": "", "aside": ASIDE, "tail": SHIM}
+def shell() -> dict[str, Any]:
+    """What `js/keep.js` needs to write a live view as a page.
+
+    page:  lacks policy, title, style, fallback, values and code, each in braces
+    kinds: kind of view -> {"parts": of the module, "policy": that allows them}
+    """
     page = PAGE
-    for name, text in known.items():
+    for name, text in {"frame": "", "aside": ASIDE, "tail": SHIM}.items():
         page = page.replace(f"{{{name}}}", text)
-    return page
+    kinds = {kind: {"parts": parts(kind), "policy": policy(script(kind) + SHIM)} for kind, all_of in KINDS.items() if "keep" in all_of}
+    return {"page": page, "kinds": kinds}
 
 
 def duo(table: str, page: str, title: str) -> str:

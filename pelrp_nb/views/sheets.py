@@ -89,14 +89,14 @@ def inspector(tree: Mapping[str, Any], *, model: str, method: str, sinks: Sequen
     tree:  {"name", "kind", "rules": [{"operation", "rule", "reason", "conserves"}], "children": [...]}, nested
     sinks: (name, kind) of each place where positions receive; pages: rule -> its page; unbooked: why there is no sink
     """
-    count = _count(tree)
+    counted = ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in ((_count(tree), "operation"), (len(sinks), "sink")))
     drawn = {
         "tree": _seen(tree), "model": visible(model), "method": visible(method, 120),
         "refusals": [visible(reason, 400) for reason in refusals],
         "sinks": [[visible(name), visible(kind)] for name, kind in sinks], "pages": dict(pages or {}),
-        "summary": f"{count} operations, {len(sinks)} sinks", "unbooked": visible(unbooked, 120),
+        "summary": counted, "unbooked": visible(unbooked, 120),
     }  # fmt: skip
-    said = f"Plan({visible(model)}, {visible(method)}: {count} operations, {len(sinks)} sinks, {len(refusals)} refusals)"
+    said = f"Plan({visible(model)}, {visible(method)}: {counted}, {len(refusals)} refused)"
     return Sheet("inspector", drawn, f"Rules of {visible(model)}", said, listing(drawn))
 
 

@@ -109,7 +109,7 @@ class _Walk:
         for index, station in self.stations:
             found += self._branches(above)
             found.append(self._arrive(above, index, station))
-            above = (station["name"], station["total"], station["name"], station["layer"])
+            above = (station["name"].removeprefix(self.prefix), station["total"], station["name"], station["layer"])
         found += self._branches(above)
         found.append(self._inputs(above))
         return found

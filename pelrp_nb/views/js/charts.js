@@ -35,17 +35,20 @@ function shadeOf(shades, amount, scale) {
   return name === "nan" ? ["#9a9a9a", "#000"] : shades.of[Number(name.slice(1)) + 20];
 }
 
-// One split: what came in on the left, where it went on the right.
-function splits(from, to, unit) {
-  const box = { width: 480, height: 176, bar: 14, left: 146, right: 306, between: 20 };
+// One split: what came in on the left, where it went on the right; where there is little room, numbers stand under names.
+function splits(from, to, unit, room = 480) {
+  const width = clamp(room, 264, 480);
+  const narrow = width < 440;
+  const [left, right, between] = narrow ? [104, width - 118, 30] : [146, width - 174, 20];
+  const box = { width, height: 176, bar: 14, left, right, between };
   const show = digits(unit);
   const listed = (side) => side.map(([name, x]) => `${name} ${show(x)}`).join(", ") || "nothing";
   const said = `from ${listed(from)} to ${listed(to)}`;
   const out = svg("svg", { viewBox: `0 0 ${box.width} ${box.height}`, role: "img", class: "split", "aria-label": said });
   const size = (x) => (Number.isFinite(x) ? Math.abs(x) : 0);
   const sums = [from, to].map((side) => total(side.map(([, x]) => size(x))));
-  const room = box.height - 2 - box.between * Math.max(from.length, to.length);
-  const scale = Math.max(...sums) > 0 ? room / Math.max(...sums) : 0;
+  const high = Math.max(24, box.height - 2 - box.between * Math.max(from.length, to.length));
+  const scale = Math.max(...sums) > 0 ? high / Math.max(...sums) : 0;
   const stack = (side, sum) => {
     let y = (box.height - sum * scale - box.between * (side.length - 1)) / 2;
     return side.map(([name, x]) => {
@@ -67,7 +70,12 @@ function splits(from, to, unit) {
   }
   const mark = ({ name, x, y, thick }, at, text, anchor) => [
     svg("rect", { x: at, y, width: box.bar, height: Math.max(1.5, thick), rx: 2, class: `end ${tone(name, x)}` }),
-    svg("text", { x: text, y: y + thick / 2 + 4, "text-anchor": anchor }, name, svg("tspan", { class: "quiet" }, ` ${show(x)}`)),
+    svg(
+      "text",
+      { x: text, y: y + thick / 2 + (narrow ? -2 : 4), "text-anchor": anchor },
+      name,
+      svg("tspan", { class: "quiet", ...(narrow ? { x: text, dy: 14 } : {}) }, ` ${show(x)}`),
+    ),
   ];
   out.append(...starts.flatMap((end) => mark(end, box.left, box.left - 8, "end")));
   out.append(...ends.flatMap((end) => mark(end, box.right, box.right + box.bar + 8, "start")));

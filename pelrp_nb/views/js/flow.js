@@ -37,7 +37,9 @@ function sankey(scene) {
         .map(([, x]) => x),
     ),
   );
-  const [gap, left, right, y0] = [clamp(Math.floor(900 / stations.length), 34, 140), 24, 150, 92];
+  const [left, right, y0] = [24, 120, 92];
+  const wide = (scene.face.root.clientWidth || 1100) - 60 - left - right;
+  const gap = clamp(Math.floor(Math.min(900, wide) / Math.max(1, stations.length - 1)), 34, 140);
   const size = most > 0 ? 104 / most : 0;
   const thick = (x) => (Number.isFinite(x) ? Math.max(1.2, Math.abs(x) * size) : 1.2);
   const [width, deep] = [

@@ -32,7 +32,7 @@ function overlay(scene) {
   const [said, key, read] = [spoken(), legend(), spoken("readout quiet")];
   const maps = Object.fromEntries(Object.entries(data.image.maps).map(([name, box]) => [name, unpacked(box)]));
   const picture = data.image.picture && pixelsOf(data.image.picture, height, width);
-  const control = walker(scene);
+  const control = walker(scene, ["heads"]);
   const set = (name) => (value) => face.set({ [name]: value });
   const opacity = dial(
     "Opacity",
@@ -100,9 +100,9 @@ function overlay(scene) {
   face.on("theme", update);
   scene.rebuild.push(update);
   shortcuts(scene, control);
-  const panes = [flowPane(scene), accountPane(scene), rulePane(scene)];
+  const panes = [flowPane(scene), accountPane(scene), rulePane(scene), headsPane(scene)];
   const refresh = () => panes.forEach((pane) => pane.update());
-  face.on("step", refresh);
+  ["step", "heads"].forEach((name) => face.on(name, refresh));
   scene.rebuild.push(refresh);
   return section(
     "Step by step",
@@ -115,6 +115,7 @@ function overlay(scene) {
       make("div", {}, canvas, read),
       make("div", {}, make("div", { class: "controls" }, part.node, opacity.node, lines.node, key.node), panes[1].node),
     ),
+    panes[3].node,
     panes[0].node,
     panes[2].node,
   );

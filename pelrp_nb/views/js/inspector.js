@@ -51,7 +51,9 @@ kinds.inspector = (root, face) => {
     section(
       "Positions",
       data.sinks.length ? "Where positions enter and receive." : `There is no sink: ${data.unbooked}.`,
-      facts("sinks", data.sinks),
+      data.sinks.length > 8
+        ? fold(`${data.sinks.length} sinks by name`, () => facts("sinks", data.sinks)).node
+        : facts("sinks", data.sinks),
     ),
   );
 };

@@ -8,8 +8,9 @@ async function keptPage(scene) {
   const { face } = scene;
   const held = document.getElementById("view-data");
   if (held && document.body.classList.contains("pelrp-page")) return { text: pageNow(face, held), lacking: [] };
-  const [shell, module] = [face.model.get("_shell"), face.model.get("_esm")];
-  if (!shell || !module) return { text: null, lacking: [] };
+  const [shell, module, kind] = ["_shell", "_esm", "kind"].map((trait) => face.model.get(trait));
+  const own = shell?.kinds[kind];
+  if (!own || !module) return { text: null, lacking: [] };
   const more = { ...face.model.get("more") };
   const wanted = (face.data.offers ?? []).filter((part) => !(part in more));
   const late = new Promise((done) => setTimeout(done, SENT, null));
@@ -20,12 +21,19 @@ async function keptPage(scene) {
   const parts = {
     title: escaped(`${spelled(face.data.target)}, ${face.data.model}`),
     style: face.model.get("_css"),
-    code: module.slice(0, module.lastIndexOf("export default")),
+    policy: own.policy,
+    code: cut(module, own.parts),
     fallback: plainTable(scene).outerHTML,
-    values: inScript({ kind: face.model.get("kind"), data: face.data, ...standing(face), more, wanted: [], asks: false }),
+    values: inScript({ kind, data: face.data, ...standing(face), more, wanted: [], asks: false }),
   };
-  const text = shell.replace(/\{(title|style|code|fallback|values)\}/g, (_, name) => parts[name]);
+  const text = shell.page.replace(/\{(policy|title|style|code|fallback|values)\}/g, (_, name) => parts[name]);
   return { text, lacking: wanted.filter((part) => !(part in more)) };
+}
+
+// The parts of the module that a page needs; each stands behind its name.
+function cut(module, parts) {
+  const pieces = module.slice(0, module.lastIndexOf("export default")).split(/^\/\*(\w+)\*\/\n/m);
+  return parts.map((part) => `/*${part}*/\n${pieces[pieces.indexOf(part) + 1]}`).join("");
 }
 
 // The page that this view is in, as it stands.

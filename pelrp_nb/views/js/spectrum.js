@@ -14,7 +14,7 @@ function spectrum(scene) {
     const sum = (ids) => waves.map((_, f) => total(ids.map((t) => relevance[t][f])));
     const all = sum(range(relevance.length));
     const one = column && sum(column.ids);
-    clear(drawing, bars(waves, all, one));
+    clear(drawing, bars(waves, all, one, drawing.clientWidth || undefined));
     const f = all.reduce((best, x, i) => (Math.abs(x) > Math.abs(all[best]) ? i : best), 0);
     write(
       said,
@@ -55,8 +55,8 @@ const wave = (x) =>
         : `${(x / 1000).toFixed(x < 10_000 ? 1 : 0)}k`
     : "never turning";
 
-function bars(waves, values, line) {
-  const [width, height, left, low] = [640, 190, 64, 36];
+function bars(waves, values, line, room = 640) {
+  const [width, height, left, low] = [clamp(room, 264, 640), 190, 64, 36];
   const most = largest(values, line ?? []) || 1;
   const slot = (width - left - 10) / Math.max(1, waves.length);
   const y = (x) => (height - low) / 2 + 6 - (Number.isFinite(x) ? (x / most) * ((height - low) / 2 - 6) : 0);

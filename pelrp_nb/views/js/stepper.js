@@ -133,7 +133,7 @@ function flowPane(scene) {
   const drawing = make("div", { class: "stepflow" });
   const unit = Math.abs(Number(scene.data.value));
   const amounts = (side) => side.map(([name, x]) => [name, Number(x)]);
-  const draw = (from, to) => clear(drawing, splits(amounts(from), amounts(to), unit));
+  const draw = (from, to) => clear(drawing, splits(amounts(from), amounts(to), unit, drawing.clientWidth || undefined));
   const update = async () => {
     const step = scene.step();
     draw(step.flow.from, step.flow.to);
@@ -173,8 +173,9 @@ function rulePane(scene) {
   let drawn = null;
   const update = () => {
     const names = scene.step().rules.filter((name) => name in scene.data.rules);
-    if (drawn === names.join()) return;
-    drawn = names.join();
+    const first = scene.step().kind === "answer";
+    if (drawn === names.join() + first) return;
+    drawn = names.join() + first;
     const page = make("div");
     const show = (name) => clear(page, ruleCard(scene.data.rules[name]));
     if (names.length) show(names[0]);
@@ -194,7 +195,9 @@ function rulePane(scene) {
             "p",
             { class: "quiet" },
             Object.keys(scene.data.rules).length
-              ? "No rule yet: nothing has moved."
+              ? first
+                ? "No rule yet: nothing has moved."
+                : "No rule of its own: what arrives here stays here."
               : "The result's card names no composite, so the rules are not known.",
           ),
     );

@@ -5,7 +5,7 @@ const KEYS =
   "Left and right arrow: one step. Page up and page down: one layer on, one back. Home and End: the answer and the inputs. " +
   "Space: play or pause. h: heads. On tokens, left and right move from token to token, Enter chooses one.";
 
-function walker(scene) {
+function walker(scene, more = ["heads", "predict"]) {
   const { face, last } = scene;
   const track = slider(
     "Step",
@@ -36,7 +36,7 @@ function walker(scene) {
   };
   const keys = fold("Keys", () => make("p", { class: "quiet" }, KEYS));
   const line = make("div", { class: "walker" }, buttons, track.node, where);
-  const rest = make("div", { class: "controls small" }, speed.node, extras(face), keys.node);
+  const rest = make("div", { class: "controls small" }, speed.node, extras(face, more), keys.node);
   return {
     node: make("div", { role: "group", "aria-label": "Walk" }, line, rest),
     update,
@@ -88,8 +88,8 @@ function playerOf(scene, changed) {
   };
 }
 
-function extras(face) {
-  return ["heads", "predict"].map((name) => {
+function extras(face, more) {
+  return more.map((name) => {
     const box = toggle(name === "heads" ? "heads" : "predict, then step", face.get(name), (on) => face.set({ [name]: on }));
     face.on(name, box.show);
     return box.node;
