@@ -236,8 +236,8 @@ def test_doctor_knows_the_host(sign, name, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
 def test_an_interrupt_is_no_error(tmp_path):
-    code = "import sys, time, pelrp_nb.__main__ as m; m._text = lambda given: (print('ready', flush=True), time.sleep(60)); "
-    code += "sys.exit(m.main(['explain', 'x']))"
+    code = "import signal, sys, time, pelrp_nb.__main__ as m; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "m._text = lambda given: (print('ready', flush=True), time.sleep(60)); sys.exit(m.main(['explain', 'x']))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
     assert process.stdout.readline().strip() == b"ready"
     process.send_signal(signal.SIGINT)
