@@ -20,16 +20,17 @@ const summed = (values, ids) => (ids.length === 1 ? values[ids[0]] : total(ids.m
 function stripOf(face, name, columns, rowNames = [""]) {
   const cells = columns.map((column, i) => cellOf(face, column, rowNames.length, i === 0));
   const heads = make("span", { class: "label" }, "x");
-  const first = make(
-    "li",
+  const rowsNamed = make(
+    "div",
     { class: "names", "aria-hidden": "true" },
     heads,
     rowNames.map((row) => make("small", {}, row)),
   );
   const stacked = rowNames.length > 1;
   const items = cells.map((cell) => cell.node);
-  const node = make("ol", { class: `strip${stacked ? " stacked" : ""}`, "aria-label": name }, stacked && first, items);
-  walkByArrows(node);
+  const list = make("ol", { class: `strip${stacked ? " stacked" : ""}`, "aria-label": name }, items);
+  walkByArrows(list);
+  const node = stacked ? make("div", { class: "rowed" }, rowsNamed, list) : list;
   const mark = (token) => cells.forEach(({ column, block }) => block.classList.toggle("chosen", column.ids.includes(token)));
   face.on("token", mark);
   face.on("point", (column) =>

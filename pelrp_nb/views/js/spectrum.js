@@ -56,7 +56,7 @@ const wave = (x) =>
     : "never turning";
 
 function bars(waves, values, line, room = 640) {
-  const [width, height, left, low] = [clamp(room, 264, 640), 190, 64, 36];
+  const [width, height, left, low] = [clamp(room, 264, 640), 190, 80, 36];
   const most = largest(values, line ?? []) || 1;
   const slot = (width - left - 10) / Math.max(1, waves.length);
   const y = (x) => (height - low) / 2 + 6 - (Number.isFinite(x) ? (x / most) * ((height - low) / 2 - 6) : 0);
