@@ -364,6 +364,15 @@ def test_a_step_can_be_taken_away_in_every_form(browser, tmp_path):
         assert numbers(section(page, "Tokens").locator(".token small")) == pytest.approx(e.relevance().tolist(), abs=5.1e-3)
 
 
+@pytest.mark.parametrize(("kind", "heading"), [("stepper", "Step by step"), ("flow", "The whole flow"), ("xray", "Positions")])
+def test_each_part_alone_is_taken_away_as_itself(browser, tmp_path, kind, heading):
+    with opened(browser, made().sheet(kind).to_html(), tmp_path, accept_downloads=True) as page:
+        again = saved(page, "HTML")
+        assert set(REVIEW) <= {row[1] for row in csv.reader(io.StringIO(saved(page, "CSV"))) if len(row) > 1}
+    with opened(browser, again, tmp_path) as page:
+        assert page.get_by_role("heading", name=heading).count() == 1 and page.get_by_role("heading", name="Take it away").count() == 1
+
+
 def test_no_hostile_text_comes_alive_in_what_is_taken_away(browser, tmp_path):
     with opened(browser, ODD["hostile"], tmp_path, accept_downloads=True) as page:
         found = saved(page, "CSV")

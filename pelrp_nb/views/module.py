@@ -15,11 +15,12 @@ from .colour import STEPS, palette
 BASE = ("base", "controls", "face", "pieces")
 STEPPER = ("scene", "charts", "heat", "walker", "predict", "stepper")
 XRAY = ("dial", "spectrum", "xray")
-WHOLE = (*STEPPER, "flow", *XRAY, "account", "keep", "export")
+TAKEN = ("keep", "export")
+WHOLE = (*STEPPER, "flow", *XRAY, "account", *TAKEN)
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
-    "stepper": STEPPER,
-    "flow": (*STEPPER, "flow"),
-    "xray": (*STEPPER, *XRAY),
+    "stepper": (*STEPPER, *TAKEN),
+    "flow": (*STEPPER, "flow", *TAKEN),
+    "xray": (*STEPPER, *XRAY, *TAKEN),
     "explanation": (*WHOLE, "explanation"),
     "image": (*WHOLE, "image"),
     "compare": (*STEPPER, "compare"),

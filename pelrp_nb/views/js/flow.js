@@ -4,7 +4,7 @@ const LANES = ["positions", "softmax", "constants", "stabilisers", "other stream
 
 kinds.flow = (root, face) => {
   const scene = sceneOf(face, face.data);
-  root.append(head(face.data), wholeFlow(scene));
+  root.append(head(face.data), wholeFlow(scene), exporter(scene));
   scene.filtered();
 };
 

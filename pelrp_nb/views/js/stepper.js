@@ -2,7 +2,7 @@
 
 kinds.stepper = (root, face) => {
   const scene = sceneOf(face, face.data);
-  root.append(head(face.data), ...[filters(scene), stepper(scene)].filter(Boolean));
+  root.append(head(face.data), ...[filters(scene), stepper(scene), exporter(scene)].filter(Boolean));
   scene.filtered();
 };
 

@@ -2,7 +2,7 @@
 
 kinds.xray = (root, face) => {
   const scene = sceneOf(face, face.data);
-  root.append(head(face.data), ...[filters(scene), xray(scene)].filter(Boolean));
+  root.append(head(face.data), ...[filters(scene), xray(scene), exporter(scene)].filter(Boolean));
   scene.filtered();
 };
 
