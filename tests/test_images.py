@@ -318,3 +318,23 @@ def test_every_layer_of_a_residual_network_balances():
     layers = [b for b in found.boundaries if b.kind == "layer"]
     assert len(layers) == 4 and found.ledger.closed
     assert all(abs(b.gap) < 1e-6 * found.ledger.scale for b in layers)
+
+
+@pytest.mark.parametrize("kind", ["MobileViT", "HGNetV2"])
+def test_a_layer_that_relevance_passes_by_has_no_account_of_its_own(kind):
+    """Layers inside a branch whose output meets what went around it: a gap there would blame a rule for what took another way."""
+    import transformers
+
+    sizes = {
+        "MobileViT": {"hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 8, 16, 16, 16, 32], "image_size": 32},
+        "HGNetV2": {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "stem_channels": [3, 8, 8], "stage_in_channels": [8, 8, 8, 16],
+                    "stage_mid_channels": [8, 8, 8, 8], "stage_out_channels": [8, 8, 16, 16], "stage_num_blocks": [1, 1, 1, 1]},
+    }  # fmt: skip
+    config = getattr(transformers, f"{kind}Config")(**sizes[kind])
+    model = randomise(getattr(transformers, f"{kind}ForImageClassification")(config).double().eval())
+    heard = []
+    options = Options(audit=True, watch=heard.append)
+    found = explain(model, {"pixel_values": torch.randn(1, 3, 32, 32, dtype=torch.float64)}, options=options)
+    layers = [b for b in found.boundaries if b.kind == "layer"]
+    assert found.ledger.closed and any(b.gap is None for b in layers)
+    assert all(abs(b.gap) < 1e-6 * found.ledger.scale for b in (*layers, *heard) if b.gap is not None)

@@ -298,3 +298,23 @@ def test_a_table_written_into_a_larger_one_is_still_a_table():
         found = flow.trace(flow.model(torch.tensor([[3, 4, 5, 6, 7]])))
     assert [s.kind for s in found.sinks] == ["learnable"] and found.ledger.closed
     assert float(found.positional[0, :4].abs().min()) > 0 and float(found.positional[0, 4]) == 0
+
+
+@pytest.mark.parametrize(("axes", "kinds"), [("windows", ["learnable"]), ("heads", [])])
+def test_a_vector_for_each_place_in_a_window_is_a_position_and_one_for_each_head_is_not(axes, kinds):
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.table = nn.Embedding(20, 6).double()
+            self.added = nn.Parameter(torch.randn((3, 6) if axes == "windows" else (3, 2), dtype=torch.float64))
+
+        def forward(self, input_ids):
+            x = self.table(input_ids)                            # (1, 6, 6): two windows of three places, or three heads of two
+            cut = x.unflatten(1, (2, 3)) if axes == "windows" else x.unflatten(2, (3, 2))
+            return (cut + self.added).square().sum()
+
+    with propagate(Cut()) as flow:
+        found = flow.trace(flow.model(torch.tensor([[3, 4, 5, 6, 7, 8]])))
+    assert [s.kind for s in found.sinks] == kinds and found.ledger.closed
+    assert all(float(row.abs().min()) > 0 for row in found.positional)

@@ -12,7 +12,7 @@ from models import ROTARY, SIZES, build, inputs, randomise
 from pelrp_nb import reference, rules, zoo
 from pelrp_nb.composites import ATTN_LRP, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, title
 from pelrp_nb.engine.propagation import Options, propagate
-from pelrp_nb.errors import InputError, ModelError, ZooError
+from pelrp_nb.errors import InputError, ModelError
 
 FAMILIES = ("llama", "qwen2", "bert", "distilbert")
 COMPOSITES = (PA_LRP, ATTN_LRP, CP_LRP)
@@ -201,13 +201,10 @@ def test_padding_behind_is_not_pooled():
 
 @pytest.fixture(scope="module")
 def reviews():
-    """A zoo model in float64 and ids of held-out sentences; skips where the model has not been trained."""
+    """A zoo model in float64 and ids of held-out sentences."""
 
     def load(name: str, count: int):
-        try:
-            model, tokenizer = zoo.load(name)
-        except ZooError as missing:
-            pytest.skip(str(missing))
+        model, tokenizer = zoo.load(name)
         texts = [example.text for example in zoo.task("reviews").examples[:count]]
         return model.double(), [tokenizer(text, return_tensors="pt")["input_ids"] for text in texts]
 

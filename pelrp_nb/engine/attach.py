@@ -79,8 +79,8 @@ def attached(model: nn.Module) -> Iterator[None]:
 def layers(model: nn.Module) -> set[int]:
     """The layers, by identity: members of the innermost lists of modules that hold a norm and repeat a kind.
 
-    The parts of one layer can be a list as well (T5's attention, feed-forward), but no two of them are of a kind; or be convolutions
-    of one kind (ResNet's), which are layers only where there is nothing larger.
+    The parts of one layer can be a list as well: T5's attention and feed-forward, but no two of them are of a kind; ResNet's
+    convolutions, but these are layers only where there is nothing larger.
     """
     tries = ((True, False), (False, False), (True, True), (False, True))
     return next(filter(None, (stacks(model, repeated, units) for repeated, units in tries)), set())

@@ -59,7 +59,7 @@ class Books:
         )  # fmt: skip
 
     def gap(self, name: str, row: int | None) -> float | None:
-        """The running gap at a boundary; None at branches."""
+        """The running gap at a boundary; None at branches, and where relevance passes by."""
         found = self.gaps.get(name)
         return None if found is None else take(found, row)
 
@@ -98,6 +98,9 @@ def keep_books(
         scale = sum((v.abs() for (_, name), v in entries.items() if name.startswith("not kept")), scale)
     began = torch.tensor(starts, dtype=torch.float64)
     gaps = running(flow, began, kept(flow, amounts, parts, gradients)) if flow.options.ledger else {}
+    if not flow.streams.several:
+        wide = [name for name, gap in gaps.items() if gap is not None and bool((gap.abs() > tolerance_of(dtype) * scale).any())]
+        gaps |= {name: None for name in wide if passed_by(flow, name)}
     stretches = by_stretch(flow, amounts, gradients, B)
     return Books(starts, entries, tokens, places, scale, stretches, gaps, flow.audited, unknown, tolerance_of(dtype))
 
@@ -140,6 +143,13 @@ def running(flow: Flow, starts: Tensor, kept: list[tuple[float, Tensor]]) -> dic
     meet = meetings(flow) if flow.streams.several else {}
     marks = [m for m in reversed(flow.recorder.marks) if m.kind in ("layer", "embeddings") and m.relevance is not None]
     return {mark.name: gap_at(flow, mark, starts, kept, meet) for mark in marks}
+
+
+def passed_by(flow: Flow, name: str) -> bool:
+    """Whether relevance can reach the inputs around a boundary (a layer inside a branch), which then has no account of its own."""
+    barrier = next(m.number for m in flow.recorder.marks if m.name == name)
+    ends = {id(leaf) for leaf in (*flow.inputs.tokens, *flow.inputs.pixels)}
+    return barrier is not None and any(reaches(value.grad_fn, ends, barrier) for value in flow.recorder.values)
 
 
 def gap_at(
@@ -188,14 +198,14 @@ def meetings(flow: Flow) -> dict[tuple[str, str], str]:
     return found
 
 
-def reaches(node: Any, ends: set[int]) -> bool:
-    """Whether the graph behind a node holds one of `ends`."""
+def reaches(node: Any, ends: set[int], barrier: int | None = None) -> bool:
+    """Whether the graph behind a node holds one of `ends`, nodes or leaves, on a way around the node with the barrier's number."""
     seen, todo = set(), [node]
     while todo:
         here = todo.pop()
-        if here is None or here in seen:
+        if here is None or here in seen or here._sequence_nr() == barrier:
             continue
-        if id(here) in ends:
+        if id(here) in ends or id(getattr(here, "variable", None)) in ends:
             return True
         seen.add(here)
         todo += [n for n, _ in here.next_functions]

@@ -22,7 +22,7 @@ class Boundary:
                of another stream drew from this one)
     layer:     index of the layer in call order within its stream; None for the embeddings
     relevance: (T,) in float32 or better, on the CPU
-    gap:       what the ledger cannot explain between the value and here; None for branches
+    gap:       what the ledger cannot explain between the value and here; None for branches, and where relevance passes by
     """
 
     name: str

@@ -33,6 +33,7 @@ class Mark:
     stream: str
     depth: float
     node: Any = None                             # where in the graph it stands, for streams that meet
+    number: int | None = None                    # the number of that node; None at a leaf
     relevance: Tensor | None = None
 
 
@@ -45,6 +46,7 @@ class Recorder:
         self.frames: dict[int, bool] = {}        # leaves of sound by identity: whether time is their last axis
         self.live = True                         # False: the walk may be begun again, so boundaries are told at its end
         self.heard: list[Mark] = []
+        self.values: Sequence[Tensor] = ()       # what is explained
         self.watch: Watch | None = None          # the account during the walk, where somebody watches
         self.crossings: list[tuple[Mark, Tensor]] = []           # what layers read of other streams
 
@@ -151,6 +153,7 @@ class Recorder:
             return
         value, flow = held(x), self.flow
         mark.node = at.grad_fn if flow.streams.several else None
+        mark.number = at.grad_fn._sequence_nr() if at.grad_fn is not None else None
 
         def arrived(g: Tensor) -> None:
             R = dot(value(), g).sum(1).flatten(1) if g.dim() == 4 else by_place(value(), g)     # (B, C, H, W): places are tokens

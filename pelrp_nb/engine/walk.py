@@ -89,6 +89,7 @@ def arrived(flow: Flow, values: Sequence[Tensor | None], keep: bool) -> tuple[li
     B = flow.account.rows
     flow.starts = torch.tensor(starts if len(starts) == B else [sum(starts) / B] * B, dtype=torch.float64)
     dtype = str(targets[0].dtype).removeprefix("torch.")
+    flow.recorder.values = targets
     watch = flow.recorder.watch = watch_of(flow, tolerance_of(dtype))
     with nullcontext() if watch is None else watch.listening():
         gradients = seed.walk(flow, targets, leaves, keep)
@@ -96,7 +97,9 @@ def arrived(flow: Flow, values: Sequence[Tensor | None], keep: bool) -> tuple[li
         if id(leaf) in gradients:
             flow.account.add("constants", name, depth, flow.account.by_row(dot(leaf.detach(), gradients[id(leaf)])))
     parts = [part for name in flow.streams.names if (part := part_of(flow, name, gradients)) is not None]
-    return parts, keep_books(flow, starts, {p.name: p for p in parts}, gradients, unknown, dtype)
+    books = keep_books(flow, starts, {p.name: p for p in parts}, gradients, unknown, dtype)
+    flow.recorder.values = ()                    # the graph may go
+    return parts, books
 
 
 def refuse_foreign(value: Tensor) -> None:

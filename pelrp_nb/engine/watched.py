@@ -66,7 +66,9 @@ class Watch:
             return None
         kept = [(depth, amount.detach().cpu().double()) for (_, _, depth), amount in flow.account.amounts.items()]
         kept += [(leaf.depth, books.per_row(leaf.columns["signed"], flow.account.rows)) for leaf in flow.inputs.sinks if leaf.columns]
-        return books.gap_at(flow, mark, flow.starts, kept + self.heard, self.meet)
+        found = books.gap_at(flow, mark, flow.starts, kept + self.heard, self.meet)
+        wide = found is not None and not flow.streams.several and bool((found.abs() > self.allowed(mark)).any())
+        return None if wide and books.passed_by(flow, mark.name) else found
 
     def allowed(self, mark: Mark) -> Tensor:
         """How much of a gap is rounding there, per row; the ledger's own scale is known at the end and seldom smaller."""
