@@ -46,7 +46,8 @@ lab: $(VENV)/.made-lab
 	@HF_HUB_OFFLINE=1 $(BIN)/jupyter lab tutorials
 
 lint: $(VENV)/.made-test
-	@$(BIN)/ruff check pelrp_nb tests
+	@$(BIN)/ruff check --quiet pelrp_nb tests
+	@$(BIN)/python tests/house.py
 	@$(BIN)/mypy
 
 chromium:

@@ -1,20 +1,19 @@
-"""Each line in its room: imports run one way, views know no torch, files stay small, words stay out."""
+"""Imports run one way, the lint command of the house can fail, the wheel is whole."""
 
 from __future__ import annotations
 
 import ast
-import re
 import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import house
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pelrp_nb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SOURCES = [*MODULES, *sorted((ROOT / "tests").glob("*.py"))]
 ROOMS = (                                        # a room may import those before it
     {"errors", "verbs"},
     {"rules"},
@@ -72,76 +71,35 @@ def test_imports_run_one_way(path):
     assert not against, f"{inside(path)} may import rooms before `{room(path)}` only, not {against}"
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if room(p) == "views"], ids=inside)
-def test_views_take_plain_data(path):
-    assert not {name.split(".")[0] for name in imported(path)} & {"torch", "transformers"}
-    assert not rooms_imported(path)
-
-
-@pytest.mark.parametrize("path", [p for p in MODULES if room(p) == "rules"], ids=inside)
-def test_rules_know_no_models(path):
-    assert not {name.split(".")[0] for name in imported(path)} & {"transformers", "ipywidgets", "anywidget", "matplotlib"}
-
-
-@pytest.mark.parametrize("path", MODULES, ids=inside)
-def test_files_are_small(path):
-    assert path.read_text(encoding="utf-8").count("\n") < 400
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=inside)
-def test_functions_are_small(path):
-    long = [
-        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno + 1 >= 60
-    ]
-    assert not long
-
-
-@pytest.mark.parametrize("path", MODULES, ids=inside)
-def test_names_say_what_they_mean(path):
-    vague = re.compile(r"(^|_)(helpers?|utils?|manager|relprop|cam|misc)(_|$)", re.I)
-    names = [path.stem]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.append(node.name)
-    assert not [name for name in names if vague.search(name)]
-
-
-@pytest.mark.parametrize("path", MODULES, ids=inside)
-def test_docstrings_are_calm(path):
-    """No exclamation marks, no pictures."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            text = ast.get_docstring(node) or ""
-            assert not re.search(r"\w!(\s|$)|[\U0001F300-\U0001FAFF\u2600-\u27BF]", text), text
-
-
-# Written in pieces, or this file would find itself.
-FORBIDDEN = {
-    "a path of one machine": r"(?<![\w.:])/(work|farm|ro" + r"ot|home/\w+)/|(?<![\w.])/tm" + r"p/\w",
-    "the host of a package registry": r"(pypi|pythonhosted|npmjs|debian)\.o" + "rg",
-    "unfinished work": r"\b(TO" + "DO|FIX" + "ME|XX" + r"X)\b|for n" + r"ow\b",
-    "the workshop": r"\bCE" + r"O\b|this work" + r"place|before-st" + "op|maintainer's ses" + "sion",
+PLANTED = {                                      # file, what it holds, the line that breaks the law
+    "views take plain data": ("pelrp_nb/views/tokens.py", "import numpy\nfrom ..engine import leaves\n", 2),
+    "rules know no models": ("pelrp_nb/rules/epsilon.py", "def forward(x):\n    from transformers import AutoModel\n", 2),
+    "a file of the package": ("pelrp_nb/long.py", "\n" * 400, 400),
+    "a function": ("tests/test_long.py", "\ndef long():\n" + "    1\n" * 60, 2),
+    "a name": ("pelrp_nb/names.py", "\n\nclass manager:\n    pass\n", 3),
+    "docstrings are calm": ("pelrp_nb/loud.py", '"""Relevance is back!"""\n', 1),
+    "no path of one machine": ("README.md", "Type:\ncd /ho" + "me/someone/pelrp_nb\n", 2),
+    "no host of a package registry": ("binder/start.sh", "pip install -i https://py" + "pi.org/simple\n", 1),
+    "no unfinished work": ("pelrp_nb/views/js/view.js", "a\nb\n// TO" + "DO\n", 3),
+    "no word of the workshop": ("tutorials/00.ipynb", '{"source": "said the CE' + 'O"}\n', 1),
 }
 
 
-def prose() -> list[Path]:
-    """Every file that people read."""
-    kinds = {".py", ".md", ".ipynb", ".toml", ".yml", ".yaml", ".sh", ".js", ".css", ".cfg", ".json", ""}
-    files = [path for folder in ("pelrp_nb", "tests", "tutorials", "binder", ".ci") for path in (ROOT / folder).rglob("*")]
-    hidden = ("__pycache__", ".ipynb_checkpoints", "tokenizer.json")
-    return [p for p in (*files, *ROOT.glob("*")) if p.is_file() and p.suffix in kinds and not any(h in p.parts for h in hidden)]
-
-
-@pytest.mark.parametrize("what", FORBIDDEN)
-def test_words_that_stay_out(what):
-    found = []
-    for path in prose():
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if '"image/png"' not in line and re.search(FORBIDDEN[what], line):
-                found.append(f"{inside(path)}:{number} {line.strip()[:100]}")
-    assert not found, what
+def test_lint_finds_what_breaks_a_law_and_nothing_else(tmp_path, capsys):
+    """One planted line for every law, told by file and line; the same house without them is in order."""
+    calm = {"pelrp_nb/fine.py": '"""Calm."""\n', "README.md": "Calm.\n"}
+    files = {name: text for name, text, _ in PLANTED.values()}
+    for root, contents in ((tmp_path / "calm", calm), (tmp_path / "broken", files)):
+        for name, text in contents.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text, encoding="utf-8")
+    assert house.main(tmp_path / "calm") == 0
+    capsys.readouterr()
+    assert house.main(tmp_path / "broken") == 1
+    said = capsys.readouterr().out.splitlines()
+    assert sorted(line.split(" (here")[0].split(": ")[0] for line in said) == sorted(f"{name}:{n}" for name, _, n in PLANTED.values())
+    assert all(any(line.startswith(f"{name}:{n}: {what}") for line in said) for what, (name, _, n) in PLANTED.items())
+    assert all(any(law.startswith(what) for what in PLANTED) for law in house.LAWS)
 
 
 @pytest.fixture(scope="module")
