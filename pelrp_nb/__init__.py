@@ -6,14 +6,14 @@
 """
 
 from . import live, reference, rules, target, zoo
-from .aggregate import aggregate
 from .composites import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Composite
 from .doctor import doctor
 from .engine.propagation import Options, propagate
 from .explain import explain
-from .explanation import Explanation
 from .ledger import Ledger
 from .plan import Plan, plan
+from .results.aggregate import aggregate
+from .results.explanation import Explanation
 
 __version__ = "0.1.0"
 __all__ = [

@@ -166,7 +166,7 @@ def _text(given: argparse.Namespace) -> str:
 
 def _target(given: argparse.Namespace, text: str | None) -> Any:
     """What --target and --contrast name: a number is an id, anything else a label or token, at a place if one is given."""
-    from . import target
+    from .targets import target
 
     name: Any = int(text) if text is not None and text.removeprefix("-").isdecimal() else text
     if given.at is None:

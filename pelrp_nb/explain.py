@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from .answers import explanation
 from .composites import PA_LRP, Composite
-from .engine.batch import Padding, fill_of, grouped, harmless, of_row, padded
-from .engine.encode import encode_all, quiet
 from .engine.inspection import inspect
 from .engine.propagation import Flow, Options, propagate
 from .engine.trace import Trace
 from .engine.walk import Visible
 from .errors import PelrpError
-from .explanation import Explanation
-from .questions import Asked, answer, ask
+from .inputs.encode import encode_all, quiet
+from .inputs.padding import Padding, fill_of, grouped, harmless, of_row, padded
+from .results.build import explanation
+from .results.explanation import Explanation
+from .targets.resolve import Asked, answer, ask
 
 __all__ = ["Options", "explain"]
 

@@ -12,11 +12,11 @@ from torch import nn
 from . import rules
 from .composites import PA_LRP, Composite, title
 from .engine import memory
-from .engine.encode import encode, quiet
 from .engine.inspection import inspect
 from .engine.propagation import Flow, Options, Step, propagate
 from .engine.trace import Sink
 from .errors import ModelError
+from .inputs.encode import encode, quiet
 
 if TYPE_CHECKING:
     from .views.sheet import Sheet
@@ -123,7 +123,7 @@ class Plan:
 
     def sheet(self) -> Sheet:
         """The same as a view: the tree of modules, each with its rules, why they apply, and what they conserve."""
-        from .pages import page_of
+        from .rules.pages import page_of
         from .views import inspector
 
         used = {step.rule.partition("(")[0] for step in self.steps}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from pelrp_nb import Explanation
 from pelrp_nb.engine.trace import Boundary
-from pelrp_nb.explanation import Explanation
 from pelrp_nb.ledger import Ledger
 
 REVIEW = ("[CLS]", "a", "gorgeous", ",", "witty", ",", "seductive", "movie", ".", "[SEP]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pelrp_nb.explanation import Explanation
+from pelrp_nb import Explanation
 
 VOCABULARY = 96
 

@@ -90,7 +90,6 @@ def test_an_id_to_pad_with_that_a_text_uses_itself_is_no_padding():
 def other(name: str) -> nn.Module:
     """A small random model that counts positions, or sees its neighbours, in a way of its own."""
     import transformers as t
-
     from models import SIZES, randomise
 
     usual = {**SIZES, "num_hidden_layers": 2, "max_position_embeddings": 64, "pad_token_id": 0}
@@ -155,7 +154,6 @@ def test_where_padding_would_leak_rows_of_other_lengths_run_apart(kind, forwards
 
 def test_experts_with_biases_keep_the_books_of_each_row():
     import transformers as t
-
     from models import ROTARY, randomise
 
     config = t.GptOssConfig(**ROTARY, head_dim=12, num_local_experts=4, num_experts_per_tok=2, pad_token_id=0)
@@ -166,9 +164,9 @@ def test_experts_with_biases_keep_the_books_of_each_row():
 
 
 def test_many_rows_are_split_by_length_and_come_back_in_order(monkeypatch, forwards, capsys):
-    from pelrp_nb.engine import batch
+    from pelrp_nb.inputs import padding
 
-    monkeypatch.setattr(batch, "TOKENS", 20)
+    monkeypatch.setattr(padding, "TOKENS", 20)
     model, rows = build("llama"), drawn((9, 2, 8, 3, 4))
     seen = forwards(model)
     found = explain(model, together(rows))

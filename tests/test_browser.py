@@ -12,9 +12,10 @@ from browsing import MARKS, browser, number, numbers, opened, section, slider, s
 from hostile import TOKENS
 from made import REVIEW, made
 from playwright.sync_api import expect
+from test_views import ODD, everywhere, fragment
+
 from pelrp_nb.views import text
 from pelrp_nb.views.steps import walk
-from test_views import ODD, everywhere, fragment
 
 pytestmark = MARKS
 
@@ -237,7 +238,7 @@ def test_arrows_move_over_tokens_and_tell_their_numbers(browser, tmp_path):
 
 def test_the_rule_in_force_shows_its_formula_and_its_own_lines(browser, tmp_path):
     from pelrp_nb import PA_LRP, rules
-    from pelrp_nb.pages import formula
+    from pelrp_nb.rules.pages import formula
 
     e = made(card={"composite": repr(PA_LRP)})
     with opened(browser, e, tmp_path) as page:

@@ -15,15 +15,15 @@ import torch
 from browsing import MARKS, browser, number, numbers, opened, section, slider, stated, unfold  # noqa: F401
 from hostile import TOKENS
 from made import REVIEW, made
-from pelrp_nb import views
-from pelrp_nb.views import text
-from pelrp_nb import Options, explain
-from pelrp_nb.views.steps import walk
 from PIL import Image
 from playwright.sync_api import expect
 from shapes import words
 from test_streams import heard, written
 from test_views import ODD, everywhere
+
+from pelrp_nb import Options, explain, views
+from pelrp_nb.views import text
+from pelrp_nb.views.steps import walk
 
 pytestmark = MARKS
 T, H, F = len(REVIEW), 3, 6
@@ -283,7 +283,8 @@ TREE = {
 
 
 def inspected(tree=TREE, **changed):
-    from pelrp_nb import pages, rules
+    from pelrp_nb import rules
+    from pelrp_nb.rules import pages
 
     known = {rule.name: pages.page_of(rule) for rule in (rules.epsilon, rules.residual)}
     given = {"model": "Model", "method": "pa-lrp", "sinks": [("layer 0 rotary", "rotary")], "pages": known}

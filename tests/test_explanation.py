@@ -19,12 +19,13 @@ from hostile import TOKENS
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from made import REVIEW, made
-from pelrp_nb import archive
+from safetensors.torch import save as safe_bytes
+
 from pelrp_nb.engine.trace import Boundary
 from pelrp_nb.errors import FileError, InputError
-from pelrp_nb.explanation import REDUCTIONS, Explanation
 from pelrp_nb.ledger import Ledger
-from safetensors.torch import save as safe_bytes
+from pelrp_nb.results import serialisation
+from pelrp_nb.results.explanation import REDUCTIONS, Explanation
 
 SUFFIXES = (".npz", ".safetensors")
 
@@ -354,7 +355,7 @@ def test_a_foreign_file_is_refused_as_such(tmp_path):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_file_of_a_newer_format_names_the_way_out(suffix, tmp_path, monkeypatch):
     with monkeypatch.context() as later:
-        later.setattr(archive, "VERSION", 2)
+        later.setattr(serialisation, "VERSION", 2)
         made().save(tmp_path / f"e{suffix}")
     refused(tmp_path / f"e{suffix}", "is of format 2.*pip install --upgrade")
 
@@ -363,7 +364,7 @@ def test_a_file_of_a_newer_format_names_the_way_out(suffix, tmp_path, monkeypatc
     "change", [{"semantic": torch.zeros(3)}, {"ledger": {"unknown": []}}, {"boundaries": 3}, {"extra": 1}, {"card": "{"}]
 )
 def test_a_whole_file_with_parts_that_do_not_fit_is_refused(change, tmp_path):
-    archive.write(tmp_path / "e.npz", {**made()._tree(), **change})
+    serialisation.write(tmp_path / "e.npz", {**made()._tree(), **change})
     refused(tmp_path / "e.npz", "a part of it does not fit")
 
 

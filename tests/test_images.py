@@ -9,8 +9,9 @@ import torch
 from models import randomise
 
 from pelrp_nb import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Options, explain, propagate, rules, zoo
-from pelrp_nb.engine.images import as_picture, resized
 from pelrp_nb.errors import InputError, ZooError
+from pelrp_nb.inputs.image_processor import as_picture
+from pelrp_nb.results.image_maps import resized
 from pelrp_nb.zoo import scene_models, scenes
 
 COMPOSITES = {

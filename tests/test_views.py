@@ -22,9 +22,9 @@ import torch
 from hostile import SCRIPTS, SEEN, TOKENS, UNSEEN
 from made import REVIEW, made
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from pelrp_nb import ATTN_LRP, explain, plan, zoo
+
+from pelrp_nb import ATTN_LRP, Explanation, explain, plan, zoo
 from pelrp_nb.errors import InputError
-from pelrp_nb.explanation import Explanation
 from pelrp_nb.ledger import Ledger
 from pelrp_nb.views import colour, data, figure, module, table, text
 

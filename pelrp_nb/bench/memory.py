@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..composites import PA_LRP
-from ..engine.encode import quiet
 from ..engine.propagation import Options, propagate
 from ..errors import InputError
+from ..inputs.encode import quiet
 from ..plan import plan
 from .engine import peak, smallest
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from .. import target
 from ..explain import explain
+from ..targets import target
 from .engine import subject
 
 GOALS = {"targets": 0.65, "batch": 0.5}

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from ..archive import put
 from ..errors import InputError
+from ..results.serialisation import put
 from .data import load
 from .examples import Example
 from .findings import verdict

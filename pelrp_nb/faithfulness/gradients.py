@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..target import logits_of
+from ..targets.target import logits_of
 from .images import cover
 from .read import ordinary, without
 from .scores import score

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine.encode import encode
-from ..engine.encoded import Labels
 from ..errors import InputError
-from ..target import label_names, label_number, token_number
+from ..inputs.encode import encode
+from ..inputs.model_input import Labels
+from ..targets.target import label_names, label_number, token_number
 from .examples import Example, seed_of
 from .subject import Case, Row, Subject
 

@@ -11,7 +11,7 @@ from .. import rules
 from ..composites import ATTN_LRP, CP_LRP, PA_LRP, Composite, title
 from ..engine.propagation import Options
 from ..explain import explain
-from ..explanation import Explanation, Reduction
+from ..results.explanation import Explanation, Reduction
 from .attention import spread
 from .attribution import Attribution, Method
 from .subject import Case, Subject

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import zoo
-from ..archive import put
+from ..results.serialisation import put
 from .data import load
 from .examples import Example
 from .methods import ALL

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.encode import quiet
 from ..errors import InputError
-from ..target import logits_of, token_number
+from ..inputs.encode import quiet
+from ..targets.target import logits_of, token_number
 from .settings import Configuration
 
 Row = Mapping[str, Tensor]          # one input of the model, without the batch axis

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import zoo
-from ..archive import put
 from ..errors import ZooError
+from ..results.serialisation import put
 from .command import ready
 from .methods import ALL, CONTROLS
 from .result import Result

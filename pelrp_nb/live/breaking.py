@@ -13,9 +13,9 @@ from ..composites import PA_LRP, Composite
 from ..engine.propagation import Flow, Options
 from ..errors import InputError
 from ..explain import explain
-from ..explanation import Explanation
-from ..pages import pages, source
+from ..results.explanation import Explanation
 from ..rules import Rule
+from ..rules.pages import pages, source
 from ..views.payload import payload
 from ..views.sheet import Sheet
 from ..views.table import beside

@@ -12,8 +12,8 @@ import torch
 from torch import Generator, Tensor
 
 from ..errors import InputError
-from ..pages import page_of
 from ..rules import ALL, Rule, by_name
+from ..rules.pages import page_of
 from ..verbs import input_times_gradient
 from ..views.sheet import Sheet
 

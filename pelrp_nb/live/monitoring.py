@@ -14,8 +14,8 @@ from .. import zoo
 from ..composites import NAMED, Composite
 from ..engine.propagation import Options
 from ..errors import InputError, PelrpError
-from ..explanation import Explanation
-from ..target import label_names
+from ..results.explanation import Explanation
+from ..targets.target import label_names
 from ..views.data import clean
 from ..views.text import visible
 from .desk import Desk

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..engine.trace import Boundary
 from ..errors import PelrpError
-from ..explanation import Explanation
+from ..results.explanation import Explanation
 from ..views.data import clean
 from ..views.payload import label
 from ..views.text import MINUS, positions, visible

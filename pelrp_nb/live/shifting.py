@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.encode import encode, quiet
-from ..engine.encoded import Encoded
 from ..errors import InputError
 from ..explain import explain
-from ..explanation import Explanation
-from ..target import logits_of
+from ..inputs.encode import encode, quiet
+from ..inputs.model_input import Encoded
+from ..results.explanation import Explanation
+from ..targets.target import logits_of
 from ..views.sheet import Sheet
 from ..views.sheets import xray
 

@@ -17,13 +17,13 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ..engine.encode import encode
-from ..engine.encoded import Labels
 from ..engine.propagation import Options
 from ..engine.trace import Boundary
 from ..errors import InputError
 from ..explain import explain
-from ..explanation import Explanation
+from ..inputs.encode import encode
+from ..inputs.model_input import Labels
+from ..results.explanation import Explanation
 from .memory import Meter
 
 Phase = Literal["waiting", "loading", "forward", "backward", "done", "cancelled", "failed"]

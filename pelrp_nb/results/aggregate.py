@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import InputError
+from ..errors import InputError
 from .explanation import Explanation
 
 if TYPE_CHECKING:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from .trace import Trace
+from ..engine.trace import Trace
 
 if TYPE_CHECKING:
-    from .propagation import Flow
+    from ..engine.propagation import Flow
 
 Names = tuple[str, ...]
 
@@ -85,32 +84,6 @@ def prefix(flow: Flow, trace: Trace, patches: int) -> Names:
     if len(found) != count:
         found = [f"[{i}]" for i in range(count)]
     return tuple(found)
-
-
-def as_picture(given: Any) -> Any:
-    """A picture as bytes (H, W, 3): PIL of any mode, grey or colour arrays with or without alpha, channels first or last.
-
-    Numbers between 0 and 1 are shares of white, others bytes.  Raises InputError for other shapes and ranges, with the sizes.
-    """
-    import numpy as np
-
-    if hasattr(given, "convert"):
-        return np.asarray(given.convert("RGB"))
-    x = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
-    if x.ndim == 3 and x.shape[0] in (1, 3, 4) and x.shape[2] not in (1, 3, 4):
-        x = x.transpose(1, 2, 0)
-    x = x[..., None] if x.ndim == 2 else x
-    if x.ndim != 3 or x.shape[2] not in (1, 3, 4) or 0 in x.shape:
-        raise InputError(f"A picture must be (height, width), (height, width, 3) or (3, height, width); got {np.shape(given)}.")
-    x = np.repeat(x, 3, 2) if x.shape[2] == 1 else x[..., :3]
-    if x.dtype == bool or (x.dtype.kind == "f" and x.min() >= 0 and x.max() <= 1):
-        x = x * 255.0
-    if not np.isfinite(x).all() or x.min() < 0 or x.max() > 255:
-        raise InputError(
-            f"A picture must hold numbers from 0 to 1 or from 0 to 255; got {x.min():g} to {x.max():g}. "
-            "If it is normalised already, type dict(pixel_values=x)."
-        )
-    return np.round(x).astype(np.uint8)
 
 
 def resized(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engine.streams import Streams
 from ..errors import InputError
-from . import pictures, sound
+from . import audio, image_processor
 from .decoder import add_decoder, writes
-from .encoded import MAIN, Encoded, Labels
-from .streams import Streams
+from .model_input import MAIN, Encoded, Labels
 from .tensors import from_tensors
 from .text import from_messages, from_text, of_ids, table_of
 
@@ -27,7 +27,7 @@ def encode_all(model: nn.Module, given: Any, processor: Any) -> tuple[list[Encod
     if isinstance(given, Mapping) and any(name in given for name in MAIN):
         found = from_tensors(model, given, processor)
         return checked(model, found), len(found) > 1
-    if pictures.is_batch(given):
+    if image_processor.is_batch(given):
         given = list(given)
     if isinstance(given, Sequence) and not isinstance(given, str | bytes) and not is_one(given):
         if not len(given):
@@ -59,9 +59,9 @@ def encode(model: nn.Module, given: Any, processor: Any) -> Encoded:
         return checked(model, found)[0]
     if isinstance(given, Mapping):
         return checked(model, [from_mapping(model, given, processor)])[0]
-    if pictures.is_picture(given, processor):
+    if image_processor.is_picture(given, processor):
         return checked(model, [from_mapping(model, {"images": given}, processor)])[0]
-    if sound.is_sound(given):
+    if audio.is_sound(given):
         return checked(model, [from_mapping(model, {"audio": given}, processor)])[0]
     if isinstance(given, str):
         return checked(model, [from_mapping(model, {"text": given}, processor)])[0]
@@ -91,11 +91,11 @@ def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any) -> 
     if "text" in given:
         tensors, labels = from_text(model, given["text"], processor, given.get("text_pair"))
     if "images" in given:
-        seen, more["picture"] = pictures.from_picture(model, given["images"], processor, given.get("text"))
-        more["cropped"] = bool(getattr(pictures.image_processor_of(processor), "do_center_crop", False))
+        seen, more["picture"] = image_processor.from_picture(model, given["images"], processor, given.get("text"))
+        more["cropped"] = bool(getattr(image_processor.image_processor_of(processor), "do_center_crop", False))
         tensors |= seen
     if "audio" in given:
-        heard, more["seconds"] = sound.from_sound(model, given["audio"], processor, given.get("sampling_rate"))
+        heard, more["seconds"] = audio.from_sound(model, given["audio"], processor, given.get("sampling_rate"))
         tensors |= heard
     if labels is not None and tensors["input_ids"].shape[1] != len(labels.tokens):     # the processor made room for the picture
         labels = of_ids(tensors["input_ids"][0].tolist(), processor)

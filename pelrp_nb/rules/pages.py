@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from . import rules
-from .rules import Rule
+from .. import rules
+from . import Rule
 
 
 def page_of(rule: Rule) -> dict[str, Any]:

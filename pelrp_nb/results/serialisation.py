@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import FileError
+from ..errors import FileError
 
 FORMAT, VERSION = "pelrp_nb.explanation", 1
 SUFFIXES = (".npz", ".safetensors")

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engine.streams import Streams
+from ..engine.walk import Visible
 from .encode import quiet, takes
-from .encoded import SEQUENCES, Encoded
-from .streams import Streams
+from .model_input import SEQUENCES, Encoded
 from .text import table_of, tokenizer_of
-from .walk import Visible
 
 TOKENS = 4096                                    # padded places in one batch, at most (a longer row is a batch of its own)
 ROWS = 64

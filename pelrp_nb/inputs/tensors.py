@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..engine.inspection import device_of
+from ..engine.streams import Streams
 from ..errors import InputError
-from .inspection import device_of
 from .decoder import add_decoder
-from .encoded import MAIN, SEQUENCES, Encoded
-from .streams import Streams
+from .model_input import MAIN, SEQUENCES, Encoded
 from .text import of_ids
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engine.inspection import device_of
 from ..errors import InputError
-from .inspection import device_of
-from .encoded import Labels
+from .model_input import Labels
 
 
 def tokenizer_of(processor: Any) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..errors import TargetError
+from ..inputs.model_input import Encoded
 from . import target as targets
-from .continuation import steps
-from .engine.encoded import Encoded
-from .errors import TargetError
-from .similar import similarity
+from .generation import steps
+from .similarity import similarity
 
 
 @dataclass(frozen=True)

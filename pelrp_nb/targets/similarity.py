@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .engine.encode import encode, quiet
-from .errors import TargetError
+from ..errors import TargetError
+from ..inputs.encode import encode, quiet
 from .target import Similar
 
 # one vector (1, D) of the tokens' vectors (1, T, D)

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from .composites import title
-from .engine import images, sound
-from .engine.encoded import Encoded, Labels
-from .engine.propagation import Flow
-from .engine.trace import Trace
+from ..composites import title
+from ..engine.propagation import Flow
+from ..engine.trace import Trace
+from ..inputs import audio
+from ..inputs.model_input import Encoded, Labels
+from . import image_maps
 from .explanation import Explanation
 
 
@@ -38,7 +39,7 @@ class Streamed:
         semantic, reductions, more = trace.semantic, dict(trace.reductions), {"positional": trace.positional}
         labels = self.labels(stream, len(semantic))
         if trace.tokens.dim() == 3:
-            semantic, reductions, tokens, special, more = images.by_patch(self.flow, trace, self.row.shown)
+            semantic, reductions, tokens, special, more = image_maps.by_patch(self.flow, trace, self.row.shown)
             labels = Labels(tokens, special)
         return Explanation(
             tokens=labels.tokens, target=self.text, value=self.value, semantic=semantic,
@@ -55,8 +56,8 @@ class Streamed:
             found = found.upto(self.upto[1])
         if found is not None and len(found.tokens) == T:
             return found
-        if self.row.main in sound.NAMES and stream != "decoder":
-            return sound.frames(T, self.row.seconds)
+        if self.row.main in audio.NAMES and stream != "decoder":
+            return audio.frames(T, self.row.seconds)
         return Labels(tuple(map(str, range(T))), (False,) * T)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .encoded import Labels
-from .pictures import is_array
+from .image_processor import is_array
+from .model_input import Labels
 from .text import accepted, tokenizer_of
 
 NAMES = ("input_features", "input_values")

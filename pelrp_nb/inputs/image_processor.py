@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
-from . import images
 from .text import accepted, tokenizer_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
@@ -21,6 +20,32 @@ def image_processor_of(processor: Any) -> Any:
     if inner is not None:
         return inner
     return processor if "pixel_values" in getattr(processor, "model_input_names", ()) and tokenizer_of(processor) is None else None
+
+
+def as_picture(given: Any) -> Any:
+    """A picture as bytes (H, W, 3): PIL of any mode, grey or colour arrays with or without alpha, channels first or last.
+
+    Numbers between 0 and 1 are shares of white, others bytes.  Raises InputError for other shapes and ranges, with the sizes.
+    """
+    import numpy as np
+
+    if hasattr(given, "convert"):
+        return np.asarray(given.convert("RGB"))
+    x = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
+    if x.ndim == 3 and x.shape[0] in (1, 3, 4) and x.shape[2] not in (1, 3, 4):
+        x = x.transpose(1, 2, 0)
+    x = x[..., None] if x.ndim == 2 else x
+    if x.ndim != 3 or x.shape[2] not in (1, 3, 4) or 0 in x.shape:
+        raise InputError(f"A picture must be (height, width), (height, width, 3) or (3, height, width); got {np.shape(given)}.")
+    x = np.repeat(x, 3, 2) if x.shape[2] == 1 else x[..., :3]
+    if x.dtype == bool or (x.dtype.kind == "f" and x.min() >= 0 and x.max() <= 1):
+        x = x * 255.0
+    if not np.isfinite(x).all() or x.min() < 0 or x.max() > 255:
+        raise InputError(
+            f"A picture must hold numbers from 0 to 1 or from 0 to 255; got {x.min():g} to {x.max():g}. "
+            "If it is normalised already, type dict(pixel_values=x)."
+        )
+    return np.round(x).astype(np.uint8)
 
 
 def is_pil(x: Any) -> bool:
@@ -74,7 +99,7 @@ def from_picture(
             f"A picture needs the image processor that {type(model).__name__} was trained with. "
             "Type processor=AutoImageProcessor.from_pretrained(name), or pass dict(pixel_values=...)."
         )
-    picture = images.as_picture(opened(given))
+    picture = as_picture(opened(given))
     size = (int(picture.shape[0]), int(picture.shape[1]))
     made: Mapping[str, Any] = worker(images=picture, return_tensors="pt")
     if text is not None and worker is not processor and makes_room(processor):

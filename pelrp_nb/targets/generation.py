@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .engine.batch import fill_of
-from .engine.decoder import has_decoder
-from .engine.encode import limit_of
-from .engine.encoded import Encoded, Labels
-from .engine.streams import Streams
-from .engine.text import of_ids, tokenizer_of
-from .errors import TargetError
+from ..engine.streams import Streams
+from ..errors import TargetError
+from ..inputs.decoder import has_decoder
+from ..inputs.encode import limit_of
+from ..inputs.model_input import Encoded, Labels
+from ..inputs.padding import fill_of
+from ..inputs.text import of_ids, tokenizer_of
 from .target import Generated, Read, Token
 
 Step = tuple[Token, tuple[str, int]]             # a token at its predicting place; (stream, how many places that could see)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
-from .errors import TargetError
+from ..errors import TargetError
 
 
 def label_names(model: Any, classes: int) -> dict[int, str]:

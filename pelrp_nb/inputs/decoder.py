@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engine.inspection import device_of
+from ..engine.streams import Streams
 from ..errors import InputError
-from .inspection import device_of
-from .encoded import Labels
-from .streams import Streams
+from .model_input import Labels
 from .text import needed, of_ids
 
 ABSENT = -100                                    # how labels say that a place does not count

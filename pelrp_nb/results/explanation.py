@@ -1,0 +1,397 @@
+"""What carries the answer: one frozen value with the numbers, their names, and the ledger.
+
+    value = sum semantic + sum positional + what the ledger's keepers took
+
+It computes nothing about a model; it adds up, prints, draws, saves and loads what the engine found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..engine.trace import Boundary
+from ..errors import FileError, InputError
+from ..ledger import Ledger
+from .serialisation import AGAIN, put, read, write
+from .subwords import Span, Word, groups, place, spelling
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from ..views.data import Plain
+    from ..views.sheet import Sheet
+    from ..views.widget import View
+
+Reduction = Literal["signed", "absolute", "positive", "l2"]
+REDUCTIONS: tuple[Reduction, ...] = ("signed", "absolute", "positive", "l2")
+_FROM = {  # reduction -> where its content and its position are kept
+    "signed": (None, None),
+    "absolute": (None, "positional.absolute"),
+    "positive": ("semantic.positive", "positional.positive"),
+    "l2": ("semantic.l2", "positional.l2"),
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """Relevance of every token, content and position apart; T tokens, S sinks.
+
+    Tensors are on the CPU, float32 or float64, detached; amounts are in units of `value`.
+
+    tokens:     text of each token (T), as the tokenizer gives it; anything may stand in it
+    target:     what was explained, in words
+    value:      the explained number
+    semantic:   (T,) relevance of each token's content, signed
+    positional: (S, T) relevance of its position at each sink, signed; S is 0 where the model has no positions
+    sinks:      names of the sinks (S), sink_kinds: "rotary", "learnable", "absolute" ...
+    boundaries: relevance per layer boundary, attention and MLP branch, in call order of the forward pass
+    ledger:     where every unit of `value` went
+    card:       JSON, all that is needed to run it again
+    reductions: "semantic.positive", "semantic.l2" (T,), "positional.absolute", "positional.positive", "positional.l2" (S, T)
+    offsets:    (start, end) of each token in `text`, in characters; None for a token without a place
+    special:    which tokens the tokenizer added
+    word_ids:   word of each token, None for special ones
+    map, maps:  for images (H, W) relevance per pixel, and its parts "content" and "position"
+    streams:    the same for each input where there are several ("text", "image", "encoder" ...)
+    detail:     what `Options.detail` asked for
+
+    Source: Bakish et al. 2025 (arXiv 2506.02138).
+    """
+
+    tokens: tuple[str, ...]
+    target: str
+    value: float
+    semantic: Tensor
+    positional: Tensor
+    sinks: tuple[str, ...]
+    sink_kinds: tuple[str, ...]
+    boundaries: tuple[Boundary, ...]
+    ledger: Ledger
+    card: Mapping[str, Any] = field(default_factory=dict)
+    reductions: Mapping[str, Tensor] = field(default_factory=dict)
+    offsets: tuple[Span | None, ...] | None = None
+    text: str | None = None
+    special: tuple[bool, ...] = ()
+    word_ids: tuple[int | None, ...] | None = None
+    map: Tensor | None = None
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    streams: Mapping[str, Explanation] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        fixed = {name: tuple(getattr(self, name)) for name in ("tokens", "sinks", "sink_kinds", "boundaries")}
+        fixed["special"] = tuple(self.special) or (False,) * len(self.tokens)
+        fixed["offsets"] = self.offsets and tuple(span and (int(span[0]), int(span[1])) for span in self.offsets)
+        fixed["word_ids"] = self.word_ids and tuple(self.word_ids)
+        try:
+            fixed["card"] = json.loads(json.dumps(dict(self.card)))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"card must be JSON, and {error}. Pass text, numbers, lists and dicts.") from error
+        for name, value in fixed.items():
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
+        """Shapes that fit together, tensors that are plain values."""
+        T, S = len(self.tokens), len(self.sinks)
+        wanted = {"semantic": (self.semantic, (T,)), "positional": (self.positional, (S, T))}
+        for name, tensor in self.reductions.items():
+            wanted[f"reductions[{name!r}]"] = (tensor, (T,) if name.startswith("semantic.") else (S, T))
+        for what, (tensor, shape) in wanted.items():
+            if tuple(tensor.shape) != shape:
+                raise InputError(f"{what} must have shape {shape} for {T} tokens and {S} sinks, got {tuple(tensor.shape)}.")
+            if tensor.dtype not in (torch.float32, torch.float64) or tensor.device.type != "cpu" or tensor.requires_grad:
+                raise InputError(
+                    f"{what} must be float32 or float64 on the CPU without gradient, got {tensor.dtype} on {tensor.device}. "
+                    "Type tensor.detach().float().cpu()."
+                )
+        for what in ("special", "offsets", "word_ids"):
+            given = getattr(self, what)
+            if given is not None and len(given) != T:
+                raise InputError(f"{what} must have one entry per token, {T}, got {len(given)}.")
+        if len(self.sink_kinds) != S:
+            raise InputError(f"sink_kinds must have one entry per sink, {S}, got {len(self.sink_kinds)}.")
+
+    # --- numbers -------------------------------------------------------------------------------------------------------
+
+    @property
+    def offered(self) -> tuple[Reduction, ...]:
+        """The reductions that can be asked for: "signed" always, the others where the engine kept what they need."""
+        return tuple(name for name in REDUCTIONS if all(key is None or self._kept(key) for key in _FROM[name]))
+
+    def _kept(self, key: str) -> bool:
+        return key in self.reductions or (key.startswith("positional.") and not self.sinks)
+
+    def parts(self, reduction: Reduction = "signed") -> tuple[Tensor, Tensor]:
+        """Content and position of each token, two of (T,), under a named reduction; they add up to `relevance(reduction)`."""
+        if reduction not in REDUCTIONS:
+            raise InputError(f"reduction must be one of {', '.join(REDUCTIONS)}; got {reduction!r}. Type relevance('signed').")
+        if reduction not in self.offered:
+            lacking = next(key for key in _FROM[reduction] if key and not self._kept(key))
+            raise InputError(
+                f"relevance({reduction!r}) needs {lacking!r} in `reductions`, and this explanation was made without it. "
+                f"Type one of {', '.join(self.offered)}."
+            )
+        content, position = _FROM[reduction]
+        here = self.semantic if content is None else self.reductions[content]
+        there = self.reductions.get(position, self.positional) if position else self.positional
+        return here, there.sum(0)
+
+    def relevance(self, reduction: Reduction = "signed", normalise: bool = False) -> Tensor:
+        """(T,) content and position of each token in one number, in units of `value`.
+
+        signed:   plain sum, the one that is conserved
+        absolute: content signed, and per sink |sum cos| + |sum sin|, the authors' released code
+        positive: positive parts per dimension (equation 11 of the paper)
+        l2:       norms over dimensions (the authors' image demo)
+
+        normalise=True divides by max |R|, the authors' further step; the result then has no unit.
+        """
+        content, position = self.parts(reduction)
+        R = content + position
+        if not normalise:
+            return R
+        most = R.abs().max() if len(R) else R.new_tensor(0.0)
+        return R / most if most > 0 else R
+
+    @property
+    def positional_share(self) -> float:
+        """sum|P_t| / (sum|S_t| + sum|P_t|), P_t summed over sinks first; 0 where nothing has relevance.
+
+        For rotary positions half of the query-key path goes to positions by construction: compare with random sinks.
+        """
+        content, position = float(self.semantic.abs().sum()), float(self.positional.sum(0).abs().sum())
+        return position / (content + position) if content + position != 0 else 0.0
+
+    def words(self, reduction: Reduction = "signed") -> tuple[Word, ...]:
+        """Subwords merged to words, with character offsets; the sums over words are the sums over tokens."""
+        R, P = self.relevance(reduction), self.positional.sum(0)
+        found = []
+        for group in groups(self.tokens, self.special, self.offsets, self.text, self.word_ids):
+            span, at = place(group, self.offsets, self.text), list(group)
+            start, end = span or (None, None)
+            semantic, positional, relevance = (float(x[at].double().sum()) for x in (self.semantic, P, R))
+            name = spelling(group, self.tokens, span, self.text)
+            found.append(Word(name, start, end, group, semantic, positional, relevance))
+        return tuple(found)
+
+    @property
+    def model(self) -> str:
+        """The model's name, as the card has it."""
+        return str(self.card.get("model") or "a model")
+
+    @property
+    def method(self) -> str:
+        """The composite's name, as the card has it."""
+        return str(self.card.get("method") or "unnamed method")
+
+    # --- out of here ---------------------------------------------------------------------------------------------------
+
+    def plain(self) -> Plain:
+        """The same without tensors: what every view draws."""
+        from ..views.data import Plain
+
+        parts = {name: [x.tolist() for x in (*self.parts(name), self.relevance(name))] for name in self.offered}
+        book = self.ledger
+        return Plain(
+            tokens=list(self.tokens), special=list(self.special),
+            words=[{"text": w.text, "tokens": list(w.tokens)} for w in self.words()], target=self.target, value=float(self.value),
+            model=self.model, method=self.method,
+            parts={name: {"content": c, "position": p, "both": b} for name, (c, p, b) in parts.items()},
+            positional=self.positional.tolist(), sinks=list(self.sinks), sink_kinds=list(self.sink_kinds),
+            positional_share=self.positional_share,
+            boundaries=[
+                {
+                    "name": b.name, "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist(), "total": b.total,
+                    "gap": b.gap,
+                }
+                for b in self.boundaries
+            ],
+            ledger={
+                "rows": book.rows(), "constants": dict(book.constants), "softmax": dict(book.softmax), "gap": book.gap,
+                "scale": book.scale, "tolerance": book.tolerance, "closed": book.closed, "opened": book.opened,
+                "audited": book.audited, "layers": dict(book.layers),
+                "kept": {where: dict(by) for where, by in book.kept.items()}, "unknown": list(book.unknown),
+            },
+            card=dict(self.card), streams={name: stream.plain() for name, stream in self.streams.items()},
+        )  # fmt: skip
+
+    def to_frame(self) -> DataFrame:
+        """One row per token: token, start, end, special, semantic, positional, and every reduction in `offered`."""
+        import pandas as pd
+
+        places = self.offsets or (None,) * len(self.tokens)
+        columns: dict[str, Any] = {
+            "token": pd.Series(self.tokens, dtype=object),
+            "start": pd.array([None if span is None else span[0] for span in places], dtype="Int64"),
+            "end": pd.array([None if span is None else span[1] for span in places], dtype="Int64"),
+            "special": pd.array(self.special, dtype=bool),
+            "semantic": self.semantic.numpy(),
+            "positional": self.positional.sum(0).numpy(),
+        }
+        return pd.DataFrame(columns | {name: self.relevance(name).numpy() for name in self.offered})
+
+    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
+        """An interactive page in one file that needs no network; written to `path`, or returned as text if there is none.
+
+        Raises FileError if the file cannot be written.
+        """
+        text = self.sheet().html()
+        if path is None:
+            return text
+        put(Path(path), text.encode())
+        return None
+
+    def figure(self, kind: str = "all") -> Figure:
+        """A matplotlib Figure for print: tokens with content and position, layers, ledger.
+
+        kind: "all", or one panel: "tokens", "layers", "ledger", or "spectrum" where `detail` has "frequencies".
+        For images see `overlay` and `patches`.  Raises InputError for another kind, or where there is nothing to draw.
+        """
+        from ..views.figure import panel
+
+        try:
+            return panel(kind, self.plain(), _arrays(self.detail.get("frequencies", {})))
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
+    def overlay(self, picture: Any) -> Figure:
+        """For images: the picture (PIL or array) and over it the map of relevance, of content alone, of position alone.
+
+        The maps are spread over the picture's own size; their sums stay.  Raises InputError where there is no map.
+        """
+        from ..inputs.image_processor import as_picture
+        from ..views.overlay import overlay
+        from .image_maps import resized
+
+        self._pictured()
+        pixels = as_picture(picture)
+        maps = {name: resized(one, pixels.shape[:2]).tolist() for name, one in {"both": self.map, **self.maps}.items()}
+        return overlay(pixels, maps, f"{self.target}, {self.model}, {self.method}")
+
+    def patches(self, reduction: Reduction = "signed") -> Figure:
+        """For images: relevance per patch with signed numbers, (rows, columns) as they lie in the picture.
+
+        Raises InputError where there is no map.
+        """
+        from ..views.overlay import patches
+
+        self._pictured()
+        places = [token.removeprefix("patch ").split(",") for token in self.tokens if token.startswith("patch ")]
+        columns = 1 + max(int(column) for _, column in places)
+        grid = self.relevance(reduction)[-len(places) :].reshape(-1, columns)
+        return patches(grid.tolist(), f"{self.target}, {self.model}, {self.method}, {reduction}")
+
+    def _pictured(self) -> None:
+        if self.map is None:
+            raise InputError("Only an explanation of an image has a map. Type explanation.figure() for one of a text.")
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write everything to a .npz or .safetensors file (JSON and tensors, no pickle), whole or not at all.
+
+        Raises FileError if the path ends otherwise or cannot be written.
+        """
+        write(path, self._tree())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Explanation:
+        """What `save` wrote, equal to what was saved; runs no code from the file.
+
+        Raises FileError if the file is missing, damaged, of a newer format, or not one of ours.
+        """
+        tree = read(path)
+        try:
+            return cls._grown(tree)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileError(f"{path} must hold a whole explanation, and a part of it does not fit: {error}. {AGAIN}") from error
+
+    def _tree(self) -> dict[str, Any]:
+        tree = {f.name: getattr(self, f.name) for f in fields(self)}
+        tree["card"] = json.dumps(self.card)
+        tree["ledger"] = {f.name: getattr(self.ledger, f.name) for f in fields(Ledger)}
+        tree["boundaries"] = [{f.name: getattr(b, f.name) for f in fields(Boundary)} for b in self.boundaries]
+        tree["streams"] = {name: stream._tree() for name, stream in self.streams.items()}
+        return tree
+
+    @classmethod
+    def _grown(cls, tree: dict[str, Any]) -> Explanation:
+        book = {**tree["ledger"], "unknown": tuple(tree["ledger"]["unknown"])}
+        return cls(
+            **{
+                **tree,
+                "card": json.loads(tree["card"]),
+                "ledger": Ledger(**book),
+                "boundaries": tuple(Boundary(**b) for b in tree["boundaries"]),
+                "streams": {name: cls._grown(stream) for name, stream in tree["streams"].items()},
+            }
+        )
+
+    # --- shown ---------------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        from ..views.text import line
+
+        return line(self.plain())
+
+    def __str__(self) -> str:
+        from ..views.text import screen
+
+        return screen(self.plain())
+
+    def _repr_html_(self) -> str:
+        return self.sheet()._repr_html_()
+
+    def explore(self, kind: str = "explanation", **state: Any) -> View:
+        """The live view, an ipywidget: walks from the answer back to position-token pairs, layer by layer, branch by branch.
+
+        kind: "explanation" for all of it, "stepper", "flow" or "xray" for a part.
+        state: where it stands at first: `step` (0 is the answer), `token`, `part`, `reduction` ...
+
+        Raises ImportError where the widget library is missing, and says what to type.
+        """
+        return self.sheet(kind).explore(**state)
+
+    def sheet(self, kind: str = "explanation") -> Sheet:
+        """The same as a view that is not drawn yet: a cell of a notebook, a file, or a widget."""
+        from ..rules.pages import pages
+        from ..views import explained
+
+        rules = pages(str(self.card.get("composite", "")), self.sink_kinds)
+        return explained(self.plain(), kind, rules=rules, detail=_arrays(self.detail))
+
+    def __eq__(self, other: object) -> bool:
+        """The same values in every field; nan equals nan."""
+        return _same(self, other) if isinstance(other, Explanation) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _arrays(value: Any) -> Any:
+    """Tensors as arrays, through mappings."""
+    if isinstance(value, Mapping):
+        return {key: _arrays(item) for key, item in value.items()}
+    return value.numpy() if isinstance(value, Tensor) else value
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal through tuples, mappings, dataclasses and tensors; nan equals nan."""
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        if type(a) is not type(b) or a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        return bool(((a == b) | ((a != a) & (b != b))).all())
+    if is_dataclass(a) and type(a) is type(b):
+        return all(_same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return list(a) == list(b) and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b or (a != a and b != b))

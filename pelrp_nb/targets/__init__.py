@@ -1,0 +1,1 @@
+"""What is explained: the words for it, found in the model's output, one number per question."""

@@ -1,0 +1,234 @@
+"""What is explained: one number of the model's output, named the way a person would name it.
+
+    None                           the highest logit
+    3, "positive", "Lily"          a class or token id, a label, a token
+    token("Lily", at=-1)           a token at a place of the sequence, a number or the token that stands there: at="[MASK]"
+    label("positive", at=4)        a label, of a token classifier at a place
+    similar("another text")        how alike the text's embedding is to another's (cosine)
+    generated(20)                  each of the next 20 tokens that the model writes
+    read(first=1)                  each token that stands in the text, where it is predicted
+    each(["positive", "negative"]) one target per input
+    every(["positive", 0])         several targets of one input, from one forward pass
+    lambda output: ...             a scalar of the model's output
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from ..errors import TargetError
+from .labels import label_names, label_number, token_number, token_text
+
+Named = "int | str | Callable[[Any], Tensor] | Token | Label | None"
+
+
+@dataclass(frozen=True)
+class Token:
+    """The logit of a token; `at` counts places of the sequence, -1 is the last, or names the one token that stands there."""
+
+    text: str | int | None
+    at: int | str = -1
+
+
+@dataclass(frozen=True)
+class Label:
+    """The logit of a label; `at` for models that label each token."""
+
+    text: str | int | None
+    at: int | str | None = None
+
+
+@dataclass(frozen=True)
+class Similar:
+    """Cosine of the text's embedding with that of another text, which is taken as given."""
+
+    text: str
+    pooling: Literal["mean", "first", "last", "pooler", "max"] | None = None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Each of the next `count` tokens that the model writes."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Read:
+    """Each token of the text from place `first` on, where it is predicted."""
+
+    first: int = 1
+
+
+@dataclass(frozen=True)
+class Each:
+    """One target per input."""
+
+    targets: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Every:
+    """Several targets of one input, from one forward pass."""
+
+    targets: tuple[Any, ...]
+
+
+def token(text: str | int | None, at: int | str = -1) -> Token:
+    """The logit of one token of the vocabulary, as text or id, at a place of the sequence (its number, or the token there)."""
+    return Token(text, at)
+
+
+def label(text: str | int | None, at: int | str | None = None) -> Label:
+    """The logit of a label, as text or class number."""
+    return Label(text, at)
+
+
+def similar(text: str, pooling: Literal["mean", "first", "last", "pooler", "max"] | None = None) -> Similar:
+    """How alike the embeddings of the explained text and of `text` are: the cosine, between -1 and 1.
+
+    `pooling` makes one vector of the tokens' vectors: "mean", "max", "first" (CLS), "last", or the model's own "pooler".  None
+    reads it from the model's folder (sentence-transformers' 1_Pooling), and is the mean where there is none.
+    """
+    return Similar(text, pooling)
+
+
+def generated(count: int) -> Generated:
+    """Each new token of a continuation of at most `count` tokens, written greedily: an explanation per token.
+
+    All are explained from ONE forward pass over text and continuation.  The explanation of a token covers what its prediction
+    could see, the text and the continuation before it, and equals the explanation of that prefix alone.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise TargetError(f"There must be at least one new token, got {count!r}. Type target.generated(20).")
+    return Generated(count)
+
+
+def read(first: int = 1) -> Read:
+    """Each token of the given text from place `first` on, at the place that predicts it: one explanation each, as `generated`."""
+    if isinstance(first, bool) or not isinstance(first, int) or first < 1:
+        raise TargetError(f"The first token to predict must have one before it: at least 1, got {first!r}. Type target.read().")
+    return Read(first)
+
+
+def each(targets: Sequence[Any]) -> Each:
+    """One target per input, in order."""
+    return Each(tuple(targets))
+
+
+def every(targets: Sequence[Any]) -> Every:
+    """Several targets of the same input: one forward pass, one backward pass for each."""
+    if not targets:
+        raise TargetError("target.every needs at least one target, got none. Type target.every([0, 1]).")
+    return Every(tuple(targets))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A target found in an output: the scalar, how to call it, and what tells it from others."""
+
+    value: Tensor
+    text: str
+    key: Any = None
+
+
+def choose(target: Any, output: Any, model: Any, processor: Any, tokens: Sequence[str] = ()) -> Chosen:
+    """The scalar that `target` names in `output` of one input, without padding; `tokens` are those that the logits belong to.
+
+    Raises TargetError if the model has no such label, token or place.
+    """
+    if callable(target) and not isinstance(target, Token | Label):
+        return _scalar(target(output), target)
+    logits = logits_of(output)
+    row = logits[0]                                             # (classes,) or (T, classes)
+    if row.dim() not in (1, 2):
+        raise TargetError(
+            f"The logits of one input must have one or two axes, got {tuple(row.shape)}. "
+            "Type target=lambda output: output.logits[0, ...] and pick a scalar."
+        )
+    at = getattr(target, "at", None)
+    at, row = place(row, at, tokens)
+    number, text = number_of(target, row, model, processor)
+    if logits is getattr(output, "logits_per_image", None):
+        text = f"match of picture and text {number}"
+    return Chosen(row[number], text if at is None else f"{text} at {at}", (number, at))
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits of a model's output."""
+    if isinstance(output, Tensor):
+        return output
+    for name in ("logits", "prediction_logits", "logits_per_image"):
+        found = getattr(output, name, None)
+        if found is not None:
+            return found
+    if getattr(output, "start_logits", None) is not None:
+        raise TargetError(
+            "A model that answers questions says where the answer starts and where it ends: say which place to explain. "
+            "Type target=lambda output: output.start_logits[0].max(), or output.end_logits[0, 7] for place 7."
+        )
+    raise TargetError(
+        f"The output ({type(output).__name__}) has no logits; say what to explain. "
+        "Type target=lambda output: output.last_hidden_state[0, 0, 0]."
+    )
+
+
+def place(row: Tensor, at: int | str | None, tokens: Sequence[str]) -> tuple[int | None, Tensor]:
+    """The place of the sequence whose logits are meant, and those logits (classes,)."""
+    if row.dim() == 1:
+        if at not in (None, -1):
+            raise TargetError(f"This model gives one answer per text, so at={at!r} has no meaning. Type target=... without at.")
+        return None, row
+    T = row.shape[0]
+    at = standing(at, tokens) if isinstance(at, str) else -1 if at is None else at
+    if not -T <= at < T:
+        raise TargetError(f"at must lie between {-T} and {T - 1} for {T} tokens, got {at}.")
+    at = at % T
+    return at, row[at]
+
+
+def standing(wanted: str, tokens: Sequence[str]) -> int:
+    """The place at which a token stands; it must stand at one only."""
+    found = [i for i, t in enumerate(tokens) if wanted in (t, t.lstrip("\u2581\u0120"))]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        shown = ", ".join(map(repr, tokens[:12])) + (", ..." if len(tokens) > 12 else "")
+        raise TargetError(f"There must be a token {wanted!r} in the text; its tokens are {shown}. Type one of them, or at=0.")
+    raise TargetError(f"at={wanted!r} must name one place; {wanted!r} stands at {', '.join(map(str, found))}. Type at={found[0]}.")
+
+
+def number_of(target: Any, row: Tensor, model: Any, processor: Any) -> tuple[int, str]:
+    """The class or token number of a target, and its text."""
+    wanted = target.text if isinstance(target, Token | Label) else target
+    names = label_names(model, row.shape[-1])
+    if wanted is None:
+        number = int(row.detach().argmax())
+    elif isinstance(wanted, bool) or not isinstance(wanted, int | str):
+        raise TargetError(
+            f"A target must be a number, a text or a function of the output, got {type(wanted).__name__}. "
+            'Type target=1, target="positive" or target=lambda output: output.logits[0, 1].'
+        )
+    elif isinstance(wanted, int):
+        number = wanted
+        if not 0 <= number < row.shape[-1]:
+            raise TargetError(f"The class must lie between 0 and {row.shape[-1] - 1}, got {number}.")
+    elif names and not isinstance(target, Token):
+        number = label_number(wanted, names)
+    else:
+        number = token_number(wanted, processor, row.shape[-1])
+    return number, names[number] if names else token_text(number, processor)
+
+
+def _scalar(value: Any, target: Callable) -> Chosen:
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise TargetError(
+            f"A target function must return one number as a tensor, got {came}. Type lambda output: output.logits[0, 1]."
+        )
+    name = getattr(target, "__name__", type(target).__name__)
+    return Chosen(value.reshape(()), "function" if name == "<lambda>" else name, target)
