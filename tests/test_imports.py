@@ -6,8 +6,11 @@ Imports are read from the syntax tree, so those under TYPE_CHECKING and inside f
 from __future__ import annotations
 
 import ast
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pelrp_nb"
 
@@ -51,8 +54,7 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
         seen.add(start)
         done, stack = [], [(start, iter(sorted(arrows[start])))]
         while stack:
-            here, rest = stack[-1]
-            following = next((name for name in rest if name not in seen), None)
+            following = next((name for name in stack[-1][1] if name not in seen), None)
             if following is None:
                 done.append(stack.pop()[0])
             else:
@@ -69,3 +71,23 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
     seen = set()
     groups = [set(reach(start, turned, seen)) for start in reversed(order) if start not in seen]
     return [group for group in groups if len(group) > 1]
+
+
+WRITTEN = {                                      # what a pickle of version 0.1 calls what it holds
+    "explanation": "Explanation",
+    "words": "Word",
+    "ledger": "Ledger",
+    "plan": "Plan",
+    "composites": "Composite",
+    "rules._rule": "_restore",
+    "target": "Token Label Similar Generated Read Each Every",
+    "engine.trace": "Boundary Crossing Sink Trace",
+    "engine.propagation": "Options Step",
+    "engine.only": "Condition",
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in WRITTEN.items() for name in names.split()])
+def test_a_pickle_of_version_0_1_finds_what_it_names(module, name):
+    found = pickle.loads(f"cpelrp_nb.{module}\n{name}\n.".encode())
+    assert found.__name__ == name

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..inputs.encode import encode
 from ..inputs.model_input import Labels
-from ..targets.target import label_names, label_number, token_number
+from ..targets.labels import label_names, label_number, token_number
 from .examples import Example, seed_of
 from .subject import Case, Row, Subject
 

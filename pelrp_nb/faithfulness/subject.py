@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..inputs.encode import quiet
-from ..targets.target import logits_of, token_number
+from ..targets.labels import token_number
+from ..targets.target import logits_of
 from .settings import Configuration
 
 Row = Mapping[str, Tensor]          # one input of the model, without the batch axis

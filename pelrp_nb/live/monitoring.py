@@ -15,7 +15,7 @@ from ..composites import NAMED, Composite
 from ..engine.propagation import Options
 from ..errors import InputError, PelrpError
 from ..results.explanation import Explanation
-from ..targets.target import label_names
+from ..targets.labels import label_names
 from ..views.data import clean
 from ..views.text import visible
 from .desk import Desk
