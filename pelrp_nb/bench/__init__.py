@@ -1,9 +1,10 @@
-"""Benchmarks are commands: `python -m pelrp_nb bench engine|memory|targets|batch|views|faithfulness` measure and print ratios."""
+"""Benchmarks are commands: `python -m pelrp_nb bench engine|memory|targets|batch|views|calls|faithfulness` measure and print."""
 
+from .calls import calls
 from .engine import engine
 from .memory import memory
 from .rows import batch, targets
 from .views import views
 
-ALL = {"engine": engine, "memory": memory, "targets": targets, "batch": batch, "views": views}
-__all__ = ["ALL", "batch", "engine", "memory", "targets", "views"]
+ALL = {"engine": engine, "memory": memory, "targets": targets, "batch": batch, "views": views, "calls": calls}
+__all__ = ["ALL", "batch", "calls", "engine", "memory", "targets", "views"]

@@ -1,0 +1,64 @@
+"""`bench calls` counts what is entered, nothing twice, and leaves no watcher behind."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+
+import pytest
+
+from pelrp_nb import __main__ as command_line
+from pelrp_nb.bench.calls import entered
+
+MODULE = """
+def outer(n):
+    return sum(inner(i) for i in range(n))
+
+def inner(i):
+    return i
+
+def unused():
+    return outer(1)
+"""
+
+
+@pytest.fixture
+def module(tmp_path):
+    """A file of three functions, one of which nobody calls."""
+    path = tmp_path / "counted.py"
+    path.write_text(MODULE, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("counted", path)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_calls_are_counted_exactly(module, tmp_path):
+    """outer once, inner three times, the generator entered once and resumed three times; what lies elsewhere is not seen."""
+    found = entered(lambda: json.dumps(module.outer(3)), tmp_path)
+    assert (found.functions, found.files, found.calls) == (2, 1, 1 + 3 + 4)
+    assert found.most(2) == [("counted.py:3 outer.<locals>.<genexpr>", 4), ("counted.py:5 inner", 3)]
+    assert entered(lambda: module.outer(3), tmp_path / "elsewhere").calls == 0
+
+
+def test_watcher_is_gone_afterwards(module, tmp_path):
+    before = sys.getprofile()
+    with pytest.raises(TypeError):
+        entered(lambda: module.outer("three"), tmp_path)
+    assert sys.getprofile() is before
+
+
+def test_command_prints_the_same_numbers_twice(capsys):
+    """The numbers are of the code, not of the moment; the walk back is among what is entered."""
+    texts = []
+    for _ in range(2):
+        assert command_line.main(["bench", "calls", "a dull film", "--json", "--most", "100000"]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+    found = json.loads(texts[0])
+    assert sum(count for _, count in found["most"]) == found["calls"]
+    files = {name.split(":")[0] for name, _ in found["most"]}
+    assert "engine/propagation.py" in files and not any(name.startswith("bench/") for name in files)
+    assert command_line.main(["bench", "calls", "a dull film"]) == 0
+    assert f"{found['functions']:,} functions, {found['files']:,} files, {found['calls']:,} calls" in capsys.readouterr().out
