@@ -8,14 +8,15 @@
 from . import live, reference, rules, target, zoo
 from .composites import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Composite
 from .doctor import doctor
-from .engine.propagation import Options, propagate
+from .engine.options import Options
+from .engine.propagation import propagate
 from .explain import explain
 from .ledger import Ledger
 from .plan import Plan, plan
 from .results.aggregate import aggregate
 from .results.explanation import Explanation
+from .version import __version__ as __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Explanation", "Ledger",
     "Options", "Plan", "aggregate", "doctor", "explain", "live", "plan", "propagate", "reference", "rules", "target", "zoo",

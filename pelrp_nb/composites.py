@@ -7,7 +7,7 @@
     PA_LRP_RES      PA_LRP with sign-aware residual sums                            (ResLRP 2026)
     AUTHORS_VISION  the authors' image recipe, its lost half included               (Bakish et al. 2025, released code)
 
-Nothing here knows how a library spells an operation; that is `engine/operations.py`.
+Nothing here knows how a library spells an operation; that is `engine/handlers/torch_table.py`.
 """
 
 from __future__ import annotations

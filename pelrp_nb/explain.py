@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from .composites import PA_LRP, Composite
-from .engine.inspection import inspect
-from .engine.propagation import Flow, Options, propagate
+from .engine.support import inspect
+from .engine.propagation import Propagation, propagate
+from .engine.options import Options
 from .engine.trace import Trace
-from .engine.walk import Visible
+from .engine.trace import Visible
 from .errors import PelrpError
 from .inputs.encode import encode_all, quiet
 from .inputs.padding import Padding, fill_of, grouped, harmless, of_row, padded
@@ -143,7 +144,7 @@ class Run:
                         found[i].append(self.explanation(flow, asked[i], k, trace, h[1], float(h[0].detach())))
         return found
 
-    def explanation(self, flow: Flow, asked: Asked, k: int, trace: Trace, text: str, value: float) -> Explanation:
+    def explanation(self, flow: Propagation, asked: Asked, k: int, trace: Trace, text: str, value: float) -> Explanation:
         """One answer with the names of its tokens."""
         return explanation(flow, asked.row, asked.questions[k].upto, trace, text, value)
 
@@ -152,7 +153,7 @@ class Together(Exception):
     """A batch whose rows the books cannot keep apart."""
 
 
-def mixed(flow: Flow, traces: Sequence[Trace | None]) -> bool:
+def mixed(flow: Propagation, traces: Sequence[Trace | None]) -> bool:
     """Whether amounts may be in the wrong row's books: they came in another order (experts), and a gap is more than rounding."""
     ledgers = [t.ledger for t in traces if t is not None]
     return flow.account.mixed and any(not abs(x.gap) <= rounding(x.tolerance) * x.scale for x in ledgers)

@@ -12,8 +12,10 @@ from torch import nn
 from . import rules
 from .composites import PA_LRP, Composite, title
 from .engine import memory
-from .engine.inspection import inspect
-from .engine.propagation import Flow, Options, Step, propagate
+from .engine.support import inspect
+from .engine.propagation import Propagation, propagate
+from .engine.options import Options
+from .engine.context import Step
 from .engine.trace import Sink
 from .errors import ModelError
 from .inputs.encode import encode, quiet
@@ -190,6 +192,6 @@ def plan(
                 composite.positions)  # fmt: skip
 
 
-def sinks_of(flow: Flow) -> tuple[Sink, ...]:
+def sinks_of(flow: Propagation) -> tuple[Sink, ...]:
     """The sinks in call order, each once."""
     return tuple({(s.name, s.layer): Sink(s.name, s.kind, s.layer) for s in flow.inputs.sinks}.values())

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pelrp_nb.composites import ATTN_LRP, CP_LRP, PA_LRP, PA_LRP_VISION
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import InputError, ModelError, RuleError
 
 

@@ -16,8 +16,9 @@ from torch.utils import checkpoint as torchs
 
 import pelrp_nb
 from pelrp_nb.composites import CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION
-from pelrp_nb.engine import checkpoint
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine import checkpointing, saved
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import InputError, ModelError
 
 
@@ -84,8 +85,8 @@ def test_the_models_own_checkpointing_changes_nothing(family, reentrant):
 
 def test_each_layer_runs_once_more_and_not_twice(monkeypatch):
     runs: list = []
-    again = checkpoint.Layer.again
-    monkeypatch.setattr(checkpoint.Layer, "again", lambda layer: (runs.append(layer.flow.layer), again(layer)))
+    again = checkpointing.Layer.again
+    monkeypatch.setattr(checkpointing.Layer, "again", lambda layer: (runs.append(layer.flow.layer), again(layer)))
     for model in (build("llama", "eager"), checkpointed("llama", True), checkpointed("llama", False)):
         runs.clear()
         run(model, inputs("llama"), audit=True, checkpoint=not model.training)
@@ -174,7 +175,7 @@ def test_nothing_is_left_behind_by_an_exception(where, error):
     before = state(model)
     with pytest.raises(error):
         run(model, x, checkpoint=True, watch=fail if where == "backward" else None)
-    assert same(before, state(model)) and not checkpoint.stack() and not checkpoint.flows()
+    assert same(before, state(model)) and not saved.stack() and not saved.flows()
     if handle is not None:
         handle.remove()
     y = torch.ones(3, requires_grad=True).exp()

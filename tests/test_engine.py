@@ -10,7 +10,8 @@ from models import FAMILIES, build, inputs, score
 from torch import nn
 
 from pelrp_nb.composites import CP_LRP, PA_LRP
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import RuleError
 
 

@@ -13,9 +13,13 @@ from torch.nn import functional as F
 
 from pelrp_nb import reference
 from pelrp_nb.composites import PA_LRP
-from pelrp_nb.engine import attend, bend, elementwise, operations, positions, propagation
+from pelrp_nb.engine import propagation
 from pelrp_nb.engine.account import Account
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine.handlers import attention as attend
+from pelrp_nb.engine.handlers import division, products, torch_table
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.positions import entering
+from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.rules.attention import Factors
 from pelrp_nb.verbs import freeze, scale, share
 
@@ -84,13 +88,13 @@ KINDS = {
 def test_a_mutated_rule_is_noticed(walked, monkeypatch, kind, how):
     attention, functions = KINDS[kind]
     for function in functions:
-        original = operations.HANDLERS[function]
+        original = torch_table.HANDLERS[function]
 
         def mutant(flow, func, args, kwargs, original=original):
             out = original(flow, func, args, kwargs)
             return mutate(out, how) if isinstance(out, Tensor) and out.requires_grad else out
 
-        monkeypatch.setitem(operations.HANDLERS, function, mutant)
+        monkeypatch.setitem(torch_table.HANDLERS, function, mutant)
     assert not engine_is_reference(walked, attention)
 
 
@@ -105,27 +109,27 @@ def test_wrong_factors_of_fused_attention_are_noticed(walked, monkeypatch, which
 
 @pytest.mark.parametrize("part", [1.0, 1 / 4, 0.0])
 def test_a_wrong_share_of_products_is_noticed(walked, monkeypatch, part):
-    monkeypatch.setattr(bend, "share", lambda a, b, _, again=None: share(a, b, part, again))
+    monkeypatch.setattr(products, "share", lambda a, b, _, again=None: share(a, b, part, again))
     assert not engine_is_reference(walked)
 
 
-@pytest.mark.parametrize("page", [bend, elementwise], ids=["division", "denominator"])
+@pytest.mark.parametrize("page", [None, division], ids=["division", "denominator"])
 def test_an_unfrozen_denominator_is_noticed(walked, monkeypatch, page):
-    if page is elementwise:
-        monkeypatch.setattr(elementwise, "freeze", lambda x: x)
+    if page is division:
+        monkeypatch.setattr(division, "freeze", lambda x: x)
     else:
-        monkeypatch.setitem(operations.HANDLERS, torch.rsqrt, lambda flow, func, args, kwargs: func(*args, **kwargs))
+        monkeypatch.setitem(torch_table.HANDLERS, torch.rsqrt, lambda flow, func, args, kwargs: func(*args, **kwargs))
     assert not engine_is_reference(walked)
 
 
 def test_an_unfrozen_layer_norm_is_noticed(walked, monkeypatch):
-    monkeypatch.setitem(operations.HANDLERS, F.layer_norm, lambda flow, func, args, kwargs: func(*args, **kwargs))
+    monkeypatch.setitem(torch_table.HANDLERS, F.layer_norm, lambda flow, func, args, kwargs: func(*args, **kwargs))
     assert not engine_is_reference(walked)
 
 
 def test_a_tangent_in_place_of_the_slope_is_noticed(walked, monkeypatch):
     for function in (F.silu, torch._C._nn.gelu):
-        monkeypatch.setitem(operations.HANDLERS, function, lambda flow, func, args, kwargs: func(*args, **kwargs))
+        monkeypatch.setitem(torch_table.HANDLERS, function, lambda flow, func, args, kwargs: func(*args, **kwargs))
     assert not engine_is_reference(walked)
 
 
@@ -141,12 +145,12 @@ def test_a_forgotten_softmax_is_noticed(walked, monkeypatch):
 
 @pytest.mark.parametrize("name", ["enters_by_sum", "enters_by_product"])
 def test_a_forgotten_sink_is_noticed(walked, monkeypatch, name):
-    monkeypatch.setattr(positions, name, lambda *a, **k: None)
+    monkeypatch.setattr(entering, name, lambda *a, **k: None)
     assert not engine_is_reference(walked)
 
 
 def test_weights_taken_for_inputs_are_noticed(walked, monkeypatch):
-    monkeypatch.setattr(propagation.Flow, "_constant", lambda self, parameter, note: self.leaf(parameter))
+    monkeypatch.setattr(propagation.Propagation, "_constant", lambda self, parameter, note: self.leaf(parameter))
     assert not engine_is_reference(walked)
 
 

@@ -10,7 +10,8 @@ from models import build, inputs, score
 
 from pelrp_nb import rules
 from pelrp_nb.composites import ATTN_LRP, CP_LRP, PA_LRP
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.propagation import propagate
 
 
 def trace(model, x, composite=PA_LRP, which=None, **options):

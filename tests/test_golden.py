@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from pelrp_nb.composites import ATTN_LRP, AUTHORS_VISION, PA_LRP
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.propagation import propagate
 
 LLAMAS = {
     "llama_soft_S5": "llama_soft", "llama_soft_S17": "llama_soft",

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pelrp_nb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (                                        # a room may import those before it
-    {"errors", "verbs"},
+    {"errors", "verbs", "version"},
     {"rules"},
     {"composites"},
     {"ledger", "views"},

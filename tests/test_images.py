@@ -72,6 +72,13 @@ def test_the_map_is_content_and_position(models, pixels, name):
     torch.testing.assert_close(content, found.semantic[prefix:])
 
 
+@every_model
+def test_results_carry_no_notes_of_the_engine(models, pixels, name):
+    found = explain(models[name], {"pixel_values": pixels})
+    tensors = (found.semantic, found.positional, found.map, *found.maps.values(), *found.reductions.values())
+    assert not any(vars(x) for x in (*tensors, *(b.relevance for b in found.boundaries)))
+
+
 def test_first_tokens_are_named_constants(models, pixels):
     learnt = explain(models["scenes-learnable"], {"pixel_values": pixels})
     turned = explain(models["scenes-rotary"], {"pixel_values": pixels})

@@ -6,11 +6,18 @@ Imports are read from the syntax tree, so those under TYPE_CHECKING and inside f
 from __future__ import annotations
 
 import ast
+import inspect
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+
+from pelrp_nb import PA_LRP, Options
+from pelrp_nb.engine.context import Context
+from pelrp_nb.engine.forward_pass import ForwardPass
+from pelrp_nb.engine.propagation import Propagation
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pelrp_nb"
 
@@ -73,6 +80,86 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
     return [group for group in groups if len(group) > 1]
 
 
+ORDER = (                                        # a file may import those of its own line and of the lines above it
+    "errors verbs version",
+    "rules",
+    "composites ledger",
+    "reference views",
+    "engine.numerics engine.leaves engine.streams engine.only engine.trace engine.saved engine.support",
+    "engine.options engine.account engine.provenance engine.notes",
+    "engine.context",
+    "engine.boundaries engine.heads engine.positions",
+    "engine.forward_pass engine.memory engine.handlers",
+    "engine.checkpointing engine.attach",
+    "engine.backward",
+    "engine.propagation engine",
+    "inputs",
+    "targets",
+    "results",
+    "target explanation words",
+    "explain plan",
+    "zoo atlas",
+    "faithfulness live",
+    "labs",
+    "bench doctor",
+    "__main__ ",
+)
+RANK = {f"pelrp_nb.{name}".rstrip("."): rank for rank, line in enumerate(ORDER) for name in line.split(" ")}
+IMPORTS = imports()
+
+
+def rank(module: str) -> int:
+    """The line of the closest room around a file."""
+    parts = module.split(".")
+    return RANK[next(room for n in range(len(parts), 0, -1) if (room := ".".join(parts[:n])) in RANK)]
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    assert not circles(IMPORTS)
+
+
+@pytest.mark.parametrize("module", IMPORTS)
+def test_imports_run_one_way(module):
+    against = {name for name in IMPORTS[module] if rank(name) > rank(module)}
+    assert not against, f"{module} stands before {', '.join(sorted(against))}: see ORDER"
+
+
+def test_every_file_but_the_package_itself_has_a_room():
+    assert [module for module in IMPORTS if rank(module) == RANK["pelrp_nb"]] == ["pelrp_nb", "pelrp_nb.__main__"]
+
+
+FILES = {
+    "a/__init__.py": "",
+    "a/one.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .two import B\n",
+    "a/two.py": "def late():\n    from .inner import three\n",
+    "a/inner/__init__.py": "",
+    "a/inner/three.py": "from .. import one\n",
+    "a/inner/four.py": "from a.two import late\n",
+}
+
+
+def test_a_circle_is_seen_under_type_checking_and_inside_functions(tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = imports(tmp_path / "a")
+    assert found["a.inner.four"] == {"a.two"} and found["a.inner.three"] == {"a.one"}
+    assert circles(found) == [{"a.one", "a.two", "a.inner.three"}]
+
+
+@pytest.mark.parametrize("page", [Context, ForwardPass])
+def test_a_propagation_is_what_its_pages_promise(page):
+    flow = Propagation(torch.nn.Linear(2, 2), PA_LRP, Options())
+    pages = [kind for kind in page.__mro__ if getattr(kind, "_is_protocol", False)]
+    promised = {name for kind in pages for name in (*vars(kind), *inspect.get_annotations(kind))}
+    public = {name for name in promised if not name.startswith("_")}
+    assert len(public) > 20 and not [name for name in public if not hasattr(flow, name)]
+    for name, told in vars(page).items():
+        if inspect.isfunction(told) and not name.startswith("_"):
+            kept = inspect.signature(getattr(Propagation, name)).parameters.values()
+            assert [(p.name, p.default) for p in inspect.signature(told).parameters.values()] == [(p.name, p.default) for p in kept], name
+
+
 WRITTEN = {                                      # what a pickle of version 0.1 calls what it holds
     "explanation": "Explanation",
     "words": "Word",
@@ -84,6 +171,7 @@ WRITTEN = {                                      # what a pickle of version 0.1 
     "engine.trace": "Boundary Crossing Sink Trace",
     "engine.propagation": "Options Step",
     "engine.only": "Condition",
+    "engine.notes": "Note",
 }
 
 

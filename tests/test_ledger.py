@@ -7,7 +7,8 @@ import torch
 from models import FAMILIES, build, inputs, score
 
 from pelrp_nb.composites import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.ledger import Ledger
 
 COMPOSITES = {"pa": PA_LRP, "attn": ATTN_LRP, "cp": CP_LRP, "res": PA_LRP_RES, "vision": PA_LRP_VISION, "authors": AUTHORS_VISION}

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 import pelrp_nb
 from pelrp_nb.composites import AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION
-from pelrp_nb.engine import positions
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.positions import provenance_rules
+from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import ModelError
-
 
 
 def run(model, x, composite=PA_LRP, pick=score, **options):
@@ -37,8 +37,8 @@ def equal(a, b, tolerance: float = 0.0) -> bool:
 @pytest.fixture
 def elsewhere(monkeypatch):
     """A model and its input on a device that has neither float64 nor anything of the CPU's."""
-    monkeypatch.setattr("pelrp_nb.engine.inspection.inspect", lambda model: None)
-    monkeypatch.setattr(positions, "counts", lambda x: x.dtype == torch.int64 and x.dim() > 0 and x.shape[-1] > 1)
+    monkeypatch.setattr("pelrp_nb.engine.support.inspect", lambda model: None)
+    monkeypatch.setattr(provenance_rules, "counts", lambda x: x.dtype == torch.int64 and x.dim() > 0 and x.shape[-1] > 1)
 
     def made(family: str, attention: str, dtype: torch.dtype):
         x = {k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in inputs(family, dtype=dtype).items()}
@@ -161,10 +161,10 @@ def state_of(model: nn.Module) -> list:
 
 
 def test_a_model_on_two_devices_without_hooks_is_refused(monkeypatch):
-    from pelrp_nb.engine import inspection
+    from pelrp_nb.engine import support
 
     model = build("llama", dtype=torch.float32)
-    monkeypatch.setattr(inspection, "device_of", lambda model: torch.device("cuda", 1))
+    monkeypatch.setattr(support, "device_of", lambda model: torch.device("cuda", 1))
     with pytest.raises(ModelError, match=r"split over devices, but `model.embed_tokens` on cpu has no hook.*dispatch_model"):
         run(model, inputs("llama"))
 
@@ -262,7 +262,7 @@ def by_bitsandbytes(bits: int) -> nn.Module:
 @pytest.mark.parametrize("how", ["8 bits", "4 bits", "4 bits, packed"])
 def test_layers_of_bitsandbytes(how, composite):
     pytest.importorskip("bitsandbytes")
-    from pelrp_nb.engine.quantised import numbers_of_layer
+    from pelrp_nb.engine.handlers.quantised import numbers_of_layer
 
     model, x = by_bitsandbytes(int(how[0])), inputs("llama")
     with torch.set_grad_enabled("packed" not in how):                  # without gradients it packs its weights for good

@@ -14,7 +14,8 @@ import pelrp_nb
 from pelrp_nb import plan
 from pelrp_nb.composites import CP_LRP, PA_LRP, PA_LRP_VISION
 from pelrp_nb.engine import memory
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import InputError
 
 FAMILIES = ("llama", "mixtral", "gpt2", "bert", "vit")

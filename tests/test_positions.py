@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from models import build, build_position, inputs, score, texts
 from torch import Tensor, nn
 
 from pelrp_nb import rules
 from pelrp_nb.composites import ATTN_LRP, CP_LRP, PA_LRP
-from pelrp_nb.engine import sinks
-from pelrp_nb.engine.propagation import Options, propagate
-from pelrp_nb.engine.received import wavelengths
-from models import build, build_position, inputs, score, texts
+from pelrp_nb.engine.backward.sink_totals import wavelengths
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.positions import sinks
+from pelrp_nb.engine.propagation import propagate
 
 ALL = frozenset({"heads", "query_key", "frequencies", "pairs"})
 KINDS = {

@@ -8,8 +8,9 @@ from models import randomise
 from torch import nn
 
 from pelrp_nb.composites import PA_LRP
-from pelrp_nb.engine import seed
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine.backward import loss_scaling
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import ModelError
 
 HALVES = (torch.bfloat16, torch.float16)
@@ -65,7 +66,7 @@ def test_a_float16_gradient_that_would_overflow_is_begun_smaller(attention, monk
     full, model = run(llama(attention, torch.float32, **made)), llama(attention, torch.float16, **made)
     half = run(model)
     assert correlation(half.semantic, full.semantic) > 0.999 and half.ledger.closed
-    monkeypatch.setattr(seed, "POWERS", seed.POWERS[:1])
+    monkeypatch.setattr(loss_scaling, "POWERS", loss_scaling.POWERS[:1])
     with pytest.raises(ModelError, match=r"leaves the range of float16.*bfloat16"):
         run(model)
 
@@ -75,7 +76,7 @@ def test_a_float16_gradient_that_would_vanish_is_begun_larger(attention, monkeyp
     full, model = (run(llama(attention, torch.float32, head=1e-4)), llama(attention, torch.float16, head=1e-4))
     half = run(model)
     assert correlation(half.semantic, full.semantic) > 0.999 and half.ledger.closed
-    monkeypatch.setattr(seed, "POWERS", (1.0,))
+    monkeypatch.setattr(loss_scaling, "POWERS", (1.0,))
     assert correlation(run(model).semantic, full.semantic) < 0.99
 
 
@@ -83,8 +84,8 @@ def test_a_float16_gradient_that_would_vanish_is_begun_larger(attention, monkeyp
 def test_a_power_of_two_is_divided_out_to_the_bit(power, monkeypatch):
     model = llama("eager", torch.float32, 2)
     plain = run(model, audit=True)
-    monkeypatch.setattr(seed, "narrow", lambda *_: True)
-    monkeypatch.setattr(seed, "POWERS", (power,))
+    monkeypatch.setattr(loss_scaling, "narrow", lambda *_: True)
+    monkeypatch.setattr(loss_scaling, "POWERS", (power,))
     scaled = run(model, audit=True)
     assert torch.equal(scaled.tokens, plain.tokens) and torch.equal(scaled.positional, plain.positional)
     assert scaled.ledger == plain.ledger

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from models import ROTARY, SIZES, build, inputs, randomise
 from torch import Tensor
 
-from models import ROTARY, SIZES, build, inputs, randomise
 from pelrp_nb import reference, rules, zoo
 from pelrp_nb.composites import ATTN_LRP, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, title
-from pelrp_nb.engine.propagation import Options, propagate
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import InputError, ModelError
 
 FAMILIES = ("llama", "qwen2", "bert", "distilbert")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -205,6 +206,23 @@ def test_the_table_has_a_row_for_every_rule_in_reading_order():
 def test_a_rule_is_a_value(rule):
     assert pickle.loads(pickle.dumps(rule)) == rule == copy.deepcopy(rule) and hash(rule) == hash(copy.copy(rule))
     assert eval(repr(rule), vars(rules)) == rule
+
+
+def _doubled(R, x):
+    return (2 * R,)
+
+
+def test_a_pickle_holds_a_rule_and_not_its_name():
+    own = replace(rules.uniform, name="mine", relevance=_doubled)
+    again = pickle.loads(pickle.dumps(own))
+    assert again == own and again.relevance is _doubled and again.forward is rules.uniform.forward
+    half = pickle.loads(pickle.dumps(rules.gamma(0.5)))
+    assert half == rules.gamma(0.5) and half.forward.keywords == {"gamma": 0.5}
+
+
+@every_rule
+def test_a_pickle_of_version_0_1_gave_the_page(rule):
+    assert rules._rule._restore(rule.name, rule.options) == rule
 
 
 def test_a_misspelt_option_or_name_is_an_error():

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.propagation import Options
+from ..engine.options import Options
 from ..errors import PelrpError, RuleError
 from ..explain import explain
 from .build import Built, NotBuilt, answer, build, cast, logits_of, shortened

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from ..composites import PA_LRP
-from ..engine.propagation import Options, propagate
+from ..engine.options import Options
+from ..engine.propagation import propagate
 
 ARMS = {
     "plain": "forward and backward, input gradients only",

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..composites import PA_LRP
-from ..engine.propagation import Options, propagate
+from ..engine.options import Options
+from ..engine.propagation import propagate
 from ..errors import InputError
 from ..inputs.encode import quiet
 from ..plan import plan

@@ -1,61 +1,16 @@
-"""Keepers of the ledger: who kept how much, row by row, while the backward pass runs."""
+"""The account of the ledger's keepers: who kept how much, row by row, while the backward pass runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from .checkpoint import held
+from .numerics import better, dot, total, visible
+from .saved import held
 
 Category = Literal["constants", "softmax", "stabilisers"]
-FILLER = 1e30                                    # beyond this an added constant is a mask, not an amount
-
-
-def better(x: Tensor) -> Tensor:
-    """The same numbers in float32 or better."""
-    return x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float32)
-
-
-def exact(x: Tensor) -> Tensor:
-    """The same numbers in float64, on the CPU: not every device has it."""
-    return x.detach().cpu().double()
-
-
-def dot(x: Tensor, g: Tensor) -> Tensor:
-    """x * g, real, in float32 or better; a masked filler counts as nothing."""
-    return (x.conj() * g).real if x.is_complex() else better(x) * better(g)
-
-
-def total(x: Tensor, g: Tensor) -> Tensor:
-    """sum of x * g without a temporary of their size, where both lie in memory alike."""
-    alike = x.stride() == g.stride() and x.dtype == g.dtype and x.dtype in (torch.float32, torch.float64)
-    if alike and x.numel() and _dense(x) and _dense(g):
-        return torch.dot(_flat(x), _flat(g))
-    return dot(x, g).sum()
-
-
-def _flat(x: Tensor) -> Tensor:
-    return x.as_strided((x.numel(),), (1,), x.storage_offset())
-
-
-def _dense(x: Tensor) -> bool:
-    """Whether the elements fill a stretch of memory without holes, in whatever order of axes."""
-    expected = 1
-    for stride, size in sorted(zip(x.stride(), x.shape, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
-
-
-def by_place(x: Tensor, g: Tensor) -> Tensor:
-    """sum of x * g over the features, (B, T, D) to (B, T)."""
-    if x.dtype == g.dtype and x.dtype in (torch.float32, torch.float64):
-        return torch.einsum("...d,...d->...", x, g)
-    return dot(x, g).sum(-1)
 
 
 class Account:
@@ -122,10 +77,3 @@ class Account:
         return lambda g: self.add(category, name, depth, -self.inner(x(), g))
 
 
-def visible(constant: Tensor, g: Tensor) -> Tensor:
-    """constant * g with masked places (fillers, infinities) left out."""
-    if constant.is_complex():
-        return (constant.conj() * g).real
-    constant = better(constant.detach())
-    constant = torch.where(constant.abs() < FILLER, constant, torch.zeros_like(constant))
-    return constant * better(g)

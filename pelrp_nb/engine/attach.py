@@ -10,17 +10,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from . import checkpoint, quantised
-from .checkpoint import flows
-from .unseen import activation_module
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from . import checkpointing
+from .forward_pass import ForwardPass
+from .handlers import quantised
+from .handlers.opaque_modules import activation_module
+from .saved import flows
 
 KNOWN_BY_PARAMETERS = {nn.Linear, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity}      # need no hook to be named
 _lock = threading.Lock()
@@ -33,7 +32,7 @@ class _Hooks:
     handles: list = field(default_factory=list)
 
 
-def current(root: nn.Module) -> Flow | None:
+def current(root: nn.Module) -> ForwardPass | None:
     """The flow of this thread on this model."""
     return next((f for f in reversed(flows()) if f.model is root), None)
 
@@ -132,7 +131,7 @@ def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
             return flow.recorder.enter_model(args, kwargs)
         if block:
             args, kwargs = flow.recorder.enter_block(args, kwargs) or (args, kwargs)
-            checkpoint.begin(flow, module, args, kwargs)
+            checkpointing.begin(flow, module, args, kwargs)
             return quantised.before(flow, module, args, kwargs) or (args, kwargs)
         return quantised.before(flow, module, args, kwargs)
 
@@ -148,7 +147,7 @@ def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
         while flow.path and flow.path.pop() is not module:
             pass
         if block:
-            checkpoint.end(flow, module)
+            checkpointing.end(flow, module)
         if block and flow.blocks:
             flow.recorder.leave_block(output)
         flow.streams.leave(module, flow.path, output)

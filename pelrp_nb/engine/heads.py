@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .account import dot
-from .checkpoint import held
-from .seed import finer
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from .context import Context
+from .leaves import Attention
+from .numerics import dot, finer
+from .saved import held
 
 
-@dataclass(eq=False)
-class Attention:
-    """One attention of the forward pass; amounts per row of the batch, heads (B, H, T) at the output."""
-
-    name: str
-    stream: str = ""
-    heads: Tensor | None = None
-    values: Tensor | None = None
-    scores: Tensor | None = None
-
-    def forget(self) -> None:
-        """What was heard belongs to the last target."""
-        self.heads = self.values = self.scores = None
-
-
-def begin(flow: Flow) -> Attention | None:
+def begin(flow: Context) -> Attention | None:
     """An attention was met; None unless "heads" was asked for."""
     if "heads" not in flow.options.detail:
         return None
@@ -42,7 +23,7 @@ def begin(flow: Flow) -> Attention | None:
     return found
 
 
-def at_output(flow: Flow, met: Attention | None, out: Tensor, part: float) -> None:
+def at_output(flow: Context, met: Attention | None, out: Tensor, part: float) -> None:
     """Relevance at the output (B, H, T, d), or (B H, T, d), of an attention; `part` of it goes to the values."""
     if met is None or not out.requires_grad:
         return
@@ -56,7 +37,7 @@ def at_output(flow: Flow, met: Attention | None, out: Tensor, part: float) -> No
     out.register_hook(hear)
 
 
-def to_scores(flow: Flow, met: Attention | None, x: Tensor | None, factor: float = 1.0) -> Callable[[Tensor], None] | None:
+def to_scores(flow: Context, met: Attention | None, x: Tensor | None, factor: float = 1.0) -> Callable[[Tensor], None] | None:
     """A hook that adds what comes to queries, keys or biases; the gradient of `x` times `factor`."""
     if met is None or x is None:
         return None

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 import torch
@@ -21,10 +21,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 
 from ..errors import InputError
-from .checkpoint import Slot, stack
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from .forward_pass import ForwardPass
+from .saved import Slot, stack
 
 LIMIT = "PELRP_MEMORY_LIMIT"                     # bytes, as an environment variable: take no more than that for free
 PASSING = 3                                      # tensors of the largest size that are there at once while one is made
@@ -35,7 +33,7 @@ class Tally:
 
     running, pinned = True, False                # as of a layer that has not ended: what is saved can be read
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: ForwardPass) -> None:
         self.flow = flow
         self.kept: dict[int | None, int] = {}    # bytes by layer, None outside of layers
         self.made: dict[int | None, int] = {}    # with what is saved for a moment only
@@ -93,7 +91,7 @@ class Tally:
 
 
 @contextmanager
-def tally(flow: Flow) -> Iterator[Tally]:
+def tally(flow: ForwardPass) -> Iterator[Tally]:
     """Count what the forward pass inside would keep, and keep none of it: there is no way back from there."""
     counted = Tally(flow)
     stack().append(counted)
@@ -105,7 +103,7 @@ def tally(flow: Flow) -> Iterator[Tally]:
         counted.let_go()
 
 
-def needed(flow: Flow, counted: Tally, output: Any) -> dict[str, int]:
+def needed(flow: ForwardPass, counted: Tally, output: Any) -> dict[str, int]:
     """Bytes of an explanation of one target: activations, weights, passing; and gradients, which take their place by and by."""
     kept, weights = sum(counted.kept.values()), sum(counted.weights.values())
     if flow.checkpoint:
@@ -132,14 +130,14 @@ def size(x: Tensor) -> int:
     return x.numel() * x.element_size()
 
 
-def arriving(flow: Flow) -> int:
+def arriving(flow: ForwardPass) -> int:
     """Bytes of what arrives at the end: gradients, and with detail what is made of them."""
     split = [size(x) for x in flow.inputs.leaves()]
     pairs = [s.pairs * 4 for s in flow.inputs.sinks] if "pairs" in flow.options.detail else []
     return (sum(split) + sum(pairs)) * (2 if flow.options.detail else 1)
 
 
-def check_detail(flow: Flow) -> None:
+def check_detail(flow: ForwardPass) -> None:
     """Before the way back: refuse more detail than memory allows.
 
     Raises InputError with what it needs, what there is, and what would fit.

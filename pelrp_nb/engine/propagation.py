@@ -4,15 +4,14 @@
         out = model(**x)
     trace = flow.trace(out.logits[0, -1, 42])
 
-Inside the `with`, every torch call of this thread passes through `Flow`; outside, nothing is different: no hook, no flag,
-no gradient.
+Inside the `with`, every torch call of this thread passes through `Propagation`; outside, nothing is different: no hook, no
+flag, no gradient.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,73 +21,28 @@ from torch.overrides import TorchFunctionMode
 from .. import rules
 from ..composites import PA_LRP, Composite
 from ..errors import InputError
-from . import checkpoint, only, positions
+from . import checkpointing, only, saved
 from .account import Account
 from .attach import attached, layers
-from .heads import Attention
-from .notes import REFUSED, Note, carries, note_of, write
-from .operations import handler_of, spelling
-from .sinks import Inputs
+from .backward import conditional
+from .backward.run import rows, whole
+from .boundaries import Recorder
+from .context import REFUSED, Block, Step
+from .handlers.torch_table import handler_of, spelling
+from .leaves import Attention, Inputs
+from .options import Options
+from .positions import provenance_rules
+from .provenance import Note, carries, note_of, write
 from .streams import Streams
-from .trace import Boundary, Trace
-from .tracing import Recorder
-from .walk import Visible, rows, whole
+from .trace import Trace, Visible
 
 sequence = torch._C._autograd._get_sequence_nr    # the number of the next node of the graph
 SOURCES = {torch.arange, torch.cumsum, Tensor.cumsum, torch.cos, torch.sin, Tensor.cos, Tensor.sin, torch.polar}
 GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag")}
 
 
-@dataclass(frozen=True)
-class Options:
-    """What is wanted beyond the explanation itself.
-
-    detail:     any of "heads", "query_key", "frequencies", "pairs"
-    audit:      measure every softmax, fused ones too (METHOD: what a fast ledger cannot prove)
-    checkpoint: recompute each layer in the backward pass, for memory
-    only:       conditional relevance: {"layer 3": {"heads": [1]}}; see `engine/only.py`
-    watch:      called with each boundary (`Crossing`) while the backward pass runs
-    ledger:     keep boundaries and accounts; False: tokens and sinks only
-    """
-
-    detail: frozenset[str] = frozenset()
-    audit: bool = False
-    checkpoint: bool = False
-    only: Any = None
-    watch: Callable[[Boundary], None] | None = None
-    ledger: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "detail", frozenset(self.detail))
-        unknown = self.detail - {"heads", "query_key", "frequencies", "pairs"}
-        if unknown:
-            raise InputError(
-                f"detail must be some of heads, query_key, frequencies, pairs; got {', '.join(sorted(unknown))}. "
-                'Type Options(detail={"heads"}).'
-            )
-        object.__setattr__(self, "only", only.conditions(self.only))
-
-
-@dataclass
-class Step:
-    """One operation as it was met: for `plan`."""
-
-    place: str
-    operation: str
-    rule: str
-    reason: str = ""                             # its kind, for instance "gate"
-
-
-@dataclass
-class Block:
-    """One layer while it runs."""
-
-    layer: int
-    attention: bool = False
-
-
-class Flow(TorchFunctionMode):
-    """The rules in force in this thread, and what they met."""
+class Propagation(TorchFunctionMode):
+    """The rules in force in this thread, and what they met: a `Context` for handlers, a `ForwardPass` for the walk back."""
 
     def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
         super().__init__()
@@ -96,11 +50,11 @@ class Flow(TorchFunctionMode):
         self.account = Account()
         self.account.open = options.ledger
         self.inputs = Inputs()
-        self.power = 1.0                                         # what the walk back begins with (seed.py)
+        self.power = 1.0                                         # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []                    # where heads were asked for
         self.vocabularies: set[str | None] = set()               # tables in which tokens were looked up
         self.recorder = Recorder(self)
-        self.known: dict[int, Note] = positions.known_tensors(model)
+        self.known: dict[int, Note] = provenance_rules.known_tensors(model)
         self.noted = {n.source: n for n in self.known.values() if n.source}
         self.leaves: dict[int, Tensor] = {}
         self.owned = [*model.parameters(), *model.buffers()]        # `known` is by identity, so none may go while it is used
@@ -110,9 +64,8 @@ class Flow(TorchFunctionMode):
         self.streams = Streams(model)
         self.stream_of: dict[int, str] = {}
         self.conditions: tuple[only.Condition, ...] = options.only
-        self.stops: dict[only.Condition, only.Stop] = {}
+        self.stops: dict[only.Condition, conditional.Stop] = {}
         self.starts = torch.zeros(1)                             # what relevance started with, per row
-        self.visible: Sequence[Mapping[str, Visible]] = ()
         self.audited = True
         self.steps: dict[tuple[str, str, str], Step] = {}
         self.handled: list[list[int]] = []
@@ -121,8 +74,8 @@ class Flow(TorchFunctionMode):
         self.planning = False                    # True: note what needs no rule, too, and to which module a call belongs
         self.spot: str | None = None
         self.patch: tuple[int, int] | None = None
-        self.checkpoint = options.checkpoint or checkpoint.theirs(model)
-        self.open: list[checkpoint.Layer] = []
+        self.checkpoint = options.checkpoint or checkpointing.theirs(model)
+        self.open: list[checkpointing.Layer] = []
         self.aside: list[tuple[nn.Module, Tensor]] = []             # quantised layers that run, and what carries into them
 
     # --- every torch call ---------------------------------------------------------------------------------------------
@@ -138,7 +91,7 @@ class Flow(TorchFunctionMode):
         if not (carrying or looked_up) or not torch.is_grad_enabled():
             out = func(*args, **kwargs) if torch.is_grad_enabled() else func(*given[0], **given[1])
             if noted or func in SOURCES:
-                positions.inherit(self, name, noted, args, out)
+                provenance_rules.inherit(self, name, noted, args, out)
             return out
         self.function = func
         self.spot = self._owner(*given) if self.planning else None
@@ -150,7 +103,7 @@ class Flow(TorchFunctionMode):
         if out is REFUSED:
             return self.refuse(func, start, func(*args, **kwargs))
         if noted and isinstance(out, Tensor) and not out.requires_grad:
-            positions.inherit(self, name, noted, args, out)      # a carrier lent its shape alone
+            provenance_rules.inherit(self, name, noted, args, out)      # a carrier lent its shape alone
         self.cover(start, sequence())
         if self.planning:
             self._met(handler)
@@ -334,24 +287,24 @@ class Flow(TorchFunctionMode):
 
 
 @contextmanager
-def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options | None = None) -> Iterator[Flow]:
+def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options | None = None) -> Iterator[Propagation]:
     """Put the composite's rules in force on `model` for this thread, inside the `with`.
 
     Raises ModelError if the model hides its operations (compiled, DataParallel, flash or flex attention, active dropout).
     """
-    from .inspection import inspect
+    from .support import inspect
 
     options = options or Options()
     inspect(model)
     if options.checkpoint and not layers(model):
         raise InputError(f"checkpoint=True runs each layer again, and {type(model).__name__} has no layers. Type Options().")
-    flow = getattr(composite, "flow", Flow)(model, composite, options)         # the wrong ones of live/broken.py bring their own
+    flow = getattr(composite, "flow", Propagation)(model, composite, options)         # the wrong ones of live/broken.py bring their own
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(attached(model))
-        checkpoint.flows().append(flow)
-        stack.callback(checkpoint.flows().remove, flow)
-        stack.callback(checkpoint.end, flow)
-        stack.enter_context(only.listening(flow))
+        saved.flows().append(flow)
+        stack.callback(saved.flows().remove, flow)
+        stack.callback(checkpointing.end, flow)
+        stack.enter_context(conditional.listening(flow))
         stack.enter_context(flow)
         yield flow

@@ -90,3 +90,18 @@ class Trace:
     def semantic(self) -> Tensor:
         """(T,) relevance of each token."""
         return self.tokens.sum(-1)
+
+
+@dataclass(frozen=True)
+class Visible:
+    """The places of one row in a padded batch that are the row's own: `at` (T,) of `length`."""
+
+    length: int
+    at: Tensor
+
+    def __call__(self, x: Tensor, *axes: int) -> Tensor:
+        """x at those places, along the axes that are as long as the batch."""
+        for axis in axes:
+            if x.shape[axis] == self.length and len(self.at) != self.length:
+                x = x.index_select(axis, self.at.to(x.device))
+        return x

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import rules
 from ..composites import ATTN_LRP, CP_LRP, PA_LRP, Composite, title
-from ..engine.propagation import Options
+from ..engine.options import Options
 from ..explain import explain
 from ..results.explanation import Explanation, Reduction
 from .attention import spread

@@ -128,7 +128,7 @@ def _settings(result: Result) -> str:
     import numpy
     import transformers
 
-    from .. import __version__
+    from ..version import __version__
 
     versions = {
         "pelrp_nb": __version__, "python": platform.python_version(), "torch": torch.__version__,

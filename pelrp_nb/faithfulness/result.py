@@ -104,9 +104,12 @@ class Result:
 
     def table(self, measures: Sequence[str] | None = None) -> Table:
         """Methods down, measures across."""
-        from .tables import table
+        from .tables import Table
 
-        return table(self, tuple(measures or self.measures))
+        shown = tuple(measures or self.measures)
+        cells = {(m, x): self.estimate(m, x) for x in shown for m in self.methods}
+        leading = {x: self.leaders(x) for x in shown}
+        return Table(self.methods, shown, cells, leading, len(self.records), self.configuration.statistics.level)
 
     def disagreement(self, count: int = 3) -> list[Record]:
         """The examples on which the methods' relevance is least alike: lowest mean rank correlation between them."""

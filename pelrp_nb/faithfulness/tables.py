@@ -14,8 +14,6 @@ from .statistics import Estimate
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from .result import Result
-
 ARROW = {1: "higher is better", -1: "lower is better", 0: ""}
 
 
@@ -113,11 +111,3 @@ class Table:
         note = html.escape(self.note.replace("* the best", "bold: the best"))
         body = "".join(f"<tr>{line}</tr>" for line in lines)
         return f'<div style="overflow-x:auto"><table style="border-collapse:collapse">{body}</table></div><p>{note}</p>'
-
-
-def table(result: Result, measures: tuple[str, ...]) -> Table:
-    """The table of some measures of a result."""
-    cells = {(m, x): result.estimate(m, x) for x in measures for m in result.methods}
-    level = result.configuration.statistics.level
-    leading = {x: result.leaders(x) for x in measures}
-    return Table(result.methods, measures, cells, leading, len(result.records), level)

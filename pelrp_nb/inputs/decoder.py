@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.inspection import device_of
 from ..engine.streams import Streams
+from ..engine.support import device_of
 from ..errors import InputError
 from .model_input import Labels
 from .text import needed, of_ids

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.streams import Streams
-from ..engine.walk import Visible
+from ..engine.trace import Visible
 from .encode import quiet, takes
 from .model_input import SEQUENCES, Encoded
 from .text import table_of, tokenizer_of

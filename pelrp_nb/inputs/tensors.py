@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..engine.inspection import device_of
 from ..engine.streams import Streams
+from ..engine.support import device_of
 from ..errors import InputError
 from .decoder import add_decoder
 from .model_input import MAIN, SEQUENCES, Encoded

@@ -60,7 +60,7 @@ def start(lab: str, version: str) -> str:
     """The first line of a lab: whether this installation is new enough for the notebook."""
     from packaging.version import Version
 
-    from .. import __version__
+    from ..version import __version__
 
     if Version(__version__) < Version(version):
         _HERE["old"] = (
@@ -96,6 +96,6 @@ def _caller(exercise: Exercise, answer: Any) -> Run:
 def _unknown(name: Any) -> str:
     nearest = get_close_matches(str(name).casefold(), names(), n=1, cutoff=0.4)
     guess = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    from .. import __version__
+    from ..version import __version__
 
     return f"No exercise has this name in pelrp_nb {__version__}.{guess} A newer notebook may need a newer pelrp_nb."

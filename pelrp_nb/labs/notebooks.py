@@ -49,7 +49,7 @@ def build(lab: str, kind: Kind = "tutorial", *, own_seed: bool = False) -> Any:
     """
     import jupytext
 
-    from .. import __version__
+    from ..version import __version__
 
     path = master(lab)
     read = jupytext.read(path)
@@ -141,7 +141,7 @@ def with_links(title: str, stem: str) -> str:
 
 def links(stem: str) -> str:
     """The badges of one tutorial, as text, since pictures would have to be fetched."""
-    from .. import __version__
+    from ..version import __version__
 
     binder = f"https://mybinder.org/v2/gh/{REPOSITORY}/v{__version__}?labpath=tutorials%2F{stem}.ipynb"
     colab = f"https://colab.research.google.com/github/{REPOSITORY}/blob/v{__version__}/tutorials/{stem}.ipynb"
@@ -150,7 +150,7 @@ def links(stem: str) -> str:
 
 def opening(lab: str, own_seed: bool = False) -> str:
     """The first cell: pelrp_nb is here, or is fetched where that is usual, and is new enough."""
-    from .. import __version__
+    from ..version import __version__
 
     lines = [
         "try:",

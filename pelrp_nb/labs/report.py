@@ -43,7 +43,7 @@ def kept(name: str, digest: str, folder: Path) -> Grade | None:
 
 def key(name: str, digest: str) -> str:
     """Under what a result is kept: name, bytes and version of the checks."""
-    from .. import __version__
+    from ..version import __version__
 
     return hashlib.sha256(f"{name}\n{digest}\n{__version__}".encode()).hexdigest()[:24]
 

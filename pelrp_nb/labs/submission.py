@@ -100,7 +100,7 @@ def _lab_in(filename: str) -> str:
 
 
 def _odd(cells: tuple[str, ...], about: dict[str, Any], lab: str) -> Iterator[str]:
-    from .. import __version__
+    from ..version import __version__
 
     if not any(cell.strip() for cell in cells):
         yield "There is no code in it."

@@ -21,7 +21,7 @@ from . import broken
 
 if TYPE_CHECKING:
     from ..composites import Composite
-    from ..engine.propagation import Options
+    from ..engine.options import Options
     from ..rules import Rule
     from ..views.sheet import Sheet
     from .benching import Bench

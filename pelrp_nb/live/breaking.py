@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from ..composites import PA_LRP, Composite
-from ..engine.propagation import Flow, Options
+from ..engine.propagation import Propagation
+from ..engine.options import Options
 from ..errors import InputError
 from ..explain import explain
 from ..results.explanation import Explanation
@@ -118,4 +119,4 @@ def written(broken: Broken) -> list[list[str]]:
     """The mistake as it is written: [name, source] of each wrong rule, of the books, and of the flow."""
     kinds = (getattr(broken.flow, "books", None), broken.flow)
     found = [[rule.name, source(rule.forward)] for rule, _ in wrong_rules(broken)]
-    return found + [[kind.__name__, inspect.getsource(kind).rstrip()] for kind in kinds if kind not in (None, Flow)]
+    return found + [[kind.__name__, inspect.getsource(kind).rstrip()] for kind in kinds if kind not in (None, Propagation)]

@@ -3,7 +3,7 @@
     explain(model, text, processor=tokenizer, composite=broken.NO_BIAS_SHARE).ledger.opened
 
 Each is one mistake that people make.  A mistake in a rule is a wrong `Rule` in the composite; a mistake in what is booked, or in
-how an operation is read, is a `Flow` of its own.  The engine knows none of them.
+how an operation is read, is a `Propagation` of its own.  The engine knows none of them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from .. import rules
 from ..composites import PA_LRP, Composite
-from ..engine import operations
+from ..engine.handlers import torch_table
 from ..engine.account import Account
-from ..engine.notes import Note, carries, note_of, write
-from ..engine.propagation import Flow, sequence
-from ..engine.sinks import Leaf
+from ..engine.provenance import Note, carries, note_of, write
+from ..engine.propagation import Propagation, sequence
+from ..engine.leaves import Leaf
 from ..errors import InputError
 from ..ledger import Ledger
 from ..rules.identity import SLOPES
@@ -46,7 +46,7 @@ class ForgetsBiases(Account):
 class ForgetsActivations(Account):
     """Inside an activation written out, the 1 of `1 + tanh(...)` takes its share, and nobody books it."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Propagation) -> None:
         super().__init__()
         self.flow = flow
         self.open = flow.options.ledger
@@ -60,7 +60,7 @@ class ForgetsActivations(Account):
 # --- flows that misread ----------------------------------------------------------------------------------------------
 
 
-class NoBiasShare(Flow):
+class NoBiasShare(Propagation):
     """Biases are left out of the account."""
 
     books = ForgetsBiases
@@ -71,10 +71,10 @@ class NoBiasShare(Flow):
         self.account.open = self.options.ledger
 
 
-class WeightsAsFactors(Flow):
+class WeightsAsFactors(Propagation):
     """A weight counts as a factor of a product: half of the relevance goes to it, and ends there."""
 
-    PRODUCTS = {"addmm", "layer_norm", "rms_norm", *" ".join((operations.LINEAR, operations.MULTIPLY, operations.PRODUCT)).split()}
+    PRODUCTS = {"addmm", "layer_norm", "rms_norm", *" ".join((torch_table.LINEAR, torch_table.MULTIPLY, torch_table.PRODUCT)).split()}
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """As ever, but what a weight takes part in is halved on the way back."""
@@ -85,7 +85,7 @@ class WeightsAsFactors(Flow):
         return noted(self, out, lambda: scale(out, 1 / 2)) if weights else out
 
 
-class GeluByOperations(Flow):
+class GeluByOperations(Propagation):
     """x * f(x) is taken for a product of two factors, each with its half."""
 
     books = ForgetsActivations
@@ -112,7 +112,7 @@ class ForgetsAdded(list):
             super().append(leaf)
 
 
-class NoPositionSink(Flow):
+class NoPositionSink(Propagation):
     """Where positions are added, to tokens or to scores, nothing receives, and nothing is booked."""
 
     books = ForgetsAdded
@@ -122,7 +122,7 @@ class NoPositionSink(Flow):
         self.inputs.sinks = self.books()
 
 
-class PlainNorms(Flow):
+class PlainNorms(Propagation):
     """A norm written out by its operations gets the gradient that autograd gives it."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -133,13 +133,13 @@ class PlainNorms(Flow):
         return covered(self, lambda: func(*args, **kwargs))
 
 
-def in_activation(flow: Flow) -> bool:
+def in_activation(flow: Propagation) -> bool:
     """Whether the module that runs is an activation."""
     name = type(flow.path[-1]).__name__ if flow.path else ""
     return "Activation" in name or "GELU" in name
 
 
-def covered(flow: Flow, make: Callable[[], Any]) -> Any:
+def covered(flow: Propagation, make: Callable[[], Any]) -> Any:
     """What `make` makes, its graph accepted as if a handler had made it."""
     start = sequence()
     out = make()
@@ -147,7 +147,7 @@ def covered(flow: Flow, make: Callable[[], Any]) -> Any:
     return out
 
 
-def noted(flow: Flow, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
+def noted(flow: Propagation, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
     """The same, with what the engine knows of `like`."""
     return write(covered(flow, make), note_of(flow, like) or Note())
 
@@ -192,7 +192,7 @@ class Broken(Composite):
     label: str = ""
     mistake: str = ""
     needs: str = ""
-    flow: type[Flow] = Flow
+    flow: type[Propagation] = Propagation
 
     @property
     def name(self) -> str:
@@ -203,7 +203,7 @@ class Broken(Composite):
         return f"broken.variant({self.name!r})"
 
 
-def _broken(name: str, mistake: str, needs: str, flow: type[Flow], **wrong: Any) -> Broken:
+def _broken(name: str, mistake: str, needs: str, flow: type[Propagation], **wrong: Any) -> Broken:
     right = {f.name: getattr(PA_LRP, f.name) for f in fields(PA_LRP)}
     return Broken(**{**right, **wrong}, label=f"broken: {name}", mistake=mistake, needs=needs, flow=flow)
 

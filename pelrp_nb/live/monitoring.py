@@ -12,7 +12,7 @@ from traitlets import Bool, Dict, Unicode, validate
 
 from .. import zoo
 from ..composites import NAMED, Composite
-from ..engine.propagation import Options
+from ..engine.options import Options
 from ..errors import InputError, PelrpError
 from ..results.explanation import Explanation
 from ..targets.labels import label_names

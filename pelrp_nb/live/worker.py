@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ..engine.propagation import Options
+from ..engine.options import Options
 from ..engine.trace import Boundary
 from ..errors import InputError
 from ..explain import explain

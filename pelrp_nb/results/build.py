@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..composites import title
-from ..engine.propagation import Flow
+from ..engine.propagation import Propagation
 from ..engine.trace import Trace
 from ..inputs import audio
 from ..inputs.model_input import Encoded, Labels
@@ -17,21 +17,22 @@ from . import image_maps
 from .explanation import Explanation
 
 
-def explanation(flow: Flow, row: Encoded, upto: tuple[str, int] | None, trace: Trace, text: str, value: float) -> Explanation:
+def explanation(flow: Propagation, row: Encoded, upto: tuple[str, int] | None, trace: Trace, text: str, value: float) -> Explanation:
     """One row's trace with names; further streams inside."""
     recipe = card(flow, row, text)
     single = Streamed(flow, row, upto, text, value, recipe)
-    if not trace.streams:
-        return single.of(flow.streams.names[0] if flow.streams.several else "", trace)
-    streams = {name: single.of(name, part) for name, part in trace.streams.items()}
-    first = next(iter(trace.streams))
-    return single.of(first, trace, streams)
+    with torch._C.DisableTorchFunction():        # arithmetic on results is none of the model's: nothing is noted on them
+        if not trace.streams:
+            return single.of(flow.streams.names[0] if flow.streams.several else "", trace)
+        streams = {name: single.of(name, part) for name, part in trace.streams.items()}
+        first = next(iter(trace.streams))
+        return single.of(first, trace, streams)
 
 
 class Streamed:
     """What all streams of one answer share."""
 
-    def __init__(self, flow: Flow, row: Encoded, upto: tuple[str, int] | None, text: str, value: float, recipe: dict) -> None:
+    def __init__(self, flow: Propagation, row: Encoded, upto: tuple[str, int] | None, text: str, value: float, recipe: dict) -> None:
         self.flow, self.row, self.upto, self.text, self.value, self.recipe = flow, row, upto, text, value, recipe
 
     def of(self, stream: str, trace: Trace, streams: dict[str, Explanation] | None = None) -> Explanation:
@@ -61,7 +62,7 @@ class Streamed:
         return Labels(tuple(map(str, range(T))), (False,) * T)
 
 
-def card(flow: Flow, row: Encoded, text: str) -> dict[str, Any]:
+def card(flow: Propagation, row: Encoded, text: str) -> dict[str, Any]:
     """All that is needed to run it again."""
     import transformers
 

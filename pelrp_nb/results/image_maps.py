@@ -16,13 +16,13 @@ from torch import Tensor
 from ..engine.trace import Trace
 
 if TYPE_CHECKING:
-    from ..engine.propagation import Flow
+    from ..engine.propagation import Propagation
 
 Names = tuple[str, ...]
 
 
 def by_patch(
-    flow: Flow, trace: Trace, size: tuple[int, int] | None = None
+    flow: Propagation, trace: Trace, size: tuple[int, int] | None = None
 ) -> tuple[Tensor, dict[str, Tensor], Names, tuple[bool, ...], dict[str, Any]]:
     """(semantic (T,), reductions, tokens, special, maps) of one picture whose pixels received (C, H, W).
 
@@ -59,7 +59,7 @@ def by_patch(
     return summed(trace.tokens), reductions, tokens, special, more
 
 
-def grid(flow: Flow, trace: Trace) -> tuple[int, int]:
+def grid(flow: Propagation, trace: Trace) -> tuple[int, int]:
     """Rows and columns of patches; one patch where the model cuts the picture in none."""
     H, W = trace.tokens.shape[1:]
     h, w = flow.patch or (H, W)
@@ -71,7 +71,7 @@ def _cell(length: int, cells: int) -> Tensor:
     return (torch.arange(length) // (length // cells)).clamp(max=cells - 1)
 
 
-def prefix(flow: Flow, trace: Trace, patches: int) -> Names:
+def prefix(flow: Propagation, trace: Trace, patches: int) -> Names:
     """Names of the tokens before the patches, by the parameters they were made of: [CLS], [register 1] ..."""
     embedded = next((len(b.relevance) for b in trace.boundaries if b.kind == "embeddings"), 0)
     count = max(embedded, trace.positional.shape[-1]) - patches

@@ -65,9 +65,6 @@ class Rule:
     def __hash__(self) -> int:
         return hash((self.name, self.options))
 
-    def __reduce__(self):
-        return _restore, (self.name, self.options)
-
     @property
     def doc(self) -> str:
         """The page's docstring: plain sentence, formula, what it conserves, paper."""
@@ -112,7 +109,8 @@ def _without(example: Callable[..., Any], options: frozenset[str], rng: Generato
 
 
 def _restore(name: str, options: tuple[tuple[str, Any], ...]) -> Rule:
-    from . import by_name
+    """A rule out of a pickle of version 0.1, which gave its page and options; a newer one holds the rule itself."""
+    import importlib
 
-    rule = by_name(name)
+    rule = getattr(importlib.import_module(f"{__package__}.{name}"), name)
     return rule(**dict(options)) if options else rule

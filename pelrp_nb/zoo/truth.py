@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from ..composites import ATTN_LRP, CP_LRP, PA_LRP, Composite
-from ..engine.propagation import Options, propagate
+from ..engine.options import Options
+from ..engine.propagation import propagate
 from ..errors import ZooError
 from .catalogue import KINDS as POSITIONS
 from .questions import KINDS, Question
@@ -31,7 +32,7 @@ from .shelf import card, load, names
 from .tasks import task
 
 if TYPE_CHECKING:
-    from ..engine.propagation import Flow
+    from ..engine.propagation import Propagation
 
 METHODS = (
     "PA-LRP signed", "PA-LRP absolute", "PA-LRP positive", "PA-LRP l2", "AttnLRP", "CP-LRP", "input x gradient", "random",
@@ -216,7 +217,7 @@ def halves(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _factors(model: nn.Module, flow: Flow) -> Iterator[list[Tensor]]:
+def _factors(model: nn.Module, flow: Propagation) -> Iterator[list[Tensor]]:
     """A factor of one on the output of every map that makes queries or keys."""
     factors: list[Tensor] = []
 

@@ -6,23 +6,21 @@ whose whole output is one such node is an activation if it acts on each element 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
-from .. import verbs
-from .elementwise import activation
-from .notes import carries
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from ... import verbs
+from ..context import Context
+from ..provenance import carries
+from .activations import activation
 
 sequence = torch._C._autograd._get_sequence_nr
 
 
-def activation_module(flow: Flow, module: nn.Module, args: tuple, output: Any) -> Tensor | None:
+def activation_module(flow: Context, module: nn.Module, args: tuple, output: Any) -> Tensor | None:
     """The output of an activation module bent as an activation; None if this module is none, or is seen anyway."""
     if len(args) != 1 or not (carries(args[0]) and carries(output)) or not isinstance(output.grad_fn, BackwardCFunction):
         return None

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
-from ..verbs import route
-from .notes import pick
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from ...errors import ModelError
+from ...verbs import route
+from ..context import Context
+from ..provenance import pick
 
 
-def layer_norm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def layer_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.layer_norm: the standard deviation frozen, the mean not, the bias booked."""
     x, shape, weight, bias = (pick(args, kwargs, i, n) for i, n in enumerate(
         ("input", "normalized_shape", "weight", "bias")))
@@ -31,7 +28,7 @@ def layer_norm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return flow.normed(x, out)
 
 
-def rms_norm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def rms_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.rms_norm: the root mean square frozen, weight included."""
     x, shape, weight = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "normalized_shape", "weight")))
     eps = pick(args, kwargs, 3, "eps")
@@ -44,7 +41,7 @@ def rms_norm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return flow.normed(x, route(value, bent.to(value.dtype)))
 
 
-def group_norm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def group_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.group_norm: a layer norm over each group of channels."""
     x, groups, weight, bias = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "num_groups", "weight", "bias")))
     eps = pick(args, kwargs, 4, "eps", 1e-5)
@@ -61,7 +58,7 @@ def group_norm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return out
 
 
-def batch_norm(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def batch_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.batch_norm with frozen statistics: a linear map and a constant."""
     if pick(args, kwargs, 5, "training", False):
         raise ModelError(

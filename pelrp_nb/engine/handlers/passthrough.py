@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
-from . import positions
-from .notes import SHAPES, Handler, Note, carries, chain, hand_on, note_of, pick, write
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from ...errors import ModelError
+from ..context import Context, Handler
+from ..positions import entering
+from ..provenance import SHAPES, Note, carries, chain, hand_on, note_of, pick, write
 
 
-def cast(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
+def cast(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     """The same numbers in another dtype, place or order of memory: everything known stays known."""
     out = func(*args, **kwargs)
     note = note_of(flow, args[0]) if args and isinstance(args[0], Tensor) else None
@@ -29,7 +27,7 @@ def cast(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
     return out
 
 
-def dropout(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def dropout(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """Nothing, unless it is active."""
     x, p = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "p", 0.5)
     training = pick(args, kwargs, 2, "training", pick(args, kwargs, 2, "train", True))
@@ -40,17 +38,17 @@ def dropout(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return x
 
 
-def plain(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
+def plain(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     """Linear in what carries: nothing to bend."""
     out = func(*args, **kwargs)
     if args:
         hand_on(flow, args[0], out, same=getattr(func, "__name__", "") in SHAPES)
         if isinstance(out, Tensor):
-            out = positions.by_distance(flow, func, args, kwargs, out)
+            out = entering.by_distance(flow, func, args, kwargs, out)
     return out
 
 
-def embedding(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def embedding(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """A table looked up by token ids: here relevance arrives."""
     ids = pick(args, kwargs, 0, "input")
     out = func(*args, **kwargs)
@@ -63,7 +61,7 @@ def embedding(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return flow.token_leaf(out)
 
 
-def in_place(flow: Flow, func: Callable, args: tuple, kwargs: dict, handler: Handler, out_of_place: Callable) -> Tensor:
+def in_place(flow: Context, func: Callable, args: tuple, kwargs: dict, handler: Handler, out_of_place: Callable) -> Tensor:
     """x op= y: computed apart, by the rule of `op`, then copied back."""
     target = args[0]
     if id(target) in flow.known:
@@ -79,12 +77,12 @@ def in_place(flow: Flow, func: Callable, args: tuple, kwargs: dict, handler: Han
     return write(target, note_of(flow, out) or Note())
 
 
-def silent(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
+def silent(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     """No arithmetic of the model's."""
     return func(*args, **kwargs)
 
 
-def negative(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def negative(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """-x: linear, and cheap to do again."""
     out = plain(flow, func, args, kwargs)
     note = note_of(flow, out) or Note()

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from . import books, received
-from .account import dot
-from .streams import SPAN
-from .tracing import Mark
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from ..boundaries import Mark
+from ..forward_pass import ForwardPass
+from ..leaves import by_row
+from ..numerics import dot, per_row
+from ..streams import SPAN
+from . import ledger_builder
 
 
 class Watch:
@@ -28,9 +26,9 @@ class Watch:
     tolerance: part of the relevance at a boundary that a gap may be and count as rounding
     """
 
-    def __init__(self, flow: Flow, tolerance: float) -> None:
+    def __init__(self, flow: ForwardPass, tolerance: float) -> None:
         self.flow, self.tolerance = flow, tolerance
-        self.meet = books.meetings(flow) if flow.streams.several else {}
+        self.meet = ledger_builder.meetings(flow) if flow.streams.several else {}
         self.heard: list[tuple[float, Tensor]] = []              # depth, amount per row
         self.reached: set[str] = set()                           # streams whose tokens have theirs
 
@@ -53,7 +51,7 @@ class Watch:
         rows = self.flow.account.rows
 
         def hear(g: Tensor) -> None:
-            self.heard.append((depth, books.per_row(received.by_row(dot(leaf.detach(), g), rows), rows)))
+            self.heard.append((depth, per_row(by_row(dot(leaf.detach(), g), rows), rows)))
             then()
 
         return leaf.register_hook(hear)
@@ -65,17 +63,17 @@ class Watch:
         if mark.kind not in ("layer", "embeddings") or not self.reached.issuperset(later):
             return None
         kept = [(depth, amount.detach().cpu().double()) for (_, _, depth), amount in flow.account.amounts.items()]
-        kept += [(leaf.depth, books.per_row(leaf.columns["signed"], flow.account.rows)) for leaf in flow.inputs.sinks if leaf.columns]
-        found = books.gap_at(flow, mark, flow.starts, kept + self.heard, self.meet)
+        kept += [(leaf.depth, per_row(leaf.columns["signed"], flow.account.rows)) for leaf in flow.inputs.sinks if leaf.columns]
+        found = ledger_builder.gap_at(flow, mark, flow.starts, kept + self.heard, self.meet)
         wide = found is not None and not flow.streams.several and bool((found.abs() > self.allowed(mark)).any())
-        return None if wide and books.passed_by(flow, mark.name) else found
+        return None if wide and ledger_builder.passed_by(flow, mark.name) else found
 
     def allowed(self, mark: Mark) -> Tensor:
         """How much of a gap is rounding there, per row; the ledger's own scale is known at the end and seldom smaller."""
-        return self.tolerance * books.per_row(mark.relevance.abs(), self.flow.account.rows)
+        return self.tolerance * per_row(mark.relevance.abs(), self.flow.account.rows)
 
 
-def watch_of(flow: Flow, tolerance: float) -> Watch | None:
+def watch_of(flow: ForwardPass, tolerance: float) -> Watch | None:
     """None where nobody watches, or the account cannot be followed during the walk."""
     options = flow.options
     wanted = options.watch is not None and options.ledger and not flow.conditions

@@ -8,10 +8,8 @@ twice, no sink is found twice, and what the second run saves, in the same order,
 from __future__ import annotations
 
 import copy
-import threading
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 import torch
@@ -20,36 +18,16 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._pytree import tree_leaves
 
 from ..errors import ModelError
-from .notes import Note, note_of, write
-
-if TYPE_CHECKING:
-    from .propagation import Flow
-
-here = threading.local()                         # .flows and .layers of this thread, innermost last
-
-
-class Slot:
-    """One tensor that a layer saved: there until the layer ends, and again after its second run until it is taken."""
-
-    __slots__ = ("__weakref__", "layer", "like", "value")
-
-    def __init__(self, layer: Layer, value: Tensor) -> None:
-        self.layer, self.value, self.like = layer, value, (value.shape, value.dtype)
-
-    def take(self) -> Tensor:
-        """The tensor, and no longer kept here once its layer has ended."""
-        if self.value is None:
-            self.layer.again()
-        value = self.value
-        if not self.layer.running and not self.layer.pinned:
-            self.value = None
-        return value
+from .boundaries import first_carrier
+from .forward_pass import ForwardPass
+from .provenance import Note, note_of, write
+from .saved import Slot, flows, stack
 
 
 class Layer:
     """One run of one layer whose saved tensors are dropped at its end."""
 
-    def __init__(self, flow: Flow, module: nn.Module, args: tuple, kwargs: dict) -> None:
+    def __init__(self, flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.module, self.args, self.kwargs = module, args, kwargs
         self.flow = apart(flow)
         self.slots: list[ref[Slot]] = []
@@ -122,8 +100,6 @@ class Layer:
 
     def mark(self, block: Any) -> None:
         """The layer's input is its stream, as in the first run."""
-        from .tracing import first_carrier
-
         stream = first_carrier((*self.args, *self.kwargs.values()))
         if stream is not None:
             note = note_of(self.flow, stream) or Note()
@@ -149,25 +125,7 @@ class Made:
         return self.tensors[kept].detach() if isinstance(kept, int) else kept
 
 
-def held(x: Tensor) -> Callable[[], Tensor]:
-    """x for a hook of the backward pass, taken once: kept, or in a layer that is run again, made again."""
-    value = x.detach()
-    layers = stack()
-    kept = layers[-1].save(value) if layers else value
-    return kept.take if isinstance(kept, Slot) else lambda: value
-
-
-def flows() -> list[Flow]:
-    """The flows of this thread, innermost last."""
-    return here.__dict__.setdefault("flows", [])
-
-
-def stack() -> list[Any]:
-    """The layers of this thread that are running and will be run again, innermost last."""
-    return here.__dict__.setdefault("layers", [])
-
-
-def apart(flow: Flow) -> Flow:
+def apart(flow: ForwardPass) -> ForwardPass:
     """A flow in the same state, with books, sinks and refusals of its own."""
     twin = copy.copy(flow)
     for name, value in vars(flow).items():
@@ -190,7 +148,7 @@ def theirs(model: nn.Module) -> bool:
     return any(getattr(m, "gradient_checkpointing", False) and m.training for m in model.modules())
 
 
-def begin(flow: Flow, module: nn.Module, args: tuple, kwargs: dict) -> None:
+def begin(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> None:
     """A layer begins; run it again later if that is wanted, and if this is not already the second time."""
     if flow.checkpoint and not flow.planning and not any(isinstance(x, Made) for x in stack()):
         layer = Layer(flow, module, args, kwargs)
@@ -198,7 +156,7 @@ def begin(flow: Flow, module: nn.Module, args: tuple, kwargs: dict) -> None:
         flow.open.append(layer)
 
 
-def end(flow: Flow, module: nn.Module | None = None) -> None:
+def end(flow: ForwardPass, module: nn.Module | None = None) -> None:
     """A layer ends; without a module all that have not, after an exception."""
     while flow.open and (module is None or flow.open[-1].module is module):
         flow.open.pop().leave()

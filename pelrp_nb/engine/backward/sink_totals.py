@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .account import better, dot
-from .trace import Sink
-
-if TYPE_CHECKING:
-    from .positions import Leaf
-
-Columns = dict[str, Tensor]
-SUMS = ("signed", "absolute", "positive", "squared")
+from ..leaves import SUMS, Columns, Leaf, by_row, columns_of
+from ..numerics import better, dot
+from ..trace import Sink
 
 
 def by_token(R: Tensor, T: int) -> Tensor:
@@ -27,24 +21,9 @@ def by_token(R: Tensor, T: int) -> Tensor:
     return R.sum(others) if others else R
 
 
-def columns_of(R: Tensor) -> Columns:
-    """(B, T, features) summed over the features, (B, T), in each of `SUMS`."""
-    total = R.sum(-1)
-    return {"signed": total, "absolute": total.abs(), "positive": R.clamp(min=0).sum(-1), "squared": R.square().sum(-1)}
-
-
 def spread(column: Tensor, T: int) -> Tensor:
     """(B, T); positions that are not the tokens' own (of a window, of a coarser grid) are spread evenly over all tokens."""
     return column if column.shape[1] == T else (column.sum(1, keepdim=True) / max(T, 1)).expand(-1, T)
-
-
-def by_row(R: Tensor, rows: int) -> Tensor:
-    """The rows of the batch first; what all rows share is divided among them, axes merged with the rows come apart."""
-    if R.shape[0] == rows:
-        return R
-    if R.shape[0] % rows == 0:
-        return R.reshape(rows, -1, *R.shape[1:])
-    return R.expand(rows, *R.shape[1:]) / rows
 
 
 def relevance(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:

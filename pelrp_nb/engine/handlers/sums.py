@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import positions
-from .elementwise import elementwise, elementwise_note
-from .notes import Note, carries, hand_on, note_of, pick, write
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from ..context import Context
+from ..positions import entering
+from ..provenance import Note, carries, hand_on, note_of, pick, write
+from .chains import elementwise, elementwise_note
 
 
-def add(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """a + b or a - b: shares in proportion; what is constant is booked, what is a position becomes a sink."""
     a, b = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other")
     more = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
     if carries(a) and carries(b):
         out = flow.residual(a, b, partial(func, **more), plain=not more and func in ADDITIONS)
         found = elementwise(flow, func, (a, b), more) if note_of(flow, out) is None else None
-        sinks = (*positions.sinks_of(flow, a), *positions.sinks_of(flow, b))
+        sinks = (*entering.sinks_of(flow, a), *entering.sinks_of(flow, b))
         scores = any((n := note_of(flow, x)) is not None and n.scores for x in (a, b))
         if found is not None or sinks or scores:
             origin, zero = found or (None, None)
             write(out, Note(origin=origin, zero=zero, sinks=sinks, scores=scores))
         return out
     carrier, constant = (a, b) if carries(a) else (b, a)
-    sink = positions.enters_by_sum(flow, constant, carrier) if func in ADDITIONS and not more else None
+    sink = entering.enters_by_sum(flow, constant, carrier) if func in ADDITIONS and not more else None
     if sink is not None:
         out = func(sink, b) if constant is a else func(a, sink)
         hand_on(flow, carrier, out)
@@ -45,7 +43,7 @@ def add(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return out
 
 
-def book_constant(flow: Flow, out: Tensor, constant: Any, sign: float = 1.0) -> None:
+def book_constant(flow: Context, out: Tensor, constant: Any, sign: float = 1.0) -> None:
     """Give an added constant its line in the ledger."""
     if isinstance(constant, Tensor):
         flow.account.constant(out, constant, flow.name_of(constant, "added"), flow.depth, sign)
@@ -58,20 +56,20 @@ SUBTRACTIONS = {torch.sub, Tensor.sub, Tensor.__sub__, torch.subtract, Tensor.su
 REVERSED = {Tensor.__rsub__, torch.rsub}
 
 
-def join(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def join(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """cat and stack: constant pieces (CLS, registers) are booked by name."""
     pieces = args[0] if args else kwargs.get("tensors")
     rest = args[1:] if args else ()
     more = {k: v for k, v in kwargs.items() if k != "tensors"}
     if any(map(carries, pieces)):
-        pieces = [p if carries(p) or not p.is_floating_point() else positions.joined(flow, p) for p in pieces]
+        pieces = [p if carries(p) or not p.is_floating_point() else entering.joined(flow, p) for p in pieces]
     out = func(pieces, *rest, **more)
-    sinks = tuple(s for p in pieces for s in positions.sinks_of(flow, p))
+    sinks = tuple(s for p in pieces for s in entering.sinks_of(flow, p))
     again = turned(flow, func, pieces, rest, more)
     return write(out, Note(sinks=sinks, again=again)) if sinks or again else out
 
 
-def turned(flow: Flow, func: Callable, pieces: list, rest: tuple, more: dict) -> tuple | None:
+def turned(flow: Context, func: Callable, pieces: list, rest: tuple, more: dict) -> tuple | None:
     """How to join two halves again, one of them negated (half of a rotation), from views of what is kept anyway."""
     if len(pieces) != 2 or not all(map(carries, pieces)):
         return None
@@ -84,7 +82,7 @@ def turned(flow: Flow, func: Callable, pieces: list, rest: tuple, more: dict) ->
     return lambda *xs: func([-x if minus else x for x, minus in zip(xs, negated, strict=True)], *rest, **more), parts
 
 
-def masked_fill(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def masked_fill(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """The filler is a constant of its places, and nothing where it is a mask."""
     out = func(*args, **kwargs)
     hand_on(flow, pick(args, kwargs, 0, "input"), out)
@@ -96,7 +94,7 @@ def masked_fill(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor
     return out
 
 
-def where(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Any:
+def where(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     """where(condition, a, b): a constant side is a constant of its places."""
     if func in (Tensor.where,):
         args = (args[1], args[0], *args[2:])

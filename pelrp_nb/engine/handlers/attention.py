@@ -8,28 +8,25 @@ everywhere else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..errors import ModelError
-from ..rules.attention import Factors, factors
-from ..verbs import freeze, scale
-from . import heads, positions
-from .account import better, dot, visible
-from .checkpoint import held
-from .notes import REFUSED, Note, carries, pick, write
-from .sinks import tap
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from ...errors import ModelError
+from ...rules.attention import Factors, factors
+from ...verbs import freeze, scale
+from .. import heads
+from ..context import Context
+from ..numerics import better, dot, visible
+from ..positions import entering, structure
+from ..positions.sinks import tap
+from ..provenance import Note, carries, pick, write
+from ..saved import held
 
 CHUNK = 256                                      # queries whose attention weights are computed at a time in an audit
 
 
-def softmax(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """A softmax: the plain gradient, and what it keeps measured; or a constant."""
     x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim", -1)
     flow.used("softmax", flow.composite.softmax)
@@ -59,7 +56,7 @@ def softmax(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return write(out, Note(made="softmax"))
 
 
-def logsumexp(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def logsumexp(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """log sum exp x = sum p x + entropy of p, p = softmax(x): the sum is paid by the plain gradient, the entropy is kept."""
     x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim")
     flow.used("softmax", flow.composite.softmax)
@@ -79,7 +76,7 @@ def logsumexp(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return out
 
 
-def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """scaled_dot_product_attention behind its factors; the kernel, and so the output, is the model's own."""
     q, k, v = (pick(args, kwargs, i, n) for i, n in enumerate(("query", "key", "value")))
     mask, p = pick(args, kwargs, 3, "attn_mask"), pick(args, kwargs, 4, "dropout_p", 0.0)
@@ -89,8 +86,8 @@ def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Te
         raise ModelError(f"The attention dropout in {flow.place} is active (p = {p}). Type model.eval().")
     flow.saw_attention()
     flow.used("attention", flow.composite.softmax)
-    positions.take_roles(flow, [q, k])
-    positions.take_roles(flow, [v], ("value",))
+    entering.take_roles(flow, [q, k])
+    entering.take_roles(flow, [v], ("value",))
     mask = added_to_scores(flow, mask, (*q.shape[:-1], k.shape[-2]))
     constant = flow.composite.softmax_is_constant
     f = factors(carries(q), carries(k), carries(v), carries(mask), constant)
@@ -113,7 +110,7 @@ def fused_attention(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> Te
     return out
 
 
-def listen(flow: Flow, out: Tensor, given: tuple, bent: list, f: Factors) -> None:
+def listen(flow: Context, out: Tensor, given: tuple, bent: list, f: Factors) -> None:
     """Heads, values and scores of a fused kernel, if they were asked for."""
     met = heads.begin(flow)
     if met is None:
@@ -124,17 +121,17 @@ def listen(flow: Flow, out: Tensor, given: tuple, bent: list, f: Factors) -> Non
             fresh.register_hook(heads.to_scores(flow, met, x, factor))
 
 
-def added_to_scores(flow: Flow, mask: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+def added_to_scores(flow: Context, mask: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
     """A float mask of a fused kernel: a sink if it is a bias of positions, a constant by name if it is another, else as it is."""
     if mask is None or carries(mask) or not mask.is_floating_point():
         return mask
-    sink = positions.enters_scores(flow, mask, shape)
-    if sink is not None or positions.is_mask(mask):
+    sink = entering.enters_scores(flow, mask, shape)
+    if sink is not None or structure.is_mask(mask):
         return mask if sink is None else sink
     return constant_tap(flow, mask, flow.name_of(mask, "added to scores"), flow.depth)
 
 
-def constant_tap(flow: Flow, constant: Tensor, name: str, depth: float) -> Tensor:
+def constant_tap(flow: Context, constant: Tensor, name: str, depth: float) -> Tensor:
     """A constant inside a fused kernel, its share booked by name."""
     value = held(constant)
     return tap(flow, constant, lambda g: flow.account.add("constants", name, depth, flow.account.by_row(visible(value(), g))))
@@ -147,14 +144,14 @@ def bend_by(x: Tensor | None, factor: float) -> Tensor | None:
     return scale(x, factor) if factor else freeze(x)
 
 
-def values_only(flow: Flow, out: Tensor) -> Tensor:
+def values_only(flow: Context, out: Tensor) -> Tensor:
     """Constant weights times values, of which the composite passes on a part only."""
     out = scale(out, flow.composite.values)
     book_lost(flow, out, 1 - flow.composite.values)
     return out
 
 
-def book_lost(flow: Flow, out: Tensor, lost: float) -> None:
+def book_lost(flow: Context, out: Tensor, lost: float) -> None:
     """The part of attention that a composite drops (the authors' image recipe): it stays with the weights."""
     value, name, layer = held(out), flow.softmax_name(True), flow.depth
     out.register_hook(
@@ -163,7 +160,7 @@ def book_lost(flow: Flow, out: Tensor, lost: float) -> None:
 
 
 def by_difference(
-    flow: Flow, out: Tensor, bent: list, given: tuple, f: Factors, share: float
+    flow: Context, out: Tensor, bent: list, given: tuple, f: Factors, share: float
 ) -> None:
     """Fast: share of R(output) - R(q) - R(k) - R(bias). It balances by construction."""
     name, layer = flow.softmax_name(True), flow.depth
@@ -179,7 +176,7 @@ def by_difference(
             fresh.register_hook(book(x, -factor))
 
 
-def audited(flow: Flow, out: Tensor, given: tuple, share: float, causal: bool, more: dict) -> None:
+def audited(flow: Context, out: Tensor, given: tuple, share: float, causal: bool, more: dict) -> None:
     """Audit: the weights once more, in chunks of queries; what the softmax keeps, measured."""
     inputs = [None if x is None else held(x) for x in given]
     name, layer = flow.softmax_name(True), flow.depth
@@ -222,64 +219,3 @@ def weights(q: Tensor, k: Tensor, mask: Tensor | None, rows: slice, causal: bool
     return A, s.masked_fill(hidden, 0)
 
 
-def multi_head(flow: Flow, func: Callable, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None]:
-    """F.multi_head_attention_forward, one opaque call, taken apart into the calls that it makes, each under its own rule."""
-    import inspect
-
-    given = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs)
-    given.apply_defaults()
-    a = given.arguments
-    unusual = [n for n in ("bias_k", "bias_v", "static_k", "static_v") if a[n] is not None] + ["add_zero_attn"] * a["add_zero_attn"]
-    if unusual or a["query"].dim() != 3:
-        return REFUSED
-    if a["training"] and a["dropout_p"] > 0:
-        raise ModelError(f"The attention dropout in {flow.place} is active (p = {a['dropout_p']}). Type model.eval().")
-    with flow:                                       # every call below passes through the rules again
-        return _multi_head(a)
-
-
-def _multi_head(a: dict) -> tuple[Tensor, Tensor | None]:
-    """(T, B, E) queries, (S, B, E) keys and values, as torch computes them."""
-    q, k, v = _projected(a)
-    T, B, E = q.shape
-    S, H = k.shape[0], a["num_heads"]
-    q, k, v = (x.reshape(-1, B * H, E // H).transpose(0, 1) for x in (q, k, v))
-    mask = _merged_mask(a, B, H, S, q.dtype)
-    if not a["need_weights"]:
-        q, k, v = (x.reshape(B, H, -1, E // H) for x in (q, k, v))
-        mask = mask if mask is None or mask.dim() != 3 else mask.reshape(B, H, -1, S) if mask.shape[0] == B * H else mask[None]
-        out = F.scaled_dot_product_attention(q, k, v, mask, 0.0, a["is_causal"] and mask is None)
-        out = out.permute(2, 0, 1, 3).reshape(B * T, E)
-        return F.linear(out, a["out_proj_weight"], a["out_proj_bias"]).reshape(T, B, -1), None
-    q = q * (E // H) ** -0.5
-    s = torch.bmm(q, k.transpose(-2, -1)) if mask is None else torch.bmm(q, k.transpose(-2, -1)) + mask
-    A = torch.softmax(s, dim=-1)
-    out = torch.bmm(A, v).transpose(0, 1).reshape(T * B, E)
-    shown = A.detach().reshape(B, H, T, S)
-    out = F.linear(out, a["out_proj_weight"], a["out_proj_bias"]).reshape(T, B, -1)
-    return out, shown.mean(1) if a["average_attn_weights"] else shown
-
-
-def _projected(a: dict) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values through their own parts of the packed weight."""
-    if a["use_separate_proj_weight"]:
-        weights = (a["q_proj_weight"], a["k_proj_weight"], a["v_proj_weight"])
-    else:
-        weights = a["in_proj_weight"].chunk(3)
-    biases = (None,) * 3 if a["in_proj_bias"] is None else a["in_proj_bias"].chunk(3)
-    given = (a["query"], a["key"], a["value"])
-    return tuple(F.linear(x, w, b) for x, w, b in zip(given, weights, biases, strict=True))
-
-
-def _merged_mask(a: dict, B: int, H: int, S: int, dtype: torch.dtype) -> Tensor | None:
-    """Attention and padding masks as one that is added."""
-
-    def added(mask: Tensor) -> Tensor:
-        zeros = torch.zeros_like(mask, dtype=dtype)
-        return zeros.masked_fill(mask, -torch.inf) if mask.dtype == torch.bool else mask
-
-    mask = None if a["attn_mask"] is None else added(a["attn_mask"])
-    if a["key_padding_mask"] is not None:
-        padding = added(a["key_padding_mask"]).view(B, 1, 1, S).expand(-1, H, -1, -1).reshape(B * H, 1, S)
-        mask = padding if mask is None else mask + padding
-    return mask

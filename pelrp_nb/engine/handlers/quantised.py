@@ -8,21 +8,19 @@ asked for on the way back, one layer at a time, so that the model stays small.  
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import rules
-from ..errors import ModelError
-from ..verbs import route, scale
-from .account import dot
-from .checkpoint import held
-from .notes import carries
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from ... import rules
+from ...errors import ModelError
+from ...verbs import route, scale
+from ..context import Context
+from ..numerics import dot
+from ..provenance import carries
+from ..saved import held
 
 Numbers = Callable[[], Tensor]
 sequence = torch._C._autograd._get_sequence_nr
@@ -72,7 +70,7 @@ def numbers_of_layer(module: nn.Module) -> Numbers | None:
     return numbers
 
 
-def linear(flow: Flow, x: Tensor, value: Tensor, numbers: Numbers, bias: Tensor | None, name: str) -> Tensor:
+def linear(flow: Context, x: Tensor, value: Tensor, numbers: Numbers, bias: Tensor | None, name: str) -> Tensor:
     """The linear map under the composite's rule for this place; `value` is what the layer made of x."""
     rule = flow.linear_rule(x)
     flow.used("quantised linear", rule)
@@ -89,7 +87,7 @@ def linear(flow: Flow, x: Tensor, value: Tensor, numbers: Numbers, bias: Tensor 
     return out
 
 
-def rounding(flow: Flow, out: Tensor, x: Tensor, numbers: Numbers, bias: Tensor | None, name: str) -> None:
+def rounding(flow: Context, out: Tensor, x: Tensor, numbers: Numbers, bias: Tensor | None, name: str) -> None:
     """Book what the layer's own arithmetic adds to x W' + b."""
     given, value, depth = held(x), held(out), flow.depth
     b = None if bias is None else bias.detach()
@@ -102,7 +100,7 @@ def rounding(flow: Flow, out: Tensor, x: Tensor, numbers: Numbers, bias: Tensor 
     out.register_hook(keep)
 
 
-def linear_of(flow: Flow, func: Callable, x: Tensor, weight: Any, bias: Tensor | None) -> Tensor | None:
+def linear_of(flow: Context, func: Callable, x: Tensor, weight: Any, bias: Tensor | None) -> Tensor | None:
     """F.linear with a quantised weight; None for a plain one, or one that torch can walk back through by itself.
 
     Raises ModelError where neither the layer is differentiable nor its weight can say its numbers.
@@ -122,7 +120,7 @@ def linear_of(flow: Flow, func: Callable, x: Tensor, weight: Any, bias: Tensor |
     return linear(flow, x, value, numbers, bias, flow.name_of(weight if bias is None else bias, "weight"))
 
 
-def before(flow: Flow, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+def before(flow: Context, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
     """A layer of bitsandbytes begins: what carries is set aside, and the layer computes as it does without us.
 
     It is given a tensor that needs a gradient, else it would pack its weight for inference, for good.
@@ -133,7 +131,7 @@ def before(flow: Flow, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tu
     return (args[0].detach().requires_grad_(), *args[1:]), kwargs
 
 
-def after(flow: Flow, module: nn.Module, output: Any) -> Tensor | None:
+def after(flow: Context, module: nn.Module, output: Any) -> Tensor | None:
     """The output of a layer of bitsandbytes under the rules; None of any other layer.
 
     Raises ModelError where its weight cannot say its numbers.

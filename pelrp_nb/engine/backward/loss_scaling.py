@@ -1,4 +1,4 @@
-"""How the walk back begins, and how it stays inside the range of half precision.
+"""Loss scaling: how the walk back begins, and how it stays inside the range of half precision.
 
 float16 ends at 65,504 and its gradients vanish below 6e-8, so its walk begins with a power of two and every result is divided by
 it: both are exact as long as nothing leaves the range.  A walk that does leave it is begun again with a smaller power.  Other
@@ -10,25 +10,22 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
-from ..errors import ModelError
-from .account import better
-from .attach import attached
-from .memory import check_detail
-from .only import through
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from ...errors import ModelError
+from ..attach import attached
+from ..forward_pass import ForwardPass
+from ..memory import check_detail
+from ..numerics import better, finer
+from .conditional import through
 
 POWERS = (2.0**12, 2.0**6, 1.0, 2.0**-6, 2.0**-12, 2.0**-18)     # what the walk begins with, the largest that stays finite
 
 
-def walk(flow: Flow, targets: list[Tensor], leaves: list[Tensor], keep: bool) -> dict[int, Tensor]:
+def walk(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], keep: bool) -> dict[int, Tensor]:
     """The gradient of every leaf by identity, in float32 or better; amounts and boundaries are booked on the way.
 
     Raises ModelError if float16 cannot hold them whatever the walk begins with, InputError if the detail asked for does not fit.
@@ -56,7 +53,7 @@ def walk(flow: Flow, targets: list[Tensor], leaves: list[Tensor], keep: bool) ->
     )
 
 
-def gradients(flow: Flow, targets: list[Tensor], leaves: list[Tensor], seeds: list[Tensor], keep: bool) -> tuple:
+def gradients(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], seeds: list[Tensor], keep: bool) -> tuple:
     """One backward pass; layers that run again find their hooks in place."""
     with torch.enable_grad(), attached(flow.model) if flow.checkpoint else nullcontext():
         try:
@@ -68,24 +65,18 @@ def gradients(flow: Flow, targets: list[Tensor], leaves: list[Tensor], seeds: li
             ) from error
 
 
-def first(flow: Flow, value: Tensor) -> Tensor:
+def first(flow: ForwardPass, value: Tensor) -> Tensor:
     """The gradient of a target, in float32 or better: R(value) = value, or the number that the composite starts with."""
     number = better(value.detach())
     return torch.ones_like(number) if flow.composite.start == "value" else float(flow.composite.start) / number
 
 
-def narrow(flow: Flow, tensors: list[Tensor]) -> bool:
+def narrow(flow: ForwardPass, tensors: list[Tensor]) -> bool:
     """Whether float16 takes part."""
     return any(x.dtype == torch.float16 for x in (*tensors, *flow.model.parameters()))
 
 
-def finer(g: Tensor, power: float) -> Tensor:
-    """g / power in float32 or better."""
-    g = g if g.is_complex() else better(g)
-    return g if power == 1 else g / power
-
-
-def divide(flow: Flow, power: float) -> None:
+def divide(flow: ForwardPass, power: float) -> None:
     """Take the power of two out of all that was booked."""
     if power == 1:
         return
@@ -95,7 +86,7 @@ def divide(flow: Flow, power: float) -> None:
         mark.relevance = None if mark.relevance is None else mark.relevance / power
 
 
-def finite(flow: Flow, gradients: dict[int, Tensor]) -> bool:
+def finite(flow: ForwardPass, gradients: dict[int, Tensor]) -> bool:
     """Whether the walk stayed inside the range."""
     marks = (m.relevance for m in flow.recorder.marks if m.relevance is not None)
     heard = (column for sink in flow.inputs.sinks for column in sink.columns.values())

@@ -1,6 +1,6 @@
 """How torch spells each kind of operation: the only file that follows torch.
 
-`HANDLERS` maps each of torch's own functions to what happens to that kind (`bend.py` and its neighbours).  A function that is
+`HANDLERS` maps each of torch's own functions to what happens to that kind (the files beside this one).  A function that is
 not here, and makes something that carries relevance, is refused (or reported, with composite.unknown="gradient").  Custom
 operators are keyed by name.
 """
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import attend, bend, elementwise, norms, passing, sums
-from .notes import Handler
+from ..context import Handler
+from . import activations, attention, division, linear, multi_head, norms, passthrough, products, sums
 
 ROOMS: tuple[Any, ...] = (torch, Tensor, F, torch._C._nn, torch.special, torch.linalg, torch.fft)
 
@@ -65,13 +65,14 @@ IN_PLACE = {
     "reciprocal_": "reciprocal", "baddbmm_": "baddbmm", "addmm_": "addmm",
 }  # fmt: skip
 NAMED: dict[str, Handler] = {
-    "addmm": bend.addmm, "baddbmm": bend.baddbmm, "normalize": bend.normalize, "masked_fill": sums.masked_fill,
+    "addmm": products.addmm, "baddbmm": products.baddbmm, "normalize": division.normalize, "masked_fill": sums.masked_fill,
     "where": sums.where, "layer_norm": norms.layer_norm, "rms_norm": norms.rms_norm, "group_norm": norms.group_norm,
-    "batch_norm": norms.batch_norm, "softmax": attend.softmax, "logsumexp": attend.logsumexp, "log": elementwise.logarithm,
-    "solve_triangular": bend.solve, "linalg_solve_triangular": bend.solve, "solve": bend.solve, "embedding": passing.embedding,
-    "scaled_dot_product_attention": attend.fused_attention, "multi_head_attention_forward": attend.multi_head,
+    "batch_norm": norms.batch_norm, "softmax": attention.softmax, "logsumexp": attention.logsumexp, "log": activations.logarithm,
+    "solve_triangular": division.solve, "linalg_solve_triangular": division.solve, "solve": division.solve,
+    "embedding": passthrough.embedding, "scaled_dot_product_attention": attention.fused_attention,
+    "multi_head_attention_forward": multi_head.multi_head,
 }  # fmt: skip
-OPERATORS: dict[str, Handler] = {"grouped_mm_fallback": passing.plain, "_grouped_mm": passing.plain, "grouped_mm": passing.plain}
+OPERATORS: dict[str, Handler] = dict.fromkeys(("grouped_mm_fallback", "_grouped_mm", "grouped_mm"), passthrough.plain)
 
 
 def functions(name: str) -> Iterable[Callable]:
@@ -85,23 +86,24 @@ def functions(name: str) -> Iterable[Callable]:
 def _table() -> dict[Any, Handler]:
     table: dict[Any, Handler] = {}
     families: list[tuple[str, Handler]] = [
-        (PLAIN, passing.plain), (LINEAR, bend.linear), (PRODUCT, bend.product), (MULTIPLY, bend.multiply),
-        (DIVIDE, bend.divide), (FROZEN, elementwise.frozen), (POWER, elementwise.power),
-        (VARIANCE, elementwise.variance), (ADD, sums.add), (JOIN, sums.join),
-        (CAST, passing.cast), ("neg negative __neg__", passing.negative), (DROPOUT, passing.dropout), (SILENT, passing.silent),
+        (PLAIN, passthrough.plain), (LINEAR, linear.linear), (PRODUCT, products.product), (MULTIPLY, products.multiply),
+        (DIVIDE, division.divide), (FROZEN, division.frozen), (POWER, activations.power),
+        (VARIANCE, activations.variance), (ADD, sums.add), (JOIN, sums.join),
+        (CAST, passthrough.cast), ("neg negative __neg__", passthrough.negative), (DROPOUT, passthrough.dropout),
+        (SILENT, passthrough.silent),
     ]  # fmt: skip
     for names, handler in families:
         for name in names.split():
             table.update(dict.fromkeys(functions(name), handler))
     for name, slope in ACTIVATIONS.items():
-        table.update(dict.fromkeys(functions(name), partial(elementwise.activation, slope=slope)))
+        table.update(dict.fromkeys(functions(name), partial(activations.activation, slope=slope)))
     for name, handler in NAMED.items():
         table.update(dict.fromkeys(functions(name), handler))
     for name, other in IN_PLACE.items():
         out_of_place = getattr(Tensor, other, None) or next(iter(functions(other)))
         handler = table[out_of_place]
         for function in functions(name):
-            table[function] = partial(passing.in_place, handler=handler, out_of_place=out_of_place)
+            table[function] = partial(passthrough.in_place, handler=handler, out_of_place=out_of_place)
     return table
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..ledger import TOLERANCE, Ledger
-from . import received
-from .streams import SPAN, number
-from .tracing import Mark
-
-if TYPE_CHECKING:
-    from .propagation import Flow
-    from .walk import Part
-
+from ...ledger import TOLERANCE, Ledger
+from ..boundaries import Mark
+from ..forward_pass import ForwardPass
+from ..numerics import per_row
+from ..streams import SPAN, number
+from . import sink_totals
+from .arrivals import Part
 
 Gradients = dict[int, Tensor]                    # of leaves, by identity
 
@@ -74,14 +72,8 @@ def natural(item: tuple[str, float]) -> tuple:
     return tuple(int(w) if w.isdigit() else -1 for w in item[0].split()), item[0]
 
 
-def per_row(x: Tensor, rows: int) -> Tensor:
-    """(B,) float64 sums of x (B, ...), on the CPU."""
-    flat = x.detach().cpu().double()
-    return flat.reshape(rows, -1).sum(1) if flat.numel() % rows == 0 else (flat.sum() / rows).expand(rows)
-
-
 def keep_books(
-    flow: Flow, starts: Sequence[float], parts: Mapping[str, Part], gradients: Gradients, unknown: tuple[str, ...], dtype: str
+    flow: ForwardPass, starts: Sequence[float], parts: Mapping[str, Part], gradients: Gradients, unknown: tuple[str, ...], dtype: str
 ) -> Books:
     """Everything that was measured, put together."""
     B = flow.account.rows
@@ -110,18 +102,18 @@ def tolerance_of(dtype: str) -> float:
     return TOLERANCE.get(dtype, 1e-1)
 
 
-def by_stretch(flow: Flow, amounts: Mapping[Any, Tensor], gradients: Gradients, B: int) -> dict[str, dict[str, Tensor]]:
+def by_stretch(flow: ForwardPass, amounts: Mapping[Any, Tensor], gradients: Gradients, B: int) -> dict[str, dict[str, Tensor]]:
     """What each stretch between two layer boundaries kept, by category."""
     found: dict[str, dict[str, Tensor]] = {}
     entries = [(category, depth, amount) for (category, _, depth), amount in amounts.items()]
-    entries += [("positions", leaf.depth, per_row(received.amounts(leaf, gradients), B)) for leaf in flow.inputs.sinks]
+    entries += [("positions", leaf.depth, per_row(sink_totals.amounts(leaf, gradients), B)) for leaf in flow.inputs.sinks]
     for category, depth, amount in entries:
         by = found.setdefault(stretch(flow, depth), {})
         by[category] = by[category] + amount if category in by else amount
     return found
 
 
-def stretch(flow: Flow, depth: float) -> str:
+def stretch(flow: ForwardPass, depth: float) -> str:
     """The stretch of the walk back that a depth lies in: "head", "layer 3", "embeddings", behind the stream's name."""
     name = flow.streams.names[number(depth)]
     local = math.ceil(depth - SPAN * number(depth))
@@ -129,23 +121,23 @@ def stretch(flow: Flow, depth: float) -> str:
     return f"{name} {where}" if flow.streams.several else where
 
 
-def kept(flow: Flow, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], gradients: Gradients) -> list[tuple[float, Tensor]]:
+def kept(flow: ForwardPass, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], gradients: Gradients) -> list[tuple[float, Tensor]]:
     """(depth, amount per row) of everything that keeps relevance, tokens at the depth at which their stream begins."""
     B = flow.account.rows
     found = [(depth, amount) for (_, _, depth), amount in amounts.items()]
-    found += [(leaf.depth, per_row(received.amounts(leaf, gradients), B)) for leaf in flow.inputs.sinks]
+    found += [(leaf.depth, per_row(sink_totals.amounts(leaf, gradients), B)) for leaf in flow.inputs.sinks]
     found += [(flow.streams.names.index(name) * SPAN - 1.0, per_row(part.tokens, B)) for name, part in parts.items()]
     return found
 
 
-def running(flow: Flow, starts: Tensor, kept: list[tuple[float, Tensor]]) -> dict[str, Tensor | None]:
+def running(flow: ForwardPass, starts: Tensor, kept: list[tuple[float, Tensor]]) -> dict[str, Tensor | None]:
     """At each layer boundary, from the value back: start - R(boundary) - all that was kept behind it."""
     meet = meetings(flow) if flow.streams.several else {}
     marks = [m for m in reversed(flow.recorder.marks) if m.kind in ("layer", "embeddings") and m.relevance is not None]
     return {mark.name: gap_at(flow, mark, starts, kept, meet) for mark in marks}
 
 
-def passed_by(flow: Flow, name: str) -> bool:
+def passed_by(flow: ForwardPass, name: str) -> bool:
     """Whether relevance can reach the inputs around a boundary (a layer inside a branch), which then has no account of its own."""
     barrier = next(m.number for m in flow.recorder.marks if m.name == name)
     ends = {id(leaf) for leaf in (*flow.inputs.tokens, *flow.inputs.pixels)}
@@ -153,7 +145,7 @@ def passed_by(flow: Flow, name: str) -> bool:
 
 
 def gap_at(
-    flow: Flow, mark: Mark, starts: Tensor, kept: list[tuple[float, Tensor]], meet: Mapping[tuple[str, str], str]
+    flow: ForwardPass, mark: Mark, starts: Tensor, kept: list[tuple[float, Tensor]], meet: Mapping[tuple[str, str], str]
 ) -> Tensor | None:
     """The gap at one boundary, per row; None where streams meet in a way that cannot be followed."""
     here = flow.streams.names.index(mark.stream)
@@ -167,7 +159,7 @@ def gap_at(
     return starts - per_row(mark.relevance, len(starts)) - behind
 
 
-def beside(flow: Flow, mark: Mark, other: str, how: str, kept: list[tuple[float, Tensor]], B: int) -> Tensor | None:
+def beside(flow: ForwardPass, mark: Mark, other: str, how: str, kept: list[tuple[float, Tensor]], B: int) -> Tensor | None:
     """What another stream has drawn of the relevance on the way back to `mark`; None where that was not seen."""
     zero = torch.zeros(B, dtype=torch.float64)
     if how == "before":                          # it entered ahead of this boundary, and its relevance is still in it
@@ -182,7 +174,7 @@ def beside(flow: Flow, mark: Mark, other: str, how: str, kept: list[tuple[float,
     return sum((per_row(m.relevance, B) for m in got if m.depth > mark.depth), zero)
 
 
-def meetings(flow: Flow) -> dict[tuple[str, str], str]:
+def meetings(flow: ForwardPass) -> dict[tuple[str, str], str]:
     """How each stream takes in each other one: "before" its first layer, in its "layers", or not at all ("apart")."""
     found: dict[tuple[str, str], str] = {}
     for name in flow.streams.names:

@@ -1,26 +1,20 @@
-"""What is recorded while the model runs: where relevance will pass, and which operations nobody knows."""
+"""What is recorded while the model runs: the places where relevance will pass, and the inputs from which it came."""
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..errors import RuleError
-from . import positions
-from .account import by_place, dot
-from .checkpoint import held
-from .notes import Note, note_of, write
+from .context import Block, Context
+from .numerics import by_place, dot
+from .provenance import Note, note_of, write
+from .saved import held
 from .streams import SOUND
-from .trace import Crossing, Kind
-
-if TYPE_CHECKING:
-    from .propagation import Flow
-    from .watched import Watch
+from .trace import Crossing, Kind, Visible
 
 
 @dataclass
@@ -37,17 +31,28 @@ class Mark:
     relevance: Tensor | None = None
 
 
+class Gaps(Protocol):
+    """What is known of the account while the walk back runs."""
+
+    def gap(self, mark: Mark) -> Tensor | None:
+        """What the account lacks between the value and here, per row; None where that is not known yet."""
+
+    def allowed(self, mark: Mark) -> Tensor:
+        """How much of a gap is rounding there, per row."""
+
+
 class Recorder:
     """Hangs on layers while the model runs forward; hears of relevance while it runs back."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Context) -> None:
         self.flow = flow
         self.marks: list[Mark] = []
         self.frames: dict[int, bool] = {}        # leaves of sound by identity: whether time is their last axis
         self.live = True                         # False: the walk may be begun again, so boundaries are told at its end
         self.heard: list[Mark] = []
         self.values: Sequence[Tensor] = ()       # what is explained
-        self.watch: Watch | None = None          # the account during the walk, where somebody watches
+        self.visible: Sequence[Mapping[str, Visible]] = ()       # for each row, by stream, the places that are its own
+        self.watch: Gaps | None = None           # the account during the walk, where somebody watches
         self.crossings: list[tuple[Mark, Tensor]] = []           # what layers read of other streams
 
     def clear(self, live: bool) -> None:
@@ -77,7 +82,7 @@ class Recorder:
         flow = self.flow
         inputs = flow.inputs
         before = len(inputs.tokens) + len(inputs.pixels)
-        taken = positions.take_input(flow, name, value, main)
+        taken = take_input(flow, name, value, main)
         if len(inputs.tokens) + len(inputs.pixels) > before:
             leaf = (inputs.pixels if value.dim() == 4 else inputs.tokens)[-1]
             flow.stream_of[id(leaf)] = flow.streams.of_input(name)
@@ -88,8 +93,6 @@ class Recorder:
 
     def enter_block(self, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """A layer begins: its input is its stream; before the first one, relevance has reached the embeddings."""
-        from .propagation import Block
-
         flow = self.flow
         stream = first_carrier((*args, *kwargs.values()))
         block = Block(flow.streams.begin_layer())
@@ -166,7 +169,7 @@ class Recorder:
 
     def tell(self, mark: Mark) -> None:
         """Call `Options.watch` for each row of the batch, in order, padding left out."""
-        relevance, visible = mark.relevance.cpu(), self.flow.visible
+        relevance, visible = mark.relevance.cpu(), self.visible
         gap = self.watch.gap(mark) if self.watch is not None and self.live else None
         allowed = None if gap is None else self.watch.allowed(mark)
         for row in range(len(visible) or 1):
@@ -187,44 +190,20 @@ def first_carrier(values: Any) -> Tensor | None:
 # --- the audit of the graph ------------------------------------------------------------------------------------------
 
 
-def audit_graph(flow: Flow, values: Sequence[Tensor]) -> tuple[str, ...]:
-    """Refuse every node on the way that no handler made; the names of those that the composite accepts."""
-    ends = [end for _, end in flow.handled]
-    starts = [start for start, _ in flow.handled]
-    strangers: dict[str, None] = {}
-    seen, todo = set(), [value.grad_fn for value in values]
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        todo += [n for n, _ in node.next_functions]
-        number = node._sequence_nr()
-        at = bisect.bisect_right(starts, number) - 1
-        inside = at >= 0 and number < ends[at]
-        if inside or node.name() == "torch::autograd::AccumulateGrad" or is_linear(node):
-            continue
-        refused = next((where for start, end, where in flow.refused if start <= number < end), None)
-        strangers[refused or f"`{node.name()}`, made where the engine does not see,"] = None
-    found = tuple(strangers)
-    if found and flow.composite.unknown == "refuse":
-        raise RuleError(
-            f"No rule for {found[0]}: its relevance would be a plain gradient, which conserves nothing. "
-            "Add it to pelrp_nb/engine/operations.py, or accept that: "
-            'dataclasses.replace(composite, unknown="gradient").'
-        )
-    return found
-
-
-STRUCTURE = {
-    "Select", "Slice", "Index", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "T", "Permute", "Expand",
-    "Clone", "ToCopy", "Alias", "Gather", "Sum", "Mean", "Neg", "Add", "Sub", "Cat", "Stack", "Unbind", "Split", "CopySlices",
-    "Copy", "Max", "Amax", "AsStrided",
-}  # fmt: skip
-
-
-def is_linear(node: Any) -> bool:
-    """Whether a node nobody made is linear all the same: a target picked from the output, a difference of two."""
-    kind = node.name().rstrip("0123456789").removesuffix("Backward")
-    carriers = sum(n is not None for n, _ in node.next_functions)
-    return kind in STRUCTURE or (kind in ("Mul", "Div") and carriers == 1)
+def take_input(flow: Context, name: str, value: Any, main: str) -> Any:
+    """A model input as the engine sees it: ids are marked, pixels and vectors become leaves; the user's tensor stays clean."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.is_floating_point() and (name == main or name in ("pixel_values", "inputs_embeds", "input_features")):
+        flow.account.rows = value.shape[0]
+        leaf = flow.leaf(value)
+        (flow.inputs.pixels if leaf.dim() == 4 else flow.inputs.tokens).append(leaf)
+        return write(leaf.clone(), Note(kind="pixels"))
+    if value.is_floating_point() or value.dtype == torch.bool:
+        return value.view(value.shape)                           # notes are written on the view
+    if name == main or name.endswith("input_ids"):
+        flow.account.rows = value.shape[0]
+        return write(value.view(value.shape), Note(kind="ids"))
+    if name == "position_ids":
+        return write(value.view(value.shape), Note(kind="index"))
+    return value

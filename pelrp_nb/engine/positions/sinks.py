@@ -7,71 +7,17 @@ the way back, sums it at once, and keeps nothing as large as a pair matrix (unle
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .account import visible
-from .checkpoint import held
-from .received import Columns, by_row, columns_of
-from .seed import finer
-
-if TYPE_CHECKING:
-    from .propagation import Flow
+from ..context import Context
+from ..leaves import Leaf, by_row, columns_of
+from ..numerics import finer, visible
+from ..saved import held
 
 
-@dataclass(eq=False)
-class Leaf:
-    """One tensor of positions at one place, with a gradient of its own (tensor), or with what a tap heard (columns).
-
-    part: "cos", "sin", "rotary" (a complex turn), "sum", "score"; role: "query", "key", "value" or None until known
-    places: how many tokens it has a position for; pairs: how many numbers its pair matrices hold
-    gathered, turned: a product with relative embeddings was picked out by distance; and has keys for rows
-    """
-
-    tensor: Tensor | None
-    name: str
-    kind: str
-    part: str
-    layer: int | None
-    depth: float
-    stream: str = ""
-    places: int = 0
-    pairs: int = 0
-    role: str | None = None
-    columns: Columns = field(default_factory=dict)
-    detail: dict[str, dict] = field(default_factory=dict)
-    gathered: bool = False
-    turned: bool = False
-
-    def forget(self) -> None:
-        """What was heard belongs to the last target."""
-        self.columns, self.detail = {}, {}
-
-
-@dataclass
-class Inputs:
-    """Leaves at which relevance ends, in call order.
-
-    tokens: look-ups by input ids, or vectors; pixels: images; sinks: positions; constants: joined pieces by name;
-    anchors: leaves without a value that taps hang on
-    """
-
-    tokens: list[Tensor] = field(default_factory=list)
-    pixels: list[Tensor] = field(default_factory=list)
-    sinks: list[Leaf] = field(default_factory=list)
-    constants: list[tuple[str, float, Tensor]] = field(default_factory=list)
-    anchors: list[Tensor] = field(default_factory=list)
-
-    def leaves(self) -> list[Tensor]:
-        """All tensors whose gradient the backward pass must reach."""
-        sinks = [s.tensor for s in self.sinks if s.tensor is not None]
-        return [*self.tokens, *self.pixels, *sinks, *(c for _, _, c in self.constants), *self.anchors]
-
-
-def sink(flow: Flow, x: Tensor, name: str, kind: str, part: str) -> Leaf:
+def sink(flow: Context, x: Tensor, name: str, kind: str, part: str) -> Leaf:
     """One more place where positions enter; x: the leaf, or the scores (..., T, T) that a tap hears."""
     tensor = None if part == "score" else x
     leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth, flow.streams.current, x.shape[-2])
@@ -92,14 +38,14 @@ class _Tap(torch.autograd.Function):
         return g.new_zeros(()), None, None
 
 
-def tap(flow: Flow, constant: Tensor, hear: Callable[[Tensor], None]) -> Tensor:
+def tap(flow: Context, constant: Tensor, hear: Callable[[Tensor], None]) -> Tensor:
     """The same constant as something that carries; `hear` gets its gradient on the way back."""
     anchor = flow.leaf(constant.new_zeros(()))
     flow.inputs.anchors.append(anchor)
     return _Tap.apply(anchor, constant, hear)
 
 
-def bias_sink(flow: Flow, constant: Tensor, name: str, kind: str) -> Tensor:
+def bias_sink(flow: Context, constant: Tensor, name: str, kind: str) -> Tensor:
     """A bias (B, H, Tq, Tk) of attention scores as a sink: paid at the pair, credited to the query's row.
 
     ALiBi is written in distance first, for models differ in a constant per row, which changes no row's sum.
@@ -116,7 +62,7 @@ def bias_sink(flow: Flow, constant: Tensor, name: str, kind: str) -> Tensor:
     return tap(flow, constant, hear)
 
 
-def product_sink(flow: Flow, out: Tensor, name: str) -> Leaf:
+def product_sink(flow: Context, out: Tensor, name: str) -> Leaf:
     """Vectors times relative embeddings (..., T, distances): half is the embeddings', heard where the product was made."""
     leaf, value = sink(flow, out, name, "relative embedding", "score"), held(out)
 
@@ -128,7 +74,7 @@ def product_sink(flow: Flow, out: Tensor, name: str) -> Leaf:
     return leaf
 
 
-def picked(flow: Flow, leaf: Leaf, out: Tensor) -> None:
+def picked(flow: Context, leaf: Leaf, out: Tensor) -> None:
     """Scores (..., T, T) picked from that product by distance: now each belongs to a pair of tokens."""
     leaf.gathered, value = True, held(out)
 
@@ -143,7 +89,7 @@ def picked(flow: Flow, leaf: Leaf, out: Tensor) -> None:
     out.register_hook(hear)
 
 
-def book(flow: Flow, leaf: Leaf, R: Tensor) -> None:
+def book(flow: Context, leaf: Leaf, R: Tensor) -> None:
     """Add relevance (..., Tq, Tk) to what a leaf heard, summed to query rows."""
     R = by_row(R, flow.account.rows)
     R = R.reshape(R.shape[0], -1, *R.shape[-2:])
@@ -153,7 +99,7 @@ def book(flow: Flow, leaf: Leaf, R: Tensor) -> None:
         leaf.detail["heads"] = {"score": R.sum(-1).cpu()}
 
 
-def keep_pairs(flow: Flow, leaf: Leaf, R: Tensor, written: str) -> None:
+def keep_pairs(flow: Context, leaf: Leaf, R: Tensor, written: str) -> None:
     """The pair matrix, per head and summed."""
     R = by_row(R, flow.account.rows)
     R = R.reshape(R.shape[0], -1, *R.shape[-2:]).cpu()

@@ -1,0 +1,122 @@
+"""What handlers, positions and boundaries may ask of the pass that is running, written down once.
+
+`Propagation` is a `Context`.  Who is below it in the house knows this page alone, so that imports run one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ..composites import Composite
+from ..rules import Rule
+from .account import Account
+from .leaves import Attention, Inputs
+from .options import Options
+from .provenance import Knows
+from .streams import Streams
+
+REFUSED = object()                               # what a handler returns when this call has no rule
+
+
+@dataclass
+class Step:
+    """One operation as it was met: for `plan`."""
+
+    place: str
+    operation: str
+    rule: str
+    reason: str = ""                             # its kind, for instance "gate"
+
+
+@dataclass
+class Block:
+    """One layer while it runs."""
+
+    layer: int
+    attention: bool = False
+
+
+class Context(Knows, Protocol):
+    """The rules in force, where the forward pass is, and what it met.
+
+    account:    who keeps how much; inputs: leaves at which relevance ends; attentions: those whose heads were asked for
+    vocabularies: tables in which tokens were looked up; aside: quantised layers that run, and what carries into them
+    blocks:     layers that run, innermost last; streams, stream_of: the inputs that parts of the model, and leaves, belong to
+    function:   torch's own function that is being handled; audited: whether every softmax was measured
+    power:      the loss scale: what the walk back begins with
+    """
+
+    model: nn.Module
+    composite: Composite
+    options: Options
+    account: Account
+    inputs: Inputs
+    attentions: list[Attention]
+    vocabularies: set[str | None]
+    aside: list[tuple[nn.Module, Tensor]]
+    blocks: list[Block]
+    streams: Streams
+    stream_of: dict[int, str]
+    function: Callable | None
+    audited: bool
+    power: float
+
+    def __enter__(self) -> Any:
+        """Put the rules in force once more: a handler that calls torch again has each call handled."""
+
+    def __exit__(self, *raised: Any) -> None: ...
+
+    @property
+    def place(self) -> str:
+        """Path of the module that is running."""
+
+    @property
+    def layer(self) -> int | None:
+        """Index of the running layer in call order, within its stream; None outside of layers."""
+
+    @property
+    def depth(self) -> float:
+        """How far the forward pass is: see `Streams.depth`."""
+
+    def where_am_i(self) -> str:
+        """The running layer, else the running module."""
+
+    def softmax_name(self, attention: bool) -> str:
+        """The ledger's line for a softmax here."""
+
+    def name_of(self, tensor: Tensor | None, fallback: str) -> str:
+        """The parameter or buffer a constant was made from, else the running module."""
+
+    def function_name(self, func: Any) -> str:
+        """How the function is spelt."""
+
+    def linear_rule(self, x: Tensor, weight: Tensor | None = None) -> Rule:
+        """The rule of a linear map here."""
+
+    def used(self, kind: str, rule: Rule) -> None:
+        """Note which rule was applied to the running operation."""
+
+    def saw_attention(self) -> None:
+        """The branch that is running holds an attention."""
+
+    def cover(self, start: int, end: int) -> None:
+        """A handler made the nodes of the graph from `start` up to `end`."""
+
+    def leaf(self, x: Tensor) -> Tensor:
+        """A place where relevance ends: the same memory as x, a gradient of its own."""
+
+    def token_leaf(self, vectors: Tensor) -> Tensor:
+        """Token vectors (B, T, D) just looked up."""
+
+    def residual(self, a: Tensor, b: Tensor, add: Callable, plain: bool) -> Tensor:
+        """a + b of two carriers; the block's stream and a branch of it, or just a sum."""
+
+    def normed(self, x: Tensor, out: Tensor) -> Tensor:
+        """In a post-norm block the norm of the stream is the stream."""
+
+
+Handler = Callable[[Context, Callable, tuple, dict], Any]

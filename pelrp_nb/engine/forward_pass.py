@@ -1,0 +1,35 @@
+"""What a forward pass leaves for the walk back."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from .boundaries import Recorder
+from .context import Context
+from .only import Condition
+
+
+class ForwardPass(Context, Protocol):
+    """A `Context` whose forward pass has run, or that checkpointing runs again.
+
+    recorder:   boundaries; leaves: all leaves by identity, in the order in which they were met
+    handled:    (start, end) numbers of the graph's nodes that handlers made; refused: those of operations without a rule, and where
+    conditions: `Options.only`; stops: where the walk back keeps a part, by condition; starts: what relevance begins with, per row
+    patch:      (height, width) of a picture's patches; owned: parameters and buffers of the model
+    checkpoint: whether layers are run again; open: those that run and will be; planning: whether this is for `plan`
+    """
+
+    recorder: Recorder
+    leaves: dict[int, Tensor]
+    handled: list[list[int]]
+    refused: list[tuple[int, int, str]]
+    conditions: tuple[Condition, ...]
+    stops: dict[Condition, Any]
+    starts: Tensor
+    patch: tuple[int, int] | None
+    owned: list[Tensor]
+    checkpoint: bool
+    open: list[Any]
+    planning: bool

@@ -1,0 +1,79 @@
+"""Elementwise functions of one tensor: activations, powers, the logarithm at the end of a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...rules.identity import SLOPES
+from ...verbs import scale
+from ..context import REFUSED, Context
+from ..numerics import FILLER
+from ..provenance import carries, note_of, pick
+from .chains import elementwise, elementwise_note, one_activation
+from .division import frozen
+
+
+def activation(flow: Context, func: Callable, args: tuple, kwargs: dict, slope: str | None = None) -> Tensor:
+    """y = f(x): identity, and f(0) booked as a constant."""
+    x, rest = args[0] if args else kwargs["input"], args[1:]
+    more = {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
+    if any(map(carries, rest)):
+        return REFUSED
+
+    def f(x: Tensor) -> Tensor:
+        return func(x, *rest, **more)
+
+    if slope == "gelu" and more.get("approximate", "none") == "tanh":
+        slope = "gelu_tanh"
+    rule = flow.composite.activation
+    flow.used("activation", rule)
+    out = rule.forward(x, f=f, slope=SLOPES[slope] if slope else None)
+    out = elementwise_note(flow, func, (x, *rest), more, out, made="activation")
+    if slope:
+        note_of(flow, out).again = (f, (x.detach(),))
+    start = own_start(func, rest, more)
+    if start:
+        hidden = x.detach() < -FILLER                            # a masked place: f is 0 there, and nothing is f(0)
+        start = torch.where(hidden, 0.0, start).to(out.dtype) if bool(hidden.any()) else start
+        flow.account.constant(out, start, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
+    return out
+
+
+def own_start(func: Callable, rest: tuple, more: dict) -> float:
+    """f(0) of this function alone."""
+    return float(func(torch.zeros((), dtype=torch.float64, device="cpu"), *rest, **more))
+
+
+def logarithm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """log has no value at 0, so it has a rule only as the end of a chain that has: log(1 + exp x), log(sigmoid x)."""
+    merged = elementwise(flow, func, args, kwargs)
+    if merged is None or not bool(torch.isfinite(merged[1])):
+        return REFUSED
+    bent = one_activation(flow, func, args, merged)
+    return REFUSED if bent is None else bent
+
+
+def power(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """x ** p is homogeneous: 1 / p of the gradient conserves; a negative p is a denominator."""
+    x, p = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "exponent")
+    if func in (torch.sqrt, Tensor.sqrt):
+        p = 0.5
+    if func in (torch.square, Tensor.square):
+        p = 2
+    if not isinstance(p, int | float) or not carries(x):
+        return REFUSED
+    if p <= 0:
+        return frozen(flow, func, args, kwargs)
+    flow.used("activation", flow.composite.activation)
+    out = scale(func(*args, **kwargs), 1 / p)
+    return elementwise_note(flow, func, args, kwargs, out)
+
+
+def variance(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
+    """var is homogeneous of degree two."""
+    out = func(*args, **kwargs)
+    return scale(out, 1 / 2) if isinstance(out, Tensor) else tuple(scale(o, 1 / 2) for o in out)

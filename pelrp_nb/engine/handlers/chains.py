@@ -1,0 +1,68 @@
+"""Chains of elementwise functions: x * f(x) written out as a product is ONE activation of x.
+
+Each tensor remembers of which tensor it is an elementwise function, and what that function makes of zero, so that a product of two
+functions of the same tensor is recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...verbs import route, scale
+from ..context import Context
+from ..numerics import exact
+from ..provenance import Note, Origin, carries, chain, hand_on, origin_of, write
+
+
+def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tuple[Origin, Tensor] | None:
+    """(origin, zero) if `func` here is an elementwise function of one tensor; None if several take part."""
+    origin = None
+    for a in args:
+        if carries(a):
+            if origin is None:
+                origin = origin_of(flow, a)
+            elif origin_of(flow, a) is not origin:
+                return None
+        elif isinstance(a, Tensor) and a.numel() != 1:
+            return None
+    values = [chain(flow, a)[1] if carries(a) else exact(a).reshape(()) if isinstance(a, Tensor) else a
+              for a in args]
+    first = next((a for a in args if carries(a)), None)
+    if first is None:
+        return None
+    with torch.enable_grad():
+        zero = func(*values, **kwargs)
+    return chain(flow, first)[0], zero
+
+
+def elementwise_note(
+    flow: Context, func: Callable, args: tuple, kwargs: dict, out: Tensor, made: str | None = None
+) -> Tensor:
+    """Remember of which tensor `out` is an elementwise function."""
+    found = elementwise(flow, func, args, kwargs)
+    if found is not None or made:
+        origin, zero = found or (None, None)
+        write(out, Note(origin=origin, zero=zero, made=made))
+    hand_on(flow, next((a for a in args if carries(a)), None), out)
+    return out
+
+
+def one_activation(flow: Context, func: Callable, args: tuple, merged: tuple[Origin, Tensor]) -> Tensor | None:
+    """x * f(x) written out: one activation of x, not a product; None if x is gone."""
+    origin, zero = merged
+    x = origin.ref()
+    if x is None:
+        return None
+    flow.used("activation", flow.composite.activation)
+    with torch.no_grad():
+        value = func(*args)
+        (limit,) = torch.autograd.grad(zero, origin.start, retain_graph=True, allow_unused=True)
+        start, at_zero = float(zero), 0.0 if limit is None else float(limit)
+        slope = torch.where(x == 0, torch.full_like(value, at_zero), (value - start) / torch.where(x == 0, 1, x))
+    out = route(value, scale(x, slope))
+    if start:
+        flow.account.constant(out, start, f"{flow.place}: f(0)", flow.depth)
+    return write(out, Note(origin=origin, zero=zero, made="activation"))

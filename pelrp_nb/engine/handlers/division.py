@@ -1,0 +1,52 @@
+"""Quotients: what divides is a scale and gets nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
+
+from ...verbs import freeze, route
+from ..context import Context
+from ..provenance import carries, pick
+from .chains import elementwise, elementwise_note, one_activation
+
+
+def divide(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """a / b: all to a."""
+    a, b = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other")
+    if func is Tensor.__rdiv__ or func is Tensor.__rtruediv__:
+        return func(freeze(a), b)
+    more = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
+    if carries(a) and carries(b):
+        merged = elementwise(flow, func, (a, b), more)
+        one = one_activation(flow, partial(func, **more), (a, b), merged) if merged is not None else None
+        if one is not None:
+            return one
+    flow.used("division", flow.composite.division)
+    if carries(b):
+        return func(a, freeze(b), **more) if not carries(a) else flow.composite.division.forward(a, freeze(b))
+    out = func(a, b, **more)
+    return elementwise_note(flow, func, (a, b), more, out)
+
+
+def solve(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """A^-1 B, a division written as a system: all to B."""
+    flow.used("division", flow.composite.division)
+    return func(freeze(args[0]), *args[1:], **kwargs)
+
+
+def normalize(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """F.normalize: x / |x|, the norm frozen."""
+    x, p, dim, eps = (pick(args, kwargs, i, n, d) for i, (n, d) in enumerate(
+        (("input", None), ("p", 2.0), ("dim", 1), ("eps", 1e-12))))
+    flow.used("division", flow.composite.division)
+    length = freeze(x).norm(p, dim, keepdim=True).clamp_min(eps)
+    return route(func(freeze(x), p, dim, eps), x / length)
+
+
+def frozen(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """1 / x and 1 / sqrt(x): a denominator, which gets nothing."""
+    flow.used("division", flow.composite.division)
+    return func(freeze(args[0]), *args[1:], **kwargs)

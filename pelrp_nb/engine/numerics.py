@@ -1,0 +1,73 @@
+"""Sums of relevance: in float32 or better, masked places left out, no temporary where none is needed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FILLER = 1e30                                    # beyond this an added constant is a mask, not an amount
+
+
+def better(x: Tensor) -> Tensor:
+    """The same numbers in float32 or better."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float32)
+
+
+def exact(x: Tensor) -> Tensor:
+    """The same numbers in float64, on the CPU: not every device has it."""
+    return x.detach().cpu().double()
+
+
+def dot(x: Tensor, g: Tensor) -> Tensor:
+    """x * g, real, in float32 or better; a masked filler counts as nothing."""
+    return (x.conj() * g).real if x.is_complex() else better(x) * better(g)
+
+
+def total(x: Tensor, g: Tensor) -> Tensor:
+    """sum of x * g without a temporary of their size, where both lie in memory alike."""
+    alike = x.stride() == g.stride() and x.dtype == g.dtype and x.dtype in (torch.float32, torch.float64)
+    if alike and x.numel() and _dense(x) and _dense(g):
+        return torch.dot(_flat(x), _flat(g))
+    return dot(x, g).sum()
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.as_strided((x.numel(),), (1,), x.storage_offset())
+
+
+def _dense(x: Tensor) -> bool:
+    """Whether the elements fill a stretch of memory without holes, in whatever order of axes."""
+    expected = 1
+    for stride, size in sorted(zip(x.stride(), x.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def by_place(x: Tensor, g: Tensor) -> Tensor:
+    """sum of x * g over the features, (B, T, D) to (B, T)."""
+    if x.dtype == g.dtype and x.dtype in (torch.float32, torch.float64):
+        return torch.einsum("...d,...d->...", x, g)
+    return dot(x, g).sum(-1)
+
+
+def visible(constant: Tensor, g: Tensor) -> Tensor:
+    """constant * g with masked places (fillers, infinities) left out."""
+    if constant.is_complex():
+        return (constant.conj() * g).real
+    constant = better(constant.detach())
+    constant = torch.where(constant.abs() < FILLER, constant, torch.zeros_like(constant))
+    return constant * better(g)
+
+
+def finer(g: Tensor, power: float) -> Tensor:
+    """g / power in float32 or better."""
+    g = g if g.is_complex() else better(g)
+    return g if power == 1 else g / power
+
+
+def per_row(x: Tensor, rows: int) -> Tensor:
+    """(B,) float64 sums of x (B, ...), on the CPU."""
+    flat = x.detach().cpu().double()
+    return flat.reshape(rows, -1).sum(1) if flat.numel() % rows == 0 else (flat.sum() / rows).expand(rows)

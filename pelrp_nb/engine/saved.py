@@ -1,0 +1,60 @@
+"""Saved tensors: what is kept for the way back, or dropped and made again by the layer that saved it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from torch import Tensor
+
+here = threading.local()                         # .flows and .layers of this thread, innermost last
+
+
+class Repeatable(Protocol):
+    """What saved a tensor: a layer that runs, or that can be run again.
+
+    running: it has not ended, so what it saved is there; pinned: it cannot be run again, so what it saved stays
+    """
+
+    running: bool
+    pinned: bool
+
+    def again(self) -> None:
+        """Run once more, and fill every slot that somebody still wants."""
+
+
+class Slot:
+    """One tensor that a layer saved: there until the layer ends, and again after its second run until it is taken."""
+
+    __slots__ = ("__weakref__", "layer", "like", "value")
+
+    def __init__(self, layer: Repeatable, value: Tensor) -> None:
+        self.layer, self.value, self.like = layer, value, (value.shape, value.dtype)
+
+    def take(self) -> Tensor:
+        """The tensor, and no longer kept here once its layer has ended."""
+        if self.value is None:
+            self.layer.again()
+        value = self.value
+        if not self.layer.running and not self.layer.pinned:
+            self.value = None
+        return value
+
+
+def held(x: Tensor) -> Callable[[], Tensor]:
+    """x for a hook of the backward pass, taken once: kept, or in a layer that is run again, made again."""
+    value = x.detach()
+    layers = stack()
+    kept = layers[-1].save(value) if layers else value
+    return kept.take if isinstance(kept, Slot) else lambda: value
+
+
+def flows() -> list[Any]:
+    """The propagations of this thread, innermost last."""
+    return here.__dict__.setdefault("flows", [])
+
+
+def stack() -> list[Any]:
+    """The layers of this thread that are running and will be run again, innermost last."""
+    return here.__dict__.setdefault("layers", [])
