@@ -177,7 +177,7 @@ def _target(given: argparse.Namespace, text: str | None) -> Any:
 
 def _explain(given: argparse.Namespace) -> int:
     from . import zoo
-    from .explain import Options, explain
+    from .explain import Options, explain_one
 
     demo = None
     if given.demo:
@@ -185,7 +185,7 @@ def _explain(given: argparse.Namespace) -> int:
         given.text, given.audit = demo.text, True
     text = _text(given)
     model, processor = zoo.load(given.model)
-    found = explain(
+    found = explain_one(
         model, text if given.pair is None else (text, given.pair), processor=processor, target=_target(given, given.target),
         contrast=None if given.contrast is None else _target(given, given.contrast),
         composite=NAMED[given.method], options=Options(audit=given.audit),

@@ -142,7 +142,7 @@ def host() -> str:
         return "Kaggle"
     if notebook and any(name in os.environ for name in ("BINDER_SERVICE_HOST", "BINDER_LAUNCH_HOST", "BINDER_REPO_URL")):
         return "Binder"
-    if notebook and ("VSCODE_PID" in os.environ or "__vsc_ipynb_file__" in shell.user_ns):
+    if notebook and ("VSCODE_PID" in os.environ or "__vsc_ipynb_file__" in getattr(shell, "user_ns", ())):
         return "VS Code notebook"
     if "marimo" in sys.modules:
         return "marimo"
@@ -153,12 +153,12 @@ def self_check() -> Line:
     """Explain one small review and look at the ledger."""
     from . import zoo
     from .errors import PelrpError
-    from .explain import Options, explain
+    from .explain import Options, explain_one
 
     remedy = "python -m pip install --force-reinstall --no-deps pelrp_nb"
     try:
         model, processor = zoo.load("reviews-rotary")
-        found = explain(model, "a gorgeous , witty film", processor=processor, options=Options(audit=True))
+        found = explain_one(model, "a gorgeous , witty film", processor=processor, options=Options(audit=True))
     except (PelrpError, OSError, ImportError) as error:
         return Line("self check", f"failed: {error}", False, remedy)
     state = "closed" if found.ledger.closed else f"OPEN at {found.ledger.opened}"

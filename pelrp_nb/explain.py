@@ -16,7 +16,7 @@ from .engine.propagation import Propagation, propagate
 from .engine.options import Options
 from .engine.trace import Trace
 from .engine.trace import Visible
-from .errors import PelrpError
+from .errors import InputError, PelrpError
 from .inputs.encode import encode_all, quiet
 from .inputs.padding import Padding, fill_of, grouped, harmless, of_row, padded
 from .results.build import explanation
@@ -67,8 +67,16 @@ def explain(
         rows, several = encode_all(model, inputs, processor)
         asked = ask(model, rows, target, contrast, several, processor)
         found = Run(model, processor, composite, options).all(asked)
-    answers = [a if one.several else a[0] for a, one in zip(found, asked, strict=True)]
+    answers: list[Any] = [a if one.several else a[0] for a, one in zip(found, asked, strict=True)]
     return answers if several else answers[0]
+
+
+def explain_one(model: nn.Module, inputs: Any, **given: Any) -> Explanation:
+    """`explain` for one input and one target, which give one explanation. Raises InputError where there are several."""
+    found = explain(model, inputs, **given)
+    if not isinstance(found, Explanation):
+        raise InputError(f"There must be one input and one target here, but they give {len(found)} explanations. Type explain(model, ...).")
+    return found
 
 
 def of_pipeline(model: Any, processor: Any) -> tuple[Any, Any]:

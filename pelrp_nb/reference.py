@@ -34,7 +34,7 @@ Back = Callable[[Tensor], Tensor]
 Part = tuple[Tensor, Back]
 Step = Callable[[Tensor], Part]
 Received = Tensor | Mapping[str, Mapping[str, Tensor]]
-ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu, "tanh": torch.tanh}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu, "tanh": torch.tanh}
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Network:
     casts: bool
     constants: dict[str, float] = field(default_factory=dict)
     softmax: dict[str, float] = field(default_factory=dict)
-    positions: dict[str, Received] = field(default_factory=dict)
+    positions: dict[str, Any] = field(default_factory=dict)
     boundaries: list[Tensor] = field(default_factory=list)
 
     @step
@@ -257,7 +257,10 @@ class Network:
 
         def back(R: Tensor) -> Tensor:
             R_x, R_P = rules.absolute.relevance(R, x, P.expand_as(x))
-            (self.positions if sink else self.constants)[name] = R_P if sink else float(R_P.sum())
+            if sink:
+                self.positions[name] = R_P
+            else:
+                self.constants[name] = float(R_P.sum())
             return R_x
 
         return stabilise(x + P), back
@@ -273,7 +276,9 @@ class Network:
 
 def per_token(R: Received) -> Tensor:
     """What a sink received, (T,)."""
-    return R.sum(-1) if isinstance(R, Tensor) else sum(P.sum((0, 2)) for both in R.values() for P in both.values())
+    if isinstance(R, Tensor):
+        return R.sum(-1)
+    return torch.stack([P.sum((0, 2)) for both in R.values() for P in both.values()]).sum(0)
 
 
 def tables(config: Any, T: int, d: int, casts: bool) -> tuple[Tensor, Tensor]:

@@ -68,8 +68,7 @@ def _build(entry: Entry, recipe: Any, seed: int) -> Built:
     if size > LARGEST:
         raise NotBuilt(f"{size:,} parameters are left when {recipe.name}")
     torch.manual_seed(seed)
-    model = made(kind, config)
-    model = randomise(model, seed)
+    model: Any = randomise(made(kind, config), seed)
     if hasattr(model.config, "_experts_implementation"):
         model.set_experts_implementation("eager")    # the grouped kernel takes no float64
     calibrate(model, [inputs(model, seed + i) for i in (2, 3, 4, 5)])

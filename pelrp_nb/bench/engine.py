@@ -13,14 +13,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..composites import PA_LRP
 from ..engine.options import Options
 from ..engine.propagation import propagate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ARMS = {
     "plain": "forward and backward, input gradients only",
@@ -31,7 +34,7 @@ ARMS = {
 GOALS = {"sinks": 1.05, "full": 1.10}
 
 
-def subject(layers: int, width: int) -> nn.Module:
+def subject(layers: int, width: int) -> PreTrainedModel:
     """A random Llama: 12 heads, 4 key/value heads, vocabulary 32,000, frozen weights, sdpa, float32."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -45,7 +48,7 @@ def subject(layers: int, width: int) -> nn.Module:
     return model
 
 
-def arm(name: str, model: nn.Module, ids: Tensor) -> Callable[[], Any]:
+def arm(name: str, model: PreTrainedModel, ids: Tensor) -> Callable[[], Any]:
     """One explanation of the last logit, by that arm."""
 
     def plain() -> Tensor:

@@ -66,8 +66,9 @@ def model_of(family: str, layers: int, width: int, attention: str) -> nn.Module:
     import transformers as t
 
     torch.manual_seed(0)
-    heads = {"num_hidden_layers": layers, "num_attention_heads": 12, "max_position_embeddings": 2048, "vocab_size": VOCABULARY}
-    inner = {"hidden_size": width, "intermediate_size": 4 * width}
+    heads: dict[str, Any] = {"num_hidden_layers": layers, "num_attention_heads": 12}
+    heads |= {"max_position_embeddings": 2048, "vocab_size": VOCABULARY}
+    inner: dict[str, Any] = {"hidden_size": width, "intermediate_size": 4 * width}
     made = {
         "llama": lambda: t.LlamaForCausalLM(t.LlamaConfig(**heads, **inner, num_key_value_heads=4)),
         "gpt2": lambda: t.GPT2LMHeadModel(

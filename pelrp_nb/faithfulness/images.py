@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from ..errors import InputError
 from .attribution import Attribution
 from .scores import area, score
 from .settings import Images
-from .subject import Case, Row, Subject
+from .subject import Case, Inquiry, Row, Subject
 
 BOX = 31                                # pixels, the side of the blur
 
@@ -32,7 +31,7 @@ def map_of(R: Tensor, settings: Images) -> Tensor:
     return R.clamp(min=0) if settings.below_zero == "clamp" else R
 
 
-def perturbation(subject: Subject, case: Case, given: Attribution) -> Generator[list[Row], list[Tensor], dict]:
+def perturbation(subject: Subject, case: Case, given: Attribution) -> Inquiry:
     """Replace pixels, the most relevant first (positive) and the least relevant first (negative).
 
     positive-perturbation-auc:  area under the score, most relevant first; lower is better
@@ -45,7 +44,7 @@ def perturbation(subject: Subject, case: Case, given: Attribution) -> Generator[
     by_tie = tie.argsort()
     ascending = by_tie[R[by_tie].argsort(stable=True)]
     pixels = case.row["pixel_values"]
-    rows = []
+    rows: list[Row] = []
     for order in (ascending.flip(0), ascending):
         for fraction in settings.fractions:
             hidden = torch.zeros(len(R), dtype=torch.bool)
@@ -66,7 +65,7 @@ def perturbation(subject: Subject, case: Case, given: Attribution) -> Generator[
     }
 
 
-def segmentation(subject: Subject, case: Case, given: Attribution) -> Generator[list[Row], list[Tensor], dict]:
+def segmentation(subject: Subject, case: Case, given: Attribution) -> Inquiry:
     """The map against the object's mask.
 
     pixel-accuracy:          share of judged pixels on the right side of the threshold

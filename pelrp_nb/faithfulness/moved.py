@@ -6,21 +6,20 @@ The token stays; its position vector is exchanged with another's (swap), or the 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from ..errors import InputError
 from .attribution import Attribution
 from .read import ordinary
 from .scores import rank_correlation, score
-from .subject import Case, Row, Subject
+from .subject import Case, Inquiry, Row, Subject
 
 ROUNDING = 1e-5                         # a change of the answer below this, in units of the answer (at least 1), is none
 
 
-def displaced(subject: Subject, case: Case, given: Attribution) -> Generator[list[Row], list[Tensor], dict]:
+def displaced(subject: Subject, case: Case, given: Attribution) -> Inquiry:
     """Rank correlation of |relevance of the position| with the mean change of the answer when the token is put out of place.
 
     Methods that know no positions are judged by |relevance|.

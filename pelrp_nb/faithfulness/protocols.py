@@ -6,19 +6,18 @@ of all methods, protocols and examples that are under way go through the model i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from torch import Tensor
 
 from ..errors import InputError
 from . import images, moved, text, truth
 from .attribution import Attribution
 from .examples import Example
-from .subject import Case, Row, Subject
+from .subject import Case, Inquiry, Subject
 
-Protocol = Callable[[Subject, Case, Attribution], Generator[list[Row], list[Tensor], dict]]
+Protocol = Callable[[Subject, Case, Attribution], Inquiry]
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {

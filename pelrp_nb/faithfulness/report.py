@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..composites import ATTN_LRP, PA_LRP, title
-from ..explain import explain
+from ..explain import explain_one
 from ..views.colour import diverging, share
 from ..views.table import escaped
 from .curves import svg
@@ -108,7 +108,7 @@ def _steps(record: Record, composite: Any, model: nn.Module, processor: Any) -> 
     if record["text"] is None:
         return ""
     try:
-        found = explain(model, record["text"], processor=processor, target=record["target"], composite=composite).to_html()
+        found = explain_one(model, record["text"], processor=processor, target=record["target"], composite=composite).to_html()
     except Exception as error:                           # the report is worth having without it
         return f'<p class="quiet">{html.escape(f"{title(composite)}: {error}")}</p>'
     name = html.escape(f"{title(composite)}, step by step")

@@ -47,7 +47,9 @@ class Arm:
 class Anchors(nn.Module):
     """A sentence encoder as a classifier: the logit of a class is 10 times the cosine of the text's vector with its anchor's."""
 
-    def __init__(self, encoder: nn.Module, tokenizer: Any, anchors: Mapping[str, str]) -> None:
+    encoder: Any                                 # a transformers model
+
+    def __init__(self, encoder: Any, tokenizer: Any, anchors: Mapping[str, str]) -> None:
         super().__init__()
         self.encoder, names = encoder, tuple(anchors)
         self.config = SimpleNamespace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -25,7 +25,7 @@ from .read import case_of
 from .records import Record, Records, There, header_of
 from .result import Result
 from .settings import Configuration
-from .subject import Case, Subject
+from .subject import Case, Inquiry, Row, Subject
 
 KEPT = 512                              # tokens of an example whose relevance is kept for the report
 
@@ -142,8 +142,8 @@ class Running:
 
     method: str
     protocol: str
-    generator: Generator
-    rows: list
+    generator: Inquiry
+    rows: list[Row]
     record: Record
 
 
@@ -190,7 +190,7 @@ def finish(subject: Subject, running: list[Running]) -> None:
         r.record["curves"][r.method] |= {name: [round(x, 6) for x in curve] for name, curve in found["curves"].items()}
 
 
-def conclusion(generator: Generator, answers: list[Tensor]) -> dict[str, Any]:
+def conclusion(generator: Inquiry, answers: list[Tensor]) -> dict[str, Any]:
     """What a protocol returns when it has its answers."""
     try:
         generator.send(answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from ..targets.target import logits_of
 from .settings import Configuration
 
 Row = Mapping[str, Tensor]          # one input of the model, without the batch axis
+Inquiry = Generator[list[Row], list[Tensor], dict]       # a protocol under way: rows it asks about, the answers, what it found
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,8 @@ class Subject:
     """A model, its processor, and how it is asked."""
 
     def __init__(self, model: nn.Module, processor: Any = None, configuration: Configuration | None = None) -> None:
-        self.model, self.processor = model, processor
+        self.model: Any = model                      # a transformers model, or one with its methods
+        self.processor = processor
         self.configuration = configuration or Configuration()
         self.accepts = set(inspect.signature(model.forward).parameters)
 
@@ -167,7 +169,8 @@ def content(row: Row) -> bytes:
 def padded(rows: Sequence[Row], side: str, pad: int, placed: bool) -> tuple[list[Row], Tensor]:
     """Rows made as long as the longest, hidden from attention where nothing stands; and where each one ends."""
     longest = max(len(row["input_ids"]) for row in rows)
-    found, ends = [], []
+    found: list[Row] = []
+    ends = []
     for row in rows:
         T = len(row["input_ids"])
         fill = (longest - T, 0) if side == "left" else (0, longest - T)
@@ -181,7 +184,7 @@ def padded(rows: Sequence[Row], side: str, pad: int, placed: bool) -> tuple[list
 
 
 @contextmanager
-def vectors(model: nn.Module, given: Tensor) -> Iterator[None]:
+def vectors(model: Any, given: Tensor) -> Iterator[None]:
     """Inside the `with` the model looks up no token vectors but takes these, (B, T, D); positions are added as always."""
     handle = model.get_input_embeddings().register_forward_hook(lambda module, args, output: given)
     try:
@@ -191,7 +194,7 @@ def vectors(model: nn.Module, given: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def visible_attention(model: nn.Module) -> Iterator[None]:
+def visible_attention(model: Any) -> Iterator[None]:
     """Inside the `with` attention weights can be asked for."""
     before = getattr(model.config, "_attn_implementation", None)
     if not hasattr(model, "set_attn_implementation"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from .attribution import Attribution
 from .read import ordinary, without
 from .scores import area, score
 from .settings import Text
-from .subject import Case, Row, Subject
+from .subject import Case, Inquiry, Subject
 
 
 def ascending(case: Case, R: Tensor, settings: Text) -> list[int]:
@@ -35,7 +35,7 @@ def counted(fraction: float, N: int, rounding: str) -> int:
     return {"up": math.ceil(exact), "down": math.floor(exact), "nearest": math.floor(exact + 0.5)}[rounding]
 
 
-def pruning(subject: Subject, case: Case, given: Attribution) -> Generator[list[Row], list[Tensor], dict]:
+def pruning(subject: Subject, case: Case, given: Attribution) -> Inquiry:
     """Replace the least relevant tokens first: a good explanation leaves the answer alone as long as possible.
 
     pruning-au-ac:  area under the probability of the explained class; higher is better
@@ -48,7 +48,7 @@ def pruning(subject: Subject, case: Case, given: Attribution) -> Generator[list[
     return measured("pruning", case, answers, settings)
 
 
-def generation(subject: Subject, case: Case, given: Attribution) -> Generator[list[Row], list[Tensor], dict]:
+def generation(subject: Subject, case: Case, given: Attribution) -> Inquiry:
     """Start with all tokens replaced and put the most relevant back first: the answer should return soon.
 
     generation-au-ac:  area under the probability of the explained class; higher is better
@@ -74,7 +74,7 @@ def generation(subject: Subject, case: Case, given: Attribution) -> Generator[li
     return found
 
 
-def gain(subject: Subject, case: Case, given: Attribution) -> Generator[list[Row], list[Tensor], dict]:
+def gain(subject: Subject, case: Case, given: Attribution) -> Inquiry:
     """Replace least and most relevant first; the area between the two curves.
 
     symmetric-relevance-gain: area of the score, least relevant first, minus most relevant first; higher is better

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 
 import torch
 from torch import Tensor
@@ -12,10 +11,10 @@ from .attribution import Attribution
 from .gradients import leave_one_out
 from .read import ordinary
 from .scores import rank_correlation
-from .subject import Case, Row, Subject
+from .subject import Case, Inquiry, Subject
 
 
-def ground_truth(subject: Subject, case: Case, given: Attribution) -> Generator[list[Row], list[Tensor], dict]:
+def ground_truth(subject: Subject, case: Case, given: Attribution) -> Inquiry:
     """Relevance against the tokens that matter by construction.
 
     truth-mass:       part of the relevance that lies inside the truth, 0 to 1 (0 where there is none)
@@ -41,7 +40,7 @@ def ground_truth(subject: Subject, case: Case, given: Attribution) -> Generator[
     }
 
 
-def agreement(subject: Subject, case: Case, given: Attribution) -> Generator[list[Row], list[Tensor], dict]:
+def agreement(subject: Subject, case: Case, given: Attribution) -> Inquiry:
     """Agreement with leave-one-out.
 
     leave-one-out-correlation: Spearman's rank correlation of the relevance with what each token's removal costs, -1 to 1

@@ -87,7 +87,8 @@ def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any) -> 
             "Type dict(input_ids=ids)."
         )
     tensors: dict[str, Tensor] = {}
-    labels, more = None, {}
+    labels = None
+    more: dict[str, Any] = {}
     if "text" in given:
         tensors, labels = from_text(model, given["text"], processor, given.get("text_pair"))
     if "images" in given:

@@ -30,7 +30,7 @@ class Labels:
         """The first T places, and the text up to there."""
         if T is None or len(self.tokens) <= T:
             return self
-        cut = {n: None if (x := getattr(self, n)) is None else x[:T] for n in ("tokens", "special", "offsets", "words")}
+        cut: dict[str, Any] = {n: None if (x := getattr(self, n)) is None else x[:T] for n in ("tokens", "special", "offsets", "words")}
         ends = [span[1] for span in cut["offsets"] or () if span is not None]
         return replace(self, **cut, text=self.text[: max(ends)] if ends and self.text is not None else self.text)
 

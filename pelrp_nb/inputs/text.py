@@ -109,7 +109,8 @@ def of_ids(ids: Sequence[int], processor: Any) -> Labels:
 
 def table_of(model: nn.Module) -> nn.Module | None:
     """The table of token vectors, of the text's tower where there are several; None where the model does not say."""
-    for holder in (model, getattr(model, "text_model", None)):
+    holders: tuple[Any, ...] = (model, getattr(model, "text_model", None))
+    for holder in holders:
         try:
             return holder.get_input_embeddings()
         except (AttributeError, NotImplementedError):

@@ -41,8 +41,7 @@ def decode(found: Any) -> Any:
     if not isinstance(found, dict):
         raise ValueError("neither a value nor a description of one")
     if "tuple" in found or "list" in found:
-        items = found.get("tuple", found.get("list"))
-        parts = [decode(each) for each in items]
+        parts = [decode(each) for each in found["tuple" if "tuple" in found else "list"]]
         return tuple(parts) if "tuple" in found else parts
     kind = _TYPES.get(found.get("type", ""))
     shape = [int(size) for size in found.get("shape", [])]

@@ -14,7 +14,7 @@ from .limits import SECONDS, within
 from .verdict import Verdict
 
 _TRIES: Counter[str] = Counter()
-_HERE = {"seed": 0, "old": ""}
+_HERE: dict[str, Any] = {"seed": 0, "old": ""}
 
 
 def check(name: str, answer: Any) -> Verdict:

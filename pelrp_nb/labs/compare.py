@@ -54,8 +54,8 @@ def difference(got: list[Any], want: list[Any]) -> str:
     if len(got) != len(want):
         number = f"{len(want)} result{'s' if len(want) > 1 else ''}"
         return f"It must give {number} ({shapes(want)}), and gives {len(got)} ({shapes(got)})."
-    for number, (ours, right) in enumerate(zip(got, want, strict=True), 1):
-        which = f"Result {number}" if len(want) > 1 else "It"
+    for place, (ours, right) in enumerate(zip(got, want, strict=True), 1):
+        which = f"Result {place}" if len(want) > 1 else "It"
         if isinstance(ours, str) or isinstance(right, str):
             if not _alike(ours, right):
                 return f"{which} is {ours!r:.60}, and that is not it." if isinstance(ours, str) else f"{which} must be a text."

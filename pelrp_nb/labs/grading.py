@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .channel import decode, encode, line, message
@@ -136,7 +137,7 @@ class Sitting:
         seed = seed_of(self.found.who) if exercise.kind == "value" else self.seed
         first = None
         for candidate in range(min(candidates, CANDIDATES)):
-            verdict = examine(exercise, lambda inputs, c=candidate: self.ask(box, exercise, c, inputs), seed)
+            verdict = examine(exercise, partial(self.ask, box, exercise, candidate), seed)
             if verdict:
                 return verdict
             first = first or (verdict if verdict.tried else None)

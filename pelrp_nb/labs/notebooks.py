@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,10 +54,9 @@ def build(lab: str, kind: Kind = "tutorial", *, own_seed: bool = False) -> Any:
 
     path = master(lab)
     read = jupytext.read(path)
-    notebook = {"cells": [], "metadata": dict(read.metadata), "nbformat": 4, "nbformat_minor": 5}
-    notebook["metadata"].pop("jupytext", None)
-    notebook["metadata"]["pelrp"] = {"lab": lab, "version": __version__, "kind": kind}
-    cells: list[dict[str, Any]] = notebook["cells"]
+    kept = {name: value for name, value in read.metadata.items() if name != "jupytext"}
+    metadata = {**kept, "pelrp": {"lab": lab, "version": __version__, "kind": kind}}
+    cells: list[dict[str, Any]] = []
     for number, cell in enumerate(read.cells):
         if "teachers" in cell.metadata.get("tags", []) and kind not in ("tutorial", "instructor"):
             continue
@@ -68,28 +68,28 @@ def build(lab: str, kind: Kind = "tutorial", *, own_seed: bool = False) -> Any:
         cell["id"] = hashlib.sha256(f"{number} {cell['source']}".encode()).hexdigest()[:8]
     import nbformat
 
-    return nbformat.from_dict(notebook)
+    return nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
 def _cells(cell: Any, lab: str, kind: Kind) -> list[dict[str, Any]]:
     """What becomes of one cell of the master."""
-    tags = {"tags": list(cell.metadata["tags"])} if cell.metadata.get("tags") else {}
+    tags = list(cell.metadata.get("tags", []))
     if cell.cell_type != "code":
-        return [{"cell_type": "markdown", "metadata": tags, "source": cell.source}]
+        return [{"cell_type": "markdown", "metadata": {"tags": tags} if tags else {}, "source": cell.source}]
     checked = CHECK.search(cell.source)
     exercise = by_name(checked[1]) if checked else None
     if "# BEGIN SOLUTION" in cell.source:
         source = stub(cell.source) if kind in ("tutorial", "student") else MARK.sub("", cell.source + "\n").rstrip()
-        return [_code(source, role="answer", **tags)]
-    made = [_code(cell.source, **({"role": "check", "exercise": exercise.name} if exercise else {}), **tags)]
+        return [_code(source, tags, role="answer")]
+    made = [_code(cell.source, tags, **({"role": "check", "exercise": exercise.name} if exercise else {}))]
     if exercise is not None:
         below = folded(exercise, master(lab), kind)
         made += [{"cell_type": "markdown", "metadata": {}, "source": below}] if below else []
     return made
 
 
-def _code(source: str, tags: list[str] | None = None, **about: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"tags": tags} if tags else {}
+def _code(source: str, tags: Sequence[str] = (), **about: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"tags": list(tags)} if tags else {}
     metadata |= {"pelrp": about} if about else {}
     return {"cell_type": "code", "metadata": metadata, "source": source, "outputs": [], "execution_count": None}
 

@@ -37,7 +37,7 @@ def write(folder: Path, labs: list[str], *, own_seed: bool = False) -> list[Path
 def _notebooks(lab: str, own_seed: bool) -> Iterator[tuple[Path, Any]]:
     name = f"lab_{lab}.ipynb"
     for kind in ("student", "solution", "instructor"):
-        yield Path(kind) / name, build(lab, kind, own_seed=own_seed)          # type: ignore[arg-type]
+        yield Path(kind) / name, build(lab, kind, own_seed=own_seed)
     yield Path("nbgrader") / "source" / f"lab_{lab}" / name, for_nbgrader(lab, own_seed)
     yield Path("otter") / f"lab_{lab}" / name, for_otter(lab, own_seed)
 

@@ -94,6 +94,8 @@ class Sandbox:
         self.process = subprocess.Popen(
             command(slot, bounds.megabytes), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
+        assert self.process.stdin is not None and self.process.stdout is not None      # both are pipes
+        self.into, self.out = self.process.stdin, self.process.stdout
 
     def __enter__(self) -> Sandbox:
         return self
@@ -101,22 +103,22 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.process.kill()                      # all else in its namespace goes with it
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
+        for pipe in (self.into, self.out):
             with suppress(OSError):              # unsent bytes for a process that is gone
                 pipe.close()
 
     def send(self, raw: bytes) -> None:
         """One line into the sandbox. Raises Ended."""
         try:
-            self.process.stdin.write(raw)
-            self.process.stdin.flush()
+            self.into.write(raw)
+            self.into.flush()
         except OSError as error:
             raise Ended("ended") from error
 
     def receive(self, seconds: float) -> bytes:
         """One line out of it. Raises Ended with the reason, and by then the sandbox is no more."""
         until = min(time.monotonic() + seconds, self.until)
-        out = self.process.stdout.fileno()
+        out = self.out.fileno()
         while b"\n" not in self.buffer:
             ready, _, _ = select.select([out], [], [], 0.2)
             if self.too_large():

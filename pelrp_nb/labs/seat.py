@@ -101,6 +101,7 @@ class Seat:
         reply: dict[str, Any] = {"id": question["id"]}
         exercise = by_name(question["exercise"])
         try:
+            assert exercise is not None, question["exercise"]
             given = self.candidates(question["exercise"], question["name"])[question["candidate"]]
             inputs = self.channel.decode(question["inputs"])
             found = given if exercise.kind == "value" else given if given is None else exercise.apply(given, inputs)

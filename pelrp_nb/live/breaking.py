@@ -13,7 +13,7 @@ from ..composites import PA_LRP, Composite
 from ..engine.propagation import Propagation
 from ..engine.options import Options
 from ..errors import InputError
-from ..explain import explain
+from ..explain import explain_one
 from ..results.explanation import Explanation
 from ..rules import Rule
 from ..rules.pages import pages, source
@@ -48,12 +48,10 @@ class Breaks:
         """The switch as a view that is not drawn yet."""
         shown = [self.right, *(e for _, e in self.wrong.values())]
         names = ["right", *self.wrong]
-        data = {
-            "model": visible(self.right.model), "target": visible(self.right.target, 120),
-            "variants": [switched(name, self[name], self.wrong[name][0] if name in self.wrong else None) for name in names],
-        }  # fmt: skip
+        variants = [switched(name, self[name], self.wrong[name][0] if name in self.wrong else None) for name in names]
+        data = {"model": visible(self.right.model), "target": visible(self.right.target, 120), "variants": variants}
         title, table = f"Rules of {visible(self.right.model)}, broken", beside(names, [e.plain() for e in shown])
-        last = len(data["variants"][0]["data"]["walk"]) - 1
+        last = len(variants[0]["data"]["walk"]) - 1
         return Sheet("broken", data, title, repr(self), table, state={"step": max(0, last)})
 
     def _repr_html_(self) -> str:
@@ -74,8 +72,8 @@ def broken_on(
 ) -> Breaks:
     """Explain `inputs` rightly, and once more with each mistake; audited if nothing else is said. `given` as for `explain`."""
     options = options or Options(audit=True)
-    right = explain(model, inputs, composite=PA_LRP, options=options, **given)
-    wrong = {b.name: (b, explain(model, inputs, composite=b, options=options, **given)) for b in variants}
+    right = explain_one(model, inputs, composite=PA_LRP, options=options, **given)
+    wrong = {b.name: (b, explain_one(model, inputs, composite=b, options=options, **given)) for b in variants}
     return Breaks(right, wrong)
 
 

@@ -72,7 +72,7 @@ class Case:
     build: Build
 
 
-def row(name: str, values: Sequence[float], group: str = "input", **more: float) -> tuple[Control, ...]:
+def row(name: str, values: Sequence[float], group: str = "input", **more: Any) -> tuple[Control, ...]:
     """One control per entry: `x 1`, `x 2`, ...; a single one is called by the name alone."""
     names = [name] if len(values) == 1 else [f"{name} {i + 1}" for i in range(len(values))]
     return tuple(Control(key, group, value, **more) for key, value in zip(names, values, strict=True))

@@ -95,15 +95,19 @@ class Monitor(Desk):
 
     def start(self) -> None:
         """Run what is set, in a thread of its own; a run that is under way is cancelled first."""
+        self._begin()
+
+    def _begin(self) -> Work:
         before = self._work
         if before is not None:
             before.cancel()
         self._serial += 1
         self._sent, self._spoke = 0, 0.0
         serial = self._serial
-        self._work = Work(self._request(), lambda state: self._heard_of(serial, state), after=before)
+        work = self._work = Work(self._request(), lambda state: self._heard_of(serial, state), after=before)
         self.running = True
-        self._work.start()
+        work.start()
+        return work
 
     def cancel(self) -> None:
         """Stop at the next operation; the model is left as it was."""
@@ -119,8 +123,7 @@ class Monitor(Desk):
         if self._work is not None and self._work.mine:
             raise InputError("A run is under way in this thread, so nobody can wait for another here. Type monitor.start().")
         self.set(settings if text is None else {"text": text, **settings})
-        self.start()
-        work = self._work
+        work = self._begin()
         try:
             while work.running:
                 work.wait(0.1)                   # short, so that an interrupt is heard
@@ -168,7 +171,7 @@ class Monitor(Desk):
     def _labels(self) -> list[str]:
         pair = self._loaded.get(self.model)
         config = getattr(pair[0], "config", None) if pair else None
-        return list(label_names(pair[0], getattr(config, "num_labels", 0)).values()) if config is not None else []
+        return list(label_names(pair[0], getattr(config, "num_labels", 0)).values()) if pair and config is not None else []
 
     # --- what the page asks ---------------------------------------------------------------------------------------------
 

@@ -37,7 +37,8 @@ class Streamed:
 
     def of(self, stream: str, trace: Trace, streams: dict[str, Explanation] | None = None) -> Explanation:
         """One stream with its names."""
-        semantic, reductions, more = trace.semantic, dict(trace.reductions), {"positional": trace.positional}
+        semantic, reductions = trace.semantic, dict(trace.reductions)
+        more: dict[str, Any] = {"positional": trace.positional}
         labels = self.labels(stream, len(semantic))
         if trace.tokens.dim() == 3:
             semantic, reductions, tokens, special, more = image_maps.by_patch(self.flow, trace, self.row.shown)

@@ -88,7 +88,7 @@ class Explanation:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        fixed = {name: tuple(getattr(self, name)) for name in ("tokens", "sinks", "sink_kinds", "boundaries")}
+        fixed: dict[str, Any] = {name: tuple(getattr(self, name)) for name in ("tokens", "sinks", "sink_kinds", "boundaries")}
         fixed["special"] = tuple(self.special) or (False,) * len(self.tokens)
         fixed["offsets"] = self.offsets and tuple(span and (int(span[0]), int(span[1])) for span in self.offsets)
         fixed["word_ids"] = self.word_ids and tuple(self.word_ids)
@@ -273,9 +273,8 @@ class Explanation:
         from ..views.overlay import overlay
         from .image_maps import resized
 
-        self._pictured()
-        pixels = as_picture(picture)
-        maps = {name: resized(one, pixels.shape[:2]).tolist() for name, one in {"both": self.map, **self.maps}.items()}
+        both, pixels = self._pictured(), as_picture(picture)
+        maps = {name: resized(one, pixels.shape[:2]).tolist() for name, one in {"both": both, **self.maps}.items()}
         return overlay(pixels, maps, f"{self.target}, {self.model}, {self.method}")
 
     def patches(self, reduction: Reduction = "signed") -> Figure:
@@ -291,9 +290,10 @@ class Explanation:
         grid = self.relevance(reduction)[-len(places) :].reshape(-1, columns)
         return patches(grid.tolist(), f"{self.target}, {self.model}, {self.method}, {reduction}")
 
-    def _pictured(self) -> None:
+    def _pictured(self) -> Tensor:
         if self.map is None:
             raise InputError("Only an explanation of an image has a map. Type explanation.figure() for one of a text.")
+        return self.map
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to a .npz or .safetensors file (JSON and tensors, no pickle), whole or not at all.

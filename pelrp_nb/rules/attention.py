@@ -74,9 +74,10 @@ def relevance(
 
 def _constant(product: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
     """What is added to every score and carries nothing: the mask, with -inf where hidden."""
-    boolean = mask is not None and mask.dtype == torch.bool
-    hidden = ~mask if boolean else torch.ones_like(product).triu(1).bool() & is_causal
-    return torch.zeros_like(product).add(0 if boolean or mask is None else mask).masked_fill(hidden, -torch.inf)
+    if mask is not None and mask.dtype == torch.bool:
+        return torch.zeros_like(product).masked_fill(~mask, -torch.inf)
+    later = torch.ones_like(product).triu(1).bool() & is_causal
+    return torch.zeros_like(product).add(0 if mask is None else mask).masked_fill(later, -torch.inf)
 
 
 def forward(
@@ -89,10 +90,11 @@ def forward(
     """
     who = (carries[0], carries[1], carries[2], carries[3] and bias is not None)
     due = factors(*who, softmax_constant)
-    bent = [None if x is None else _bend(x, c and f) for x, c, f in zip((q, k, v, bias), who, due, strict=True)]
-    if bias is not None and mask is not None:
-        bent[3] = bent[3].masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else bent[3] + mask
-    return scaled_dot_product_attention(*bent[:3], attn_mask=mask if bias is None else bent[3], **sdpa)
+    q, k, v = _bend(q, who[0] and due.q), _bend(k, who[1] and due.k), _bend(v, who[2] and due.v)
+    if bias is not None:
+        bias = _bend(bias, who[3] and due.bias)
+        mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else bias + mask
+    return scaled_dot_product_attention(q, k, v, attn_mask=mask, **sdpa)
 
 
 def _bend(x: Tensor, factor: float) -> Tensor:

@@ -43,7 +43,7 @@ def steps(model: nn.Module, row: Encoded, wanted: Generated | Read, processor: A
     return without_last(row, name, stream), found
 
 
-def written(model: nn.Module, row: Encoded, name: str, count: int, processor: Any) -> Encoded:
+def written(model: Any, row: Encoded, name: str, count: int, processor: Any) -> Encoded:
     """The input with at most `count` more tokens, each the likeliest."""
     given = dict(row.tensors)
     room = limit_of(model) - given[name].shape[1] + 1                                # the last token need not be read again

@@ -137,7 +137,8 @@ def _literal(picture: Picture) -> Picture:
 
 def drawable(text: str) -> str:
     """Text with the code in place of each character that no configured font has."""
-    known = _glyphs(tuple(rcParams["font.family"]), *(tuple(rcParams[f"font.{name}"]) for name in _GENERIC))
+    fonts: Any = rcParams                        # its keys are a closed list to a type checker
+    known = _glyphs(tuple(fonts["font.family"]), *(tuple(fonts[f"font.{name}"]) for name in _GENERIC))
     return "".join(letter if ord(letter) in known else f"[U+{ord(letter):04X}]" for letter in text)
 
 
@@ -176,7 +177,7 @@ def _tokens(axes: Axes, data: Plain, colours: Mapping[str, str]) -> None:
         else:
             axes.vlines(np.arange(T), 0, values, color=colours[name], linewidth=max(0.5, 300 / max(T, 300)))
     most = largest(signed["content"], signed["position"]) or 1.0
-    lowest = min([0.0, *(x for name in ("content", "position") for x in signed[name] if math.isfinite(x))])  # type: ignore[literal-required]
+    lowest = min([0.0, *(x for name in ("content", "position") for x in signed[name] if math.isfinite(x))])
     axes.set_ylim(-1.15 * most if lowest < 0 else 0, 1.15 * most)
     axes.set_xlim(-0.6, max(T, 1) - 0.4)
     axes.axhline(0, color=QUIET, linewidth=0.6)
@@ -213,8 +214,8 @@ def _layers(axes: Axes, beside: Axes, data: Plain, rows: Sequence[PlainBoundary]
     """Relevance after each layer, the last on top, so that it flows down into the tokens."""
     amounts = np.ma.masked_invalid(np.array([row["relevance"] for row in reversed(rows)], dtype=float))
     scale = largest(amounts.compressed()) or 1.0
-    shades = LinearSegmentedColormap.from_list("signed", [paint.back for paint in palette()])
-    shades = shades.with_extremes(bad=NOT_A_NUMBER)
+    signed = LinearSegmentedColormap.from_list("signed", [paint.back for paint in palette()])
+    shades = signed.with_extremes(bad=NOT_A_NUMBER)
     image = axes.imshow(amounts, cmap=shades, norm=Normalize(-scale, scale), aspect="auto", interpolation="nearest")
     names = [_short(row["name"], 24) for row in reversed(rows)]
     step = math.ceil(len(rows) / 24)
@@ -225,7 +226,7 @@ def _layers(axes: Axes, beside: Axes, data: Plain, rows: Sequence[PlainBoundary]
     show = digits(scale, 2)
     scale_bar.set_ticks([-scale, 0, scale], labels=[show(-scale), "0", show(scale)])
     scale_bar.ax.tick_params(labelsize=7, length=0)
-    scale_bar.outline.set_visible(False)  # type: ignore[operator]
+    scale_bar.outline.set_visible(False)
 
 
 def _ledger(axes: Axes, data: Plain) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from .colour import STEPS
-from .data import Plain, packed, single
+from .data import Parts, Plain, packed, single
 from .steps import layer_of, walk
 from .text import MINUS, pieces, positions, state, visible
 
@@ -31,7 +31,7 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
         "share": data["positional_share"],
         "unbooked": None if data["sinks"] else positions(data),
         "parts": parts,
-        "sums": {name: {part: total(column) for part, column in columns.items()} for name, columns in parts.items()},
+        "sums": {name: sums(columns) for name, columns in parts.items()},
         "sinks": [
             {"name": visible(name), "kind": visible(kind), "layer": layer_of(name), "relevance": single(row), "total": total(row)}
             for name, kind, row in zip(data["sinks"], data["sink_kinds"], data["positional"], strict=True)
@@ -71,6 +71,11 @@ def told(value: Any) -> str:
     """An entry of the card as text."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return visible(text, 4000)
+
+
+def sums(columns: Parts) -> dict[str, float]:
+    """What the tokens of one reduction come to, content and position apart and together."""
+    return {"content": total(columns["content"]), "position": total(columns["position"]), "both": total(columns["both"])}
 
 
 def total(column: list[float]) -> float:

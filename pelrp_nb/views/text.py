@@ -87,15 +87,15 @@ def _code(letter: str) -> str:
 class Digits(NamedTuple):
     """How to print the numbers of one table: decimals, or an exponent where they are very large or small."""
 
-    count: int
+    decimals: int
     exponent: bool
 
     def __call__(self, amount: float, minus: str = MINUS) -> str:
         """The number with its sign; a zero has none, and what rounds to zero is one."""
         if math.isnan(amount):
             return "nan"
-        text = f"{amount:+.{self.count}{'e' if self.exponent else 'f'}}"
-        return (text if float(text) else f"{0:.{self.count}f}").replace("-", minus)
+        text = f"{amount:+.{self.decimals}{'e' if self.exponent else 'f'}}"
+        return (text if float(text) else f"{0:.{self.decimals}f}").replace("-", minus)
 
 
 def digits(scale: float, figures: int = 4) -> Digits:

@@ -17,6 +17,7 @@ class DINOv3ViTClassifier(DINOv3ViTPreTrainedModel):
     def __init__(self, config: DINOv3ViTConfig) -> None:
         super().__init__(config)
         self.dinov3_vit = DINOv3ViTModel(config)
+        assert config.num_labels is not None
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 

@@ -150,7 +150,8 @@ def _readings(ids: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor
 
 def _optimiser(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW in three groups: embeddings, matrices, vectors (which do not decay)."""
-    embeddings: nn.Parameter = model.get_input_embeddings().weight
+    embeddings = model.get_input_embeddings().weight
+    assert isinstance(embeddings, nn.Parameter)
     with torch.no_grad():
         embeddings.normal_(std=recipe.embedding_spread)
         embeddings[PAD_ID].zero_()

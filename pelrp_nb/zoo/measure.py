@@ -19,8 +19,8 @@ def accuracy(model: Any, processor: Any, examples: Sequence[Example], batch: int
     For texts the answer is the highest logit; for scenes the digit in the upper left, the highest of its ten logits; for a language
     model each next token of the text, given all before it, is one answer.
     """
-    if examples and isinstance(examples[0], Scene):
-        return of_scenes(model, processor, examples, batch)["upper left"]
+    if scenes := [example for example in examples if isinstance(example, Scene)]:
+        return of_scenes(model, processor, scenes, batch)["upper left"]
     if predicts_words(model):
         return of_words(model, processor, examples)["next token"]
     right = 0

@@ -131,7 +131,7 @@ def _esm(vocabulary: int, positions: str | None) -> PreTrainedModel:
     from transformers import EsmConfig, EsmForSequenceClassification
 
     more = {"position_embedding_type": positions, "token_dropout": False, "mask_token_id": tokens.MASK_ID}
-    return EsmForSequenceClassification(EsmConfig(**_sizes(vocabulary), **more))
+    return EsmForSequenceClassification(EsmConfig(**{**_sizes(vocabulary), **more}))
 
 
 def none(vocabulary: int) -> PreTrainedModel:

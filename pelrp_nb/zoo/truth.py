@@ -101,7 +101,12 @@ def measured(
     if not masses["random"]:
         return None
     count = sum(map(len, masses["random"]))
-    return count, *({name: _mean(torch.cat(parts)) for name, parts in found.items() if parts} for found in (masses, shares))
+    return count, _means(masses), _means(shares)
+
+
+def _means(found: Mapping[str, list[Tensor]]) -> dict[str, tuple[float, float]]:
+    """Of every name that has values."""
+    return {name: _mean(torch.cat(parts)) for name, parts in found.items() if parts}
 
 
 def _mean(values: Tensor) -> tuple[float, float]:
@@ -213,7 +218,7 @@ def halves(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         value = _value(model, batch)
     tokens = flow.inputs.tokens[0]
     semantic, *paid = torch.autograd.grad(value, [tokens, *factors])
-    return (tokens.detach() * semantic).sum(-1), sum(g.sum(-1) for g in paid)
+    return (tokens.detach() * semantic).sum(-1), torch.stack([g.sum(-1) for g in paid]).sum(0)
 
 
 @contextmanager
