@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,3 +177,11 @@ def test_the_page_stands_alone_and_is_a_page():
     names = {n.module if isinstance(n, ast.ImportFrom) else n.names[0].name for n in nodes}
     assert {name.split(".")[0] for name in names} - {"__future__", "collections", "typing"} == {"torch", "einops"}
     assert sum(bool(line.strip()) for line in text.splitlines()) <= 120
+
+
+def test_the_code_of_the_engines_page_runs():
+    readme = Path(in_a_page.__file__).with_name("README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.S)
+    space: dict = {}
+    exec(code, space)
+    assert abs(space["account"]["gap"]) < 1e-5 and "(in_a_page.py)" in readme.splitlines()[2]

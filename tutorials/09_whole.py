@@ -18,19 +18,24 @@
 # After this lab you can
 #
 # 1. walk a whole model back by hand, rule by rule,
-# 2. do the same with one bent gradient,
-# 3. say why both give the same numbers.
+# 2. do the same with one bent gradient, and say why both give the same numbers,
+# 3. read the program that does it: one page, ten rules.
 
 # %%
+import inspect
+import textwrap
+from unittest.mock import patch
+
 import matplotlib.pyplot as plt
 import torch
-from torch.nn.functional import silu
+from torch.nn.functional import linear, silu
+from torch.overrides import TorchFunctionMode
 
 import pelrp_nb
 from pelrp_nb import reference
+from pelrp_nb.engine import in_a_page
+from pelrp_nb.engine.in_a_page import Walk
 from pelrp_nb.verbs import freeze
-
-torch.set_printoptions(precision=4, sci_mode=False)
 
 # %% [markdown]
 # ## The question
@@ -71,11 +76,13 @@ labs.check("walk", walk)
 
 # %%
 model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
+model.double().set_attn_implementation("eager")
 text = "a gorgeous , witty film"
-inputs = tokenizer(text, return_tensors="pt")
-label = int(model(**inputs).logits.argmax())
-by_hand = reference.walk(model, inputs["input_ids"], label)
-print(by_hand.ledger)
+ids = tokenizer(text, return_tensors="pt")["input_ids"]
+label = int(model(ids).logits.argmax())
+by_hand = reference.walk(model, ids, label)
+for word, R in zip(tokenizer.convert_ids_to_tokens(ids[0]), by_hand.tokens.sum(-1)):
+    print(f"{word:<10} {R:+.3f}")
 
 # %% [markdown]
 # ## The promise
@@ -83,7 +90,7 @@ print(by_hand.ledger)
 # Now the short way. The promise of lab 03: at every number, relevance = value times slope $g$. At the output that fixes the slope we start
 # with: $g = R / y$. If every step keeps the promise from its output to its inputs, it holds at the words as well, after **one** backward pass.
 #
-# ## Exercise 2 · Relevance from a gradient &nbsp; ●●○ &nbsp; 8 minutes
+# ## Exercise 2 · Relevance from a gradient &nbsp; ●●○ &nbsp; 6 minutes
 #
 # For a linear layer without bias the ordinary gradient keeps the promise. Let `torch.autograd.grad(outputs, inputs, start)` do the work.
 
@@ -104,9 +111,10 @@ labs.check("by-gradient", by_gradient)
 # %% [markdown]
 # **What if** you start with ones instead of R / y? Whose relevance do you get then?
 #
-# ## Exercise 3 · Bend it &nbsp; ●●○ &nbsp; 8 minutes
+# ## Exercise 3 · Bend it &nbsp; ●●○ &nbsp; 6 minutes
 #
-# The same two layers, written as a forward pass whose ordinary gradient is the walk back. Only one factor needs `freeze`.
+# The same two layers, written as a forward pass whose ordinary gradient is the walk back. Only one factor needs `freeze`: its value stays, and no
+# gradient goes back through it.
 
 # %%
 def bent(x, W1, W2):
@@ -123,24 +131,137 @@ labs.check("bent", bent)
 # %% [markdown]
 # **What if** you freeze z instead of sigmoid(z)? The value is the same; who gets paid?
 #
-# ## By hand against bent
+# ## The page
 #
-# The engine of this library bends every step of any model in this way. Compare it with the walk by hand, number by number:
+# You bent a model by writing it anew. Nobody wants to write Llama anew. But PyTorch lets us listen: inside the `with` of a *function mode*, every call
+# of torch passes through one method before it is carried out.
 
 # %%
-engine = pelrp_nb.explain(model.double(), text, processor=tokenizer, target=label)
-hand = by_hand.tokens.sum(-1)
+class Listen(TorchFunctionMode):
+    def __torch_function__(self, f, types, args=(), kwargs=None):
+        print(f.__name__, end="  ")
+        return f(*args, **kwargs or {})
+
+
+with Listen():
+    silu(linear(torch.ones(1, 2), torch.ones(3, 2))) * 2 + 1
+
+# %% [markdown]
+# What can be heard can be answered in another way: with the same value and a bent gradient. That is the whole program,
+# `pelrp_nb/engine/in_a_page.py`. We read all of it. First what is done, three small words, and the method that hears every call:
+
+# %%
+def show(*parts):
+    print(*(textwrap.dedent(inspect.getsource(part)) for part in parts), sep="\n")
+
+
+show(in_a_page.explain, in_a_page.bends, in_a_page.freeze, in_a_page.carries)
+show(Walk.__init__, Walk.__torch_function__)
+
+# %% [markdown]
+# - `explain`: forward inside the `with`, then back. Outside of it nothing is different, and the model was never touched.
+# - `bends` will stand above each rule and say for which functions of torch it is. `RULES` is the list of them.
+# - `freeze` you know. `carries` is torch's own flag: a gradient is wanted here.
+# - `__torch_function__`: parameters are frozen, so a weight is a constant and receives nothing. If the function has a rule and somebody in it
+#   carries, the rule answers; else torch does. One call has no carrier yet and makes the first: the look-up of the ids.
+#
+# Next, where relevance ends, and how it is read there:
+
+# %%
+show(Walk.leaf, Walk.position, Walk.constant, Walk.back)
+
+# %% [markdown]
+# A **leaf** holds the same numbers, but no gradient passes it: here relevance arrives. Three kinds of leaves, three lines of the account:
+# tokens; positions; other constants that are added, such as biases. (A mask is one of these, and its line is 0: it only hides.)
+#
+# The rule for positions is simple: a constant that has a row for each token. (It is too simple for all the models there are; the engine asks more.)
+#
+# `back` is the promise: one backward pass, then $R = x \cdot g$ at every leaf, summed for each token or in all (`LINES` says which, as a pattern of
+# einops). It starts with the gradient 1, so with R(value) = value.
+#
+# Now the rules. Three of them bend nothing:
+
+# %%
+show(Walk.look_up, Walk.linear, Walk.add)
+
+# %% [markdown]
+# Linear maps and sums keep the promise with the plain gradient: exercise 2. All that is done is to make leaves of what must not be overlooked.
+#
+# A product needs more. Each factor's plain gradient claims all the relevance, so together they would get it twice.
+#
+# ## Exercise 4 · Half &nbsp; ●●○ &nbsp; 6 minutes
+#
+# The value must stay what it is; both gradients must be halved. Write the product as two terms, one of them frozen.
+
+# %%
+def half(a, b):
+    """The value of a @ b; the gradients of a and of b are half of what they were."""
+    # BEGIN SOLUTION
+    z = a @ b
+    return z / 2 + freeze(z / 2)
+    # END SOLUTION
+
+
+# %%
+labs.check("half", half)
+
+# %% [markdown]
+# **What if** one factor is a constant, a matrix of weights say? How much should the other get?
+
+# %%
+show(Walk.product, Walk.multiply, Walk.divide)
+
+# %% [markdown]
+# `product` counts who carries: 1/n each. So queries and keys get half each, attention and values get half each, and a carrier times a number gets all.
+# In `multiply` a constant may be the cos or sin of a position. It is made a leaf *here*, at this product of this layer, so each layer
+# pays its own (lab 07). `divide` freezes what stands below.
+
+# %%
+show(Walk.activation, Walk.rms_norm, Walk.layer_norm, Walk.softmax)
+
+# %% [markdown]
+# An activation is exercise 3, for any function: freeze f(x) / x. (A number beside 0 avoids 0/0.) A norm freezes its denominator. A LayerNorm is the same
+# after the mean is taken off; the mean is *not* frozen, it is a linear map.
+#
+# The softmax keeps its plain gradient, which does not hand on all (lab 04). So the page notes it on both sides: what arrived at A, less what went
+# on to s, is what it kept.
+#
+# That was the page. Now three programs explain one sentence:
+
+# %%
+account = in_a_page.explain(model, ids, lambda out: out.logits[0, label])
+for line in ("tokens", "positions", "constants", "softmax", "value"):
+    print(f"{line:<10} {account[line].sum():+.3f}")
+page, hand = account["tokens"], by_hand.tokens.sum(-1)
+engine = pelrp_nb.explain(model, text, processor=tokenizer, target=label).semantic
+near = lambda a, b: bool((a - b).abs().max() < 1e-6 * b.abs().max())
+print("the account is closed:", bool(account["gap"].abs() < 1e-6))
+print("page is hand:", near(page, hand), "  engine is hand:", near(engine, hand))
 plt.figure(figsize=(4, 2.8))
-plt.scatter(hand, engine.semantic, color="#e08214")
+plt.scatter(hand, page, color="#e08214")
 plt.axline((0, 0), slope=1, color="grey", linewidth=1)
 plt.xlabel("by hand")
 plt.ylabel("bent gradient")
 plt.show()
-difference = float((hand - engine.semantic).abs().max() / hand.abs().max())
-print("largest difference below one part in a million:", difference < 1e-6)
 
 # %% [markdown]
-# Nothing but rounding. One is the definition, the other is fast; the definition is read, the fast one is run, and a test keeps them together.
+# Nothing but rounding. By hand is the definition; the page is the idea; the engine takes any model, batches and fused kernels. A test keeps the three
+# together.
+#
+# ## What an account cannot see
+#
+# **Predict first.** We break one rule: in a matrix product *all* goes to the first factor, none to the second. Will the account still close? Will the
+# words get the same?
+
+# %%
+lopsided = lambda walk, f, a, b: f(a, freeze(b))
+with patch.dict(in_a_page.RULES, {torch.matmul: lopsided}):
+    wrong = in_a_page.explain(model, ids, lambda out: out.logits[0, label])
+print("the account is closed:", bool(wrong["gap"].abs() < 1e-6))
+print("the words get the same:", near(wrong["tokens"], page))
+
+# %% [markdown]
+# A closed account says that nothing was lost. It does not say that it was shared out well. That takes a definition to compare with.
 #
 # ## Quiz
 
@@ -152,13 +273,16 @@ labs.quiz("09")
 #
 # - A walk back is the rules in reverse order.
 # - The promise R = value times slope turns the walk into one backward pass.
-# - Bending changes slopes, never values.
+# - Bending means freezing a part: slopes change, values never.
+# - A function mode hears every call, so the model need not be written anew.
+# - A closed account is needed, and is not enough.
 #
 # **Next:** [10 · Images](10_images.ipynb)
 
 # %% [markdown] tags=["teachers"]
 # ## For teachers
 #
-# - *Time:* 15 minutes talk, 30 minutes work. Read `pelrp_nb/reference.py` together; it is written to be read.
-# - *Where they stumble:* where the slope starts (R / y, not R).
-# - *Talk about:* why keep a slow definition beside a fast program? What would you do if they disagreed?
+# - *Time:* 15 minutes talk, 30 minutes work. Read the page together, aloud, one rule each; `pelrp_nb/reference.py` is for those who want the definition.
+# - *Where they stumble:* where the slope starts (R / y, not R); that freezing keeps the value.
+# - *Talk about:* why keep a slow definition beside a fast program? Which mistakes would only the definition find?
+# - *A project:* a rule of the page for `torch.cat` with a parameter (a CLS token), or for a number that is added.

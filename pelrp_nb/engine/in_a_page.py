@@ -21,6 +21,7 @@ from einops import reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 Function = Callable[..., Any]
 RULES: dict[Function, Function] = {}  # one of torch's functions -> the rule that stands in for it
@@ -28,7 +29,7 @@ LINES = {"tokens": "... t d -> t", "positions": "... t d -> t", "constants": "..
 
 
 def explain(model: Function, ids: Tensor, pick: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-    """The account of `pick(model(ids))`, one number: tokens (T,) and positions (T,), constants, softmax, gap, value."""
+    """Who made the number `pick(model(ids))`: its account, in which tokens and positions are (T,)."""
     with torch.enable_grad(), Walk(ids) as walk:
         value = pick(model(ids))
     R = walk.back(value)
@@ -57,21 +58,21 @@ class Walk(TorchFunctionMode):
     def __init__(self, ids: Tensor) -> None:
         super().__init__()
         self.ids = ids
-        self.met: list[tuple[str, Tensor]] = []  # tensors whose relevance is asked for, each under a line of the account
+        self.met: list[tuple[str, Tensor]] = []  # (line of the account, tensor)
 
     def __torch_function__(self, f: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        args = [freeze(x) if isinstance(x, nn.Parameter) else x for x in args]  # weights receive nothing
-        more = {name: freeze(x) if isinstance(x, nn.Parameter) else x for name, x in (kwargs or {}).items()}
+        args, kwargs = tree_map_only(nn.Parameter, freeze, (args, kwargs or {}))  # weights are constants
         arrives = f is F.embedding and args[0] is self.ids
         ours = arrives or (f in RULES and any(map(carries, args)))
-        return RULES[f](self, f, *args, **more) if ours else f(*args, **more)
+        return RULES[f](self, f, *args, **kwargs) if ours else f(*args, **kwargs)
 
     def back(self, value: Tensor) -> dict[str, Tensor]:
         """One backward pass; then R(x) = x g(x) of all that was met, summed by line."""
         R = dict.fromkeys(LINES, torch.zeros(()))
         gradients = torch.autograd.grad(value, [x for _, x in self.met], materialize_grads=True)
         for (line, x), g in zip(self.met, gradients, strict=True):
-            R[line] = R[line] + reduce(torch.where(g == 0, 0, freeze(x) * g), LINES[line], "sum")  # of a mask: -inf * 0
+            paid = torch.where(g == 0, 0, freeze(x) * g)  # behind a mask it would be -inf * 0
+            R[line] = R[line] + reduce(paid, LINES[line], "sum")
         return R
 
     # --- where relevance ends ----------------------------------------------------------------------------------------------
@@ -83,12 +84,12 @@ class Walk(TorchFunctionMode):
         return x
 
     def position(self, c: Any) -> Any:
-        """A constant with a row for each token, if it is no mask, is how a position enters: an input like the tokens."""
-        rows = isinstance(c, Tensor) and not carries(c) and c.shape[-2:-1] == self.ids.shape[-1:] and c.shape[-1] > 1
-        return self.leaf("positions", c) if rows and c.min() > -1e4 else c
+        """A constant with a row for each token, and no mask, is how a position enters: it is an input."""
+        rows = isinstance(c, Tensor) and not carries(c) and c.shape[-2:-1] == self.ids.shape[-1:]
+        return self.leaf("positions", c) if rows and c.shape[-1] > 1 and c.min() > -1e4 else c
 
     def constant(self, c: Any) -> Any:
-        """Any other constant that is added keeps its share; the account has a line for them."""
+        """Any other constant that is added keeps its share: an input of its own line."""
         return self.leaf("constants", c) if isinstance(c, Tensor) and not carries(c) else c
 
     # --- the rules ---------------------------------------------------------------------------------------------------------

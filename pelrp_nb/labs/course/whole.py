@@ -1,13 +1,14 @@
-"""Lab 09: a whole transformer walked back by hand, then the bent gradient."""
+"""Lab 09: a whole transformer walked back by hand, then the bent gradient, then the page that does it for any model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear, silu
 
-from ...rules import epsilon, identity
+from ...rules import epsilon, identity, uniform
 from ...verbs import freeze, input_times_gradient, scale
 from ..exercise import Case, Exercise, Mistake, normal
 
@@ -45,6 +46,16 @@ def _no_activation(R: Tensor, x: Tensor, W1: Tensor, W2: Tensor) -> Tensor:
 
 def _bent(x: Tensor, W1: Tensor, W2: Tensor) -> Tensor:
     return linear(identity.forward(linear(x, W1), f=silu), W2)
+
+
+def _products(rng: Generator) -> Iterator[Case]:
+    for label, heads in (("two matrices", ()), ("two heads", (2,))):
+        yield label, tuple(normal(rng, (*heads, 3, 2), (*heads, 3, 4), (*heads, 4, 2)))
+    yield "one number", tuple(normal(rng, (1, 1), (1, 3), (3, 1)))
+
+
+def _half(a: Tensor, b: Tensor) -> Tensor:
+    return uniform.forward(a, b, multiply=torch.matmul)
 
 
 EXERCISES = (
@@ -131,6 +142,36 @@ EXERCISES = (
         kind="gradient",
         points=2,
     ),
+    Exercise(
+        "half",
+        "09",
+        "half",
+        _half,
+        _products,
+        (
+            Mistake(
+                "forgotten half",
+                "The value is right, and each factor still gets all: together they would be paid twice.",
+                torch.matmul,
+            ),
+            Mistake("value halved", "The value was halved as well. Only the gradient may change.", lambda a, b: a @ b / 2),
+            Mistake(
+                "a factor frozen",
+                "The first factor was frozen: it gets nothing. Both shall get half.",
+                lambda a, b: freeze(a) @ b + 0 * a.sum(),
+            ),
+            Mistake(
+                "halved twice",
+                "A quarter came back. Halve the product once, not each factor and the product.",
+                lambda a, b: scale(a @ b, 1 / 4),
+            ),
+        ),
+        (
+            "Two terms that add up to the product. Through one of them the gradient goes back, through the other it does not.",
+            "`z = a @ b`, then `z / 2` plus as much that is frozen",
+        ),
+        kind="gradient",
+    ),
 )
 
 QUIZ = (
@@ -154,5 +195,11 @@ QUIZ = (
         ("One forward, one backward", "All rules are in force during the same two passes."),
         ("One per token", "That would be leave-one-out."),
         ("One per layer", "The backward pass visits all layers once."),
+    ),
+    (
+        "A rule pays all to the first factor of a product, and the account closes. What does that show?",
+        ("The rule is right", "It conserves, which is something else. Paying everything to the first word conserves as well."),
+        ("Nothing was lost, no more than that", "Whether it was shared out as defined, only the definition can say."),
+        ("The gap was hidden by rounding", "There is no gap: all that arrived was handed on, to the wrong place."),
     ),
 )
