@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .composites import PA_LRP, Composite
+from .engine.leaving import Leaving
 from .engine.support import inspect
 from .engine.propagation import Propagation, propagate
 from .engine.options import Options
@@ -60,7 +61,7 @@ def explain(
     """
     options = options or Options()
     model, processor = of_pipeline(model, processor)
-    with ExitStack() as stack:
+    with Leaving(), ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
         inspect(model)

@@ -86,6 +86,8 @@ ORDER = (                                        # a file may import those of it
     "composites ledger",
     "reference views",
     "engine.numerics engine.leaves engine.streams engine.only engine.trace engine.saved engine.support",
+    "engine.module_hooks",
+    "engine.leaving",
     "engine.options engine.account engine.provenance engine.notes",
     "engine.context",
     "engine.boundaries engine.heads engine.positions",

@@ -1,78 +1,49 @@
-"""Module hooks: they tell the engine where in the model it is, and where layers begin and end.
-
-All threads that explain one model share its hooks: the first to come hangs them up, the last to go takes them down, and each call
-looks for the flow of its own thread.
-"""
+"""Module hooks: they tell the engine where in the model it is, and where layers begin and end."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
-from torch.utils.weak import WeakIdKeyDictionary
 
 from . import checkpointing
 from .forward_pass import ForwardPass
 from .handlers import quantised
 from .handlers.opaque_modules import activation_module
-from .saved import flows
+from .leaving import Leaving
 
 KNOWN_BY_PARAMETERS = {nn.Linear, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity}      # need no hook to be named
-_lock = threading.Lock()
-_users: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-@dataclass
-class _Hooks:
-    count: int = 0
-    handles: list = field(default_factory=list)
-
-
-def current(root: nn.Module) -> ForwardPass | None:
-    """The flow of this thread on this model."""
-    return next((f for f in reversed(flows()) if f.model is root), None)
-
-
-def attach(model: nn.Module) -> None:
-    """Module hooks, shared by all threads that explain this model at the moment."""
-    with _lock:
-        hooks = _users.setdefault(model, _Hooks())
-        hooks.count += 1
-        if hooks.count > 1:
-            return
-        blocks = layers(model)
-        for module in model.modules():
-            if type(module) in KNOWN_BY_PARAMETERS and module is not model and not hasattr(module, "_hf_hook"):
-                continue
-            before = _before(model, module, id(module) in blocks)
-            after = _after(model, module, id(module) in blocks)
-            hooks.handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
-        hooks.handles += [_Instead(model, module) for module in model.modules() if "_gradient_checkpointing_func" in vars(module)]
-
-
-def detach(model: nn.Module) -> None:
-    with _lock:
-        hooks = _users[model]
-        hooks.count -= 1
-        if hooks.count == 0:
-            for handle in hooks.handles:
-                handle.remove()
-            del _users[model]
+def attach(flow: ForwardPass) -> None:
+    """Hooks of this flow's entry on its model; `Entry.close` takes them down."""
+    model, entry = flow.model, flow.entry
+    entry.begin(model)
+    blocks = layers(model)
+    for module in entry.modules:
+        if type(module) in KNOWN_BY_PARAMETERS and module is not model and not hasattr(module, "_hf_hook"):
+            continue
+        entry.before(module, partial(_before, block=id(module) in blocks))
+        entry.after(module, partial(_after, block=id(module) in blocks))
+    for module in entry.modules:
+        if "_gradient_checkpointing_func" in vars(module):
+            entry.instead(module, "_gradient_checkpointing_func")
 
 
 @contextmanager
-def attached(model: nn.Module) -> Iterator[None]:
-    """Hooks while inside."""
-    attach(model)
-    try:
+def walking(flow: ForwardPass) -> Iterator[None]:
+    """Gradients enabled, and hooks in place for layers that run again; those of its entry, where it has not been left."""
+    again = flow.checkpoint and not flow.entry.open
+    leaving = Leaving(flow.entry if again else None)
+    with leaving, leaving:
+        torch._C._set_grad_enabled(True)
+        if again:
+            attach(flow)
         yield
-    finally:
-        detach(model)
 
 
 def layers(model: nn.Module) -> set[int]:
@@ -120,54 +91,27 @@ def stacks(model: nn.Module, repeated: bool, units: bool) -> set[int]:
     return found
 
 
-def _before(root: nn.Module, module: nn.Module, block: bool) -> Callable:
-    def hook(_: nn.Module, args: tuple, kwargs: dict) -> Any:
-        flow = current(root)
-        if flow is None:
-            return None
-        flow.path.append(module)
-        flow.streams.enter(module)
-        if module is root and len(flow.path) == 1:
-            return flow.recorder.enter_model(args, kwargs)
-        if block:
-            args, kwargs = flow.recorder.enter_block(args, kwargs) or (args, kwargs)
-            checkpointing.begin(flow, module, args, kwargs)
-            return quantised.before(flow, module, args, kwargs) or (args, kwargs)
-        return quantised.before(flow, module, args, kwargs)
-
-    return hook
+def _before(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict, block: bool) -> tuple[tuple, dict] | None:
+    flow.path.append(module)
+    flow.streams.enter(module)
+    if module is flow.model and len(flow.path) == 1:
+        return flow.recorder.enter_model(args, kwargs)
+    if block:
+        args, kwargs = flow.recorder.enter_block(args, kwargs) or (args, kwargs)
+        checkpointing.begin(flow, module, args, kwargs)
+        return quantised.before(flow, module, args, kwargs) or (args, kwargs)
+    return quantised.before(flow, module, args, kwargs)
 
 
-def _after(root: nn.Module, module: nn.Module, block: bool) -> Callable:
-    def hook(_: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
-        flow = current(root)
-        if flow is None or module not in flow.path:
-            return None
-        replaced = quantised.after(flow, module, output)
-        while flow.path and flow.path.pop() is not module:
-            pass
-        if block:
-            checkpointing.end(flow, module)
-        if block and flow.blocks:
-            flow.recorder.leave_block(output)
-        flow.streams.leave(module, flow.path, output)
-        return activation_module(flow, module, args, output) if replaced is None else replaced
-
-    return hook
-
-
-class _Instead:
-    """In a thread that explains, a layer's own checkpointing only calls it: the engine's takes its place."""
-
-    def __init__(self, root: nn.Module, module: nn.Module) -> None:
-        self.module, original = module, module._gradient_checkpointing_func
-        self.original = original
-
-        def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
-            return original(function, *args, **kwargs) if current(root) is None else function(*args)
-
-        module._gradient_checkpointing_func = call
-
-    def remove(self) -> None:
-        """As it was."""
-        self.module._gradient_checkpointing_func = self.original
+def _after(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict, output: Any, block: bool) -> Any:
+    if module not in flow.path:
+        return None
+    replaced = quantised.after(flow, module, output)
+    while flow.path and flow.path.pop() is not module:
+        pass
+    if block:
+        checkpointing.end(flow, module)
+    if block and flow.blocks:
+        flow.recorder.leave_block(output)
+    flow.streams.leave(module, flow.path, output)
+    return activation_module(flow, module, args, output) if replaced is None else replaced

@@ -8,7 +8,6 @@ twice, no sink is found twice, and what the second run saves, in the same order,
 from __future__ import annotations
 
 import copy
-from contextlib import ExitStack
 from typing import Any
 from weakref import ref
 
@@ -20,8 +19,9 @@ from torch.utils._pytree import tree_leaves
 from ..errors import ModelError
 from .boundaries import first_carrier
 from .forward_pass import ForwardPass
+from .leaving import Leaving, autocast
 from .provenance import Note, note_of, write
-from .saved import Slot, flows, stack
+from .saved import Slot, flows, here, stack
 
 
 class Layer:
@@ -45,7 +45,7 @@ class Layer:
 
     def save(self, x: Tensor) -> Slot | Tensor:
         """Keep a tensor until the layer ends; a single number for good."""
-        if x.numel() <= 1:
+        if x.numel() <= 1 or not self.running:
             return x.detach()
         slot = Slot(self, x)
         self.slots.append(ref(slot))
@@ -53,13 +53,13 @@ class Layer:
 
     def enter(self) -> None:
         """The layer begins."""
+        here.layers = (*stack(), self)
         self.hooks.__enter__()
-        stack().append(self)
 
     def leave(self) -> None:
         """The layer ends: let go, unless it has written into its own input and so cannot be run again."""
-        stack().remove(self)
         self.hooks.__exit__()
+        here.layers = tuple(x for x in stack() if x is not self)
         self.running = False
         self.pinned = self.versions != [x._version for x in self.tensors()]
         for slot in filter(None, (s() for s in self.slots)):
@@ -74,15 +74,13 @@ class Layer:
         flow = apart(self.flow)
         block = copy.copy(flow.blocks[-1])
         flow.blocks[-1] = block
-        with ExitStack() as stacked:
-            stacked.enter_context(torch.enable_grad())
-            for kind, dtype, enabled in self.autocast:
-                stacked.enter_context(torch.autocast(kind, dtype=dtype, enabled=enabled))
-            for last, one in ((flows(), flow), (stack(), made)):
-                last.append(one)
-                stacked.callback(last.pop)
-            stacked.enter_context(flow)
-            stacked.enter_context(saved_tensors_hooks(made.save, made.get))
+        leaving = Leaving()
+        with leaving, leaving:
+            torch._C._set_grad_enabled(True)
+            autocast(self.autocast, cache=False)
+            here.layers, here.flows = (*stack(), made), (*flows(), flow)
+            flow.__enter__()
+            saved_tensors_hooks(made.save, made.get).__enter__()
             self.mark(block)
             self.module.forward(*self.args, **self.kwargs)
         tensors, made.tensors = made.tensors, []         # the second run's own graph must not keep them
@@ -156,9 +154,10 @@ def begin(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> No
         flow.open.append(layer)
 
 
-def end(flow: ForwardPass, module: nn.Module | None = None) -> None:
-    """A layer ends; without a module all that have not, after an exception."""
-    while flow.open and (module is None or flow.open[-1].module is module):
-        flow.open.pop().leave()
-        if module is not None:
+def end(flow: ForwardPass, module: nn.Module) -> None:
+    """A layer ends, and those inside it that have not, after an exception."""
+    while any(layer.module is module for layer in flow.open):
+        layer = flow.open.pop()
+        layer.leave()
+        if layer.module is module:
             return

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .boundaries import Recorder
 from .context import Context
+from .module_hooks import Entry
 from .only import Condition
 
 
@@ -18,6 +19,7 @@ class ForwardPass(Context, Protocol):
     handled:    (start, end) numbers of the graph's nodes that handlers made; refused: those of operations without a rule, and where
     conditions: `Options.only`; stops: where the walk back keeps a part, by condition; starts: what relevance begins with, per row
     patch:      (height, width) of a picture's patches; owned: parameters and buffers of the model
+    entry:      its hooks on the model's modules
     checkpoint: whether layers are run again; open: those that run and will be; planning: whether this is for `plan`
     """
 
@@ -30,6 +32,7 @@ class ForwardPass(Context, Protocol):
     starts: Tensor
     patch: tuple[int, int] | None
     owned: list[Tensor]
+    entry: Entry
     checkpoint: bool
     open: list[Any]
     planning: bool

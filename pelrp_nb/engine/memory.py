@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from ..errors import InputError
 from .forward_pass import ForwardPass
-from .saved import Slot, stack
+from .saved import Slot, here, stack
 
 LIMIT = "PELRP_MEMORY_LIMIT"                     # bytes, as an environment variable: take no more than that for free
 PASSING = 3                                      # tensors of the largest size that are there at once while one is made
@@ -94,12 +94,13 @@ class Tally:
 def tally(flow: ForwardPass) -> Iterator[Tally]:
     """Count what the forward pass inside would keep, and keep none of it: there is no way back from there."""
     counted = Tally(flow)
-    stack().append(counted)
+    before = stack()
+    here.layers = (*before, counted)
     try:
         with saved_tensors_hooks(counted.save, lambda kept: kept.take() if isinstance(kept, Slot) else kept):
             yield counted
     finally:
-        stack().remove(counted)
+        here.layers = before
         counted.let_go()
 
 

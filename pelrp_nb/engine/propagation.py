@@ -11,28 +11,32 @@ flag, no gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from .. import rules
 from ..composites import PA_LRP, Composite
-from ..errors import InputError
-from . import checkpointing, only, saved
+from ..errors import InputError, ModelError
+from . import checkpointing, only
 from .account import Account
-from .attach import attached, layers
+from .attach import attach, layers
 from .backward import conditional
 from .backward.run import rows, whole
 from .boundaries import Recorder
 from .context import REFUSED, Block, Step
 from .handlers.torch_table import handler_of, spelling
 from .leaves import Attention, Inputs
+from .leaving import Leaving
+from .module_hooks import Entry, acting
 from .options import Options
 from .positions import provenance_rules
 from .provenance import Note, carries, note_of, write
+from .saved import flows, here
 from .streams import Streams
 from .trace import Trace, Visible
 
@@ -47,6 +51,7 @@ class Propagation(TorchFunctionMode):
     def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
         super().__init__()
         self.model, self.composite, self.options = model, composite, options
+        self.entry = Entry()                                     # in force while it is open, and no other flow is further inside
         self.account = Account()
         self.account.open = options.ledger
         self.inputs = Inputs()
@@ -82,6 +87,10 @@ class Propagation(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        if acting(self.entry) is not self:
+            return func(*args, **kwargs)
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            self._refuse_transforms((*args, *kwargs.values()))
         name = getattr(func, "__name__", "")
         if name == "__get__" and func.__self__ not in GETTERS:
             return func(*args, **kwargs)
@@ -108,6 +117,19 @@ class Propagation(TorchFunctionMode):
         if self.planning:
             self._met(handler)
         return out
+
+    def _refuse_transforms(self, given: tuple) -> None:
+        """Raise ModelError where a transform of torch.func meets what carries; masks may be built in one."""
+        wrapped = carrying = False
+        for x in tree_leaves(given):
+            while isinstance(x, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(x):
+                x, wrapped = torch._C._functorch.get_unwrapped(x), True
+            carrying = carrying or (carries(x) and not (x.is_leaf and id(x) not in self.leaves))
+        if wrapped and carrying:
+            raise ModelError(
+                f"`{self.place}` computes inside vmap, jvp, grad or another transform of torch.func, where no rule can follow "
+                "relevance. Write that part with plain operations."
+            )
 
     def _owner(self, args: tuple, kwargs: dict) -> str | None:
         """The module inside the running one whose weight takes part, the nearest first."""
@@ -299,12 +321,11 @@ def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options 
     if options.checkpoint and not layers(model):
         raise InputError(f"checkpoint=True runs each layer again, and {type(model).__name__} has no layers. Type Options().")
     flow = getattr(composite, "flow", Propagation)(model, composite, options)         # the wrong ones of live/broken.py bring their own
-    with ExitStack() as stack:
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(attached(model))
-        saved.flows().append(flow)
-        stack.callback(saved.flows().remove, flow)
-        stack.callback(checkpointing.end, flow)
-        stack.enter_context(conditional.listening(flow))
-        stack.enter_context(flow)
+    leaving = Leaving(flow.entry)
+    with leaving, leaving:
+        here.flows = (*flows(), flow)
+        torch._C._set_grad_enabled(True)
+        attach(flow)
+        conditional.listen(flow)
+        flow.__enter__()
         yield flow

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-here = threading.local()                         # .flows and .layers of this thread, innermost last
+here = threading.local()                         # .flows, .layers and .entries of this thread, innermost last
 
 
 class Repeatable(Protocol):
@@ -50,11 +50,11 @@ def held(x: Tensor) -> Callable[[], Tensor]:
     return kept.take if isinstance(kept, Slot) else lambda: value
 
 
-def flows() -> list[Any]:
+def flows() -> tuple[Any, ...]:
     """The propagations of this thread, innermost last."""
-    return here.__dict__.setdefault("flows", [])
+    return getattr(here, "flows", ())
 
 
-def stack() -> list[Any]:
+def stack() -> tuple[Any, ...]:
     """The layers of this thread that are running and will be run again, innermost last."""
-    return here.__dict__.setdefault("layers", [])
+    return getattr(here, "layers", ())

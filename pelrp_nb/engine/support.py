@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as hooks_of_all
 
 from ..errors import ModelError
 
@@ -20,7 +22,10 @@ def inspect(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise ModelError(f"The model must be a torch.nn.Module, got {type(model).__name__}. Type from_pretrained(name).")
     modules = list(model.named_modules())
+    surroundings()
+    running(model)
     wrapped(modules)
+    backward_hooks(modules)
     chance(modules)
     attention(modules)
     for name, parameter in model.named_parameters():
@@ -29,6 +34,43 @@ def inspect(model: nn.Module) -> None:
     for name, module in modules:
         placed(model, name, module)
         quantised(name, module)
+
+
+def surroundings() -> None:
+    """What this thread does with every tensor: another transform, a default device without values."""
+    if torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0:
+        raise ModelError(
+            "A model cannot be explained inside vmap, jvp, grad or another transform of torch.func or forward-mode autograd, which "
+            "hide numbers from the rules. Explain outside of it; several rows at once: explain(model, [one, other])."
+        )
+    if torch.get_default_device().type == "meta":
+        raise ModelError(
+            "The default device is meta, where tensors have no values, so nothing can be computed. "
+            'Type torch.set_default_device("cpu"), or leave the `with torch.device("meta")`.'
+        )
+
+
+def running(model: nn.Module) -> None:
+    """The model's own forward pass, of which this would be a part without end."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code is nn.Module._call_impl.__code__ and frame.f_locals.get("self") is model:
+            raise ModelError(
+                "A model cannot be explained inside its own forward pass: a hook that explains would be called again by the "
+                "explanation's own pass, without end. Take the hook off (handle.remove()), and explain before or after the call."
+            )
+        frame = frame.f_back
+
+
+def backward_hooks(modules: list[tuple[str, nn.Module]]) -> None:
+    """Hooks on gradients, which would be given relevance instead; full ones put an operation of their own around the module."""
+    found = [name for name, module in modules if module._backward_hooks or module._backward_pre_hooks]
+    if found or hooks_of_all._global_backward_hooks or hooks_of_all._global_backward_pre_hooks:
+        where = f"`{found[0] or type(modules[0][1]).__name__}` has a backward hook" if found else "A backward hook is on all modules"
+        raise ModelError(
+            f"{where}, which would hear relevance in place of gradients. Remove it: handle.remove(), of the handle that "
+            "register_full_backward_hook gave."
+        )
 
 
 def wrapped(modules: list[tuple[str, nn.Module]]) -> None:

@@ -173,7 +173,7 @@ class Work:
 
 
 class Watched(TorchFunctionMode):
-    """Calls `check` before every torch call of this thread."""
+    """Calls `check` before every torch call of this thread that computes."""
 
     def __init__(self, check: Callable[[], None]) -> None:
         super().__init__()
@@ -181,7 +181,8 @@ class Watched(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """The call itself, unless `check` raises."""
-        self._check()
+        if func is not torch._C._set_grad_enabled:               # by which others put things back as they were
+            self._check()
         return func(*args, **(kwargs or {}))
 
 

@@ -7,15 +7,13 @@ goes on, so the parts of all heads add up to what passes through the attention. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
-from ..attach import current
 from ..forward_pass import ForwardPass
 from ..numerics import dot
 from ..only import HOW, Condition
@@ -55,14 +53,13 @@ class Stop:
 # --- on the way forward ----------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def listening(flow: ForwardPass) -> Iterator[None]:
+def listen(flow: ForwardPass) -> None:
     """Hooks on the linear maps of the model, for this flow alone; none if there is no condition."""
     seen: dict[str, list[tuple[nn.Module | None, nn.Module]]] = {}
     wanted = {c.layer for c in flow.conditions}
 
-    def before(module: nn.Module, args: tuple) -> tuple | None:
-        if current(flow.model) is not flow or not flow.blocks or not args or not carries(args[0]):
+    def before(running: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        if running is not flow or not flow.blocks or not args or not carries(args[0]):
             return None
         name = flow.where_am_i()
         if name not in wanted:
@@ -75,14 +72,11 @@ def listening(flow: ForwardPass) -> Iterator[None]:
                 parts = x.shape[-1] if attention is None else heads_of(attention, flow.model)
                 flow.stops.pop(condition, None)              # the order is that of the last candidates
                 flow.stops[condition] = Stop(condition, x, parts, flow.depth, name, len(flow.leaves))
-        return x, *args[1:]
+        return (x, *args[1:]), kwargs
 
-    handles = [m.register_forward_pre_hook(before) for m in flow.model.modules() if wanted and is_linear(m)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    for module in flow.model.modules() if wanted else ():
+        if is_linear(module):
+            flow.entry.before(module, before)
 
 
 def is_linear(module: nn.Module) -> bool:

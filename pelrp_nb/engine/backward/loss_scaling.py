@@ -8,7 +8,6 @@ dtypes begin as they are.
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
 from ...errors import ModelError
-from ..attach import attached
+from ..attach import walking
 from ..forward_pass import ForwardPass
 from ..memory import check_detail
 from ..numerics import better, finer
@@ -55,7 +54,7 @@ def walk(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], keep: b
 
 def gradients(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], seeds: list[Tensor], keep: bool) -> tuple:
     """One backward pass; layers that run again find their hooks in place."""
-    with torch.enable_grad(), attached(flow.model) if flow.checkpoint else nullcontext():
+    with walking(flow):
         try:
             return torch.autograd.grad(targets, leaves, seeds, retain_graph=keep, allow_unused=True)
         except CheckpointError as error:
