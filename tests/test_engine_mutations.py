@@ -18,7 +18,7 @@ from pelrp_nb.engine.account import Account
 from pelrp_nb.engine.handlers import attention as attend
 from pelrp_nb.engine.handlers import division, products, torch_table
 from pelrp_nb.engine.options import Options
-from pelrp_nb.engine.positions import entering
+from pelrp_nb.engine.positions import detection
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.rules.attention import Factors
 from pelrp_nb.verbs import freeze, scale, share
@@ -145,7 +145,7 @@ def test_a_forgotten_softmax_is_noticed(walked, monkeypatch):
 
 @pytest.mark.parametrize("name", ["enters_by_sum", "enters_by_product"])
 def test_a_forgotten_sink_is_noticed(walked, monkeypatch, name):
-    monkeypatch.setattr(entering, name, lambda *a, **k: None)
+    monkeypatch.setattr(detection, name, lambda *a, **k: None)
     assert not engine_is_reference(walked)
 
 

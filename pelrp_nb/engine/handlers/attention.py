@@ -18,7 +18,7 @@ from ...verbs import freeze, scale
 from .. import heads
 from ..context import Context
 from ..numerics import better, dot, visible
-from ..positions import entering, structure
+from ..positions import detection, structure
 from ..positions.sinks import tap
 from ..provenance import Note, carries, pick, write
 from ..saved import held
@@ -86,8 +86,8 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
         raise ModelError(f"The attention dropout in {flow.place} is active (p = {p}). Type model.eval().")
     flow.saw_attention()
     flow.used("attention", flow.composite.softmax)
-    entering.take_roles(flow, [q, k])
-    entering.take_roles(flow, [v], ("value",))
+    detection.take_roles(flow, [q, k])
+    detection.take_roles(flow, [v], ("value",))
     mask = added_to_scores(flow, mask, (*q.shape[:-1], k.shape[-2]))
     constant = flow.composite.softmax_is_constant
     f = factors(carries(q), carries(k), carries(v), carries(mask), constant)
@@ -125,7 +125,7 @@ def added_to_scores(flow: Context, mask: Tensor | None, shape: tuple[int, ...]) 
     """A float mask of a fused kernel: a sink if it is a bias of positions, a constant by name if it is another, else as it is."""
     if mask is None or carries(mask) or not mask.is_floating_point():
         return mask
-    sink = entering.enters_scores(flow, mask, shape)
+    sink = detection.enters_scores(flow, mask, shape)
     if sink is not None or structure.is_mask(mask):
         return mask if sink is None else sink
     return constant_tap(flow, mask, flow.name_of(mask, "added to scores"), flow.depth)

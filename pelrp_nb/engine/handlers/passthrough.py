@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ..context import Context, Handler
-from ..positions import entering
+from ..positions import detection
 from ..provenance import SHAPES, Note, carries, chain, hand_on, note_of, pick, write
 
 
@@ -44,7 +44,7 @@ def plain(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     if args:
         hand_on(flow, args[0], out, same=getattr(func, "__name__", "") in SHAPES)
         if isinstance(out, Tensor):
-            out = entering.by_distance(flow, func, args, kwargs, out)
+            out = detection.by_distance(flow, func, args, kwargs, out)
     return out
 
 

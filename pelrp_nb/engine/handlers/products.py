@@ -12,7 +12,7 @@ from ... import rules
 from ...verbs import freeze, scale, share
 from .. import heads
 from ..context import Context
-from ..positions import entering
+from ..positions import detection
 from ..provenance import Note, carries, note_of, pick, write
 from . import attention
 from .chains import elementwise, elementwise_note, one_activation
@@ -51,7 +51,7 @@ def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor
             return share(first, other, 1 / 2, again=note.again if note is not None else None)
         return rule.forward(a, b, multiply=func)
     carrier, constant = (a, b) if carries(a) else (b, a)
-    leaf = entering.enters_by_product(flow, constant, carrier)
+    leaf = detection.enters_by_product(flow, constant, carrier)
     if leaf is not None:
         flow.used("rotation", flow.composite.product)
         rule = flow.composite.product
@@ -59,7 +59,7 @@ def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor
         note = note_of(flow, carrier)
         again = note.again if note is not None else None
         out = share(carrier, leaf.tensor, 1 / 2, again=again) if real else rule.forward(carrier, leaf.tensor, multiply=torch.mul)
-        return write(out, Note(sinks=(*entering.sinks_of(flow, carrier), leaf)))
+        return write(out, Note(sinks=(*detection.sinks_of(flow, carrier), leaf)))
     out = func(a, b, **{k: v for k, v in kwargs.items() if k not in ("input", "other")})
     return elementwise_note(flow, func, (a, b), {}, out)
 
@@ -73,9 +73,9 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     weighed = next((x for x in operands if (m := note_of(flow, x)) is not None and m.made == "softmax"), None)
     if len(operands) == 2 and not flat:
         if weighed is None:
-            entering.take_roles(flow, operands)
+            detection.take_roles(flow, operands)
         else:
-            entering.take_roles(flow, [operands[1]], ("value",))
+            detection.take_roles(flow, [operands[1]], ("value",))
         if n == 1 and carries(operands[0]) and func in (torch.matmul, Tensor.matmul, torch.mm, Tensor.__matmul__):
             weight = operands[1]
             if weight.dim() == 2 and flow.linear_rule(operands[0]) != rules.epsilon:
@@ -84,8 +84,8 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             return attention.values_only(flow, func(*args, **kwargs))
     flow.used("product", flow.composite.product)
     constant = next((x for x in operands if not carries(x)), None) if n == 1 and len(operands) == 2 else None
-    if constant is not None and entering.relative_embeddings(flow, constant):
-        return entering.met_in_product(flow, scale(func(*args, **kwargs), 1 / 2))
+    if constant is not None and detection.relative_embeddings(flow, constant):
+        return detection.met_in_product(flow, scale(func(*args, **kwargs), 1 / 2))
     out = flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
     if weighed is not None and flow.attentions and out.dim() > 2:
         heads.at_output(flow, flow.attentions[-1], out, 1 / n)
@@ -96,14 +96,14 @@ def baddbmm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """added + a @ b: only the product is halved."""
     added, a, b = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "batch1", "batch2")))
     more = {k: v for k, v in kwargs.items() if k in ("beta", "alpha")}
-    entering.take_roles(flow, [a, b])
+    detection.take_roles(flow, [a, b])
     if carries(a) and carries(b):
         a, b = scale(a, 1 / 2), scale(b, 1 / 2)
     beta = more.get("beta", 1)
     if carries(added) or beta == 0:
         return func(added, a, b, **more)
     shape = (*a.shape[:-1], b.shape[-1])
-    sink = entering.enters_scores(flow, added, shape) if isinstance(added, Tensor) and added.is_floating_point() else None
+    sink = detection.enters_scores(flow, added, shape) if isinstance(added, Tensor) and added.is_floating_point() else None
     if sink is not None:
         return func(sink, a, b, **more)
     out = func(added, a, b, **more)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..context import Context
-from ..positions import entering
+from ..positions import detection
 from ..provenance import Note, carries, hand_on, note_of, pick, write
 from .chains import elementwise, elementwise_note
 
@@ -22,14 +22,14 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     if carries(a) and carries(b):
         out = flow.residual(a, b, partial(func, **more), plain=not more and func in ADDITIONS)
         found = elementwise(flow, func, (a, b), more) if note_of(flow, out) is None else None
-        sinks = (*entering.sinks_of(flow, a), *entering.sinks_of(flow, b))
+        sinks = (*detection.sinks_of(flow, a), *detection.sinks_of(flow, b))
         scores = any((n := note_of(flow, x)) is not None and n.scores for x in (a, b))
         if found is not None or sinks or scores:
             origin, zero = found or (None, None)
             write(out, Note(origin=origin, zero=zero, sinks=sinks, scores=scores))
         return out
     carrier, constant = (a, b) if carries(a) else (b, a)
-    sink = entering.enters_by_sum(flow, constant, carrier) if func in ADDITIONS and not more else None
+    sink = detection.enters_by_sum(flow, constant, carrier) if func in ADDITIONS and not more else None
     if sink is not None:
         out = func(sink, b) if constant is a else func(a, sink)
         hand_on(flow, carrier, out)
@@ -62,9 +62,9 @@ def join(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     rest = args[1:] if args else ()
     more = {k: v for k, v in kwargs.items() if k != "tensors"}
     if any(map(carries, pieces)):
-        pieces = [p if carries(p) or not p.is_floating_point() else entering.joined(flow, p) for p in pieces]
+        pieces = [p if carries(p) or not p.is_floating_point() else detection.joined(flow, p) for p in pieces]
     out = func(pieces, *rest, **more)
-    sinks = tuple(s for p in pieces for s in entering.sinks_of(flow, p))
+    sinks = tuple(s for p in pieces for s in detection.sinks_of(flow, p))
     again = turned(flow, func, pieces, rest, more)
     return write(out, Note(sinks=sinks, again=again)) if sinks or again else out
 
