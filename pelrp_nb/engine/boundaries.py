@@ -187,9 +187,6 @@ def first_carrier(values: Any) -> Tensor | None:
     return None
 
 
-# --- the audit of the graph ------------------------------------------------------------------------------------------
-
-
 def take_input(flow: Context, name: str, value: Any, main: str) -> Any:
     """A model input as the engine sees it: ids are marked, pixels and vectors become leaves; the user's tensor stays clean."""
     if not isinstance(value, Tensor):

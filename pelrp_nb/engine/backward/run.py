@@ -83,9 +83,6 @@ def refuse_foreign(value: Tensor) -> None:
         raise InputError("The target depends on no input, so there is nothing to explain; take it from the model's output.")
 
 
-# --- what arrived in each stream -------------------------------------------------------------------------------------
-
-
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 

@@ -17,18 +17,6 @@ from . import quantised
 from .sums import add
 
 
-def boxed(flow: Context, rule: Any, x: Tensor, weight: Tensor, bias: Tensor | None, apply: Any, name: str) -> Tensor:
-    """The z-box rule: the pixel bounds are further inputs of the patch convolution; their share is the pixels'."""
-    low, high = (flow.leaf(torch.full_like(x.detach(), float(bound))) for bound in (x.detach().min(), x.detach().max()))
-    flow.inputs.pixels += [low, high]
-    fresh = scale(x, 1)
-    out = rule.forward(fresh, low, high, weight=weight, bias=bias, apply=apply)
-    bounds = (scale(low, 1), scale(high, 1))
-    out = rule.forward(fresh, *bounds, weight=weight, bias=bias, apply=apply)
-    flow.account.kept("constants" if bias is not None else "stabilisers", name, flow.depth, out, (fresh, *bounds))
-    return out
-
-
 def linear(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.linear and convolutions: z = W x + b."""
     x, weight = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "weight")
@@ -65,4 +53,16 @@ def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, appl
     fresh = scale(x, 1)
     out = rule.forward(fresh, weight=weight, bias=bias, apply=apply)
     flow.account.kept("stabilisers" if bias is None else "constants", name, flow.depth, out, (fresh,))
+    return out
+
+
+def boxed(flow: Context, rule: Any, x: Tensor, weight: Tensor, bias: Tensor | None, apply: Any, name: str) -> Tensor:
+    """The z-box rule: the pixel bounds are further inputs of the patch convolution; their share is the pixels'."""
+    low, high = (flow.leaf(torch.full_like(x.detach(), float(bound))) for bound in (x.detach().min(), x.detach().max()))
+    flow.inputs.pixels += [low, high]
+    fresh = scale(x, 1)
+    out = rule.forward(fresh, low, high, weight=weight, bias=bias, apply=apply)
+    bounds = (scale(low, 1), scale(high, 1))
+    out = rule.forward(fresh, *bounds, weight=weight, bias=bias, apply=apply)
+    flow.account.kept("constants" if bias is not None else "stabilisers", name, flow.depth, out, (fresh, *bounds))
     return out
