@@ -81,11 +81,11 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
 
 
 ORDER = (                                        # a file may import those of its own line and of the lines above it
-    "errors verbs version",
+    "errors verbs version engine.in_a_page",
     "rules",
     "composites ledger",
     "reference views",
-    "engine.numerics engine.leaves engine.streams engine.only engine.trace engine.saved engine.support",
+    "engine.numerics engine.leaves engine.streams engine.only engine.trace engine.saved engine.support engine.layers",
     "engine.module_hooks",
     "engine.leaving",
     "engine.options engine.account engine.provenance engine.notes",

@@ -24,12 +24,13 @@ from ..composites import PA_LRP, Composite
 from ..errors import InputError, ModelError
 from . import checkpointing, only
 from .account import Account
-from .attach import attach, layers
+from .attach import attach
 from .backward import conditional
 from .backward.run import rows, whole
 from .boundaries import Recorder
 from .context import REFUSED, Block, Step
 from .handlers.torch_table import handler_of, spelling
+from .layers import layers
 from .leaves import Attention, Inputs
 from .leaving import Leaving
 from .module_hooks import Entry, acting
