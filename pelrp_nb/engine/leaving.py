@@ -150,8 +150,12 @@ class Leaving:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
+        def undo() -> None:
+            finish(error)
+            self.leave()
+
         if not self.done:
-            surely(lambda: (finish(error), self.leave()))
+            surely(undo)
 
     def leave(self) -> None:
         """All as it was; in another thread, which may be the one that throws this away, the hooks alone."""
