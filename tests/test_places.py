@@ -384,12 +384,15 @@ def test_a_forward_replaced_by_a_kernel_is_refused():
         run(model, inputs("llama"))
 
 
-def test_a_sharded_model_is_refused():
-    class DTensor(torch.Tensor):
+def test_a_sharded_model_is_refused(monkeypatch):
+    from torch.distributed import tensor
+
+    class Spread(torch.Tensor):
         pass
 
+    monkeypatch.setattr(tensor, "DTensor", Spread)
     model = build("llama", dtype=torch.float32)
-    model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().as_subclass(DTensor))
+    model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().as_subclass(Spread))
     with pytest.raises(ModelError, match=r"`lm_head` is sharded.*device_map"):
         run(model, inputs("llama"))
 

@@ -14,6 +14,8 @@ from ..errors import ModelError
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 VISIBLE = ("eager", "sdpa", None)
 KERNELS = ("kernels", "flash_attn", "liger_kernel", "xformers", "triton")
+SHARDED, SPREAD = ("torch.distributed.fsdp", "FullyShardedDataParallel"), ("torch.distributed.tensor", "DTensor")
+COMPILED = ("torch._dynamo.eval_frame", "OptimizedModule")
 AGAIN = "Dispatch the model again: accelerate.dispatch_model(model, device_map)."
 
 
@@ -73,18 +75,23 @@ def backward_hooks(modules: list[tuple[str, nn.Module]]) -> None:
         )
 
 
+def loaded(place: tuple[str, str]) -> tuple[type, ...]:
+    """A class of that module; none where nobody has loaded it, so that nothing can be of it."""
+    return (getattr(sys.modules[place[0]], place[1]),) if place[0] in sys.modules else ()
+
+
 def wrapped(modules: list[tuple[str, nn.Module]]) -> None:
     """Wrappers that run the model where this thread does not look."""
     for name, module in modules:
         kind = type(module).__name__
-        if kind in ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"):
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel, *loaded(SHARDED))):
             raise ModelError(f"{kind} runs replicas in other threads, unseen here. Explain the model inside: model.module.")
-        if any(type(p).__name__ == "DTensor" for p in module._parameters.values()):
+        if any(isinstance(p, loaded(SPREAD)) for p in module._parameters.values()):
             raise ModelError(
                 f"`{name or kind}` is sharded over processes (FSDP or tensor parallel), of which this is one. "
                 "Load the model whole, or split over devices with device_map=\"auto\"."
             )
-        if kind == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
+        if isinstance(module, loaded(COMPILED)) or getattr(module, "_compiled_call_impl", None) is not None:
             raise ModelError(
                 f"A compiled model hides its operations (`{name or kind}`). Explain the plain one: model._orig_mod, or load it "
                 "again without torch.compile."

@@ -22,6 +22,7 @@ from ..engine.handlers import torch_table
 from ..engine.account import Account
 from ..engine.provenance import Note, carries, note_of, write
 from ..engine.propagation import Propagation, sequence
+from ..engine.layers import is_norm
 from ..engine.leaves import Leaf
 from ..errors import InputError
 from ..ledger import Ledger
@@ -127,16 +128,15 @@ class PlainNorms(Propagation):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """As ever, but nothing is bent inside a module that is a norm."""
-        if not self.path or "Norm" not in type(self.path[-1]).__name__:
+        if not self.path or not is_norm(self.path[-1]):
             return super().__torch_function__(func, types, args, kwargs)
         _, _, args, kwargs = self._look(args, kwargs or {})
         return covered(self, lambda: func(*args, **kwargs))
 
 
 def in_activation(flow: Propagation) -> bool:
-    """Whether the module that runs is an activation."""
-    name = type(flow.path[-1]).__name__ if flow.path else ""
-    return "Activation" in name or "GELU" in name
+    """Whether the module that runs is an activation: it has neither weights nor parts."""
+    return bool(flow.path) and not (flow.path[-1]._parameters or flow.path[-1]._buffers or flow.path[-1]._modules)
 
 
 def covered(flow: Propagation, make: Callable[[], Any]) -> Any:

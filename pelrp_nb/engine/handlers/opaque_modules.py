@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
-from ... import verbs
 from ..context import Context
 from ..provenance import carries
 from .activations import activation
 
+PACKAGE = __name__.partition(".")[0]
 sequence = torch._C._autograd._get_sequence_nr
 
 
@@ -24,7 +24,7 @@ def activation_module(flow: Context, module: nn.Module, args: tuple, output: Any
     """The output of an activation module bent as an activation; None if this module is none, or is seen anyway."""
     if len(args) != 1 or not (carries(args[0]) and carries(output)) or not isinstance(output.grad_fn, BackwardCFunction):
         return None
-    if type(output.grad_fn).__module__ == verbs.__name__ or type(output.grad_fn).__name__.startswith("_"):
+    if type(output.grad_fn)._forward_cls.__module__.startswith(f"{PACKAGE}."):       # one of ours
         return None
     x = args[0]
     if output.shape != x.shape or any(True for _ in module.parameters()):

@@ -7,6 +7,7 @@ asked for on the way back, one layer at a time, so that the model stays small.  
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -45,20 +46,24 @@ def numbers_of(weight: Tensor) -> Numbers | None:
     return weight.detach().dequantize if type(weight).dequantize is not Tensor.dequantize else None
 
 
+def of_bitsandbytes(module: nn.Module) -> bool:
+    """Whether a module is a layer of bitsandbytes, or made like one."""
+    return "bitsandbytes" in sys.modules and any(base.__module__.startswith("bitsandbytes.") for base in type(module).__mro__)
+
+
 def numbers_of_layer(module: nn.Module) -> Numbers | None:
     """How to ask a layer of bitsandbytes for the numbers of its weight; None for any other layer."""
-    if not type(module).__module__.startswith("bitsandbytes."):
+    if not of_bitsandbytes(module):
         return None
-    from bitsandbytes import functional
+    from bitsandbytes import functional, nn as layers
 
     weight = getattr(module, "weight", None)
-    kind = type(weight).__name__
-    if kind == "Params4bit":
+    if isinstance(weight, layers.Params4bit):
         state = weight.quant_state
         if getattr(state, "packing_format_for_cpu", False):      # packed for inference: what it makes of the unit vectors
             return lambda: functional.gemv_4bit(torch.eye(state.shape[1], dtype=state.dtype), weight.data, state=state).T
         return lambda: functional.dequantize_4bit(weight.data, state)
-    if kind != "Int8Params":
+    if not isinstance(weight, layers.Int8Params):
         return None
 
     def numbers() -> Tensor:
@@ -125,7 +130,7 @@ def before(flow: Context, module: nn.Module, args: tuple, kwargs: dict) -> tuple
 
     It is given a tensor that needs a gradient, else it would pack its weight for inference, for good.
     """
-    if not type(module).__module__.startswith("bitsandbytes.") or not (args and carries(args[0])):
+    if not of_bitsandbytes(module) or not (args and carries(args[0])):
         return None
     flow.aside.append((module, args[0]))
     return (args[0].detach().requires_grad_(), *args[1:]), kwargs
