@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from pelrp_nb.rules import Rule
 from pelrp_nb.rules.absolute import sinusoids
 from pelrp_nb.rules.alibi import penalty
+from pelrp_nb.rules.decay import retention
 from pelrp_nb.rules.identity import SLOPES
 from pelrp_nb.rules.relative_bias import by_distance
+from pelrp_nb.rules.relative_embedding import rows_by_distance
 from pelrp_nb.rules.rotary import angles
 from pelrp_nb.verbs import input_times_gradient
 
@@ -154,6 +156,28 @@ def by_pair(rng: Generator, n: Sizes, alibi: bool) -> Case:
     return (normal(rng, n.batch, 2, n.tokens, n.tokens + 1), bias), {}
 
 
+def modulated(rng: Generator, n: Sizes, width: int | None = None, zero: bool = False) -> Case:
+    """Tokens times what belongs to their places, one number for all coordinates with width=1; `zero`: one place is 0."""
+    m = normal(rng, n.tokens, width or n.width)
+    m[0] = 0 if zero else m[0]
+    return (normal(rng, n.batch, n.tokens, n.width), m), {}
+
+
+def decayed(rng: Generator, n: Sizes, more: int = 1) -> Case:
+    """Scores of two heads and their decay; `more` keys than queries, 0 where they come later."""
+    return (normal(rng, n.batch, 2, n.tokens, n.tokens + more), retention(2, n.tokens, n.tokens + more, dtype=torch.float64)), {}
+
+
+def beside(rng: Generator, n: Sizes, shared: bool = True) -> Case:
+    return (normal(rng, n.batch, n.tokens, n.width), normal(rng, *(() if shared else (n.batch,)), n.tokens, n.out)), {}
+
+
+def by_distance_in_products(rng: Generator, n: Sizes, distances: int = 5) -> Case:
+    """Queries of two heads and a table of fewer or more distances than there are."""
+    rows = rows_by_distance(n.tokens, n.tokens + 1, distances)
+    return (normal(rng, n.batch, 2, n.tokens, n.width), normal(rng, distances, n.width)), {"rows": rows}
+
+
 # --- which cases a rule is put to ------------------------------------------------------------------------------------
 
 MAPS = (linear, partial(linear, bias=False), partial(linear, dead=True))
@@ -190,6 +214,10 @@ CASES: dict[str, tuple[Draw, ...]] = {
     ),
     "relative_bias": (partial(by_pair, alibi=False),),
     "alibi": (partial(by_pair, alibi=True),),
+    "modulation": (modulated, partial(modulated, width=1), partial(modulated, zero=True)),
+    "joined": (beside, partial(beside, shared=False)),
+    "relative_embedding": (by_distance_in_products, partial(by_distance_in_products, distances=11)),
+    "decay": (decayed, partial(decayed, more=0)),
 }  # fmt: skip
 
 

@@ -41,11 +41,9 @@ def test_zoo_table_is_generated_from_the_cards():
 
 def zoo_table() -> str:
     lines = ["| model | architecture | positions | held-out accuracy | size |", "|---|---|---|---|---|"]
-    kinds = {"absolute": "sinusoidal", "alibi": "ALiBi", "relative": "relative bias"}
     for name in pelrp_nb.zoo.names():
         card = pelrp_nb.zoo.card(name)
-        positions = kinds.get(card["positions"], card["positions"])
-        cells = (f"`{name}`", card["architecture"], positions, accuracy(card), f"{card['bytes'] / 1e6:.1f} MB")
+        cells = (f"`{name}`", card["architecture"], card["positions"], accuracy(card), f"{card['bytes'] / 1e6:.1f} MB")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -91,6 +91,10 @@ def halved_rest(x, *tables, turn="half"):
     return torch.cat((y[..., :width], scale(y[..., width:], 1 / 2)), -1)
 
 
+def picked(q, table, rows):
+    return (q @ table.T).gather(-1, rows.expand(*q.shape[:-1], -1))
+
+
 def multiplied(x, *, dim=-1, mask=None):
     """Weights multiplied after the softmax in place of scores hidden before it."""
     return x.softmax(dim) if mask is None else x.softmax(dim) * mask
@@ -122,6 +126,13 @@ MISTAKES = {
     "rotary, pairs of the other kind": (rules.rotary, lambda x, *t, turn="half": rules.rotary.forward(x, *t, turn="interleaved")),
     "relative bias, bias frozen": (rules.relative_bias, lambda s, bias: s + freeze(bias)),
     "alibi, bias frozen": (rules.alibi, lambda s, bias: s + freeze(bias)),
+    "modulation, all to each": (rules.modulation, torch.mul),
+    "modulation, all to the token": (rules.modulation, lambda x, m: x * freeze(m)),
+    "decay, all to each": (rules.decay, torch.mul),
+    "decay, all to the score": (rules.decay, lambda s, decay: s * freeze(decay)),
+    "joined, places frozen": (rules.joined, lambda E, P: rules.joined.forward(E, freeze(P))),
+    "relative embedding, all to each": (rules.relative_embedding, picked),
+    "relative embedding, all to the query": (rules.relative_embedding, lambda q, t, rows: picked(q, freeze(t), rows)),
 }
 
 

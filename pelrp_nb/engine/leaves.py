@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..rules import PositionKind
+
 Columns = dict[str, Tensor]
 SUMS = ("signed", "absolute", "positive", "squared")
 
@@ -36,7 +38,7 @@ class Leaf:
 
     tensor: Tensor | None
     name: str
-    kind: str
+    kind: PositionKind
     part: str
     layer: int | None
     depth: float

@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from ..ledger import Ledger
+from ..rules import PositionKind
 
 Kind = Literal["embeddings", "attention", "mlp", "layer", "cross"]
 
@@ -53,12 +54,12 @@ class Sink:
     """One place where positions enter.
 
     name:  "layer 0 rotary", "bert.embeddings.position_embeddings", ...
-    kind:  "rotary", "learnable", "absolute", ...
+    kind:  how they enter; its page is `kind.rule`
     layer: index of the layer in call order within its stream, None at the input
     """
 
     name: str
-    kind: str
+    kind: PositionKind
     layer: int | None
 
 

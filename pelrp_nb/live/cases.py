@@ -198,6 +198,25 @@ def turn() -> Case:
     return Case(controls, ("x", "cos", "sin"), ("x~ 1", "x~ 2"), build)
 
 
+def beside() -> Case:
+    """One feature of a token, and one of its place beside it."""
+    build: Build = lambda v: ((vector(v, "E"), vector(v, "P")), {})
+    return Case((*row("E", (1.0,)), *row("P", (0.5,))), ("E", "P"), ("z 1", "z 2"), build)
+
+
+def embedded() -> Case:
+    """A query of two coordinates and the vector of one distance."""
+    build: Build = lambda v: ((vector(v, "q")[None], vector(v, "r")[None]), {"rows": torch.zeros(1, 1, dtype=torch.long)})
+    return Case((*row("q", (1.0, -0.5)), *row("r", (1.5, 0.5))), ("q", "r"), ("s",), build)
+
+
+def fading() -> Case:
+    """One score times what is left of it at its distance."""
+    options = (Control("gamma", "option", 0.8, 0.0, 1.0, 0.05), Control("distance", "option", 3.0, 0.0, 20.0, 1.0))
+    build: Build = lambda v: ((vector(v, "q.k"), torch.tensor([v["gamma"] ** v["distance"]], dtype=torch.float64)), {})
+    return Case((*row("q.k", (2.0,)), *options), ("q.k", "decay"), ("z",), build)
+
+
 def penalty() -> Case:
     """One score and the penalty of its distance."""
     options = (Control("slope", "option", 0.5, 0.0, 1.0, 0.05), Control("distance", "option", 3.0, 0.0, 20.0, 1.0))
@@ -225,6 +244,10 @@ CASES: dict[str, Case] = {
     "absolute": sinusoid(),
     "learnable": table(),
     "rotary": turn(),
+    "modulation": pair("x", "m", (2.0, -0.5)),
+    "joined": beside(),
     "relative_bias": pair("q.k", "bias", (2.0, -0.5)),
     "alibi": penalty(),
+    "relative_embedding": embedded(),
+    "decay": fading(),
 }  # fmt: skip

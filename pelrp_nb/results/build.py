@@ -45,7 +45,7 @@ class Streamed:
             labels = Labels(tokens, special)
         return Explanation(
             tokens=labels.tokens, target=self.text, value=self.value, semantic=semantic,
-            sinks=tuple(s.name for s in trace.sinks), sink_kinds=tuple(s.kind for s in trace.sinks),
+            sinks=tuple(s.name for s in trace.sinks), sink_kinds=tuple(str(s.kind) for s in trace.sinks),
             boundaries=trace.boundaries, ledger=trace.ledger, card=self.recipe, reductions=reductions, offsets=labels.offsets,
             text=labels.text, special=labels.special, word_ids=labels.words, detail=dict(trace.detail), streams=streams or {},
             **more,

@@ -24,8 +24,13 @@ from .attention import attention
 from .absolute import absolute
 from .learnable import learnable
 from .rotary import rotary
+from .modulation import modulation
+from .joined import joined
 from .relative_bias import relative_bias
 from .alibi import alibi
+from .relative_embedding import relative_embedding
+from .decay import decay
+from .kinds import PositionKind as PositionKind
 # isort: on
 
 ALL: tuple[Rule, ...] = (
@@ -33,7 +38,8 @@ ALL: tuple[Rule, ...] = (
     uniform, division, identity, softmax,                # products, activations, softmax
     rms_norm, layer_norm, residual, reslrp, constant,    # what holds a transformer together
     attention,                                           # all of these composed
-    absolute, learnable, rotary, relative_bias, alibi,   # where positions enter
+    absolute, learnable, rotary, modulation, joined,     # where positions enter: at tokens,
+    relative_bias, alibi, relative_embedding, decay,     # at pairs of tokens
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from .. import rules
-from . import Rule
+from . import PositionKind, Rule
 
 
 def page_of(rule: Rule) -> dict[str, Any]:
@@ -50,9 +50,7 @@ def pages(composite: str, sink_kinds: Iterable[str] = ()) -> dict[str, Any]:
     if not fields:
         return {"fields": {}, "pages": {}}
     known = {rule.name: rule for rule in rules.ALL}
-    positions = [_POSITIONS.get(kind, kind) for kind in dict.fromkeys(sink_kinds)]
-    wanted = [name for name in dict.fromkeys(["attention", *fields.values(), *positions]) if name in known]
+    pages_of = {str(kind): kind.rule.name for kind in PositionKind}
+    positions = [pages_of[kind] for kind in dict.fromkeys(sink_kinds) if kind in pages_of]
+    wanted = dict.fromkeys(["attention", *fields.values(), *positions])
     return {"fields": fields | {"positions": " ".join(positions)}, "pages": {name: page_of(known[name]) for name in wanted}}
-
-
-_POSITIONS = {"sinusoidal": "absolute", "relative": "relative_bias", "bias": "relative_bias"}

@@ -15,7 +15,7 @@ from ..errors import ZooError
 
 @dataclass(frozen=True)
 class Entry:
-    """One model: the name of its task, where positions enter, and the module here that trains it."""
+    """One model: the name of its task, where positions enter ("none", or a `rules.PositionKind`), and the module that trains it."""
 
     task: str
     positions: str
@@ -42,13 +42,16 @@ class Trained:
     measure: Callable[[Any, Any], Mapping[str, Any]] = field(repr=False)
 
 
-KINDS = ("none", "absolute", "learnable", "rotary", "alibi", "relative")
+KINDS: Mapping[str, str] = MappingProxyType(     # what a model of the tasks is called -> where positions enter it
+    {"none": "none", "absolute": "absolute", "learnable": "learnable", "rotary": "rotary", "alibi": "alibi",
+     "relative": "relative bias"}
+)  # fmt: skip
 MODELS: Mapping[str, Entry] = MappingProxyType(
     {
         "reviews-rotary": Entry("reviews", "rotary", "reviews"),
         "reviews-learnable": Entry("reviews", "learnable", "reviews"),
         "reviews-absolute": Entry("reviews", "absolute", "reviews"),
-        **{f"tasks-{kind}": Entry("tasks", kind, "task_models") for kind in KINDS},
+        **{f"tasks-{called}": Entry("tasks", positions, "task_models") for called, positions in KINDS.items()},
         "scenes-learnable": Entry("digit-scenes", "learnable", "scene_models"),
         "scenes-rotary": Entry("digit-scenes", "rotary", "scene_models"),
         "reviews-lm-rotary": Entry("next-word", "rotary", "language_model"),

@@ -189,5 +189,5 @@ def relative(vocabulary: int) -> PreTrainedModel:
 
 
 BUILDERS: Mapping[str, Callable[[int], PreTrainedModel]] = MappingProxyType(
-    {"none": none, "absolute": absolute, "learnable": learnable, "rotary": rotary, "alibi": alibi, "relative": relative}
+    {"none": none, "absolute": absolute, "learnable": learnable, "rotary": rotary, "alibi": alibi, "relative bias": relative}
 )

@@ -27,6 +27,7 @@ from ..engine.options import Options
 from ..engine.propagation import propagate
 from ..errors import ZooError
 from .catalogue import KINDS as POSITIONS
+from .catalogue import MODELS
 from .questions import KINDS, Question
 from .shelf import card, load, names
 from .tasks import task
@@ -72,8 +73,8 @@ def table(limit: int = LIMIT, seed: int = 0, tell: Callable[[str], None] = lambd
     if limit < 1:
         raise ZooError(f"There must be at least one question, but limit is {limit}. Type limit={LIMIT}.")
     rows = []
-    for name in [f"tasks-{positions}" for positions in POSITIONS if f"tasks-{positions}" in names()]:
-        positions = name.removeprefix("tasks-")
+    for name in [f"tasks-{called}" for called in POSITIONS if f"tasks-{called}" in names()]:
+        positions = MODELS[name].positions
         model, tokenizer = load(name)
         unsolved = card(name)["unsolved"]
         for kind in KINDS:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ...rules import PositionKind
 from ..leaves import SUMS, Columns, Leaf, by_row, columns_of
 from ..numerics import better, dot
 from ..trace import Sink
@@ -84,7 +85,7 @@ def detail(leaves: list[Leaf], gradients: dict[int, Tensor], wanted: frozenset[s
         if leaf.tensor is None:
             for name in wanted & set(leaf.detail):
                 _add(found[name].setdefault(leaf.name, {}), leaf.detail[name])
-        elif id(leaf.tensor) in gradients and leaf.kind == "rotary":
+        elif id(leaf.tensor) in gradients and leaf.kind == PositionKind.ROTARY:
             R = by_row(relevance(leaf, gradients), rows)
             turns.setdefault(leaf.name, []).append((leaf, R))
             found[" ".join(w for w in (leaf.name, leaf.role, leaf.part) if w)] = R.cpu()

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...rules import PositionKind
 from ...verbs import scale
 from ..context import Context
 from ..leaves import Leaf
@@ -26,9 +27,9 @@ def enters_by_product(flow: Context, constant: Any, carrier: Tensor) -> Leaf | N
     if not (note.kind in TURNS or looked_up):
         return None
     heads = carrier.dim() == 4 and "heads" in flow.options.detail
-    name = f"{flow.where_am_i()} rotary"
+    name = f"{flow.where_am_i()} {PositionKind.ROTARY}"
     part = part_of(constant) if looked_up else note.kind
-    return _leaf(flow, constant, carrier, name, "rotary", part, per_head=heads)
+    return _leaf(flow, constant, carrier, name, PositionKind.ROTARY, part, per_head=heads)
 
 
 def enters_by_sum(flow: Context, constant: Any, carrier: Tensor) -> Tensor | None:
@@ -45,7 +46,7 @@ def enters_by_sum(flow: Context, constant: Any, carrier: Tensor) -> Tensor | Non
     stored = note.source is not None and note.kind in (None, "rows") and as_long_as(flow, constant, carrier)
     if not (looked_up or computed or stored):
         return None
-    kind = "absolute" if sinusoidal(constant) else "learnable"
+    kind = PositionKind.ABSOLUTE if sinusoidal(constant) else PositionKind.LEARNABLE
     return _leaf(flow, constant, carrier, note.source or f"{flow.place} {kind}", kind, "sum").tensor
 
 
@@ -57,7 +58,7 @@ def enters_scores(flow: Context, constant: Tensor, shape: Sequence[int]) -> Tens
     told = note.kind in ("index", "table", "rows", *TURNS) or note.source
     if not (told or is_matrix(constant)):
         return None
-    kind = "alibi" if note.kind == "index" else "relative bias"
+    kind = PositionKind.ALIBI if note.kind == "index" else PositionKind.RELATIVE_BIAS
     return sinks.bias_sink(flow, constant.expand(shape), f"{flow.where_am_i()} {kind}", kind)
 
 
@@ -80,7 +81,7 @@ def as_long_as(flow: Context, constant: Tensor, carrier: Tensor) -> bool:
 
 
 def _leaf(
-    flow: Context, constant: Tensor, carrier: Tensor, name: str, kind: str, part: str, per_head: bool = False
+    flow: Context, constant: Tensor, carrier: Tensor, name: str, kind: PositionKind, part: str, per_head: bool = False
 ) -> Leaf:
     shape = [1] * (carrier.dim() - constant.dim()) + list(constant.shape)
     shape[0] = carrier.shape[0]
@@ -91,7 +92,7 @@ def _leaf(
 
 def met_in_product(flow: Context, out: Tensor) -> Tensor:
     """Queries or keys met relative embeddings: the product is a sink's, and will be picked out by distance."""
-    leaf = sinks.product_sink(flow, out, f"{flow.where_am_i()} relative embedding")
+    leaf = sinks.product_sink(flow, out, f"{flow.where_am_i()} {PositionKind.RELATIVE_EMBEDDING}")
     return write(out, Note(scores=True, pairs=leaf))
 
 
@@ -106,7 +107,8 @@ def by_distance(flow: Context, func: Any, args: tuple, kwargs: dict, out: Tensor
         if known and not note.pairs.gathered:
             sinks.picked(flow, note.pairs, out)
         elif not known and picks_pairs(flow, args, kwargs, out):
-            leaf = sinks.sink(flow, out, f"{flow.where_am_i()} relative embedding", "relative embedding", "score")
+            kind = PositionKind.RELATIVE_EMBEDDING
+            leaf = sinks.sink(flow, out, f"{flow.where_am_i()} {kind}", kind, "score")
             out = write(scale(out, 1 / 2), Note(scores=True, pairs=leaf))
             sinks.picked(flow, leaf, out)
     last = {out.dim() - 1, out.dim() - 2}

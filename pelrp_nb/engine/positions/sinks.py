@@ -11,13 +11,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ...rules import PositionKind
 from ..context import Context
 from ..leaves import Leaf, by_row, columns_of
 from ..numerics import finer, visible
 from ..saved import held
 
 
-def sink(flow: Context, x: Tensor, name: str, kind: str, part: str) -> Leaf:
+def sink(flow: Context, x: Tensor, name: str, kind: PositionKind, part: str) -> Leaf:
     """One more place where positions enter; x: the leaf, or the scores (..., T, T) that a tap hears."""
     tensor = None if part == "score" else x
     leaf = Leaf(tensor, name, kind, part, flow.layer, flow.depth, flow.streams.current, x.shape[-2])
@@ -45,7 +46,7 @@ def tap(flow: Context, constant: Tensor, hear: Callable[[Tensor], None]) -> Tens
     return _Tap.apply(anchor, constant, hear)
 
 
-def bias_sink(flow: Context, constant: Tensor, name: str, kind: str) -> Tensor:
+def bias_sink(flow: Context, constant: Tensor, name: str, kind: PositionKind) -> Tensor:
     """A bias (B, H, Tq, Tk) of attention scores as a sink: paid at the pair, credited to the query's row.
 
     ALiBi is written in distance first, for models differ in a constant per row, which changes no row's sum.
@@ -54,7 +55,7 @@ def bias_sink(flow: Context, constant: Tensor, name: str, kind: str) -> Tensor:
 
     def hear(g: Tensor) -> None:
         bias, g = value(), finer(g, flow.power)
-        distance = in_distance(bias, g) if kind == "alibi" else None
+        distance = in_distance(bias, g) if kind == PositionKind.ALIBI else None
         book(flow, leaf, visible(bias, g) if distance is None else distance[0])
         if "pairs" in flow.options.detail:
             keep_pairs(flow, leaf, *(distance or centred(bias, g)))
@@ -64,7 +65,7 @@ def bias_sink(flow: Context, constant: Tensor, name: str, kind: str) -> Tensor:
 
 def product_sink(flow: Context, out: Tensor, name: str) -> Leaf:
     """Vectors times relative embeddings (..., T, distances): half is the embeddings', heard where the product was made."""
-    leaf, value = sink(flow, out, name, "relative embedding", "score"), held(out)
+    leaf, value = sink(flow, out, name, PositionKind.RELATIVE_EMBEDDING, "score"), held(out)
 
     def hear(g: Tensor) -> None:
         if not leaf.gathered:

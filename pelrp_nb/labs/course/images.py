@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ...rules import zbox
 from ...verbs import stabilise
 from ..exercise import Case, Exercise, Mistake, normal
 
@@ -40,10 +39,6 @@ def _pixels(rng: Generator) -> Iterator[Case]:
         R, x, weight = normal(rng, (*batch, 2), (*batch, 5), (2, 5))
         yield label, (R, x.sigmoid(), weight, 0.0, 1.0)
     yield "bounds -1 and 2", (R, x.sigmoid(), weight, -1.0, 2.0)
-
-
-def _zbox(R: Tensor, x: Tensor, weight: Tensor, low: float, high: float) -> Tensor:
-    return zbox.relevance(R, x, *(torch.full_like(x, b) for b in (low, high)), weight=weight)[0]
 
 
 def _pay(c: Tensor, R: Tensor) -> Tensor:
