@@ -74,10 +74,9 @@ def relevance(
 
 def _constant(product: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
     """What is added to every score and carries nothing: the mask, with -inf where hidden."""
-    if mask is not None and mask.dtype == torch.bool:
-        return torch.zeros_like(product).masked_fill(~mask, -torch.inf)
-    later = torch.ones_like(product).triu(1).bool() & is_causal
-    return torch.zeros_like(product).add(0 if mask is None else mask).masked_fill(later, -torch.inf)
+    hidden = ~mask if mask is not None and mask.dtype == torch.bool else torch.ones_like(product).triu(1).bool() & is_causal
+    added = 0 if mask is None or mask.dtype == torch.bool else mask
+    return torch.zeros_like(product).add(added).masked_fill(hidden, -torch.inf)
 
 
 def forward(
@@ -88,11 +87,10 @@ def forward(
 
     `carries` says which of q, k, v, bias carry relevance, the rest are frozen; `sdpa` goes to the kernel.
     """
-    who = (carries[0], carries[1], carries[2], carries[3] and bias is not None)
-    due = factors(*who, softmax_constant)
-    q, k, v = _bend(q, who[0] and due.q), _bend(k, who[1] and due.k), _bend(v, who[2] and due.v)
+    due = factors(carries[0], carries[1], carries[2], carries[3] and bias is not None, softmax_constant)
+    q, k, v = _bend(q, carries[0] and due.q), _bend(k, carries[1] and due.k), _bend(v, carries[2] and due.v)
     if bias is not None:
-        bias = _bend(bias, who[3] and due.bias)
+        bias = _bend(bias, carries[3] and due.bias)
         mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else bias + mask
     return scaled_dot_product_attention(q, k, v, attn_mask=mask, **sdpa)
 
