@@ -8,9 +8,11 @@ Every term but the gap is measured at the place that keeps it.  The gap is what 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+
+from .amounts import Digits, Show, account, balance, by_size, digits, is_rounding, largest
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "float16": 1e-1, "bfloat16": 1e-1}
 
@@ -54,9 +56,14 @@ class Ledger:
         return self.value - self.tokens - self.positions - kept
 
     @property
+    def allowed(self) -> float:
+        """How large a gap may be and count as rounding."""
+        return self.tolerance * self.scale
+
+    @property
     def closed(self) -> bool:
         """Whether the gap is no more than rounding."""
-        return math.isfinite(self.gap) and abs(self.gap) <= self.tolerance * self.scale
+        return is_rounding(self.gap, self.allowed)
 
     @property
     def opened(self) -> str | None:
@@ -64,7 +71,7 @@ class Ledger:
         if self.closed:
             return None
         for name, gap in self.layers.items():
-            if not abs(gap) <= self.tolerance * self.scale:
+            if not is_rounding(gap, self.allowed):
                 return name
         return "input"
 
@@ -80,25 +87,23 @@ class Ledger:
             ("value", self.value),
         ]
 
-    def __str__(self) -> str:
-        def line(name: str, amount: float) -> str:
-            return f"{name:<14}{amount:+14.6f}"
+    @property
+    def _digits(self) -> Digits:
+        """How its amounts are printed: five figures of the largest."""
+        return digits(largest(amount for _, amount in self.rows()), 5)
 
-        *terms, value = self.rows()
-        biggest = sorted(self.constants.items(), key=lambda item: -abs(item[1]))[:3]
+    def __repr__(self) -> str:
+        *terms, (_, _, value) = account(self.rows(), self.closed, partial(self._digits, minus="-"))
+        told = ", ".join(f"{name} {shown}" for name, _, shown in terms)
+        return f"Ledger({value} = {told}; {'closed' if self.closed else f'open at {self.opened}'})"
+
+    def __str__(self) -> str:
+        show: Show = partial(self._digits, minus="-")
+        *terms, value = account(self.rows(), self.closed, show)
+        named = {"constants": by_size(self.constants, self._digits)[:3], "softmax": self.softmax.items()}
         lines = []
-        for name, amount in terms:
-            lines.append(line(name, amount))
-            if name == "constants":
-                lines += [f"  {amount:+12.6f}  {which}" for which, amount in biggest]
-            if name == "softmax":
-                lines += [f"  {amount:+12.6f}  {which}" for which, amount in self.softmax.items()]
-        lines += ["-" * 28, line(*value)]
-        how = "audited" if self.audited else "fast: softmax by difference where attention is fused"
-        if self.closed:
-            state = f"closed ({how}; |gap| {abs(self.gap):.1e}, allowed {self.tolerance * self.scale:.1e})"
-        else:
-            state = f"OPEN at {self.opened} ({how}; |gap| {abs(self.gap):.1e}, allowed {self.tolerance * self.scale:.1e})"
-        if self.unknown:
-            state += f"; plain gradient accepted for {', '.join(self.unknown)}"
-        return "\n".join([*lines, state])
+        for name, _, shown in terms:
+            lines.append(f"{name:<14}{shown:>14}")
+            lines += [f"  {show(part):>12}  {keeper}" for keeper, part in named.get(name, ())]
+        lines += ["-" * 28, f"{value[0]:<14}{value[2]:>14}"]
+        return "\n".join([*lines, balance(self.gap, self.allowed, self.opened, self.audited, self.unknown)])

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from pelrp_nb.amounts import ROUNDING
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 expect.set_options(timeout=15_000)
 MARKS = [
@@ -59,8 +61,8 @@ def opened(browser: Browser, shown: Any, folder: Path, width: int = 1280, **opti
 
 
 def number(shown: str) -> float:
-    """A number as the page prints it."""
-    return float(shown.replace("\u2212", "-").replace("+", ""))
+    """A number as the page prints it; one that is rounding, of which no digit is printed, counts as 0."""
+    return 0.0 if shown == ROUNDING else float(shown.replace("\u2212", "-").replace("+", ""))
 
 
 def numbers(place: Locator) -> list[float]:

@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browsing import MARKS, browser, opened, slider, unfold  # noqa: F401
 from made import made
 from pelrp_nb import PA_LRP, views
+from test_amounts import rounded
 from test_browser_kinds import detailed, inspected, photo, three
 
 pytestmark = MARKS
@@ -51,6 +52,16 @@ def test_the_tree_a_screen_reader_sees_is_the_committed_one(kind, browser, tmp_p
     if os.environ.get("PELRP_WRITE_ARIA"):
         path.write_text(seen + "\n", encoding="utf-8")
     assert seen + "\n" == path.read_text(encoding="utf-8"), "PELRP_WRITE_ARIA=1 writes it anew; look at the difference first"
+
+
+def test_rounding_leaves_no_trace_in_the_page(browser, tmp_path):
+    seen = []
+    for noise in (3e-9, -2e-8):
+        with opened(browser, rounded(noise), tmp_path) as page:
+            unfold(page)
+            slider(page).press("PageDown")
+            seen.append(page.locator("#view").aria_snapshot())
+    assert seen[0] == seen[1] and "the gap is rounding" in seen[0]
 
 
 @kinds

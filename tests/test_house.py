@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pelrp_nb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (                                        # a room may import those before it
-    {"errors", "verbs", "version"},
+    {"errors", "verbs", "version", "amounts"},
     {"rules"},
     {"composites"},
     {"ledger", "views"},

@@ -232,7 +232,7 @@ def test_overlay_and_patches_draw_every_number(models, pixels):
 
 def test_a_table_of_patches_needs_no_script():
     from pelrp_nb.views.overlay import overlay, table
-    from pelrp_nb.views.text import digits
+    from pelrp_nb.amounts import digits
 
     text = table([[0.5, -1.0], [0.0, float("nan")]], "<patches>")
     assert text.count("<td") == 4 and digits(1.0, 2)(-1.0) in text and "&lt;patches&gt;" in text and "<script" not in text

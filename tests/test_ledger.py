@@ -70,7 +70,7 @@ def test_eager_is_fused():
 def test_an_open_ledger_names_the_layer():
     found = Ledger(value=1.0, tokens=0.5, positions=0.1, scale=1.0, layers={"layer 2": 1e-5, "layer 1": 0.4, "layer 0": 0.4})
     assert not found.closed and found.opened == "layer 1"
-    assert "OPEN at layer 1" in str(found)
+    assert "open at layer 1 (the gap is 4.0e-01, 1.0e-03 allowed" in str(found)
 
 
 def test_large_biases_do_not_hide_missing_tokens():

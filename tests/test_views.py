@@ -222,8 +222,10 @@ def test_the_table_prints_every_number_with_its_sign():
     assert [number(x) for x in rows[11][2:]] == pytest.approx(
         [float(content.sum()), float(position.sum()), float(e.relevance().sum())], abs=5.1e-4
     )
-    ledger = {row[0]: number(row[1]) for row in rows[12:19]}
-    assert ledger == pytest.approx(dict(e.ledger.rows()), abs=5.1e-4)
+    ledger = {row[0]: row[1] for row in rows[12:19]}
+    assert ledger.pop("gap") == "rounding"
+    wanted = {name: amount for name, amount in e.ledger.rows() if name != "gap"}
+    assert {name: number(amount) for name, amount in ledger.items()} == pytest.approx(wanted, abs=5.1e-4)
 
 
 def test_target_and_method_stand_above_and_the_ledger_under_the_tokens():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..amounts import unless_rounding
 from .names import MAIN
-from .verdict import LEGEND, VERDICTS, counts, verdict
+from .verdict import LEGEND, TOLERANCE, VERDICTS, counts, verdict
 
 HEADER = ("name", "class", "input", "verdict", "positions found", "forward", "gap float64", "gap float32", "as before", "seconds")
 
@@ -32,8 +33,8 @@ PA-LRP with an audited ledger, in float64 and again in float32. No code per mode
 
 `input` is what the one random input holds: models of text and pictures or sound are given text alone where they answer to it, and
 the towers that did not run are not judged. `forward` is the largest difference between the logits under the rules and the plain
-model's, as a part of the largest logit; `gap` is what the ledger cannot explain, as a part of its scale (closed: 1e-6 in float64, 1e-3
-in float32)."""
+model's, as a part of the largest logit; `gap` is what the ledger cannot explain, as a part of its scale. Both are rounding up to 1e-6
+in float64 and 1e-3 in float32."""
 
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:
@@ -64,9 +65,9 @@ def line(row: dict[str, Any]) -> str:
     first = next(iter(runs.values()), None)
     sinks = ", ".join(f"{kind} x {n}" for kind, n in (first or {}).get("sinks", {}).items())
     none = "none" if first and first["outcome"] == "explained" else ""
-    forward = "" if not first or first["difference"] is None else "equal" if first["difference"] == 0 else f"{first['difference']:.0e}"
+    forward = "" if not first or first["difference"] is None else moved(first["difference"], TOLERANCE[next(iter(runs))])
     before = "" if not first else "yes" if not any(run["changed"] for run in runs.values()) else "no"
-    gaps = [gap(runs.get(dtype)) for dtype in ("float64", "float32")]
+    gaps = [gap(runs.get(dtype), TOLERANCE[dtype]) for dtype in ("float64", "float32")]
     given, seconds = " + ".join(row["inputs"]), f"{row['seconds']:.1f}"
     cells = [called(row), row["model"], given, verdict(row)[0], sinks or none, forward, *gaps, before, seconds]
     return "| " + " | ".join(cells) + " |"
@@ -77,9 +78,14 @@ def called(row: dict[str, Any]) -> str:
     return f"{row['name']} ({row['option']})" if row["option"] else row["name"]
 
 
-def gap(run: dict[str, Any] | None) -> str:
-    """The gap as a part of the scale."""
-    return "" if run is None or run["gap"] is None else f"{abs(run['gap']) / (run['scale'] or 1):.0e}"
+def moved(difference: float, allowed: float) -> str:
+    """How far the logits under the rules are from the plain model's."""
+    return "equal" if difference == 0 else unless_rounding(difference, allowed)
+
+
+def gap(run: dict[str, Any] | None, allowed: float) -> str:
+    """The gap as a part of the scale; empty where there is no ledger."""
+    return "" if run is None or run["gap"] is None else unless_rounding(run["gap"] / (run["scale"] or 1), allowed)
 
 
 def escape(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from ..amounts import size
 from .expected import missing
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}    # of the ledger's scale, and of the largest logit for the forward pass
@@ -38,9 +39,9 @@ def faults(run: dict[str, Any], tolerance: float, dtype: str) -> list[str]:
     """What does not hold in one explanation."""
     found = []
     if not abs(run["gap"]) <= tolerance * run["scale"]:
-        found.append(f"gap of {abs(run['gap']) / (run['scale'] or 1):.0e} of the scale in {dtype}, at {run['opened']}")
+        found.append(f"gap of {size(run['gap'] / (run['scale'] or 1))} of the scale in {dtype}, at {run['opened']}")
     if run["difference"] is None or not run["difference"] <= tolerance:
-        found.append(f"forward differs by {run['difference']:.0e} of the largest logit in {dtype}")
+        found.append(f"forward differs by {size(run['difference'])} of the largest logit in {dtype}")
     if not run["audited"]:
         found.append(f"not audited in {dtype}")
     return found

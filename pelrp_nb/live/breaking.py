@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from ..amounts import MINUS, is_rounding
 from ..composites import PA_LRP, Composite
 from ..engine.propagation import Propagation
 from ..engine.options import Options
@@ -20,7 +21,7 @@ from ..rules.pages import pages, source
 from ..views.payload import payload
 from ..views.sheet import Sheet
 from ..views.table import beside
-from ..views.text import MINUS, state, visible
+from ..views.text import state, visible
 from .broken import ALL, Broken, leak
 
 RIGHT = "The rules as they stand in the textbook."
@@ -80,11 +81,10 @@ def broken_on(
 def switched(name: str, e: Explanation, broken: Broken | None) -> dict[str, Any]:
     """One position of the switch: what is wrong, the account at every boundary, and the whole explanation for the stepper."""
     book, plain = e.ledger, e.plain()
-    allowed = book.tolerance * book.scale
     totals = {b.name: b.total for b in e.boundaries}
     stations = [{"name": "the answer", "total": book.value, "gap": 0.0, "closed": True}]
     stations += [
-        {"name": visible(name), "total": totals[name], "gap": gap, "closed": abs(gap) <= allowed}
+        {"name": visible(name), "total": totals[name], "gap": gap, "closed": is_rounding(gap, book.allowed)}
         for name, gap in book.layers.items()
     ]
     stations.append({"name": "the inputs", "total": book.tokens + book.positions, "gap": book.gap, "closed": book.closed})

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..amounts import MINUS, is_rounding
 from ..engine.trace import Boundary
 from ..errors import PelrpError
 from ..results.explanation import Explanation
 from ..views.data import clean
 from ..views.payload import label
-from ..views.text import MINUS, positions, visible
+from ..views.text import positions, visible
 from ..views.text import state as account
 from .worker import State
 
@@ -47,13 +48,13 @@ def crossed(boundaries: Sequence[Boundary], result: Explanation | None = None) -
     While the walk runs it is what the engine knew when relevance arrived there (`Crossing`), afterwards what the ledger says.
     """
     every = [] if result is None else [b for stream in (result, *result.streams.values()) for b in stream.boundaries]
-    gaps, limit = {b.name: b.gap for b in every}, 0.0 if result is None else result.ledger.tolerance * result.ledger.scale
+    gaps, limit = {b.name: b.gap for b in every}, 0.0 if result is None else result.ledger.allowed
     found = []
     for b in boundaries:
         gap, allowed = (b.gap, getattr(b, "allowed", None)) if result is None else (gaps.get(b.name), limit)
         found.append({
             "name": visible(b.name), "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist(), "total": b.total,
-            "gap": gap, "closed": None if gap is None or allowed is None else abs(gap) <= allowed,
+            "gap": gap, "closed": None if gap is None or allowed is None else is_rounding(gap, allowed),
         })  # fmt: skip
     return found
 
@@ -67,7 +68,7 @@ def outcome(result: Explanation) -> dict[str, Any]:
         "model": visible(result.model), "method": visible(result.method, 120),
         "content": content.tolist(), "position": position.tolist(), "share": result.positional_share,
         "unbooked": None if result.sinks else positions(result.plain()),
-        "rows": [list(row) for row in book.rows()], "gap": book.gap, "allowed": book.tolerance * book.scale, "closed": book.closed,
+        "rows": [list(row) for row in book.rows()], "gap": book.gap, "allowed": book.allowed, "closed": book.closed,
         "opened": None if book.opened is None else visible(book.opened), "account": account(result.plain(), MINUS),
     }  # fmt: skip
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..amounts import unless_rounding
 from ..errors import InputError
 from ..explain import explain
 from ..inputs.encode import encode, quiet
@@ -22,6 +23,8 @@ from ..results.explanation import Explanation
 from ..targets.target import logits_of
 from ..views.sheet import Sheet
 from ..views.sheets import xray
+
+ALLOWED = 1e-4                                   # part of the largest number that a change may be and count as rounding
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,7 +50,7 @@ class Shifts:
 
     def __repr__(self) -> str:
         drift = self.plain()["drift"]
-        told = ", ".join(f"{name} {change:.1e}" for name, change in drift.items())
+        told = ", ".join(f"{name} {unless_rounding(change, ALLOWED)}" for name, change in drift.items())
         return f"Shifts({', '.join(map(str, self.found))}: largest change {told})"
 
     def plain(self) -> dict[str, Any]:
@@ -57,7 +60,7 @@ class Shifts:
         content, position: reduction -> (N, T), in every reduction on offer
         totals: {"content", "position"}: (N) signed sums
         drift: the largest change against the first shift, as share of the largest |number| there:
-               {"value", "signed total", "absolute", "positive", "l2"}
+               {"value", "signed total", "absolute", "positive", "l2"}; up to `allowed` it is rounding
         order: reduction -> at how many shifts the tokens, largest first, stand in another order
         """
         explained = list(self.found.values())
@@ -74,7 +77,7 @@ class Shifts:
             "value": value.tolist(), "totals": {part: t.tolist() for part, t in totals.items()},
             "content": {name: x.tolist() for name, x in content.items()},
             "position": {name: x.tolist() for name, x in position.items()},
-            "drift": drift, "order": {name: reordered(content[name] + position[name]) for name in content},
+            "drift": drift, "allowed": ALLOWED, "order": {name: reordered(content[name] + position[name]) for name in content},
         }  # fmt: skip
 
 

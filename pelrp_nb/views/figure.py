@@ -22,9 +22,10 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
+from ..amounts import account, digits, largest
 from .colour import NOT_A_NUMBER, diverging, palette
 from .data import Plain, PlainBoundary
-from .text import Digits, digits, largest, positions, visible
+from .text import positions, visible
 
 NAMED = 48  # up to here every token has its label; beyond, only the largest have
 LABEL = 18  # characters of one label
@@ -231,16 +232,15 @@ def _layers(axes: Axes, beside: Axes, data: Plain, rows: Sequence[PlainBoundary]
 
 def _ledger(axes: Axes, data: Plain) -> None:
     """The account as bars with their numbers."""
-    rows = data["ledger"]["rows"]
-    names, amounts = [name for name, _ in rows], [amount for _, amount in rows]
-    scale = largest(amounts) or 1.0
-    show: Digits = digits(scale)
+    scale = largest(amount for _, amount in data["ledger"]["rows"]) or 1.0
+    rows = account(data["ledger"]["rows"], data["ledger"]["closed"], digits(scale))
+    names, amounts, shown = zip(*rows, strict=True)
     lengths = np.nan_to_num(amounts, nan=0.0, posinf=0.0, neginf=0.0)
     colours = [diverging(0.75 if x > 0 else -0.75).back for x in lengths]
     axes.barh(range(len(rows)), lengths, 0.62, color=colours)
-    for i, (length, amount) in enumerate(zip(lengths, amounts, strict=True)):
+    for i, (length, text) in enumerate(zip(lengths, shown, strict=True)):
         side = -1 if length < 0 else 1
-        axes.text(length + side * 0.02 * scale, i, show(amount), va="center", ha="left" if side > 0 else "right", fontsize=8)
+        axes.text(length + side * 0.02 * scale, i, text, va="center", ha="left" if side > 0 else "right", fontsize=8)
     axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.get_yticklabels()[-1].set_fontweight("bold")
     axes.invert_yaxis()

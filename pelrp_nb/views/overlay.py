@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
+from ..amounts import digits
 from .colour import diverging, palette, share
 from .figure import Picture
-from .text import digits
 
 COLOURS = LinearSegmentedColormap.from_list("relevance", [paint.back for paint in palette()])
 DIM = 0.35                      # how much of the picture's own grey shows through a map

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from ..amounts import MINUS, by_size, digits, largest
 from .colour import STEPS
 from .data import Parts, Plain, packed, single
 from .steps import layer_of, walk
-from .text import MINUS, pieces, positions, state, visible
+from .text import pieces, positions, state, visible
 
 
 def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
             "closed": ledger["closed"],
             "allowed": ledger["tolerance"] * ledger["scale"],
             "state": state(data, MINUS),
-            "keepers": {"constants": ordered(ledger["constants"]), "softmax": ordered(ledger["softmax"])},
+            "keepers": {what: ordered(ledger[what], ledger["rows"]) for what in ("constants", "softmax")},
             "layers": [[visible(name), gap] for name, gap in ledger["layers"].items()],
         },
         "card": [[visible(key), told(value)] for key, value in data["card"].items()],
@@ -61,10 +62,10 @@ def label(token: str) -> str | list[list[Any]]:
     return cut[0].text if len(cut) == 1 and not cut[0].chip else [[piece.text, piece.chip] for piece in cut]
 
 
-def ordered(amounts: Mapping[str, float]) -> list[list[Any]]:
-    """Keepers by size, what is no number first."""
-    order = sorted(amounts.items(), key=lambda item: (not math.isnan(item[1]), -abs(item[1]), item[0]))
-    return [[visible(name, 120), amount] for name, amount in order]
+def ordered(amounts: Mapping[str, float], rows: Iterable[tuple[str, float]]) -> list[list[Any]]:
+    """Keepers by the size that is printed beside the ledger's rows, what is no number first."""
+    show = digits(largest(amount for _, amount in rows), 5)
+    return [[visible(name, 120), amount] for name, amount in by_size(amounts, show)]
 
 
 def told(value: Any) -> str:

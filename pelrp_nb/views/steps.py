@@ -14,8 +14,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+from ..amounts import MINUS, digits, is_rounding
 from .data import Plain, PlainBoundary
-from .text import MINUS, digits, visible
+from .text import visible
 
 ROUNDING = 1e-6  # a difference below this part of what it is a difference of is none
 KEEPERS = ("positions", "constants", "softmax", "stabilisers")
@@ -156,7 +157,7 @@ class _Walk:
             self.kept = {keeper: rows[keeper] for keeper in KEEPERS}
         self.paid = list(range(len(self.data["sinks"])))
         taken = {keeper: self.kept[keeper] - before[keeper] for keeper in self.kept}
-        kept = {keeper: x for keeper, x in taken.items() if not abs(x) <= ROUNDING * max(abs(self.start), abs(amount))}
+        kept = {keeper: x for keeper, x in taken.items() if not is_rounding(x, ROUNDING * max(abs(self.start), abs(amount)))}
         flow = {"from": self._sources(name, amount, layer), "to": [("content", rows["tokens"]), *kept.items()]}
         step = self._step("inputs", "the inputs", layer, None, flow, rows["tokens"])
         step["said"] = self._arrived(rows)
@@ -168,6 +169,7 @@ class _Walk:
 
     def _keep(self, stretch: str, layer: int | None, lost: float, gap: float | None) -> dict[str, float]:
         """What stayed in a stretch, by keeper; adds it to the running account."""
+        allowed = ROUNDING * max(abs(self.start), abs(lost))
         paid = [s for s, name in enumerate(self.data["sinks"]) if layer is not None and layer_of(name) == layer]
         self.paid += paid
         measured = self.data["ledger"].get("kept")
@@ -175,19 +177,19 @@ class _Walk:
             kept = {keeper: float(measured.get(stretch, {}).get(keeper, 0.0)) for keeper in KEEPERS}
             if self.prefix:                      # what is neither here, nor kept, nor missing went on in another stream
                 others = lost - math.fsum(kept.values()) - (0.0 if gap is None else gap - self.gap)
-                kept[OTHERS] = 0.0 if abs(others) <= ROUNDING * max(abs(self.start), abs(lost)) else others
+                kept[OTHERS] = 0.0 if is_rounding(others, allowed) else others
         else:
             kept = dict.fromkeys(KEEPERS, 0.0)
             kept["positions"] = sum(math.fsum(self.data["positional"][s]) for s in paid)
             kept["softmax"] = self.data["ledger"]["softmax"].get(stretch, 0.0)
             seen = 0.0 if gap is None else gap - self.gap
             kept["constants"] = lost - seen - kept["positions"] - kept["softmax"]
-            if abs(kept["constants"]) <= ROUNDING * max(abs(self.start), abs(lost)):
+            if is_rounding(kept["constants"], allowed):
                 kept["constants"] = 0.0
         self.gap = self.gap if gap is None else gap
         for keeper, amount in kept.items():
             self.kept[keeper] += amount
-        return {keeper: amount for keeper, amount in kept.items() if amount != 0.0}
+        return {keeper: amount for keeper, amount in kept.items() if not is_rounding(amount, allowed)}
 
     def _rules(self, kind: str) -> list[str]:
         pages = ["attention"] if kind == "attention" and self.fields else []

@@ -11,9 +11,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..amounts import MINUS, Digits, account, by_size, digits, largest
 from .colour import diverging, share
 from .data import Parts, Plain
-from .text import MINUS, Digits, digits, largest, pieces, positions, state
+from .text import pieces, positions, state
 
 ROWS = 80  # tokens that get a row of their own
 STRIP = 400  # tokens in the running text
@@ -46,8 +47,9 @@ def beside(names: Sequence[str], found: Sequence[Plain]) -> str:
     rows = [_cell("", _PLAIN) + "".join(_cell(escaped(name, 40), _HEAD) for name in names)]
     rows.append(_cell("target", _PLAIN) + "".join(_cell(escaped(data["target"], 40), _HEAD) for data in found))
     accounts = [dict(data["ledger"]["rows"]) for data in found]
-    show = digits(largest(*(account.values() for account in accounts)))
-    rows += [_cell(name, _PLAIN) + "".join(_cell(show(account[name]), _RIGHT) for account in accounts) for name in accounts[0]]
+    show = digits(largest(*(amounts.values() for amounts in accounts)))
+    shown = [account(data["ledger"]["rows"], data["ledger"]["closed"], show) for data in found]
+    rows += [_cell(row[0][0], _PLAIN) + "".join(_cell(amount, _RIGHT) for _, _, amount in row) for row in zip(*shown, strict=True)]
     rows.append(_cell("ledger", _PLAIN) + "".join(_cell("closed" if d["ledger"]["closed"] else "open", _HEAD) for d in found))
     strips = [
         f'<div style="{_QUIET}">{escaped(name, 60)}</div>{_strip(data, signed, largest(signed["both"]))}'
@@ -132,9 +134,9 @@ def _ledger(data: Plain) -> str:
     scale = largest([amount for _, amount in ledger["rows"]])
     show = digits(scale, 5)
     rows = []
-    for name, amount in ledger["rows"]:
+    for name, amount, shown in account(ledger["rows"], ledger["closed"], show):
         line = f";{_SUM}" if name == "value" else ""
-        cells = _cell(name, _PLAIN + line) + _cell(show(amount), _RIGHT + line) + _cell(_bar(amount, scale), _PLAIN + line)
+        cells = _cell(name, _PLAIN + line) + _cell(shown, _RIGHT + line) + _cell(_bar(amount, scale), _PLAIN + line)
         rows.append(cells)
     text = f'<div style="font-size:13px;margin:0 0 8px 0">Ledger {escaped(state(data, MINUS), 400)}</div>'
     return text + _table(rows) + _keepers("constants", ledger["constants"], show) + _keepers("softmax", ledger["softmax"], show)
@@ -143,7 +145,7 @@ def _ledger(data: Plain) -> str:
 def _keepers(what: str, amounts: Mapping[str, float], show: Digits) -> str:
     if not amounts:
         return ""
-    order = sorted(amounts.items(), key=lambda item: (not math.isnan(item[1]), -abs(item[1]), item[0]))
+    order = by_size(amounts, show)
     rows = [_cell(escaped(name, 80), _PLAIN) + _cell(show(amount), _RIGHT) for name, amount in order[:NAMES]]
     if left := [amount for _, amount in order[NAMES:]]:
         rows.append(_cell(f"{len(left):,} more, the smallest", _PLAIN) + _cell(show(_sum(left)), _RIGHT))
@@ -156,7 +158,7 @@ def _bar(amount: float, scale: float) -> str:
     width = 0 if math.isnan(part) else round(abs(part) * BAR)
     colour = diverging(0.75 if part > 0 else -0.75).back
     filled = f'<span style="display:inline-block;height:10px;width:{width}px;background-color:{colour}"></span>'
-    left, right = ("", filled) if part > 0 else (filled, "")
+    left, right = ("", "") if width == 0 else ("", filled) if part > 0 else (filled, "")
     half = f"display:inline-block;width:{BAR}px;height:10px;line-height:10px"
     return (
         f'<span style="{half};text-align:right;border-right:1px solid #888888">{left}</span>'

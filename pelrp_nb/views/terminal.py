@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from ..amounts import Digits, by_size, digits, largest
+from ..amounts import account as account_of
 from .colour import diverging, share
 from .data import Plain
-from .text import Digits, digits, largest, positions, state, title, visible
+from .text import positions, state, title, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,12 +82,11 @@ def account(data: Plain) -> Table:
     """The ledger, a row per term; the largest constants and every softmax by name."""
     ledger = data["ledger"]
     shown = digits(largest(amount for _, amount in ledger["rows"]), 5)
+    named = {"constants": by_size(ledger["constants"], shown)[:3], "softmax": ledger["softmax"].items()}
     rows = _table("ledger", "amount")
-    for name, amount in ledger["rows"]:
-        rows.add_row(name, *_numbers([amount], shown), style="bold" if name == "value" else None)
-        keepers = ledger["constants"] if name == "constants" else ledger["softmax"] if name == "softmax" else {}
-        order = sorted(keepers.items(), key=lambda item: -abs(item[1]))[:3] if name == "constants" else keepers.items()
-        for keeper, part in order:
+    for name, _, amount in account_of(ledger["rows"], ledger["closed"], partial(shown, minus="-")):
+        rows.add_row(name, amount, style="bold" if name == "value" else None)
+        for keeper, part in named.get(name, ()):
             rows.add_row(_name(f"  {visible(keeper, 60)}"), *_numbers([part], shown), style="dim")
     return rows
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
+from ..amounts import Show, account, balance, digits, largest, size
 from .data import Plain
 
-MINUS = "\u2212"
 CONSTANT = "this method books no positions: it takes them for constants"
 LONGEST = 80  # characters of one token that a view shows
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -84,35 +84,6 @@ def _code(letter: str) -> str:
     return f"U+{ord(letter):04X}"
 
 
-class Digits(NamedTuple):
-    """How to print the numbers of one table: decimals, or an exponent where they are very large or small."""
-
-    decimals: int
-    exponent: bool
-
-    def __call__(self, amount: float, minus: str = MINUS) -> str:
-        """The number with its sign; a zero has none, and what rounds to zero is one."""
-        if math.isnan(amount):
-            return "nan"
-        text = f"{amount:+.{self.decimals}{'e' if self.exponent else 'f'}}"
-        return (text if float(text) else f"{0:.{self.decimals}f}").replace("-", minus)
-
-
-def digits(scale: float, figures: int = 4) -> Digits:
-    """As many decimals as show `figures` figures of the largest number."""
-    if scale == 0 or not math.isfinite(scale):
-        return Digits(figures - 1, False)
-    power = math.floor(math.log10(scale))
-    if -4 <= power <= 6:
-        return Digits(max(0, min(figures + 3, figures - 1 - power)), False)
-    return Digits(figures - 1, True)
-
-
-def largest(*columns: Iterable[float]) -> float:
-    """The largest finite |number|; 0.0 if there is none."""
-    return max((abs(x) for column in columns for x in column if math.isfinite(x)), default=0.0)
-
-
 def title(data: Plain) -> str:
     """What was explained, in a few words: `positive = +2.3456`."""
     return f"{visible(data['target'])} = {digits(abs(data['value']), 5)(data['value'], '-')}"
@@ -129,11 +100,10 @@ def positions(data: Plain) -> str:
 def state(data: Plain, minus: str = "-") -> str:
     """Whether the ledger closes, and what that proves."""
     ledger = data["ledger"]
-    how = "every softmax measured" if ledger["audited"] else "fast: the softmax of fused attention is the difference"
-    size = f"gap {abs(ledger['gap']):.1e}, allowed {ledger['tolerance'] * ledger['scale']:.1e}".replace("-", minus)
-    word = "closed" if ledger["closed"] else f"open at {visible(str(ledger['opened']))}"
-    accepted = ", ".join(visible(name) for name in ledger["unknown"])
-    return f"{word} ({size}; {how})" + (f"; plain gradient accepted for {accepted}" if accepted else "")
+    return balance(
+        ledger["gap"], ledger["tolerance"] * ledger["scale"], None if ledger["closed"] else visible(str(ledger["opened"])),
+        ledger["audited"], map(visible, ledger["unknown"]), lambda amount: size(amount).replace("-", minus),
+    )  # fmt: skip
 
 
 def line(data: Plain, most: int = 3) -> str:
@@ -166,6 +136,7 @@ def screen(data: Plain, most: int = 40) -> str:
         lines.append(f"{f'{len(names) - most:,} more':<{room}}" + "".join(f"{x:>{width}}" for x in rest))
     lines.append(f"{'sum':<{room}}" + "".join(f"{show(sum(column), '-'):>{width}}" for column in columns))
     rows = data["ledger"]["rows"]
-    show = digits(largest([amount for _, amount in rows]))
-    lines += ["", "  ".join(f"{name} {show(amount, '-')}" for name, amount in rows), f"ledger {state(data)}"]
+    shown: Show = partial(digits(largest(amount for _, amount in rows)), minus="-")
+    told = (f"{name} {amount}" for name, _, amount in account(rows, data["ledger"]["closed"], shown))
+    lines += ["", "  ".join(told), f"ledger {state(data)}"]
     return "\n".join(lines)

@@ -28,7 +28,7 @@ function ledger(data) {
     .concat([["gap", data.ledger.layers]])
     .map(([name, list]) => {
       if (!list.length) return null;
-      const one = name === "gap" ? tiny : show;
+      const one = name === "gap" ? (x) => unlessRounding(x, data.ledger.allowed) : show;
       return fold(name === "gap" ? "gap seen at each boundary" : `${name} by name (${list.length.toLocaleString("en")})`, () =>
         facts(
           name,
@@ -40,7 +40,7 @@ function ledger(data) {
   return section(
     "Ledger",
     "Where every unit of the value went. The gap is what nobody can explain.",
-    ledgerOf("ledger", rows).node,
+    ledgerOf("ledger", rows, data.ledger.allowed).node,
     make("p", { class: `quiet${data.ledger.closed ? "" : " bad"}`, role: "status" }, `Ledger ${data.ledger.state}.`),
     keepers,
   );

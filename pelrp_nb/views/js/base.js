@@ -58,6 +58,12 @@ function digits(scale, figures = 4) {
 
 const tiny = (x) => (x === 0 ? "0" : Number(x).toExponential(1).replace(/-/g, MINUS));
 
+// What should be zero: its number where it is not, the word where it is; the digits of rounding differ between processors.
+const ROUNDING = "rounding";
+const unlessRounding = (amount, allowed, show = tiny) =>
+  Number.isFinite(amount) && Math.abs(amount) <= allowed ? ROUNDING : show(amount);
+const booked = (name, amount, allowed, show) => (name === "gap" ? unlessRounding(amount, allowed, show) : show(amount));
+
 // The class of a signed number's colour: p-20 to p20, or nan.
 function shade(amount, scale, steps = 20) {
   if (Number.isNaN(amount)) return "nan";

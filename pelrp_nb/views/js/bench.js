@@ -137,7 +137,8 @@ function paidOf(first) {
       clear(cells[i][3], bar(relevance, scale));
     });
     write(outputs, result.outputs.map((y) => `${y.name} = ${digits(Math.abs(Number(y.value)) || 1)(Number(y.value))}`).join(GAP));
-    const whole = Math.abs(Number(sums.kept)) <= 1e-9 * Math.max(1, scale);
+    const rounded = 1e-9 * Math.max(1, scale);
+    const whole = Math.abs(Number(sums.kept)) <= rounded;
     leak.className = whole ? "good" : "bad";
     write(
       leak,
@@ -146,7 +147,7 @@ function paidOf(first) {
         : `\u2717 ${print(Number(sums.kept))} was kept: ` +
             `the inputs receive ${print(Number(sums.out))} of ${print(Number(sums.in))}.`,
     );
-    write(forms, `Definition and bent gradient differ by ${tiny(Number(result.difference))} at most.`);
+    write(forms, `Definition and bent gradient differ by ${unlessRounding(Number(result.difference), rounded)}.`);
   };
   return { node, show };
 }

@@ -113,8 +113,8 @@ function pathOf(stations, scale) {
     chosen.stations.forEach(({ total: sum, gap, closed }, i) => {
       const { cells, node: line, name } = rows[i];
       write(cells[0], print(Number(sum)));
-      write(cells[1], print(Number(gap)));
-      clear(cells[2], bar(Number(gap), wide));
+      write(cells[1], closed ? ROUNDING : print(Number(gap)));
+      clear(cells[2], bar(closed ? 0 : Number(gap), wide));
       cells[3].className = `check ${closed ? "good" : "bad"}`;
       write(cells[3], closed ? "\u2713 closed" : "\u2717 open");
       line.classList.toggle("leak", Boolean(chosen.between) && name === placed(chosen.between[1]));

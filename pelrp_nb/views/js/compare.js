@@ -140,7 +140,10 @@ function agreement(scenes, names, same) {
 function accounts(items) {
   const rows = items[0].data.ledger.rows.map(([name]) => name);
   const scale = largest(...items.map((item) => item.data.ledger.rows.map(([, x]) => Number(x))));
-  const amounts = items.map((item) => Object.fromEntries(item.data.ledger.rows));
+  const show = digits(scale, 5);
+  const amounts = items.map(({ data: { ledger } }) =>
+    ledger.rows.map(([name, amount]) => booked(name, Number(amount), ledger.allowed, show)),
+  );
   const line = (name, cells) =>
     make(
       "tr",
@@ -181,10 +184,10 @@ function accounts(items) {
             "method",
             items.map((item) => item.data.method),
           ),
-          rows.map((name) =>
+          rows.map((name, r) =>
             line(
               name,
-              amounts.map((account) => digits(scale, 5)(Number(account[name]))),
+              amounts.map((account) => account[r]),
             ),
           ),
           line(

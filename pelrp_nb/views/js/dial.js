@@ -37,16 +37,17 @@ function dialOf(face, data) {
     turn.show(at());
     show();
   });
-  const still = (change) => change <= 1e-4;
-  const rows = Object.entries(data.drift).map(([name, change]) =>
-    make(
+  const rows = Object.entries(data.drift).map(([name, change]) => {
+    const told = unlessRounding(Number(change), data.allowed);
+    const stays = told === ROUNDING;
+    return make(
       "tr",
       {},
       make("th", { scope: "row" }, DRIFTS[name] ?? `positions, ${name}`),
-      make("td", { class: "number" }, tiny(Number(change))),
-      make("td", { class: still(Number(change)) ? "good" : "" }, still(Number(change)) ? "\u2713 stays" : "changes"),
-    ),
-  );
+      make("td", { class: "number" }, told),
+      make("td", { class: stays ? "good" : "" }, stays ? "\u2713 stays" : "changes"),
+    );
+  });
   const node = make(
     "div",
     {},

@@ -29,7 +29,6 @@ function stationsOf(scene) {
 
 function sankey(scene) {
   const stations = stationsOf(scene);
-  const lanes = LANES.filter((lane) => stations.some(({ amounts }) => amounts[lane]));
   const most = largest(
     ...stations.map(({ amounts }) =>
       Object.entries(amounts)
@@ -37,6 +36,7 @@ function sankey(scene) {
         .map(([, x]) => x),
     ),
   );
+  const lanes = LANES.filter((lane) => stations.some(({ amounts }) => !(Math.abs(amounts[lane] ?? 0) <= 1e-6 * most)));
   const [left, right, y0] = [24, 120, 92];
   const wide = (scene.face.root.clientWidth || 1100) - 60 - left - right;
   const gap = clamp(Math.floor(Math.min(900, wide) / Math.max(1, stations.length - 1)), 34, 140);

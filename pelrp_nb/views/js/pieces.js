@@ -122,8 +122,9 @@ function bar(amount, scale, steps = 20) {
   return make("span", { class: "bar", "aria-hidden": "true" }, filled);
 }
 
-// An account: rows of [name, amount], the last one the sum.  paint(rows, scale) writes new amounts into the same rows.
-function ledgerOf(name, rows, scale = largest(rows.map(([, amount]) => amount))) {
+// An account: rows of [name, amount], the last one the sum; up to `allowed` its gap is rounding.  paint(rows, scale) writes new
+// amounts into the same rows.
+function ledgerOf(name, rows, allowed, scale = largest(rows.map(([, amount]) => amount))) {
   const lines = rows.map(([row]) => {
     const [amount, filled] = [make("td", {}), make("td", { class: "wide" })];
     return {
@@ -134,9 +135,10 @@ function ledgerOf(name, rows, scale = largest(rows.map(([, amount]) => amount)))
   });
   const paint = (next, most = scale) => {
     const show = digits(most, 5);
-    next.forEach(([, amount], i) => {
-      write(lines[i].amount, show(amount));
-      clear(lines[i].filled, bar(amount, most));
+    next.forEach(([row, amount], i) => {
+      const text = booked(row, amount, allowed, show);
+      write(lines[i].amount, text);
+      clear(lines[i].filled, bar(text === ROUNDING ? 0 : amount, most));
     });
   };
   paint(rows);

@@ -95,6 +95,7 @@ function pageOf(face, report) {
           ledgerOf(
             "ledger",
             result.rows.map(([name, x]) => [name, Number(x)]),
+            Number(result.allowed),
           ).node,
           make("p", { class: result.closed ? "good" : "bad" }, `${result.closed ? "\u2713" : "\u2717"} ledger ${result.account}`),
         ),

@@ -48,7 +48,7 @@ function exampleOf(example) {
   const { sums } = example;
   const words =
     `Handed back ${show(Number(sums.in))}, received ${show(Number(sums.out))}, kept ${show(Number(sums.kept))}. ` +
-    `The two forms differ by ${tiny(Number(example.difference))} at most.`;
+    `The two forms differ by ${unlessRounding(Number(example.difference), 1e-9 * Math.max(1, scale))}.`;
   return section(
     "Its example, computed",
     words,

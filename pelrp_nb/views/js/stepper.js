@@ -152,15 +152,17 @@ function insideAttention([[, brought], past], { values, scores }) {
 }
 
 function accountPane(scene) {
-  const book = ledgerOf("account so far", scene.step().account);
+  const { allowed } = scene.data.ledger;
+  const book = ledgerOf("account so far", scene.step().account, allowed);
   const scale = largest(...scene.walk.map((step) => step.account.map(([, x]) => x)));
   const gap = make("p", { class: "quiet" });
   const update = () => {
     const { account } = scene.step();
     book.paint(account, scale);
     const left = account.find(([name]) => name === "gap")[1];
-    gap.className = Math.abs(left) <= scene.data.ledger.allowed ? "good" : "bad";
-    write(gap, `gap ${tiny(left)}, allowed ${tiny(scene.data.ledger.allowed)}`);
+    const told = unlessRounding(left, allowed);
+    gap.className = told === ROUNDING ? "good" : "bad";
+    write(gap, `the gap is ${told}, ${tiny(allowed)} allowed`);
   };
   return {
     node: make("section", { "aria-label": "Account so far" }, make("h3", {}, "The account so far"), book.node, gap),

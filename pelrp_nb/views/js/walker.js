@@ -49,7 +49,8 @@ function walker(scene, more = ["heads", "predict"]) {
 const told = (scene) => (at) => {
   const account = Object.fromEntries(scene.walk[at].account);
   const amount = digits(Math.abs(account.tokens))(account.tokens);
-  return `step ${at} of ${scene.last}, ${scene.walk[at].name}, ${amount} on the tokens, gap ${tiny(account.gap)}`;
+  const gap = unlessRounding(account.gap, scene.data.ledger.allowed);
+  return `step ${at} of ${scene.last}, ${scene.walk[at].name}, ${amount} on the tokens, the gap is ${gap}`;
 };
 
 const stopsOf = (scene) => range(scene.last + 1).filter((at) => ["answer", "layer", "inputs"].includes(scene.walk[at].kind));
