@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 MINUS = "\u2212"
 ROUNDING = "rounding"
 Show = Callable[[float], str]
 
 
-class Digits(NamedTuple):
+@dataclass(frozen=True)
+class Digits:
     """How to print the numbers of one table: decimals, or an exponent where they are very large or small."""
 
     decimals: int

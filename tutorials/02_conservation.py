@@ -90,11 +90,12 @@ labs.check("closed", closed)
 # ## Finding the leak
 #
 # The ledger also knows what had gone missing at each border between layers, from the answer backwards. A leak shows in its own layer
-# and in all that come after it, since what is lost is not found again. The first border with a gap has the leak behind it.
+# and in all that come after it, since what is lost is not found again. The first border with a gap has the leak behind it. (Up to
+# `ledger.allowed`, which is `tolerance` times the scale, a gap is rounding; its digits differ from computer to computer.)
 
 # %%
 for name, gap in list(result.ledger.layers.items())[:4]:
-    print(f"{name:<22}{gap:+.7f}")
+    print(f"{name:<22}{'rounding' if abs(gap) <= result.ledger.allowed else gap}")
 
 # %% [markdown]
 # ## Exercise 2 · Where is the leak? &nbsp; ●○○ &nbsp; 6 minutes
