@@ -1,7 +1,8 @@
-"""The command line, run as a person runs it: each command in a process of its own."""
+"""The command line: what a process of its own can show is shown there, the rest by calling what the process calls."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -29,17 +30,34 @@ class Done(NamedTuple):
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Run `python -m pelrp_nb ...` in an empty folder, offline; standard input as bytes."""
+def run(tmp_path, monkeypatch, capsys):
+    """`pelrp_nb ...` in an empty folder, called here: loading torch and transformers again for each command takes seconds."""
 
-    def run(*args: str, stdin: bytes = b"", **more: str) -> Done:
+    def run(*args: str, stdin: bytes = b"") -> Done:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        capsys.readouterr()
+        try:
+            status = command_line.main(args)
+        except SystemExit as end:                # of argparse
+            status = int(end.code)
+        return Done(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """Run `python -m pelrp_nb ...` as a person does: a process in an empty folder, offline; standard input as bytes."""
+
+    def outside(*args: str, stdin: bytes = b"", **more: str) -> Done:
         kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR", "PYTHONWARNINGS")}
         env = kept | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **more}
         command = [sys.executable, "-m", "pelrp_nb", *args]
         done = subprocess.run(command, input=stdin, capture_output=True, cwd=tmp_path, env=env, timeout=300)
         return Done(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
 
-    return run
+    return outside
 
 
 @pytest.mark.parametrize("command", ["", "explain", "plan", "zoo", "bench", "doctor"])
@@ -64,8 +82,8 @@ def test_examples_in_the_help_parse():
             command_line.parser().parse_args(words[3:])
 
 
-def test_json_is_the_whole_result(run):
-    done = run("explain", TEXT, "--audit", "--json")
+def test_json_is_the_whole_result(outside):
+    done = outside("explain", TEXT, "--audit", "--json")
     assert done.status == 0, done.err
     found = json.loads(done.out)
     T = len(found["tokens"])
@@ -91,8 +109,8 @@ def test_json_is_what_python_gives(run):
     assert json.loads(done.out)["target"] == found.target
 
 
-def test_text_comes_from_standard_input(run):
-    done = run("explain", "-", "--json", stdin="  ein schöner Film \n".encode())
+def test_text_comes_from_standard_input(outside):
+    done = outside("explain", "-", "--json", stdin="  ein schöner Film \n".encode())
     assert json.loads(done.out)["card"]["text"] == "ein schöner Film"
 
 
@@ -104,8 +122,11 @@ def test_piped_output_is_plain_and_whole(run):
     assert "ledger closed" in done.out and "layer 3 rotary" in done.out
 
 
-def test_terminal_output_is_coloured_and_says_the_same(run):
-    plain, coloured = run("explain", TEXT), run("explain", TEXT, FORCE_COLOR="1")
+def test_terminal_output_is_coloured_and_says_the_same(run, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    plain = run("explain", TEXT)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    coloured = run("explain", TEXT)
     assert ESCAPE in coloured.out
     stripped = re.sub(r"\x1b\[[\d;]*m", "", coloured.out)
     assert [*filter(str.strip, plain.out.splitlines())][-1].strip() in stripped
@@ -133,8 +154,8 @@ def test_hostile_tokens_are_shown_and_not_obeyed():
     assert not set("\x1b\r\u202e") & set(shown)
 
 
-def test_demo_explains_a_held_out_review_and_writes_a_page(run, tmp_path):
-    done = run("explain", "--demo", "--html", "demo.html")
+def test_demo_explains_a_held_out_review_and_writes_a_page(outside, tmp_path):
+    done = outside("explain", "--demo", "--html", "demo.html")
     assert done.status == 0, done.err
     example = zoo.task("reviews").examples[command_line.DEMO]
     assert example.text in done.out and f"{example.rating:+.2f}" in done.out
@@ -184,6 +205,11 @@ def test_mistakes_end_in_one_message(case, run):
     assert done.status == 2 and not done.out
     assert "Traceback" not in done.err and done.err.strip()
     assert hint in done.err
+
+
+def test_a_mistake_in_a_process_of_its_own_says_the_same(run, outside):
+    args, _ = MISTAKES["label"]
+    assert outside(*args) == run(*args)
 
 
 def test_input_that_is_no_text_is_refused(run):
