@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 
@@ -69,12 +70,14 @@ class _Route(torch.autograd.Function):
         return None, g.to(ctx.dtype)
 
 
-def freeze(x: Tensor) -> Tensor:
+def freeze(x: Inexact[Tensor, "*shape"]) -> Inexact[Tensor, "*shape"]:
     """The value of `x`, and no way back."""
     return x.detach()
 
 
-def scale(x: Tensor, factor: float | Tensor | Callable[[Tensor], Tensor]) -> Tensor:
+def scale(
+    x: Inexact[Tensor, "*shape"], factor: float | Inexact[Tensor, "*#shape"] | Callable[[Tensor], Tensor]
+) -> Inexact[Tensor, "*shape"]:
     """The value of `x`, to the bit; its gradient times `factor`: a number, a tensor of x's shape, or a function of x.
 
     A function is called on the way back, which saves memory, and must return a tensor of its own.
@@ -83,8 +86,9 @@ def scale(x: Tensor, factor: float | Tensor | Callable[[Tensor], Tensor]) -> Ten
 
 
 def share(
-    a: Tensor, b: Tensor, part: float, again: tuple[Callable[..., Tensor], tuple[Tensor, ...]] | None = None
-) -> Tensor:
+    a: Float[Tensor, "*#shape"], b: Float[Tensor, "*#shape"], part: float,
+    again: tuple[Callable[..., Tensor], tuple[Tensor, ...]] | None = None,
+) -> Float[Tensor, "*#shape"]:  # fmt: skip
     """The value of `a * b`, to the bit; the gradients of both times `part`. Shapes broadcast; real tensors.
 
     `again = (f, parts)` with `a = f(*parts)` keeps the parts, which others keep anyway, in place of a.
@@ -93,14 +97,14 @@ def share(
     return _Share.apply(a, b, part, f, *(x.detach() for x in parts))
 
 
-def route(value: Tensor, through: Tensor) -> Tensor:
+def route(value: Inexact[Tensor, "*shape"], through: Inexact[Tensor, "..."]) -> Inexact[Tensor, "*shape"]:
     """The value of `value`, to the bit; the gradient of `through`, which has the same shape."""
     if value.shape != through.shape:
         raise ValueError(f"route needs two tensors of one shape, got {tuple(value.shape)} and {tuple(through.shape)}")
     return _Route.apply(value.detach(), through)
 
 
-def stabilise(z: Tensor, eps: float = 0.0) -> Tensor:
+def stabilise(z: Float[Tensor, "*shape"], eps: float = 0.0) -> Float[Tensor, "*shape"]:
     """`z` moved away from zero by `eps`, on its own side; zero counts as positive.
 
     With `eps = 0` exact zeros alone move, to the smallest normal number of the dtype, so that 0/0 is 0.
@@ -110,7 +114,9 @@ def stabilise(z: Tensor, eps: float = 0.0) -> Tensor:
     return z + away * eps if eps else torch.where(z == 0, torch.full_like(z, smallest), z)
 
 
-def input_times_gradient(forward: Callable[..., Tensor], R: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+def input_times_gradient(
+    forward: Callable[..., Tensor], R: Float[Tensor, "*out"], *inputs: Inexact[Tensor, "..."]
+) -> tuple[Float[Tensor, "..."], ...]:
     """Relevance of each input by the bent gradient: `x * g(x)` with `g(y) = R / y` at the output `y`.
 
     Args: `forward` a fast form; `R` relevance of its output, same shape; `inputs` real or complex tensors.

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import checked  # noqa: F401  before anything of the package is imported
 import pytest
 import torch
 from hypothesis import settings

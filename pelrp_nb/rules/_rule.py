@@ -11,6 +11,9 @@ from typing import Any
 
 from torch import Generator, Tensor
 
+Example = tuple[Tensor, tuple[Tensor, ...], dict[str, Any]]        # R, inputs, constants
+Linear = Callable[..., Tensor]                    # (x, weight, bias) -> z
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rule:
@@ -28,7 +31,7 @@ class Rule:
     name: str
     relevance: Callable[..., tuple[Tensor, ...]]
     forward: Callable[..., Tensor]
-    example: Callable[[Generator], tuple[Tensor, tuple[Tensor, ...], dict[str, Any]]]
+    example: Callable[[Generator], Example]
     page: str
     keyword: str | None = None
     options: tuple[tuple[str, Any], ...] = ()
@@ -102,7 +105,7 @@ def _parameters(function: Callable[..., Any]):
     return inspect.signature(function).parameters.items()
 
 
-def _without(example: Callable[..., Any], options: frozenset[str], rng: Generator):
+def _without(example: Callable[..., Any], options: frozenset[str], rng: Generator) -> Example:
     """The example of a variant: what the variant has set is no longer a constant of the case."""
     R, inputs, constants = example(rng)
     return R, inputs, {k: v for k, v in constants.items() if k not in options}

@@ -14,17 +14,20 @@ Conserves: all but what the bias keeps, and the part of a sign that no contribut
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import linear
 
 from ..errors import InputError
 from ..verbs import freeze, route, scale, stabilise
-from ._rule import Rule
+from ._rule import Example, Linear, Rule
 
 
 def relevance(
-    R: Tensor, x: Tensor, *, weight: Tensor, bias: Tensor | None = None, alpha: float = 2, beta: float | None = None
-):
+    R: Float[Tensor, "*batch out"], x: Float[Tensor, "*batch in"], *,
+    weight: Float[Tensor, "out in"], bias: Float[Tensor, "out"] | None = None,
+    alpha: float = 2, beta: float | None = None,
+) -> tuple[Float[Tensor, "*batch in"]]:  # fmt: skip
     """The definition: two piles of contributions, each shared out apart. `beta` is `alpha - 1` if not given."""
     bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
     contribution = x[..., None, :] * weight                                     # (*batch, out, in)
@@ -36,8 +39,9 @@ def relevance(
 
 
 def forward(
-    x: Tensor, *, weight: Tensor, bias: Tensor | None = None, alpha: float = 2, beta: float | None = None, apply=linear
-) -> Tensor:
+    x: Float[Tensor, "*x"], *, weight: Float[Tensor, "..."], bias: Float[Tensor, "out"] | None = None,
+    alpha: float = 2, beta: float | None = None, apply: Linear = linear,
+) -> Float[Tensor, "..."]:  # fmt: skip
     """The same rule as a bent gradient: the value of z, the gradient of alpha z/P P' - beta z/N N'.
 
     `apply(x, W, b)` is the linear map: `linear`, or a `partial` of a convolution.
@@ -68,7 +72,7 @@ def _beta(alpha: float, beta: float | None) -> float:
     return beta
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Signed inputs, signed weights, a bias."""
     x, weight, bias, R = (torch.randn(*s, generator=rng, dtype=torch.float64) for s in ((4, 3), (2, 3), (2,), (4, 2)))
     return R, (x,), {"weight": weight, "bias": bias}

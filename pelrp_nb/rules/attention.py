@@ -19,11 +19,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from ..verbs import freeze, scale, stabilise
-from ._rule import Rule
+from ._rule import Example, Rule
 from .softmax import softmax, weights
 from .uniform import uniform
 
@@ -46,24 +47,23 @@ def factors(q: bool, k: bool, v: bool, bias: bool, softmax_constant: bool = Fals
 
 
 def relevance(
-    R: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, *, mask: Tensor | None = None,
+    R: Float[Tensor, "B H T e"], q: Float[Tensor, "B H T d"], k: Float[Tensor, "B G S d"], v: Float[Tensor, "B G S e"],
+    bias: Float[Tensor, "*#pairs"] | None = None, *, mask: Float[Tensor, "*#pairs"] | Bool[Tensor, "*#pairs"] | None = None,
     scale: float | None = None, is_causal: bool = False, enable_gqa: bool = False,
     carries: tuple[bool, ...] = (True, True, True, True), softmax_constant: bool = False,
-):  # fmt: skip
+) -> tuple[Float[Tensor, "..."], ...]:  # fmt: skip
     """The definition: forward, then back through the three operations by their own definitions.
 
-    q (B, H, T, d), k, v (B, H or fewer, S, d), bias expandable to (B, H, T, S); `mask` is True where visible, or a
-    constant to add. Inputs that do not carry get zeros.
+    `mask` is True where visible, or a constant to add. Inputs that do not carry get zeros.
     """
     groups = q.shape[1] // k.shape[1] if enable_gqa else 1
     keys, values = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
     product = torch.einsum("bhti,bhsi->bhts", q, keys) * (q.shape[-1] ** -0.5 if scale is None else scale)
     added = torch.zeros_like(product) if bias is None else bias.expand_as(product)
     s = product + added + _constant(product, mask, is_causal)
-    A, _ = weights(s)
     from_q, from_k, from_v, from_bias = carries[0], carries[1], carries[2], carries[3] and bias is not None
     from_s = (from_q or from_k or from_bias) and not softmax_constant
-    R_A, R_v = uniform.relevance(R, A, values, multiply="bhts,bhsi->bhti", n=max(from_s + from_v, 1))
+    R_A, R_v = uniform.relevance(R, weights(s)[0], values, multiply="bhts,bhsi->bhti", n=max(from_s + from_v, 1))
     (R_s,) = softmax.relevance(R_A * from_s, s)
     R_product, R_bias = R_s * product / stabilise(s), R_s * added / stabilise(s)      # a masked entry: 0 / -inf
     R_q, R_k = uniform.relevance(R_product, q, keys, multiply="bhti,bhsi->bhts", n=max(from_q + from_k, 1))
@@ -80,13 +80,11 @@ def _constant(product: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, *, mask: Tensor | None = None,
+    q: Float[Tensor, "*batch T d"], k: Float[Tensor, "*group S d"], v: Float[Tensor, "*group S e"],
+    bias: Float[Tensor, "..."] | None = None, *, mask: Float[Tensor, "..."] | Bool[Tensor, "..."] | None = None,
     carries: tuple[bool, ...] = (True, True, True, True), softmax_constant: bool = False, **sdpa: Any,
-) -> Tensor:  # fmt: skip
-    """The same rule as a bent gradient: torch's fused kernel behind four factors. Any batch dimensions.
-
-    `carries` says which of q, k, v, bias carry relevance, the rest are frozen; `sdpa` goes to the kernel.
-    """
+) -> Float[Tensor, "*batch T e"]:  # fmt: skip
+    """The same rule as a bent gradient: torch's fused kernel behind four factors; what does not carry is frozen."""
     due = factors(carries[0], carries[1], carries[2], carries[3] and bias is not None, softmax_constant)
     q, k, v = _bend(q, carries[0] and due.q), _bend(k, carries[1] and due.k), _bend(v, carries[2] and due.v)
     if bias is not None:
@@ -99,7 +97,7 @@ def _bend(x: Tensor, factor: float) -> Tensor:
     return x if factor == 1 else scale(x, factor) if factor else freeze(x)
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Two heads, four queries that see themselves and what came before, an additive bias."""
     q, k, v, R = (torch.randn(1, 2, 4, 3, generator=rng, dtype=torch.float64) for _ in range(4))
     bias = torch.randn(2, 4, 4, generator=rng, dtype=torch.float64)

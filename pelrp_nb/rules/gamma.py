@@ -16,16 +16,19 @@ Conserves: all but what the bias and eps keep.  (Montavon et al. 2019, made fit 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import linear
 
 from ..verbs import freeze, route, scale, stabilise
-from ._rule import Rule
+from ._rule import Example, Linear, Rule
 
 
 def relevance(
-    R: Tensor, x: Tensor, *, weight: Tensor, bias: Tensor | None = None, gamma: float = 0.25, eps: float = 0.0
-):
+    R: Float[Tensor, "*batch out"], x: Float[Tensor, "*batch in"], *,
+    weight: Float[Tensor, "out in"], bias: Float[Tensor, "out"] | None = None,
+    gamma: float = 0.25, eps: float = 0.0,
+) -> tuple[Float[Tensor, "*batch in"]]:  # fmt: skip
     """The definition: write out every contribution, favour those that agree with the output, pay shares."""
     bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
     contribution = x[..., None, :] * weight                            # (*batch, out, in)
@@ -35,13 +38,14 @@ def relevance(
     return ((part / stabilise(z, eps)[..., None] * R[..., None]).sum(-2),)
 
 
-def _favour(c: Tensor, fell: Tensor, gamma: float) -> Tensor:
+def _favour(c: Float[Tensor, "*shape"], fell: Bool[Tensor, "*#shape"], gamma: float) -> Float[Tensor, "*shape"]:
     return c + gamma * torch.where(fell, c.clamp(max=0), c.clamp(min=0))
 
 
 def forward(
-    x: Tensor, *, weight: Tensor, bias: Tensor | None = None, gamma: float = 0.25, apply=linear, eps: float = 0.0
-) -> Tensor:
+    x: Float[Tensor, "*x"], *, weight: Float[Tensor, "..."], bias: Float[Tensor, "out"] | None = None,
+    gamma: float = 0.25, apply: Linear = linear, eps: float = 0.0,
+) -> Float[Tensor, "..."]:  # fmt: skip
     """The same rule as a bent gradient: the value of z, the gradient of z / <z'> z'.
 
     `apply(x, W, b)` is the linear map: `linear`, or a `partial` of a convolution.
@@ -62,7 +66,7 @@ def _bend(W: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     return W + gamma * W.clamp(min=0), W + gamma * W.clamp(max=0)
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Signed inputs, signed outputs, a bias."""
     x, weight, bias, R = (torch.randn(*s, generator=rng, dtype=torch.float64) for s in ((4, 3), (2, 3), (2,), (4, 2)))
     return R, (x,), {"weight": weight, "bias": bias}

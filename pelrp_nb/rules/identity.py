@@ -18,22 +18,27 @@ from collections.abc import Callable
 from math import pi, sqrt
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import silu, softplus
 
 from ..verbs import route, scale, stabilise
-from ._rule import Rule
+from ._rule import Example, Rule
 
 Elementwise = Callable[[Tensor], Tensor]
 
 
-def relevance(R: Tensor, x: Tensor, *, f: Elementwise, slope: Elementwise | None = None):
+def relevance(
+    R: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"], *, f: Elementwise, slope: Elementwise | None = None
+) -> tuple[Float[Tensor, "*shape"]]:
     """The definition: everything but the share of f(0). The closed form of `slope` is not needed here."""
     y, start = f(x), f(torch.zeros_like(x))
     return ((y - start) / stabilise(y) * R,)
 
 
-def forward(x: Tensor, *, f: Elementwise, slope: Elementwise | None = None) -> Tensor:
+def forward(
+    x: Float[Tensor, "*shape"], *, f: Elementwise, slope: Elementwise | None = None
+) -> Float[Tensor, "*shape"]:
     """The same rule as a bent gradient: the value of f(x), the gradient of slope times x.
 
     `f` works element by element; `slope(x)` is the closed form of (f(x) - f(0)) / x, for instance `SLOPES["silu"]`.
@@ -72,7 +77,7 @@ SLOPES: dict[str, Elementwise] = {
 """(f(x) - f(0)) / x in closed form, its limit at 0 included."""
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """A SiLU, at zero as well."""
     x, R = (torch.randn(3, 4, generator=rng, dtype=torch.float64) for _ in range(2))
     x[0, 0] = R[0, 0] = 0

@@ -13,23 +13,26 @@ Conserves: all.  (Bakish et al. 2025; encoding of Jaegle et al. 2021)
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from ._rule import Rule
+from ._rule import Example, Rule
 
 
-def relevance(R: Tensor, E: Tensor, P: Tensor):
-    """The definition: to each piece its own. E (*batch, T, D); P (T, F) may be shared by a batch and gets the total."""
+def relevance(
+    R: Float[Tensor, "*batch both"], E: Float[Tensor, "*batch D"], P: Float[Tensor, "*#batch F"]
+) -> tuple[Float[Tensor, "*batch D"], Float[Tensor, "*#batch F"]]:
+    """The definition: to each piece its own. `P` may be shared by a batch and gets the total."""
     R_E, R_P = R.split((E.shape[-1], P.shape[-1]), -1)
     return R_E, R_P.sum_to_size(P.shape)
 
 
-def forward(E: Tensor, P: Tensor) -> Tensor:
+def forward(E: Float[Tensor, "*batch D"], P: Float[Tensor, "*#batch F"]) -> Float[Tensor, "*batch D+F"]:
     """The same rule as a bent gradient: nothing to bend."""
     return torch.cat((E, P.expand(*E.shape[:-1], -1)), -1)
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Two sentences of three tokens with three features, beside two of their places."""
     E, P, R = (torch.randn(*s, generator=rng, dtype=torch.float64) for s in ((2, 3, 3), (3, 2), (2, 3, 5)))
     return R, (E, P), {}

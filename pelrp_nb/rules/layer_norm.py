@@ -16,22 +16,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..verbs import freeze, stabilise
-from ._rule import Rule
+from ._rule import Example, Rule
 from .rms_norm import last_dims
 
 
 def relevance(
-    R: Tensor,
-    x: Tensor,
+    R: Float[Tensor, "*shape"],
+    x: Float[Tensor, "*shape"],
     *,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
+    weight: Float[Tensor, "*last"] | None = None,
+    bias: Float[Tensor, "*last"] | None = None,
     eps: float = 1e-5,
     normalized_shape: Sequence[int] | None = None,
-):
+) -> tuple[Float[Tensor, "*shape"]]:
     """The definition: write out the matrix M, pay shares."""
     n = len(last_dims(weight, normalized_shape))
     flat = x.flatten(-n)                                                       # (*batch, D)
@@ -47,13 +48,13 @@ def relevance(
 
 
 def forward(
-    x: Tensor,
+    x: Float[Tensor, "*shape"],
     *,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
+    weight: Float[Tensor, "*last"] | None = None,
+    bias: Float[Tensor, "*last"] | None = None,
     eps: float = 1e-5,
     normalized_shape: Sequence[int] | None = None,
-) -> Tensor:
+) -> Float[Tensor, "*shape"]:
     """The same rule as a bent gradient: the standard deviation is frozen, the mean is not.
 
     The mean runs over the last dimensions, as many as `normalized_shape` or `weight` has; one if neither is given.
@@ -66,7 +67,7 @@ def forward(
     return y if bias is None else y + bias
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Weight and bias over one dimension."""
     x, R = (torch.randn(3, 5, generator=rng, dtype=torch.float64) for _ in range(2))
     weight, bias = (torch.randn(5, generator=rng, dtype=torch.float64) for _ in range(2))

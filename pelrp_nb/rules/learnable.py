@@ -13,15 +13,19 @@ Conserves: all.  (Bakish et al. 2025)
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from ._rule import Rule
+from ._rule import Example, Rule
 from .residual import residual
 
 
-def relevance(R: Tensor, E: Tensor, table: Tensor, *, positions: Tensor):
-    """The definition: a sum, then every look-up hands its part to its row. `positions` (T,) or (batch, T)."""
+def relevance(
+    R: Float[Tensor, "*batch T D"], E: Float[Tensor, "*batch T D"], table: Float[Tensor, "rows D"], *,
+    positions: Int[Tensor, "*#batch T"],
+) -> tuple[Float[Tensor, "*batch T D"], Float[Tensor, "rows D"]]:  # fmt: skip
+    """The definition: a sum, then every look-up hands its part to its row."""
     R_E, R_P = residual.relevance(R, E, table[positions].expand_as(E))
     R_table = torch.zeros_like(table)
     for row in range(len(table)):
@@ -29,12 +33,14 @@ def relevance(R: Tensor, E: Tensor, table: Tensor, *, positions: Tensor):
     return R_E, R_table
 
 
-def forward(E: Tensor, table: Tensor, *, positions: Tensor) -> Tensor:
+def forward(
+    E: Float[Tensor, "*batch T D"], table: Float[Tensor, "rows D"], *, positions: Int[Tensor, "*#batch T"]
+) -> Float[Tensor, "*batch T D"]:
     """The same rule as a bent gradient: nothing to bend."""
     return E + embedding(positions, table)
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Two sentences of three tokens, the second padded on the left, a table of five rows."""
     E, R = (torch.randn(2, 3, 4, generator=rng, dtype=torch.float64) for _ in range(2))
     table = torch.randn(5, 4, generator=rng, dtype=torch.float64)

@@ -13,24 +13,29 @@ Conserves: all.  (Bakish et al. 2025; encoding of Sun et al. 2023, xPos)
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..verbs import scale
-from ._rule import Rule
+from ._rule import Example, Rule
 
 
-def relevance(R: Tensor, x: Tensor, m: Tensor):
-    """The definition: half to each factor. x (*batch, T, D); m (T, D) or (T, 1) may be shared and gets the total."""
+def relevance(
+    R: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"], m: Float[Tensor, "*#shape"]
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*#shape"]]:
+    """The definition: half to each factor. `m` may be shared by a batch and gets the total."""
     half = torch.where(x * m == 0, 0, R) / 2                                 # nothing was made of a zero
     return half, half.sum_to_size(m.shape)
 
 
-def forward(x: Tensor, m: Tensor) -> Tensor:
+def forward(x: Float[Tensor, "*shape"], m: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
     """The same rule as a bent gradient: a product of two carriers, so half of the gradient."""
     return scale(x * m, 1 / 2)
 
 
-def growth(tokens: int, width: int, *, gamma: float = 0.4, base: float = 512.0, dtype: torch.dtype = torch.float32) -> Tensor:
+def growth(
+    tokens: int, width: int, *, gamma: float = 0.4, base: float = 512.0, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "{tokens} {width}"]:
     """The numbers by which xPos multiplies queries (tokens, width); keys are divided by them. One for each pair of coordinates."""
     pair = torch.arange(0, width, 2, dtype=torch.float64) / width
     rate = ((pair + gamma) / (1 + gamma)).repeat_interleave(2)
@@ -38,7 +43,7 @@ def growth(tokens: int, width: int, *, gamma: float = 0.4, base: float = 512.0, 
     return (rate ** (place / base)[:, None]).to(dtype)
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Two sentences of three tokens, multiplied by what belongs to their places."""
     x, R = (torch.randn(2, 3, 4, generator=rng, dtype=torch.float64) for _ in range(2))
     return R, (x, growth(3, 4, base=4.0, dtype=torch.float64)), {}

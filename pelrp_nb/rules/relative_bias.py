@@ -13,34 +13,37 @@ Conserves: all.  (Bakish et al. 2025; encoding of Raffel et al. 2020)
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..verbs import stabilise
-from ._rule import Rule
+from ._rule import Example, Rule
 
 
-def relevance(R: Tensor, scores: Tensor, bias: Tensor):
+def relevance(
+    R: Float[Tensor, "*pairs"], scores: Float[Tensor, "*pairs"], bias: Float[Tensor, "*#pairs"]
+) -> tuple[Float[Tensor, "*pairs"], Float[Tensor, "*#pairs"]]:
     """The definition: shares of the sum at every visible pair. `bias` expands to scores (*batch, T, S)."""
     s = scores + bias
     visible = s != -torch.inf
     per_unit = torch.where(visible, R, 0) / stabilise(s)
-    parts = (torch.where(visible, term, 0) * per_unit for term in (scores, bias))
-    return tuple(part.sum_to_size(term.shape) for part, term in zip(parts, (scores, bias), strict=True))
+    R_scores, R_bias = (torch.where(visible, term, 0) * per_unit for term in (scores, bias))
+    return R_scores.sum_to_size(scores.shape), R_bias.sum_to_size(bias.shape)
 
 
-def forward(scores: Tensor, bias: Tensor) -> Tensor:
+def forward(scores: Float[Tensor, "*pairs"], bias: Float[Tensor, "*#pairs"]) -> Float[Tensor, "*pairs"]:
     """The same rule as a bent gradient: nothing to bend."""
     return scores + bias
 
 
-def by_distance(table: Tensor, queries: int, keys: int) -> Tensor:
+def by_distance(table: Float[Tensor, "distances heads"], queries: int, keys: int) -> Float[Tensor, "heads {queries} {keys}"]:
     """The bias matrix (heads, queries, keys) from a table (distances, heads) whose middle row is distance 0."""
     distance = torch.arange(queries)[:, None] - torch.arange(keys)
     middle = len(table) // 2
     return table[(distance + middle).clamp(0, len(table) - 1)].permute(2, 0, 1)
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Two sentences, two heads, four tokens; one bias matrix per head."""
     scores, R = (torch.randn(2, 2, 4, 4, generator=rng, dtype=torch.float64) for _ in range(2))
     table = torch.randn(5, 2, generator=rng, dtype=torch.float64)

@@ -13,24 +13,27 @@ Conserves: all.  (Bach et al. 2015)
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..verbs import stabilise
-from ._rule import Rule
+from ._rule import Example, Rule
 
 
-def relevance(R: Tensor, a: Tensor, b: Tensor):
+def relevance(
+    R: Float[Tensor, "*shape"], a: Float[Tensor, "*#shape"], b: Float[Tensor, "*#shape"]
+) -> tuple[Float[Tensor, "*#shape"], Float[Tensor, "*#shape"]]:
     """The definition: shares of the sum, added up where a branch was expanded."""
     per_unit = R / stabilise(a + b)
     return (a * per_unit).sum_to_size(a.shape), (b * per_unit).sum_to_size(b.shape)
 
 
-def forward(a: Tensor, b: Tensor) -> Tensor:
+def forward(a: Float[Tensor, "*#shape"], b: Float[Tensor, "*#shape"]) -> Float[Tensor, "*#shape"]:
     """The same rule as a bent gradient: nothing to bend."""
     return a + b
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """A stream and a branch of the same shape."""
     a, b, R = (torch.randn(3, 4, generator=rng, dtype=torch.float64) for _ in range(3))
     return R, (a, b), {}

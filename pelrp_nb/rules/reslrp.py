@@ -15,13 +15,16 @@ Conserves: all.  (ResLRP, preprint 2026)
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..verbs import freeze, route, scale, stabilise
-from ._rule import Rule
+from ._rule import Example, Rule
 
 
-def relevance(R: Tensor, a: Tensor, b: Tensor, *, gamma: float = 1.0):
+def relevance(
+    R: Float[Tensor, "*shape"], a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"], *, gamma: float = 1.0
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     """The definition: weigh both branches, pay shares of the weighted sum."""
     c = a + b
     weighted = [torch.where(branch.sign() == c.sign(), (1 + gamma) * branch, branch) for branch in (a, b)]
@@ -29,7 +32,9 @@ def relevance(R: Tensor, a: Tensor, b: Tensor, *, gamma: float = 1.0):
     return weighted[0] * per_unit, weighted[1] * per_unit
 
 
-def forward(a: Tensor, b: Tensor, *, gamma: float = 1.0) -> Tensor:
+def forward(
+    a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"], *, gamma: float = 1.0
+) -> Float[Tensor, "*shape"]:
     """The same rule as a bent gradient: the value of c, each branch's gradient times W c / (W_a a + W_b b)."""
     x, y = freeze(a), freeze(b)
     c = x + y
@@ -38,7 +43,7 @@ def forward(a: Tensor, b: Tensor, *, gamma: float = 1.0) -> Tensor:
     return route(c, scale(a, W_a * ratio) + scale(b, W_b * ratio))
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """A stream and a branch, half of whose entries disagree."""
     a, b, R = (torch.randn(3, 4, generator=rng, dtype=torch.float64) for _ in range(3))
     return R, (a, b), {}

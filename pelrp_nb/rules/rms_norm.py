@@ -12,21 +12,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..verbs import freeze, stabilise
-from ._rule import Rule
+from ._rule import Example, Rule
 
 
 def relevance(
-    R: Tensor,
-    x: Tensor,
+    R: Float[Tensor, "*shape"],
+    x: Float[Tensor, "*shape"],
     *,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
+    weight: Float[Tensor, "*last"] | None = None,
+    bias: Float[Tensor, "*last"] | None = None,
     eps: float = 1e-6,
     normalized_shape: Sequence[int] | None = None,
-):
+) -> tuple[Float[Tensor, "*shape"]]:
     """The definition: coordinate by coordinate, everything but the bias's share."""
     part = x / _rms(x, last_dims(weight, normalized_shape), eps) * (1 if weight is None else weight)
     y = part if bias is None else part + bias
@@ -34,13 +35,13 @@ def relevance(
 
 
 def forward(
-    x: Tensor,
+    x: Float[Tensor, "*shape"],
     *,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
+    weight: Float[Tensor, "*last"] | None = None,
+    bias: Float[Tensor, "*last"] | None = None,
     eps: float = 1e-6,
     normalized_shape: Sequence[int] | None = None,
-) -> Tensor:
+) -> Float[Tensor, "*shape"]:
     """The same rule as a bent gradient: the root mean square is frozen.
 
     The mean runs over the last dimensions, as many as `normalized_shape` or `weight` has; one if neither is given.
@@ -60,7 +61,7 @@ def last_dims(weight: Tensor | None, normalized_shape: Sequence[int] | None) -> 
     return tuple(range(-len(shape), 0))
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """A weight and no bias, as in Llama."""
     x, R, weight = (torch.randn(*s, generator=rng, dtype=torch.float64) for s in ((3, 5), (3, 5), (5,)))
     return R, (x,), {"weight": weight}

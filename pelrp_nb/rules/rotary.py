@@ -15,16 +15,19 @@ Conserves: all.  (Bakish et al. 2025; encoding of Su et al. 2021)
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Inexact, Real
 from torch import Tensor
 
 from ..verbs import scale, stabilise
-from ._rule import Rule
+from ._rule import Example, Rule
 
 
-def relevance(R: Tensor, x: Tensor, *tables: Tensor, turn: str = "half"):
+def relevance(
+    R: Float[Tensor, "*batch T d"], x: Float[Tensor, "*batch T d"], *tables: Inexact[Tensor, "..."], turn: str = "half"
+) -> tuple[Float[Tensor, "..."], ...]:
     """The definition: write out both products, pay half of each share to the vector, half to the table.
 
-    x (*batch, T, d); tables cos and sin (expandable to x, or narrower than d), or one complex table of d / 2.
+    Tables: cos and sin (expandable to x, or narrower than d), or one complex table of d / 2.
     """
     if tables[0].is_complex():
         R_x, R_cos, R_sin = relevance(
@@ -50,7 +53,7 @@ def _pairs(width: int, turn: str) -> tuple[Tensor, Tensor]:
     return i + 1 - 2 * (i % 2), torch.where(i % 2 == 0, -1, 1)
 
 
-def forward(x: Tensor, *tables: Tensor, turn: str = "half") -> Tensor:
+def forward(x: Float[Tensor, "*batch T d"], *tables: Inexact[Tensor, "..."], turn: str = "half") -> Float[Tensor, "*batch T d"]:
     """The same rule as a bent gradient: a product of two carriers, twice, so half of the gradient."""
     width = tables[0].shape[-1] * (2 if tables[0].is_complex() else 1)
     v, rest = x[..., :width], x[..., width:]
@@ -63,7 +66,7 @@ def forward(x: Tensor, *tables: Tensor, turn: str = "half") -> Tensor:
     return torch.cat((z, rest), -1) if rest.shape[-1] else z
 
 
-def turned(x: Tensor, turn: str = "half") -> Tensor:
+def turned(x: Float[Tensor, "*batch d"], turn: str = "half") -> Float[Tensor, "*batch d"]:
     """Every pair of coordinates (a, b) as (-b, a), a quarter turn."""
     if turn == "half":
         a, b = x.chunk(2, -1)
@@ -71,7 +74,9 @@ def turned(x: Tensor, turn: str = "half") -> Tensor:
     return torch.stack((-x[..., 1::2], x[..., 0::2]), -1).flatten(-2)
 
 
-def angles(positions: Tensor, width: int, *, base: float = 10000.0, turn: str = "half") -> tuple[Tensor, Tensor]:
+def angles(
+    positions: Real[Tensor, "T"], width: int, *, base: float = 10000.0, turn: str = "half"
+) -> tuple[Float[Tensor, "T {width}"], Float[Tensor, "T {width}"]]:
     """The usual tables: cos and sin (T, width) at the given positions, one frequency per pair, in float64."""
     frequency = base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angle = positions.to(torch.float64)[:, None] * frequency
@@ -79,7 +84,7 @@ def angles(positions: Tensor, width: int, *, base: float = 10000.0, turn: str = 
     return angle.cos(), angle.sin()
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Two heads of four queries, six coordinates of which the first four turn."""
     x, R = (torch.randn(2, 4, 6, generator=rng, dtype=torch.float64) for _ in range(2))
     return R, (x, *angles(torch.arange(4), 4)), {"turn": "half"}

@@ -15,24 +15,31 @@ Conserves: not the total; what it keeps is measured, per row.  (Montavon et al. 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ._rule import Rule
+from ._rule import Example, Rule
 
 
-def relevance(R: Tensor, x: Tensor, *, dim: int = -1, mask: Tensor | None = None):
+def relevance(
+    R: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"], *, dim: int = -1, mask: Bool[Tensor, "*#shape"] | None = None
+) -> tuple[Float[Tensor, "*shape"]]:
     """The definition, at every visible entry. `mask` is True there; scores of minus infinity are hidden as well."""
     s, score = weights(x, dim=dim, mask=mask)
     return (score * (R - s * R.sum(dim, keepdim=True)),)
 
 
-def kept(R: Tensor, x: Tensor, *, dim: int = -1, mask: Tensor | None = None) -> Tensor:
+def kept(
+    R: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"], *, dim: int = -1, mask: Bool[Tensor, "*#shape"] | None = None
+) -> Float[Tensor, "..."]:
     """What each row keeps of its relevance `R`: x's shape without `dim`."""
     s, score = weights(x, dim=dim, mask=mask)
     return (R * (1 - score + (s * score).sum(dim, keepdim=True))).sum(dim)
 
 
-def weights(x: Tensor, *, dim: int = -1, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def weights(
+    x: Float[Tensor, "*shape"], *, dim: int = -1, mask: Bool[Tensor, "*#shape"] | None = None
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     """The softmax, and the scores it saw; both 0 at hidden entries, so that no score of -inf is ever multiplied."""
     x = x if mask is None else x.masked_fill(~mask, -torch.inf)
     hidden = x == -torch.inf
@@ -40,14 +47,16 @@ def weights(x: Tensor, *, dim: int = -1, mask: Tensor | None = None) -> tuple[Te
     return s, x.masked_fill(hidden | (s == 0), 0)
 
 
-def forward(x: Tensor, *, dim: int = -1, mask: Tensor | None = None) -> Tensor:
+def forward(
+    x: Float[Tensor, "*shape"], *, dim: int = -1, mask: Bool[Tensor, "*#shape"] | None = None
+) -> Float[Tensor, "*shape"]:
     """The same rule as a bent gradient: the plain one. A row without a visible entry is 0."""
     if mask is None:
         return x.softmax(dim)
     return x.masked_fill(~mask, -torch.inf).softmax(dim).masked_fill(~mask, 0)
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Causal attention scores: row t sees t + 1 entries, row 0 keeps all it receives."""
     x, R = (torch.randn(2, 4, 4, generator=rng, dtype=torch.float64) for _ in range(2))
     mask = torch.ones(4, 4, dtype=torch.bool).tril()

@@ -14,13 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from ..verbs import scale, stabilise
-from ._rule import Rule
+from ._rule import Example, Rule
 
 
-def relevance(R: Tensor, *factors: Tensor, multiply: str = "bti,bsi->bts", n: int | None = None):
+def relevance(
+    R: Float[Tensor, "..."], *factors: Float[Tensor, "..."], multiply: str = "bti,bsi->bts", n: int | None = None
+) -> tuple[Float[Tensor, "..."], ...]:
     """The definition: write out every elementary product, pay 1/n of its share to each of its factors.
 
     `n` is how many factors carry relevance, all of them if it is not given.
@@ -37,14 +40,16 @@ def relevance(R: Tensor, *factors: Tensor, multiply: str = "bti,bsi->bts", n: in
     return tuple(torch.einsum(f"{every}->{term}", paid) for term in terms)
 
 
-def forward(*factors: Tensor, multiply: str | Callable[..., Tensor] = "bti,bsi->bts", n: int | None = None) -> Tensor:
+def forward(
+    *factors: Inexact[Tensor, "..."], multiply: str | Callable[..., Tensor] = "bti,bsi->bts", n: int | None = None
+) -> Inexact[Tensor, "..."]:
     """The same rule as a bent gradient: the product rule gives each factor everything, so divide it by n."""
     z = torch.einsum(multiply, *factors) if isinstance(multiply, str) else multiply(*factors)
     n = n or len(factors)
     return scale(z, 1 / n) if n > 1 else z
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Queries times keys: two factors, a sum over the features."""
     q, k, R = (torch.randn(2, *s, generator=rng, dtype=torch.float64) for s in ((3, 4), (5, 4), (3, 5)))
     return R, (q, k), {"multiply": "bti,bsi->bts"}

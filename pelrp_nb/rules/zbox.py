@@ -15,14 +15,18 @@ Conserves: all (but outputs with z'_j = 0, where every pixel sits on its bound).
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import linear
 
 from ..verbs import freeze, route, scale
-from ._rule import Rule
+from ._rule import Example, Linear, Rule
 
 
-def relevance(R: Tensor, x: Tensor, low: Tensor, high: Tensor, *, weight: Tensor, bias: Tensor | None = None):
+def relevance(
+    R: Float[Tensor, "*batch out"], x: Float[Tensor, "*batch in"], low: Float[Tensor, "*#batch in"], high: Float[Tensor, "*#batch in"], *,
+    weight: Float[Tensor, "out in"], bias: Float[Tensor, "out"] | None = None,
+) -> tuple[Float[Tensor, "*batch in"], Float[Tensor, "*#batch in"], Float[Tensor, "*#batch in"]]:  # fmt: skip
     """The definition: three terms for every pixel and output, shares of their sum. `bias` is not asked."""
     terms = (
         x[..., None, :] * weight,                                   # (*batch, out, in)
@@ -31,12 +35,14 @@ def relevance(R: Tensor, x: Tensor, low: Tensor, high: Tensor, *, weight: Tensor
     )
     z = (terms[0] + terms[1] + terms[2]).sum(-1)                    # (*batch, out)
     paid = (R / z.masked_fill(z == 0, torch.inf))[..., None]
-    return tuple((t * paid).sum(-2).sum_to_size(i.shape) for t, i in zip(terms, (x, low, high), strict=True))
+    R_x, R_low, R_high = ((term * paid).sum(-2) for term in terms)
+    return R_x, R_low.sum_to_size(low.shape), R_high.sum_to_size(high.shape)
 
 
 def forward(
-    x: Tensor, low: Tensor, high: Tensor, *, weight: Tensor, bias: Tensor | None = None, apply=linear
-) -> Tensor:
+    x: Float[Tensor, "*x"], low: Float[Tensor, "*#x"], high: Float[Tensor, "*#x"], *,
+    weight: Float[Tensor, "..."], bias: Float[Tensor, "out"] | None = None, apply: Linear = linear,
+) -> Float[Tensor, "..."]:  # fmt: skip
     """The same rule as a bent gradient: the value of z, the gradient of z / z' z'.
 
     `low` and `high` have x's shape, or one that expands to it. `apply(x, W, b)` is the linear map.
@@ -47,7 +53,7 @@ def forward(
     return route(z, scale(box, z / freeze(box).masked_fill(box == 0, torch.inf)))
 
 
-def example(rng: torch.Generator):
+def example(rng: torch.Generator) -> Example:
     """Four pixels between -1 and 2, two outputs."""
     x = torch.rand(3, 4, generator=rng, dtype=torch.float64) * 3 - 1
     weight, bias, R = (torch.randn(*s, generator=rng, dtype=torch.float64) for s in ((2, 4), (2,), (3, 2)))
