@@ -22,7 +22,7 @@ SHAPED |= {name: getattr(verbs, name) for name in ("freeze", "scale", "share", "
 @pytest.mark.parametrize("rule", [rule for rule in rules.ALL if rule.name not in OPEN], ids=rules.name)
 def test_relevance_of_another_shape_is_caught(rule):
     R, inputs, constants = rule.example(torch.Generator().manual_seed(0))
-    wrong = torch.cat((R, R), -1)
+    wrong = torch.cat((R, R))
     with pytest.raises(TypeCheckError, match=rf"checking the parameters of pelrp_nb\.rules\.{rule.name}\.relevance"):
         rule.relevance(wrong, *inputs, **constants)
 
