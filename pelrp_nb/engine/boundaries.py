@@ -169,14 +169,15 @@ class Recorder:
 
     def tell(self, mark: Mark) -> None:
         """Call `Options.watch` for each row of the batch, in order, padding left out."""
-        relevance, visible = mark.relevance.cpu(), self.visible
+        relevance, visible, watch = mark.relevance.cpu(), self.visible, self.flow.options.watch
+        assert watch is not None
         gap = self.watch.gap(mark) if self.watch is not None and self.live else None
         allowed = None if gap is None else self.watch.allowed(mark)
         for row in range(len(visible) or 1):
             R = relevance[row]
             cut = visible[row].get(mark.stream) if visible else None
-            facts = (None, None) if gap is None else (float(gap[row]), float(allowed[row]))
-            self.flow.options.watch(Crossing(mark.name, mark.kind, mark.layer, R if cut is None else cut(R, 0), *facts))
+            facts = (None, None) if gap is None or allowed is None else (float(gap[row]), float(allowed[row]))
+            watch(Crossing(mark.name, mark.kind, mark.layer, R if cut is None else cut(R, 0), *facts))
 
 
 def first_carrier(values: Any) -> Tensor | None:

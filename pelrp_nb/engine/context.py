@@ -19,7 +19,7 @@ from .options import Options
 from .provenance import Knows
 from .streams import Streams
 
-REFUSED = object()                               # what a handler returns when this call has no rule
+REFUSED: Any = object()                          # what a handler returns when this call has no rule
 
 
 @dataclass

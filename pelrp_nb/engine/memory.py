@@ -157,7 +157,7 @@ def check_detail(flow: ForwardPass) -> None:
     )
 
 
-def said(n: int) -> str:
+def said(n: float) -> str:
     """Bytes as one reads them."""
     for unit in ("bytes", "KiB", "MiB"):
         if n < 1024:

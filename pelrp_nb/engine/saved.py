@@ -30,13 +30,15 @@ class Slot:
     __slots__ = ("__weakref__", "layer", "like", "value")
 
     def __init__(self, layer: Repeatable, value: Tensor) -> None:
-        self.layer, self.value, self.like = layer, value, (value.shape, value.dtype)
+        self.layer, self.like = layer, (value.shape, value.dtype)
+        self.value: Tensor | None = value
 
     def take(self) -> Tensor:
         """The tensor, and no longer kept here once its layer has ended."""
         if self.value is None:
             self.layer.again()
         value = self.value
+        assert value is not None
         if not self.layer.running and not self.layer.pinned:
             self.value = None
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def surroundings() -> None:
 
 def running(model: nn.Module) -> None:
     """The model's own forward pass, of which this would be a part without end."""
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code is nn.Module._call_impl.__code__ and frame.f_locals.get("self") is model:
             raise ModelError(

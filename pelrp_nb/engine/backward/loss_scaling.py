@@ -34,8 +34,10 @@ def walk(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], keep: b
     for power in POWERS if half else (1.0,):
         flow.account.clear()
         flow.recorder.clear(live=not half)
-        for heard in (*flow.inputs.sinks, *flow.attentions):
-            heard.forget()
+        for leaf in flow.inputs.sinks:
+            leaf.forget()
+        for attention in flow.attentions:
+            attention.forget()
         flow.power = power
         more = keep or (half and power != POWERS[-1])
         seeds = [(first(flow, v) * power).to(v.dtype).reshape(v.shape) for v in targets]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from torch import Tensor
 
@@ -40,7 +41,7 @@ class Watch:
         hooks += [self._hook(x, depth) for _, depth, x in inputs.constants]
         for x in (*inputs.tokens, *inputs.pixels):
             stream = flow.stream_of.get(id(x), flow.streams.names[0])
-            hooks.append(self._hook(x, SPAN * flow.streams.names.index(stream) - 1.0, lambda name=stream: self.reached.add(name)))
+            hooks.append(self._hook(x, SPAN * flow.streams.names.index(stream) - 1.0, partial(self.reached.add, stream)))
         try:
             yield
         finally:

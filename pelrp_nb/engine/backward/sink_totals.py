@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,7 +70,7 @@ def _together(members: list[Leaf], gradients: dict[int, Tensor], rows: int, T: i
             parts[leaf.part] = parts[leaf.part] + R if leaf.part in parts else R
     each = [columns_of(R) for R in parts.values()] + heard
     each = [{key: spread(c[key], T) for key in SUMS} for c in each]
-    return {key: sum(c[key] for c in each) for key in SUMS} if each else {key: torch.zeros(rows, T) for key in SUMS}
+    return {key: reduce(torch.add, (c[key] for c in each)) for key in SUMS} if each else {key: torch.zeros(rows, T) for key in SUMS}
 
 
 # --- behind the sums -------------------------------------------------------------------------------------------------
@@ -79,7 +81,7 @@ def detail(leaves: list[Leaf], gradients: dict[int, Tensor], wanted: frozenset[s
 
     Beside them, for rotary sinks, "SINK query cos" (B, heads, T, coordinates) and so on, as the leaves received it.
     """
-    found: dict[str, dict] = {name: {} for name in sorted(wanted)}
+    found: dict[str, Any] = {name: {} for name in sorted(wanted)}
     turns: dict[str, list[tuple[Leaf, Tensor]]] = {}
     for leaf in leaves:
         if leaf.tensor is None:

@@ -58,7 +58,8 @@ def _projected(a: dict) -> tuple[Tensor, Tensor, Tensor]:
         weights = a["in_proj_weight"].chunk(3)
     biases = (None,) * 3 if a["in_proj_bias"] is None else a["in_proj_bias"].chunk(3)
     given = (a["query"], a["key"], a["value"])
-    return tuple(F.linear(x, w, b) for x, w, b in zip(given, weights, biases, strict=True))
+    q, k, v = (F.linear(x, w, b) for x, w, b in zip(given, weights, biases, strict=True))
+    return q, k, v
 
 
 def _merged_mask(a: dict, B: int, H: int, S: int, dtype: torch.dtype) -> Tensor | None:

@@ -24,7 +24,8 @@ def activation_module(flow: Context, module: nn.Module, args: tuple, output: Any
     """The output of an activation module bent as an activation; None if this module is none, or is seen anyway."""
     if len(args) != 1 or not (carries(args[0]) and carries(output)) or not isinstance(output.grad_fn, BackwardCFunction):
         return None
-    if type(output.grad_fn)._forward_cls.__module__.startswith(f"{PACKAGE}."):       # one of ours
+    node: Any = type(output.grad_fn)
+    if node._forward_cls.__module__.startswith(f"{PACKAGE}."):                       # one of ours
         return None
     x = args[0]
     if output.shape != x.shape or any(True for _ in module.parameters()):

@@ -78,7 +78,7 @@ def turned(flow: Context, func: Callable, pieces: list, rest: tuple, more: dict)
     views = [p._is_view() for p in pieces]
     if sorted(negated) != [False, True] or not views[negated.index(False)]:
         return None
-    parts = tuple(n.again[1][0] if minus else p.detach() for p, n, minus in zip(pieces, notes, negated, strict=True))
+    parts = tuple(n.again[1][0] if n and n.again and minus else p.detach() for p, n, minus in zip(pieces, notes, negated, strict=True))
     return lambda *xs: func([-x if minus else x for x, minus in zip(xs, negated, strict=True)], *rest, **more), parts
 
 
