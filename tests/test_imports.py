@@ -89,6 +89,7 @@ ORDER = (                                        # a file may import those of it
     "engine.module_hooks",
     "engine.leaving",
     "engine.options engine.account engine.provenance engine.notes",
+    "engine.projections",
     "engine.context",
     "engine.boundaries engine.heads engine.positions",
     "engine.forward_pass engine.memory engine.handlers",

@@ -73,6 +73,13 @@ class Account:
         for x in into:
             x.register_hook(self._left(category, name, depth, held(x)))
 
+    def between(
+        self, category: Category, name: str, depth: float, out: tuple[Tensor, Tensor], into: tuple[Tensor, Tensor]
+    ) -> None:
+        """Book R(out) minus R(into), each a tensor and its gradient."""
+        self.add(category, name, depth, self.inner(*out))
+        self.add(category, name, depth, -self.inner(*into))
+
     def _left(self, category: Category, name: str, depth: float, x: Callable[[], Tensor]) -> Callable[[Tensor], None]:
         return lambda g: self.add(category, name, depth, -self.inner(x(), g))
 

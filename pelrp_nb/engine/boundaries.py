@@ -16,6 +16,8 @@ from .saved import held
 from .streams import SOUND
 from .trace import Crossing, Kind, Visible
 
+sequence = torch._C._autograd._get_sequence_nr    # the number of the next node of the graph
+
 
 @dataclass
 class Mark:
@@ -95,7 +97,7 @@ class Recorder:
         """A layer begins: its input is its stream; before the first one, relevance has reached the embeddings."""
         flow = self.flow
         stream = first_carrier((*args, *kwargs.values()))
-        block = Block(flow.streams.begin_layer())
+        block = Block(flow.streams.begin_layer(), sequence())
         flow.blocks.append(block)
         if stream is None:
             return None

@@ -20,6 +20,7 @@ from ..errors import ModelError
 from .boundaries import first_carrier
 from .forward_pass import ForwardPass
 from .leaving import Leaving, autocast
+from .projections import Projections
 from .provenance import Note, note_of, write
 from .saved import Slot, flows, here, stack
 
@@ -74,6 +75,7 @@ class Layer:
         flow = apart(self.flow)
         block = copy.copy(flow.blocks[-1])
         flow.blocks[-1] = block
+        flow.projections = Projections(wanted=False)     # what is what was seen in the first run
         leaving = Leaving()
         with leaving, leaving:
             torch._C._set_grad_enabled(True)

@@ -16,6 +16,7 @@ from ..rules import Rule
 from .account import Account
 from .leaves import Attention, Inputs
 from .options import Options
+from .projections import Choice, Projections
 from .provenance import Knows
 from .streams import Streams
 
@@ -37,6 +38,7 @@ class Block:
     """One layer while it runs."""
 
     layer: int
+    start: int                                   # number of the graph's node that comes next when it begins
     attention: bool = False
 
 
@@ -47,6 +49,7 @@ class Context(Knows, Protocol):
     vocabularies: tables in which tokens were looked up; aside: quantised layers that run, and what carries into them
     blocks:     layers that run, innermost last; streams, stream_of: the inputs that parts of the model, and leaves, belong to
     function:   torch's own function that is being handled; audited: whether every softmax was measured
+    projections: which linear maps feed or follow a softmax product
     power:      the loss scale: what the walk back begins with
     """
 
@@ -63,6 +66,7 @@ class Context(Knows, Protocol):
     stream_of: dict[int, str]
     function: Callable | None
     audited: bool
+    projections: Projections
     power: float
 
     def __enter__(self) -> Any:
@@ -94,10 +98,18 @@ class Context(Knows, Protocol):
     def function_name(self, func: Any) -> str:
         """How the function is spelt."""
 
-    def linear_rule(self, x: Tensor, weight: Tensor | None = None) -> Rule:
-        """The rule of a linear map here."""
+    @property
+    def began(self) -> int | None:
+        """The number of the first node of the running layer; None outside of layers."""
 
-    def used(self, kind: str, rule: Rule) -> None:
+    @property
+    def bends_linear_maps(self) -> bool:
+        """Whether some linear map has more than its plain gradient."""
+
+    def linear_rule(self, x: Tensor, weight: Tensor | None = None) -> Choice:
+        """The rule of a linear map here, or two of which one will turn out to be."""
+
+    def used(self, kind: str, rule: Rule) -> Step:
         """Note which rule was applied to the running operation."""
 
     def saw_attention(self) -> None:

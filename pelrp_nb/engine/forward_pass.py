@@ -17,7 +17,7 @@ class ForwardPass(Context, Protocol):
 
     recorder:   boundaries; leaves: all leaves by identity, in the order in which they were met
     handled:    (start, end) numbers of the graph's nodes that handlers made; refused: those of operations without a rule, and where
-    conditions: `Options.only`; stops: where the walk back keeps a part, by condition; starts: what relevance begins with, per row
+    conditions: `Options.only`; candidates: where the walk back may keep a part; starts: what relevance begins with, per row
     patch:      (height, width) of a picture's patches; owned: parameters and buffers of the model
     entry:      its hooks on the model's modules
     checkpoint: whether layers are run again; open: those that run and will be; planning: whether this is for `plan`
@@ -28,7 +28,7 @@ class ForwardPass(Context, Protocol):
     handled: list[list[int]]
     refused: list[tuple[int, int, str]]
     conditions: tuple[Condition, ...]
-    stops: dict[Condition, Any]
+    candidates: list[Any]
     starts: Tensor
     patch: tuple[int, int] | None
     owned: list[Tensor]

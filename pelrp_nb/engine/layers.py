@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.LocalResponseNorm, _NormBase)      # torch's own may be without weights
 
@@ -37,6 +38,17 @@ def kind_of(module: nn.Module) -> Any:
 def is_list(module: nn.Module) -> bool:
     """Whether a module is a list of others, as `nn.ModuleList` and `nn.Sequential` are: it names them by their numbers."""
     return bool(module._modules) and all(name == str(i) for i, name in enumerate(module._modules))
+
+
+def holds_experts(module: nn.Module) -> bool:
+    """Whether a module holds several experts: a list of large modules of one kind, or their weights stacked along a further axis."""
+    for m in module.modules():
+        parts = [p for p in m._modules.values() if p is not None]
+        if is_list(m) and len(parts) > 1 and len(set(map(kind_of, parts))) == 1 and all(map(has_parts, parts)):
+            return True
+        if not isinstance(m, _ConvNd) and any(p is not None and p.dim() == 3 for p in m._parameters.values()):
+            return True
+    return False
 
 
 def has_parts(module: nn.Module) -> bool:

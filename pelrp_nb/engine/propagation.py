@@ -36,6 +36,7 @@ from .leaving import Leaving
 from .module_hooks import Entry, acting
 from .options import Options
 from .positions import provenance_rules
+from .projections import Choice, Projections
 from .provenance import Note, carries, note_of, write
 from .saved import flows, here
 from .streams import Streams
@@ -56,6 +57,7 @@ class Propagation(TorchFunctionMode):
         self.account = Account()
         self.account.open = options.ledger
         self.inputs = Inputs()
+        self.projections = Projections(composite.linear != composite.projection or bool(options.only))
         self.power = 1.0                                         # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []                    # where heads were asked for
         self.vocabularies: set[str | None] = set()               # tables in which tokens were looked up
@@ -70,7 +72,7 @@ class Propagation(TorchFunctionMode):
         self.streams = Streams(model)
         self.stream_of: dict[int, str] = {}
         self.conditions: tuple[only.Condition, ...] = options.only
-        self.stops: dict[only.Condition, conditional.Stop] = {}
+        self.candidates: list[conditional.Candidate] = []
         self.starts = torch.zeros(1)                             # what relevance started with, per row
         self.audited = True
         self.steps: dict[tuple[str, str, str], Step] = {}
@@ -234,24 +236,33 @@ class Propagation(TorchFunctionMode):
         """How the function is spelt."""
         return spelling(func)
 
-    def linear_rule(self, x: Tensor, weight: Tensor | None = None) -> rules.Rule:
-        """The rule of a linear map here: on pixels, inside attention, or elsewhere."""
+    @property
+    def began(self) -> int | None:
+        """The number of the first node of the running layer; None outside of layers."""
+        return self.blocks[-1].start if self.blocks else None
+
+    @property
+    def bends_linear_maps(self) -> bool:
+        """Whether some linear map has more than its plain gradient."""
+        return {self.composite.linear, self.composite.projection} != {rules.epsilon}
+
+    def linear_rule(self, x: Tensor, weight: Tensor | None = None) -> Choice:
+        """The rule of a linear map here: on pixels; elsewhere, where projections of attention have another, one of two."""
         note = note_of(self, x)
         if note is not None and note.kind == "pixels":
             if weight is not None and weight.dim() == 4:
                 self.patch = (weight.shape[2], weight.shape[3])
-            return self.composite.patch
-        if any("Attention" in type(m).__name__ or "Attn" in type(m).__name__ for m in self.path):
-            return self.composite.projection
-        return self.composite.linear
+            return Choice(self.composite.patch, self.composite.patch)
+        choice = Choice(self.composite.linear, self.composite.projection)
+        if not choice.known:
+            choice.projects = self.projections.follows(x, self.began) is not None
+        return choice
 
-    def used(self, kind: str, rule: rules.Rule) -> None:
+    def used(self, kind: str, rule: rules.Rule) -> Step:
         """Note for `plan` which rule was applied to the running operation."""
         operation = spelling(self.function)
         place = self.spot or self.place
-        key = (place, operation, kind)
-        if key not in self.steps:
-            self.steps[key] = Step(place, operation, repr(rule), kind)
+        return self.steps.setdefault((place, operation, kind), Step(place, operation, repr(rule), kind))
 
     # --- leaves, residuals, norms -------------------------------------------------------------------------------------
 
@@ -280,6 +291,7 @@ class Propagation(TorchFunctionMode):
         kind = "attention" if block.attention else "mlp"
         block.attention = False
         self.recorder.branch(kind, block.layer, branch, out)
+        self.projections.note(self.projections.sums, out)
         return write(out, Note(stream=block))
 
     def normed(self, x: Tensor, out: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ class Note:
     origin: the carrier of which this is an elementwise function f
     zero:   the same function of `origin.start`, a 0-dim leaf at 0: f(0), and by autograd f'(0)
     made:   "activation", "softmax" where the tensor is the direct output of one
+    attends: whether that softmax was of attention scores
     stream: the block whose skip connection this tensor is
     sinks:  rotary leaves that entered on the way here (they learn from it whether they turn queries or keys)
     scores: whether this is a product of two carriers as attention scores are: what is added here may be a bias of pairs
@@ -49,6 +50,7 @@ class Note:
     origin: Origin | None = None
     zero: Tensor | None = None
     made: str | None = None
+    attends: bool = False
     stream: Any = None
     sinks: tuple = ()
     scores: bool = False
@@ -115,7 +117,8 @@ def hand_on(flow: Knows, x: Any, out: Any, same: bool = False) -> None:
         if isinstance(piece, Tensor) and piece is not x:
             known = getattr(piece, ATTRIBUTE, None) or Note()
             known.sinks, known.scores, known.pairs = note.sinks, note.scores, note.pairs
-            known.made = "softmax" if same and note.made == "softmax" else known.made
+            if same and note.made == "softmax":
+                known.made, known.attends = "softmax", note.attends
             write(piece, known)
 
 

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ..forward_pass import ForwardPass
+from ..layers import holds_experts, layers
 from ..numerics import dot
 from ..only import HOW, Condition
 from ..provenance import carries
 from ..streams import SPAN, number
 
-COUNTS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "encoder_attention_heads")
+sequence = torch._C._autograd._get_sequence_nr
 Walk = Callable[..., tuple]
 
 
@@ -53,25 +54,42 @@ class Stop:
 # --- on the way forward ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A linear map in a layer of which something is kept.
+
+    at:        its input, (B, T, features)
+    attention: the number of the attention that it follows, None where it follows none; heads: how many that has
+    node:      the number of its first node in the graph
+    expert:    whether it is a part of experts, or beside them
+    depth, met: of the layer, and how many leaves had been met before
+    """
+
+    layer: str
+    at: Tensor
+    attention: int | None
+    heads: int
+    node: int
+    expert: bool
+    depth: float
+    met: int
+
+
 def listen(flow: ForwardPass) -> None:
     """Hooks on the linear maps of the model, for this flow alone; none if there is no condition."""
-    seen: dict[str, list[tuple[nn.Module | None, nn.Module]]] = {}
     wanted = {c.layer for c in flow.conditions}
+    blocks = layers(flow.model) if wanted else set()
 
     def before(running: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        if running is not flow or not flow.blocks or not args or not carries(args[0]):
+        if running is not flow or not flow.blocks or flow.where_am_i() not in wanted or not args or not carries(args[0]):
             return None
-        name = flow.where_am_i()
-        if name not in wanted:
-            return None
-        attention = next((m for m in flow.path if "Attention" in type(m).__name__ or "Attn" in type(m).__name__), None)
-        seen.setdefault(name, []).append((attention, module))
+        attention = flow.projections.follows(args[0], flow.began, through=False)
+        inside = max((i for i, m in enumerate(flow.path) if id(m) in blocks), default=-1) + 1
+        expert = any(map(holds_experts, flow.path[inside:]))
         x = args[0].view(args[0].shape)                  # of its own, so that no hook of another operation is heard twice
-        for condition in flow.conditions:
-            if condition.layer == name and fits(condition, attention, seen[name], flow):
-                parts = x.shape[-1] if attention is None else heads_of(attention, flow.model)
-                flow.stops.pop(condition, None)              # the order is that of the last candidates
-                flow.stops[condition] = Stop(condition, x, parts, flow.depth, name, len(flow.leaves))
+        heads = 0 if attention is None else flow.projections.attended[attention]
+        found = Candidate(flow.where_am_i(), x, attention, heads, sequence(), expert, flow.depth, len(flow.leaves))
+        flow.candidates.append(found)
         return (x, *args[1:]), kwargs
 
     for module in flow.model.modules() if wanted else ():
@@ -85,28 +103,33 @@ def is_linear(module: nn.Module) -> bool:
     return weight is not None and weight.dim() == 2 and not isinstance(module, nn.Embedding)
 
 
-def fits(condition: Condition, attention: nn.Module | None, seen: list, flow: ForwardPass) -> bool:
-    """Whether the linear map that is about to run may be the one meant: the last such of the layer is (an output projection)."""
-    attentions = list(dict.fromkeys(id(a) for a, _ in seen if a is not None))
-    if condition.kind == "neurons":
-        experts = any(word in type(m).__name__ for m in flow.path for word in ("Moe", "MoE", "Expert", "Sparse"))
-        return attention is None and not experts and sum(a is None for a, _ in seen) > 1
-    place = 0 if condition.kind == "heads" else 1
-    return attention is not None and attentions.index(id(attention)) == place
-
-
-def heads_of(attention: nn.Module, model: nn.Module) -> int:
-    """How many heads an attention has, by its own word or the configuration's."""
-    config = getattr(attention, "config", None) or getattr(model, "config", None)
-    for holder in (*attention.modules(), getattr(config, "text_config", config)):
-        for name in COUNTS:
-            found = getattr(holder, name, None)
-            if isinstance(found, int):
-                return found
-    raise InputError(f"{type(attention).__name__} does not say how many heads it has, so none can be kept. Type Options().")
-
-
 # --- on the way back -------------------------------------------------------------------------------------------------
+
+
+def meant(flow: ForwardPass, condition: Condition) -> Candidate | None:
+    """The linear map into which go the heads of a layer's first attention (or of its second), or its MLP's neurons: the last such."""
+    here = [c for c in flow.candidates if c.layer == condition.layer]
+    if condition.kind == "neurons":
+        free = [c for c in here if c.attention is None and not flow.projections.is_projection(c.node)]
+        return next((c for c in reversed(free) if not c.expert), None) if len(free) > 1 else None
+    attentions = list(dict.fromkeys(c.attention for c in here if c.attention is not None))
+    wanted = attentions[:1] if condition.kind == "heads" else attentions[1:2]
+    return next((c for c in reversed(here) if c.attention in wanted), None)
+
+
+def stops_of(flow: ForwardPass) -> list[Stop]:
+    """Where the walk back keeps a part, for each condition, in the order of the forward pass.
+
+    Raises InputError for a condition that the model shows nothing of.
+    """
+    found = []
+    for condition in flow.conditions:
+        c = meant(flow, condition)
+        if c is None:
+            what = f"{condition.kind} of {condition.layer}"
+            raise InputError(f"The model shows no {what}; experts, and attention in one call of torch, keep theirs hidden. {HOW}")
+        found.append((c.node, Stop(condition, c.at, c.heads or c.at.shape[-1], c.depth, c.layer, c.met)))
+    return [stop for _, stop in sorted(found, key=lambda pair: pair[0])]
 
 
 def through(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], seeds: list[Tensor], keep: bool, walk: Walk) -> tuple:
@@ -114,12 +137,8 @@ def through(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], seed
 
     `walk(flow, targets, leaves, seeds, keep)` is one stretch of the way back.
     """
-    missing = [c for c in flow.conditions if c not in flow.stops]
-    if missing:
-        what = f"{missing[0].kind} of {missing[0].layer}"
-        raise InputError(f"The model shows no {what}; experts, and attention in one call of torch, keep theirs hidden. {HOW}")
     rest, came = list(leaves), flow.starts * flow.power
-    for stop in reversed(flow.stops.values()):
+    for stop in reversed(stops_of(flow)):
         later = {id(x) for x in list(flow.leaves.values())[stop.met :]}
         behind = [x for x in rest if id(x) in later]
         rest = [x for x in rest if id(x) not in later]

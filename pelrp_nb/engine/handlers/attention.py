@@ -35,13 +35,16 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     if attention:
         flow.saw_attention()
         met = heads.begin(flow)
+    note = Note(made="softmax", attends=flow.projections.are_scores(x, flow.began))
+    if note.attends:
+        flow.projections.feed((x,), flow.began)
     if flow.composite.softmax_is_constant:
         rest = {k: v for k, v in kwargs.items() if k != "input"}
-        return write(func(freeze(x), *args[1:], **rest), Note(made="softmax"))
+        return write(func(freeze(x), *args[1:], **rest), note)
     out = func(*args, **kwargs)
     name, layer = flow.softmax_name(attention), flow.depth
     if not flow.options.ledger:
-        return write(out, Note(made="softmax"))
+        return write(out, note)
     weights, scores = held(out), held(x)
 
     def keep(g: Tensor) -> None:
@@ -53,7 +56,7 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             met.scores = through / flow.power
 
     out.register_hook(keep)
-    return write(out, Note(made="softmax"))
+    return write(out, note)
 
 
 def logsumexp(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -88,6 +91,7 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     flow.used("attention", flow.composite.softmax)
     detection.take_roles(flow, [q, k])
     detection.take_roles(flow, [v], ("value",))
+    flow.projections.feed((q, k, v), flow.began)
     mask = added_to_scores(flow, mask, (*q.shape[:-1], k.shape[-2]))
     constant = flow.composite.softmax_is_constant
     f = factors(carries(q), carries(k), carries(v), carries(mask), constant)
@@ -95,6 +99,7 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
         f = Factors(0, 0, flow.composite.values, 0)
     bent = [bend_by(x, factor) for x, factor in zip((q, k, v, mask), f, strict=True)]
     out = func(*bent[:3], attn_mask=bent[3], dropout_p=0.0, is_causal=causal, **more)
+    flow.projections.attend(out, q.shape[1] if q.dim() == 4 else 1)
     listen(flow, out, (q, k, mask), bent, f)
     if not (carries(out) and flow.options.ledger):
         return out

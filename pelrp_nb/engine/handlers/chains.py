@@ -46,6 +46,8 @@ def elementwise_note(
     if found is not None or made:
         origin, zero = found or (None, None)
         write(out, Note(origin=origin, zero=zero, made=made))
+    if made == "activation":
+        flow.projections.note(flow.projections.activations, out)
     hand_on(flow, next((a for a in args if carries(a)), None), out)
     return out
 
@@ -65,4 +67,5 @@ def one_activation(flow: Context, func: Callable, args: tuple, merged: tuple[Ori
     out = route(value, scale(x, slope))
     if start:
         flow.account.constant(out, start, f"{flow.place}: f(0)", flow.depth)
+    flow.projections.note(flow.projections.activations, out)
     return write(out, Note(origin=origin, zero=zero, made="activation"))

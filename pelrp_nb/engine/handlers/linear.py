@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ... import rules
+from ...rules import Rule
 from ...verbs import scale
+from ..account import Category
 from ..context import Context
+from ..numerics import visible
+from ..projections import Choice
 from ..provenance import carries, pick
 from . import quantised
+from .deferred import Later, deferred
 from .sums import add
 
 
@@ -36,33 +41,81 @@ def linear(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return weighted(flow, x, weight, bias, apply, axis=1 - weight.dim() if func is not F.linear else -1)
 
 
+@dataclass(frozen=True)
+class LinearMap:
+    """z = apply(x, weight, bias); the bias goes along an axis of z, counted from its end. `name`: whose line in the ledger it has."""
+
+    weight: Tensor
+    bias: Tensor | None
+    apply: Callable
+    axis: int
+    name: str
+
+    @property
+    def kind(self) -> Category:
+        """Of what a rule keeps here."""
+        return "stabilisers" if self.bias is None else "constants"
+
+    @property
+    def column(self) -> Tensor | None:
+        """The bias in the shape of z."""
+        return None if self.bias is None else self.bias.reshape(-1, *[1] * (-1 - self.axis))
+
+
 def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, apply: Callable, axis: int) -> Tensor:
     """One linear map under the composite's rule for this place, and its keepers."""
-    rule = flow.linear_rule(x, weight)
     if bias is not None and carries(bias):
         return add(flow, torch.add, (weighted(flow, x, weight, None, apply, axis), bias), {})
+    choice = flow.linear_rule(x, weight)
     name = flow.name_of(bias, "bias") if bias is not None else flow.name_of(weight, "weight")
-    flow.used("linear", rule)
-    if rule == rules.epsilon:
-        out = apply(x, weight, bias)
-        if bias is not None:
-            flow.account.constant(out, bias.reshape(-1, *[1] * (-1 - axis)), name, flow.depth)
-        return out
-    if rule == rules.zbox:
-        return boxed(flow, rule, x, weight, bias, apply, name)
-    fresh = scale(x, 1)
-    out = rule.forward(fresh, weight=weight, bias=bias, apply=apply)
-    flow.account.kept("stabilisers" if bias is None else "constants", name, flow.depth, out, (fresh,))
+    choice.step = flow.used("linear", choice.rule)
+    out = (bent if choice.known else bent_later)(flow, choice, x, LinearMap(weight, bias, apply, axis, name))
+    flow.projections.met(out, choice)
     return out
 
 
-def boxed(flow: Context, rule: Any, x: Tensor, weight: Tensor, bias: Tensor | None, apply: Any, name: str) -> Tensor:
+def bent(flow: Context, choice: Choice, x: Tensor, z: LinearMap) -> Tensor:
+    """A linear map whose rule is known."""
+    rule = choice.rule
+    if rule == rules.epsilon:
+        out = z.apply(x, z.weight, z.bias)
+        if z.column is not None:
+            flow.account.constant(out, z.column, z.name, flow.depth)
+        return out
+    if rule == rules.zbox:
+        return boxed(flow, rule, x, z)
+    fresh = scale(x, 1)
+    out = rule.forward(fresh, weight=z.weight, bias=z.bias, apply=z.apply)
+    flow.account.kept(z.kind, z.name, flow.depth, out, (fresh,))
+    return out
+
+
+def bent_later(flow: Context, choice: Choice, x: Tensor, z: LinearMap) -> Tensor:
+    """The same, where its rule is chosen on the way back."""
+    account, depth = flow.account, flow.depth
+
+    def run(rule: Rule, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        plain = rule == rules.epsilon
+        return z.apply(x, weight, bias) if plain else rule.forward(x, weight=weight, bias=bias, apply=z.apply)
+
+    def book(rule: Rule, g: Tensor, y: Tensor, x: Tensor, g_x: Tensor) -> None:
+        if rule != rules.epsilon:
+            account.between(z.kind, z.name, depth, (y, g), (x, g_x))
+        elif z.column is not None:
+            account.add(z.kind, z.name, depth, account.by_row(visible(z.column, g)))
+
+    with torch.no_grad():
+        value = z.apply(x, z.weight, z.bias)
+    return deferred(choice, x, value, Later(run, book if account.open else None), z.weight, z.bias)
+
+
+def boxed(flow: Context, rule: Rule, x: Tensor, z: LinearMap) -> Tensor:
     """The z-box rule: the pixel bounds are further inputs of the patch convolution; their share is the pixels'."""
     low, high = (flow.leaf(torch.full_like(x.detach(), float(bound))) for bound in (x.detach().min(), x.detach().max()))
     flow.inputs.pixels += [low, high]
     fresh = scale(x, 1)
-    out = rule.forward(fresh, low, high, weight=weight, bias=bias, apply=apply)
+    out = rule.forward(fresh, low, high, weight=z.weight, bias=z.bias, apply=z.apply)
     bounds = (scale(low, 1), scale(high, 1))
-    out = rule.forward(fresh, *bounds, weight=weight, bias=bias, apply=apply)
-    flow.account.kept("constants" if bias is not None else "stabilisers", name, flow.depth, out, (fresh, *bounds))
+    out = rule.forward(fresh, *bounds, weight=z.weight, bias=z.bias, apply=z.apply)
+    flow.account.kept(z.kind, z.name, flow.depth, out, (fresh, *bounds))
     return out

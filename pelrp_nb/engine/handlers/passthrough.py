@@ -22,7 +22,7 @@ def cast(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
         return out
     origin, zero = chain(flow, args[0])
     note = note or Note()
-    write(out, Note(origin=origin, zero=zero, made=note.made, stream=note.stream))
+    write(out, Note(origin=origin, zero=zero, made=note.made, attends=note.attends, stream=note.stream))
     hand_on(flow, args[0], out)
     return out
 

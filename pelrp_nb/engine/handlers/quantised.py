@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,11 +18,15 @@ from torch.nn import functional as F
 
 from ... import rules
 from ...errors import ModelError
+from ...rules import Rule
 from ...verbs import route, scale
+from ..account import Category
 from ..context import Context
-from ..numerics import dot
+from ..numerics import dot, visible
+from ..projections import Choice
 from ..provenance import carries
 from ..saved import held
+from .deferred import Later, deferred
 
 Numbers = Callable[[], Tensor]
 sequence = torch._C._autograd._get_sequence_nr
@@ -77,32 +82,79 @@ def numbers_of_layer(module: nn.Module) -> Numbers | None:
 
 def linear(flow: Context, x: Tensor, value: Tensor, numbers: Numbers, bias: Tensor | None, name: str) -> Tensor:
     """The linear map under the composite's rule for this place; `value` is what the layer made of x."""
-    rule = flow.linear_rule(x)
-    flow.used("quantised linear", rule)
-    if rule != rules.epsilon:
-        fresh = scale(x, 1)
-        out = route(value, rule.forward(fresh, weight=numbers().to(x.dtype), bias=bias).to(value.dtype))
-        flow.account.kept("constants" if bias is not None else "stabilisers", name, flow.depth, out, (fresh,))
-        return out
-    out = _Through.apply(x, value, numbers)
-    if bias is not None:
-        flow.account.constant(out, bias, name if name.endswith("bias") else f"{name}: bias", flow.depth)
-    if flow.account.open:
-        rounding(flow, out, x, numbers, bias, f"{name.removesuffix('.bias').removesuffix('.weight')}: rounded")
+    choice = flow.linear_rule(x)
+    choice.step = flow.used("quantised linear", choice.rule)
+    map_ = bent if choice.known else bent_later
+    out = map_(flow, choice, x, Quantised(value, numbers, bias, name))
+    flow.projections.met(out, choice)
     return out
 
 
-def rounding(flow: Context, out: Tensor, x: Tensor, numbers: Numbers, bias: Tensor | None, name: str) -> None:
-    """Book what the layer's own arithmetic adds to x W' + b."""
-    given, value, depth = held(x), held(out), flow.depth
-    b = None if bias is None else bias.detach()
+@dataclass(frozen=True)
+class Quantised:
+    """What a layer made of its input, how to ask for the numbers of its weight, its bias, and what it is called."""
 
-    def keep(g: Tensor) -> None:
-        x = given()
-        difference = value() - F.linear(x, numbers().to(x.dtype), b)
-        flow.account.add("constants", name, depth, flow.account.by_row(dot(difference, g)))
+    value: Tensor
+    numbers: Numbers
+    bias: Tensor | None
+    name: str
 
-    out.register_hook(keep)
+    def run(self, rule: Rule, x: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        """The value, with the gradient of the rule."""
+        if rule == rules.epsilon:
+            return _Through.apply(x, value, self.numbers)
+        return route(value, rule.forward(x, weight=self.numbers().to(x.dtype), bias=bias).to(value.dtype))
+
+    @property
+    def kept(self) -> tuple[Category, str]:
+        """Where is booked what a rule keeps."""
+        return "constants" if self.bias is not None else "stabilisers", self.name
+
+    @property
+    def line(self) -> str:
+        """The bias in the ledger."""
+        return self.name if self.name.endswith("bias") else f"{self.name}: bias"
+
+    @property
+    def rounded(self) -> str:
+        """What the layer's own arithmetic adds to x W' + b, in the ledger."""
+        return f"{self.name.removesuffix('.bias').removesuffix('.weight')}: rounded"
+
+    def rounding(self, x: Tensor, value: Tensor, g: Tensor) -> Tensor:
+        """That, in relevance."""
+        b = None if self.bias is None else self.bias.detach()
+        return dot(value - F.linear(x, self.numbers().to(x.dtype), b), g)
+
+
+def bent(flow: Context, choice: Choice, x: Tensor, z: Quantised) -> Tensor:
+    """A quantised map whose rule is known."""
+    if choice.rule != rules.epsilon:
+        fresh = scale(x, 1)
+        out = z.run(choice.rule, fresh, z.value, z.bias)
+        flow.account.kept(*z.kept, flow.depth, out, (fresh,))
+        return out
+    out = z.run(choice.rule, x, z.value, z.bias)
+    if z.bias is not None:
+        flow.account.constant(out, z.bias, z.line, flow.depth)
+    if flow.account.open:
+        account, depth, given, value = flow.account, flow.depth, held(x), held(out)
+        out.register_hook(lambda g: account.add("constants", z.rounded, depth, account.by_row(z.rounding(given(), value(), g))))
+    return out
+
+
+def bent_later(flow: Context, choice: Choice, x: Tensor, z: Quantised) -> Tensor:
+    """The same, where its rule is chosen on the way back."""
+    account, depth = flow.account, flow.depth
+
+    def book(rule: Rule, g: Tensor, y: Tensor, x: Tensor, g_x: Tensor) -> None:
+        if rule != rules.epsilon:
+            account.between(*z.kept, depth, (y, g), (x, g_x))
+            return
+        if z.bias is not None:
+            account.add("constants", z.line, depth, account.by_row(visible(z.bias, g)))
+        account.add("constants", z.rounded, depth, account.by_row(z.rounding(x, y, g)))
+
+    return deferred(choice, x, z.value, Later(z.run, book if account.open else None), z.value, z.bias)
 
 
 def linear_of(flow: Context, func: Callable, x: Tensor, weight: Any, bias: Tensor | None) -> Tensor | None:

@@ -1,0 +1,54 @@
+"""A linear map whose rule is chosen on the way back, where it is known what it feeds: the value of the map, the gradient of the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...rules import Rule
+from ..projections import Choice
+
+
+@dataclass(frozen=True)
+class Later:
+    """What is done when the gradient g arrives.
+
+    run:  `run(rule, x, *constants) -> y`, the map of x under that rule
+    book: `book(rule, g, y, x, g_x)`, what the rule keeps; None where nobody asked
+    """
+
+    run: Callable[..., Tensor]
+    book: Callable[[Rule, Tensor, Tensor, Tensor, Tensor], None] | None
+
+
+class _Deferred(torch.autograd.Function):
+    """Keeps x and the constants, and runs the map once more on the way back; a plain linear map keeps the constants alone."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, value: Tensor, choice: Choice, later: Later, *constants: Tensor | None) -> Tensor:
+        ctx.choice, ctx.later = choice, later
+        kind = x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
+        ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+        ctx.save_for_backward(x, *constants)
+        return value.detach()
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        x, *constants = ctx.saved_tensors
+        rule, (kind, dtype, enabled) = ctx.choice.rule, ctx.autocast
+        fresh = x.detach().requires_grad_()
+        with torch.enable_grad(), torch.autocast(kind, dtype=dtype, enabled=enabled):
+            y = ctx.later.run(rule, fresh, *constants)
+        (g_x,) = torch.autograd.grad(y, fresh, g.to(y.dtype))
+        if ctx.later.book is not None:
+            ctx.later.book(rule, g, y.detach(), x.detach(), g_x)
+        return g_x, None, None, None, *[None] * len(constants)
+
+
+def deferred(choice: Choice, x: Tensor, value: Tensor, later: Later, *constants: Any) -> Tensor:
+    """`value`, a linear map of x, with the gradient of the rule that is chosen by then."""
+    return _Deferred.apply(x, value.detach(), choice, later, *constants)
