@@ -24,7 +24,7 @@ class Composite:
     """One rule per kind of operation.
 
     linear:      linear maps and convolutions, but for the two below
-    projection:  linear maps inside an attention module
+    projection:  linear maps that feed a softmax product, or follow one
     patch:       the first convolution, on pixels
     product:     products of several carriers, attention's two included
     gate:        products of which one factor is the direct output of an activation, softmax or sigmoid

@@ -11,6 +11,12 @@ from .numerics import better, dot, total, visible
 from .saved import held
 
 Category = Literal["constants", "softmax", "stabilisers"]
+Passed = tuple[Tensor, Tensor]                   # a tensor and its gradient
+
+
+def keeper(bias: Tensor | None) -> Category:
+    """Of which kind is what the rule of a linear map keeps."""
+    return "stabilisers" if bias is None else "constants"
 
 
 class Account:
@@ -73,10 +79,8 @@ class Account:
         for x in into:
             x.register_hook(self._left(category, name, depth, held(x)))
 
-    def between(
-        self, category: Category, name: str, depth: float, out: tuple[Tensor, Tensor], into: tuple[Tensor, Tensor]
-    ) -> None:
-        """Book R(out) minus R(into), each a tensor and its gradient."""
+    def between(self, category: Category, name: str, depth: float, out: Passed, into: Passed) -> None:
+        """Book R(out) minus R(into)."""
         self.add(category, name, depth, self.inner(*out))
         self.add(category, name, depth, -self.inner(*into))
 

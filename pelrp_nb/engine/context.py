@@ -102,10 +102,6 @@ class Context(Knows, Protocol):
     def began(self) -> int | None:
         """The number of the first node of the running layer; None outside of layers."""
 
-    @property
-    def bends_linear_maps(self) -> bool:
-        """Whether some linear map has more than its plain gradient."""
-
     def linear_rule(self, x: Tensor, weight: Tensor | None = None) -> Choice:
         """The rule of a linear map here, or two of which one will turn out to be."""
 

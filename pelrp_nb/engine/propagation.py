@@ -241,11 +241,6 @@ class Propagation(TorchFunctionMode):
         """The number of the first node of the running layer; None outside of layers."""
         return self.blocks[-1].start if self.blocks else None
 
-    @property
-    def bends_linear_maps(self) -> bool:
-        """Whether some linear map has more than its plain gradient."""
-        return {self.composite.linear, self.composite.projection} != {rules.epsilon}
-
     def linear_rule(self, x: Tensor, weight: Tensor | None = None) -> Choice:
         """The rule of a linear map here: on pixels; elsewhere, where projections of attention have another, one of two."""
         note = note_of(self, x)
@@ -254,6 +249,8 @@ class Propagation(TorchFunctionMode):
                 self.patch = (weight.shape[2], weight.shape[3])
             return Choice(self.composite.patch, self.composite.patch)
         choice = Choice(self.composite.linear, self.composite.projection)
+        if not choice.known and rules.zbox in (choice.linear, choice.projection):
+            raise InputError("The z-box rule is for pixels, whose bounds are known. Type replace(composite, patch=rules.zbox).")
         if not choice.known:
             choice.projects = self.projections.follows(x, self.began) is not None
         return choice

@@ -112,7 +112,8 @@ def meant(flow: ForwardPass, condition: Condition) -> Candidate | None:
     if condition.kind == "neurons":
         free = [c for c in here if c.attention is None and not flow.projections.is_projection(c.node)]
         return next((c for c in reversed(free) if not c.expert), None) if len(free) > 1 else None
-    attentions = list(dict.fromkeys(c.attention for c in here if c.attention is not None))
+    here = [c for c in here if c.heads and c.at.shape[-1] % c.heads == 0]
+    attentions = list(dict.fromkeys(c.attention for c in here))
     wanted = attentions[:1] if condition.kind == "heads" else attentions[1:2]
     return next((c for c in reversed(here) if c.attention in wanted), None)
 

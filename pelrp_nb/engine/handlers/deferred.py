@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...rules import Rule
 from ..projections import Choice
 
 
@@ -18,11 +17,13 @@ class Later:
     """What is done when the gradient g arrives.
 
     run:  `run(rule, x, *constants) -> y`, the map of x under that rule
-    book: `book(rule, g, y, x, g_x)`, what the rule keeps; None where nobody asked
+    book: `book(rule, (y, g), (x, g_x), *constants)`, what the rule keeps; None where nobody asked
+
+    Neither may hold on to a tensor: constants are saved for them, so that a layer that is run again drops them.
     """
 
     run: Callable[..., Tensor]
-    book: Callable[[Rule, Tensor, Tensor, Tensor, Tensor], None] | None
+    book: Callable[..., None] | None
 
 
 class _Deferred(torch.autograd.Function):
@@ -45,7 +46,7 @@ class _Deferred(torch.autograd.Function):
             y = ctx.later.run(rule, fresh, *constants)
         (g_x,) = torch.autograd.grad(y, fresh, g.to(y.dtype))
         if ctx.later.book is not None:
-            ctx.later.book(rule, g, y.detach(), x.detach(), g_x)
+            ctx.later.book(rule, (y.detach(), g), (x.detach(), g_x), *constants)
         return g_x, None, None, None, *[None] * len(constants)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ... import rules
 from ...rules import Rule
 from ...verbs import scale
-from ..account import Category
+from ..account import Passed, keeper
 from ..context import Context
 from ..numerics import visible
 from ..projections import Choice
@@ -45,21 +45,18 @@ def linear(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 class LinearMap:
     """z = apply(x, weight, bias); the bias goes along an axis of z, counted from its end. `name`: whose line in the ledger it has."""
 
-    weight: Tensor
-    bias: Tensor | None
     apply: Callable
     axis: int
     name: str
 
-    @property
-    def kind(self) -> Category:
-        """Of what a rule keeps here."""
-        return "stabilisers" if self.bias is None else "constants"
+    def bend(self, rule: Rule, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """z under a rule that has no keepers of its own."""
+        plain = rule == rules.epsilon
+        return self.apply(x, weight, bias) if plain else rule.forward(x, weight=weight, bias=bias, apply=self.apply)
 
-    @property
-    def column(self) -> Tensor | None:
+    def column(self, bias: Tensor) -> Tensor:
         """The bias in the shape of z."""
-        return None if self.bias is None else self.bias.reshape(-1, *[1] * (-1 - self.axis))
+        return bias.reshape(-1, *[1] * (-1 - self.axis))
 
 
 def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, apply: Callable, axis: int) -> Tensor:
@@ -69,53 +66,47 @@ def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, appl
     choice = flow.linear_rule(x, weight)
     name = flow.name_of(bias, "bias") if bias is not None else flow.name_of(weight, "weight")
     choice.step = flow.used("linear", choice.rule)
-    out = (bent if choice.known else bent_later)(flow, choice, x, LinearMap(weight, bias, apply, axis, name))
+    out = (bent if choice.known else bent_later)(flow, choice, x, LinearMap(apply, axis, name), weight, bias)
     flow.projections.met(out, choice)
     return out
 
 
-def bent(flow: Context, choice: Choice, x: Tensor, z: LinearMap) -> Tensor:
+def bent(flow: Context, choice: Choice, x: Tensor, z: LinearMap, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A linear map whose rule is known."""
-    rule = choice.rule
-    if rule == rules.epsilon:
-        out = z.apply(x, z.weight, z.bias)
-        if z.column is not None:
-            flow.account.constant(out, z.column, z.name, flow.depth)
+    if choice.rule == rules.epsilon:
+        out = z.bend(choice.rule, x, weight, bias)
+        if bias is not None:
+            flow.account.constant(out, z.column(bias), z.name, flow.depth)
         return out
-    if rule == rules.zbox:
-        return boxed(flow, rule, x, z)
+    if choice.rule == rules.zbox:
+        return boxed(flow, choice.rule, x, z, weight, bias)
     fresh = scale(x, 1)
-    out = rule.forward(fresh, weight=z.weight, bias=z.bias, apply=z.apply)
-    flow.account.kept(z.kind, z.name, flow.depth, out, (fresh,))
+    out = z.bend(choice.rule, fresh, weight, bias)
+    flow.account.kept(keeper(bias), z.name, flow.depth, out, (fresh,))
     return out
 
 
-def bent_later(flow: Context, choice: Choice, x: Tensor, z: LinearMap) -> Tensor:
+def bent_later(flow: Context, choice: Choice, x: Tensor, z: LinearMap, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The same, where its rule is chosen on the way back."""
     account, depth = flow.account, flow.depth
 
-    def run(rule: Rule, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        plain = rule == rules.epsilon
-        return z.apply(x, weight, bias) if plain else rule.forward(x, weight=weight, bias=bias, apply=z.apply)
-
-    def book(rule: Rule, g: Tensor, y: Tensor, x: Tensor, g_x: Tensor) -> None:
+    def book(rule: Rule, out: Passed, into: Passed, weight: Tensor, bias: Tensor | None) -> None:
         if rule != rules.epsilon:
-            account.between(z.kind, z.name, depth, (y, g), (x, g_x))
-        elif z.column is not None:
-            account.add(z.kind, z.name, depth, account.by_row(visible(z.column, g)))
+            account.between(keeper(bias), z.name, depth, out, into)
+        elif bias is not None:
+            account.add("constants", z.name, depth, account.by_row(visible(z.column(bias), out[1])))
 
     with torch.no_grad():
-        value = z.apply(x, z.weight, z.bias)
-    return deferred(choice, x, value, Later(run, book if account.open else None), z.weight, z.bias)
+        value = z.apply(x, weight, bias)
+    return deferred(choice, x, value, Later(z.bend, book if account.open else None), weight, bias)
 
 
-def boxed(flow: Context, rule: Rule, x: Tensor, z: LinearMap) -> Tensor:
+def boxed(flow: Context, rule: Rule, x: Tensor, z: LinearMap, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The z-box rule: the pixel bounds are further inputs of the patch convolution; their share is the pixels'."""
     low, high = (flow.leaf(torch.full_like(x.detach(), float(bound))) for bound in (x.detach().min(), x.detach().max()))
     flow.inputs.pixels += [low, high]
     fresh = scale(x, 1)
-    out = rule.forward(fresh, low, high, weight=z.weight, bias=z.bias, apply=z.apply)
     bounds = (scale(low, 1), scale(high, 1))
-    out = rule.forward(fresh, *bounds, weight=z.weight, bias=z.bias, apply=z.apply)
-    flow.account.kept(z.kind, z.name, flow.depth, out, (fresh, *bounds))
+    out = rule.forward(fresh, *bounds, weight=weight, bias=bias, apply=z.apply)
+    flow.account.kept(keeper(bias), z.name, flow.depth, out, (fresh, *bounds))
     return out

@@ -78,10 +78,10 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             detection.take_roles(flow, [operands[1]], ("value",))
         if n == 1 and carries(operands[0]) and func in (torch.matmul, Tensor.matmul, torch.mm, Tensor.__matmul__):
             weight = operands[1]
-            if weight.dim() == 2 and not detection.relative_embeddings(flow, weight) and flow.bends_linear_maps:
+            if weight.dim() == 2 and bends(flow, operands[0]) and not detection.relative_embeddings(flow, weight):
                 return weighted(flow, operands[0], weight.T, None, lambda x, w, b: x @ w.T, axis=-1)
         if n == 1 and flow.composite.values != 1 and weighed is operands[0]:
-            return met(flow, operands, weighed, attention.values_only(flow, func(*args, **kwargs)))
+            return of_attention(flow, operands, weighed, attention.values_only(flow, func(*args, **kwargs)))
     flow.used("product", flow.composite.product)
     constant = next((x for x in operands if not carries(x)), None) if n == 1 and len(operands) == 2 else None
     if constant is not None and detection.relative_embeddings(flow, constant):
@@ -89,12 +89,18 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     out = flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
     if weighed is not None and flow.attentions and out.dim() > 2:
         heads.at_output(flow, flow.attentions[-1], out, 1 / n)
-    met(flow, operands, weighed, out)
+    of_attention(flow, operands, weighed, out)
     return write(out, Note(scores=True)) if n == 2 and weighed is None and out.dim() > 2 else out
 
 
-def met(flow: Context, operands: list[Tensor], weighed: Tensor | None, out: Tensor) -> Tensor:
-    """A product that is one of attention: scores, or values with the weights that a softmax of scores has made."""
+def bends(flow: Context, x: Tensor) -> bool:
+    """Whether a linear map of x has, or may have, more than its plain gradient."""
+    choice = flow.linear_rule(x)
+    return not (choice.known and choice.rule == rules.epsilon)
+
+
+def of_attention(flow: Context, operands: list[Tensor], weighed: Tensor | None, out: Tensor) -> Tensor:
+    """The same product, noted if it is one of attention: scores, or values with the weights that a softmax of scores has made."""
     note = None if weighed is None else note_of(flow, weighed)
     if weighed is None:
         if all(x.dim() > 2 for x in operands) or sum(map(carries, operands)) > 1:
@@ -113,6 +119,7 @@ def baddbmm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 
 
 def added_product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """What is added may be a bias of positions, so it is looked at before the sum."""
     added, a, b = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "batch1", "batch2")))
     more = {k: v for k, v in kwargs.items() if k in ("beta", "alpha")}
     detection.take_roles(flow, [a, b])

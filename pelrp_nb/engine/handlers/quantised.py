@@ -20,7 +20,7 @@ from ... import rules
 from ...errors import ModelError
 from ...rules import Rule
 from ...verbs import route, scale
-from ..account import Category
+from ..account import Passed, keeper
 from ..context import Context
 from ..numerics import dot, visible
 from ..projections import Choice
@@ -84,34 +84,26 @@ def linear(flow: Context, x: Tensor, value: Tensor, numbers: Numbers, bias: Tens
     """The linear map under the composite's rule for this place; `value` is what the layer made of x."""
     choice = flow.linear_rule(x)
     choice.step = flow.used("quantised linear", choice.rule)
-    map_ = bent if choice.known else bent_later
-    out = map_(flow, choice, x, Quantised(value, numbers, bias, name))
+    out = (bent if choice.known else bent_later)(flow, choice, x, Quantised(numbers, name), value, bias)
     flow.projections.met(out, choice)
     return out
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """What a layer made of its input, how to ask for the numbers of its weight, its bias, and what it is called."""
+    """A quantised layer: how to ask for the numbers of its weight, and what it is called."""
 
-    value: Tensor
     numbers: Numbers
-    bias: Tensor | None
     name: str
 
-    def run(self, rule: Rule, x: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    def bend(self, rule: Rule, x: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         """The value, with the gradient of the rule."""
         if rule == rules.epsilon:
             return _Through.apply(x, value, self.numbers)
         return route(value, rule.forward(x, weight=self.numbers().to(x.dtype), bias=bias).to(value.dtype))
 
     @property
-    def kept(self) -> tuple[Category, str]:
-        """Where is booked what a rule keeps."""
-        return "constants" if self.bias is not None else "stabilisers", self.name
-
-    @property
-    def line(self) -> str:
+    def biased(self) -> str:
         """The bias in the ledger."""
         return self.name if self.name.endswith("bias") else f"{self.name}: bias"
 
@@ -120,41 +112,42 @@ class Quantised:
         """What the layer's own arithmetic adds to x W' + b, in the ledger."""
         return f"{self.name.removesuffix('.bias').removesuffix('.weight')}: rounded"
 
-    def rounding(self, x: Tensor, value: Tensor, g: Tensor) -> Tensor:
+    def rounding(self, x: Tensor, out: Passed, bias: Tensor | None) -> Tensor:
         """That, in relevance."""
-        b = None if self.bias is None else self.bias.detach()
-        return dot(value - F.linear(x, self.numbers().to(x.dtype), b), g)
+        value, g = out
+        return dot(value - F.linear(x, self.numbers().to(x.dtype), bias), g)
 
 
-def bent(flow: Context, choice: Choice, x: Tensor, z: Quantised) -> Tensor:
+def bent(flow: Context, choice: Choice, x: Tensor, z: Quantised, value: Tensor, bias: Tensor | None) -> Tensor:
     """A quantised map whose rule is known."""
+    account, depth = flow.account, flow.depth
     if choice.rule != rules.epsilon:
         fresh = scale(x, 1)
-        out = z.run(choice.rule, fresh, z.value, z.bias)
-        flow.account.kept(*z.kept, flow.depth, out, (fresh,))
+        out = z.bend(choice.rule, fresh, value, bias)
+        account.kept(keeper(bias), z.name, depth, out, (fresh,))
         return out
-    out = z.run(choice.rule, x, z.value, z.bias)
-    if z.bias is not None:
-        flow.account.constant(out, z.bias, z.line, flow.depth)
-    if flow.account.open:
-        account, depth, given, value = flow.account, flow.depth, held(x), held(out)
-        out.register_hook(lambda g: account.add("constants", z.rounded, depth, account.by_row(z.rounding(given(), value(), g))))
+    out = z.bend(choice.rule, x, value, bias)
+    if bias is not None:
+        account.constant(out, bias, z.biased, depth)
+    if account.open:
+        given, made, b = held(x), held(out), None if bias is None else bias.detach()
+        out.register_hook(lambda g: account.add("constants", z.rounded, depth, account.by_row(z.rounding(given(), (made(), g), b))))
     return out
 
 
-def bent_later(flow: Context, choice: Choice, x: Tensor, z: Quantised) -> Tensor:
+def bent_later(flow: Context, choice: Choice, x: Tensor, z: Quantised, value: Tensor, bias: Tensor | None) -> Tensor:
     """The same, where its rule is chosen on the way back."""
     account, depth = flow.account, flow.depth
 
-    def book(rule: Rule, g: Tensor, y: Tensor, x: Tensor, g_x: Tensor) -> None:
+    def book(rule: Rule, out: Passed, into: Passed, value: Tensor, bias: Tensor | None) -> None:
         if rule != rules.epsilon:
-            account.between(*z.kept, depth, (y, g), (x, g_x))
+            account.between(keeper(bias), z.name, depth, out, into)
             return
-        if z.bias is not None:
-            account.add("constants", z.line, depth, account.by_row(visible(z.bias, g)))
-        account.add("constants", z.rounded, depth, account.by_row(z.rounding(x, y, g)))
+        if bias is not None:
+            account.add("constants", z.biased, depth, account.by_row(visible(bias, out[1])))
+        account.add("constants", z.rounded, depth, account.by_row(z.rounding(into[0], out, bias)))
 
-    return deferred(choice, x, z.value, Later(z.run, book if account.open else None), z.value, z.bias)
+    return deferred(choice, x, value, Later(z.bend, book if account.open else None), value, bias)
 
 
 def linear_of(flow: Context, func: Callable, x: Tensor, weight: Any, bias: Tensor | None) -> Tensor | None:
