@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from tolerance import assert_same, rounding
 from torch import Tensor
 
 from pelrp_nb import Explanation
@@ -57,21 +58,27 @@ def apart(a: Tensor, b: Tensor, largest: float = 0.0) -> float:
     return float((a - b).abs().max() / b.abs().max().clamp(min=max(largest, 1e-12))) if b.numel() else 0.0
 
 
-def same_answer(ours: Explanation, theirs: Explanation, close: float = 1e-5) -> None:
-    """Every number of two explanations: tokens, sinks, reductions, boundaries, the whole ledger; AssertionError if not."""
+def same_answer(ours: Explanation, theirs: Explanation, dtype: torch.dtype = torch.float32) -> None:
+    """Every number of two explanations: tokens, sinks, reductions, boundaries, the whole ledger; AssertionError if not.
+
+    They may be apart by what rounding in `dtype` makes of the sizes of all that flowed where most did.
+    """
     assert (ours.tokens, ours.special, ours.sinks, ours.target) == (theirs.tokens, theirs.special, theirs.sinks, theirs.target)
-    assert abs(ours.value - theirs.value) <= close * max(1.0, abs(theirs.value))
-    assert apart(ours.semantic, theirs.semantic) <= close and apart(ours.positional, theirs.positional) <= close
-    assert ours.reductions.keys() == theirs.reductions.keys()
-    assert all(apart(ours.reductions[k], theirs.reductions[k]) <= close for k in theirs.reductions)
     assert [b.name for b in ours.boundaries] == [b.name for b in theirs.boundaries]
-    most = float(theirs.semantic.abs().max())
-    assert all(apart(a.relevance, b.relevance, most) <= close for a, b in zip(ours.boundaries, theirs.boundaries, strict=True))
+    assert ours.reductions.keys() == theirs.reductions.keys()
+    size = max([theirs.ledger.scale, abs(theirs.value), *(float(b.relevance.abs().sum()) for b in theirs.boundaries)])
+    assert abs(ours.value - theirs.value) <= rounding(size, dtype)
+    pairs = [(ours.semantic, theirs.semantic), (ours.positional, theirs.positional)]
+    pairs += [(a.relevance, b.relevance) for a, b in zip(ours.boundaries, theirs.boundaries, strict=True)]
+    for mine, other in pairs:
+        assert_same(mine, other, size, dtype)
+    for name, reduced in theirs.reductions.items():
+        assert_same(ours.reductions[name], reduced, max(size, float(reduced.abs().sum())), dtype)
     a, b = ours.ledger, theirs.ledger
     assert a.closed and b.closed and a.layers.keys() == b.layers.keys()
     books = [(dict(a.rows()), dict(b.rows())), (a.constants, b.constants), (a.softmax, b.softmax), (a.layers, b.layers)]
     for mine, other in books:
-        assert all(abs(mine.get(k, 0.0) - other.get(k, 0.0)) <= close * b.scale for k in {*mine, *other})
+        assert all(abs(mine.get(k, 0.0) - other.get(k, 0.0)) <= rounding(size, dtype) for k in {*mine, *other})
     assert ours.streams.keys() == theirs.streams.keys()
     for name, stream in theirs.streams.items():
-        same_answer(ours.streams[name], stream, close)
+        same_answer(ours.streams[name], stream, dtype)

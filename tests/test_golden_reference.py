@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tolerance import rounding
 from torch import Tensor
 
 from pelrp_nb import reference
@@ -61,7 +62,7 @@ def rotary(walk: reference.Walk, role: str) -> Tensor:
 def test_reference_is_the_authors_pa_lrp(golden, case):
     walk, theirs = walked(golden, case)
     query, key = rotary(walk, "query"), rotary(walk, "key")
-    assert walk.value == pytest.approx(float(theirs["target_logit"]), abs=1e-6)
+    assert walk.value == pytest.approx(float(theirs["target_logit"]), abs=rounding(walk.ledger.scale))
     assert off(walk.tokens, theirs["rel_embeds"]) < CLOSE
     assert off(query.sum(2) + key.sum(2), theirs["rel_pos"]) < CLOSE
     assert off(torch.stack(walk.boundaries), theirs["rel_hidden"]) < CLOSE

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from models import randomise
+from tolerance import rounding
 
 from pelrp_nb import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Options, explain, propagate, rules, zoo
 from pelrp_nb.errors import InputError, ZooError
@@ -55,7 +56,7 @@ def test_pixels_positions_constants_and_softmax_are_the_logit(models, pixels, na
     book = found.ledger
     assert book.closed, book
     total = found.maps["content"].sum() + found.positional.sum() + sum(book.constants.values()) + sum(book.softmax.values())
-    assert float(total) + book.stabilisers == pytest.approx(book.value, abs=1e-6 * book.scale)
+    assert float(total) + book.stabilisers == pytest.approx(book.value, abs=rounding(book.scale))
     assert float(found.semantic.sum()) == pytest.approx(book.tokens, abs=1e-9)
 
 
