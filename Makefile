@@ -2,6 +2,7 @@
 # make check   the daily round: style, types, a core of the tests; under 90 seconds on two cores
 # make test    everything: style, types, rules, models, notebooks, views in a real browser
 # make lab     open the tutorials
+# make processors   all tests as on other processors: older instructions, one thread and two
 # make floors  the oldest versions claimed to work, in an environment of their own
 # make colab   the widget tests, and the tutorials' first cells, with the versions that Google Colab has
 # make quantised   weights quantised by torchao, in an environment that has it
@@ -16,7 +17,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lab lint wheel clean chromium sandbox floors colab quantised grading binder
+.PHONY: help demo check test lab lint wheel clean chromium sandbox floors colab quantised grading binder processors
 .DELETE_ON_ERROR:
 
 help:
@@ -76,6 +77,9 @@ test: $(VENV)/.made-test chromium sandbox lint
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope \
 	  --nbval --nbval-current-env --nbval-sanitize-with tutorials/sanitize.cfg tests tutorials
 	@$(MAKE) --no-print-directory colab quantised
+
+processors: $(VENV)/.made-test chromium sandbox
+	@$(BIN)/python tests/processors.py $(PART)
 
 # An environment that has a few packages of its own; everything else is that of the environment beside it.
 COLAB     := .venv-colab

@@ -103,8 +103,8 @@ labs.check("slope", slope)
 vector, R = torch.tensor([1.0, -2.0, 3.0]), torch.tensor([1.0, 1.0, 1.0])
 moving = input_times_gradient(lambda x: x / x.square().mean().sqrt(), R, vector)[0]
 frozen = input_times_gradient(lambda x: x / freeze(x.square().mean().sqrt()), R, vector)[0]
-print("rms moves :", moving, "sum", f"{moving.sum().item():.4f}")
-print("rms frozen:", frozen, "sum", f"{frozen.sum().item():.4f}")
+for name, found in (("moves", moving), ("frozen", frozen)):
+    print(f"rms {name:<6}:", found, "sum", round(found.sum().item(), 4) + 0.0)
 
 # %% [markdown]
 # So the rms is taken as a constant: it only sets the scale. Then each coordinate keeps what it receives.
