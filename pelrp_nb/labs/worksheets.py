@@ -79,7 +79,8 @@ def sheet(rule: Rule) -> str:
     empty = side_by_side([(f"R({name})", shown(x, fill=False)) for name, x in zip(called, paid)])
     filled = side_by_side([(f"R({name})", shown(x)) for name, x in zip(called, paid)])
     total = sum(float(x.sum()) for x in paid)
-    sums = f"<p>Sum in {float(R.sum()):.3f}, sum out {total:.3f}, kept {float(R.sum()) - total:.3f}. {escape(rule.conserves)}.</p>"
+    kept = round(float(R.sum()) - total, 3) + 0.0                              # what is rounding has no sign
+    sums = f"<p>Sum in {float(R.sum()):.3f}, sum out {total:.3f}, kept {kept:.3f}. {escape(rule.conserves)}.</p>"
     room = "<p>Sum in ________ sum out ________ kept ________</p>"
     front = f"<h1>{escape(rule.name)}</h1><pre>{escape(rule.doc.strip())}</pre>{said}<p><b>Fill in:</b></p>{empty}{room}"
     return document(rule.name, f"<section>{front}</section><section><h1>{escape(rule.name)}: answers</h1>{filled}{sums}</section>")
