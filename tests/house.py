@@ -17,7 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("pelrp_nb", "tests", "tutorials", "binder", ".ci")
 KINDS = {".py", ".md", ".ipynb", ".toml", ".yml", ".yaml", ".sh", ".js", ".css", ".cfg", ".json", ""}
-LINES, FUNCTION = 400, 60
+LINES, FUNCTION = 300, 40
+LONGER = dict.fromkeys(("pelrp_nb/results/explanation.py", "pelrp_nb/engine/propagation.py", "pelrp_nb/reference.py"), 400)
 VAGUE = re.compile(r"(^|_)(helpers?|utils?|manager|relprop|cam|misc)(_|$)", re.I)
 LOUD = re.compile(r"\w!(\s|$)|[\U0001F300-\U0001FAFF\u2600-\u27BF]")
 FORBIDDEN = {                                    # written in pieces, or this file would find itself
@@ -73,14 +74,16 @@ def no_models(source: Source) -> Found:
 
 
 def small_files(source: Source) -> Found:
-    if (lines := source.text.count("\n")) >= LINES:
+    if (lines := source.text.count("\n")) >= LONGER.get(source.inside, LINES):
         yield lines, f"{lines} lines"
 
 
 def small_functions(source: Source) -> Found:
     for node in source.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            told = node.body[0] if ast.get_docstring(node) is not None else None
+            said = 0 if told is None else (told.end_lineno or told.lineno) - told.lineno + 1
+            length = (node.end_lineno or node.lineno) - node.lineno + 1 - said
             if length >= FUNCTION:
                 yield node.lineno, f"{node.name}, {length} lines"
 
@@ -113,8 +116,8 @@ def without(pattern: str) -> Callable[[Source], Found]:
 LAWS: dict[str, tuple[tuple[str, ...], Callable[[Source], Found]]] = {
     "views take plain data: no torch, no other room but amounts": (("pelrp_nb/views/",), plain_data),
     "rules know no models and no widgets": (("pelrp_nb/rules/",), no_models),
-    f"a file of the package has fewer than {LINES} lines": (("pelrp_nb/",), small_files),
-    f"a function has fewer than {FUNCTION} lines": (("pelrp_nb/", "tests/"), small_functions),
+    f"a file of the package has fewer than {LINES} lines, three apart": (("pelrp_nb/",), small_files),
+    f"a function has fewer than {FUNCTION} lines beside its docstring": (("pelrp_nb/", "tests/"), small_functions),
     "a name says what it means": (("pelrp_nb/",), clear_names),
     "docstrings are calm: no exclamation marks, no pictures": (("pelrp_nb/",), calm_docstrings),
     **{what: ((), without(pattern)) for what, pattern in FORBIDDEN.items()},

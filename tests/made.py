@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -30,11 +30,7 @@ def made(
         return (torch.randn(*shape, generator=rng, dtype=torch.float64) ** 3).to(dtype) / 2
 
     semantic, positional = drawn(T), drawn(S, T) / 3
-    boundaries = [Boundary("embeddings", "embeddings", None, semantic.clone(), 0.0)]
-    for i in range(layers):
-        for kind in ("attention", "mlp"):
-            boundaries.append(Boundary(f"layer {i} {kind}", kind, i, drawn(T) / 2))
-        boundaries.append(Boundary(f"layer {i}", "layer", i, drawn(T), float(i) * 1e-9))
+    boundaries = [Boundary("embeddings", "embeddings", None, semantic.clone(), 0.0), *passed(layers, lambda: drawn(T))]
     constants = {f"layers.{i}.mlp.bias": float(drawn(1)) / 5 for i in range(layers)}
     softmax = {f"layer {i}": float(drawn(1)) / 5 for i in range(layers)}
     content, position = float(semantic.sum()), float(positional.sum())
@@ -56,3 +52,11 @@ def made(
         "special": tuple(token in ("[CLS]", "[SEP]") for token in tokens),
     }  # fmt: skip
     return Explanation(**{**given, **changed})
+
+
+def passed(layers: int, drawn: Callable[[], torch.Tensor]) -> Iterator[Boundary]:
+    """Three boundaries for each layer: its two branches, and its end with a gap of rounding."""
+    for i in range(layers):
+        for kind in ("attention", "mlp"):
+            yield Boundary(f"layer {i} {kind}", kind, i, drawn() / 2)
+        yield Boundary(f"layer {i}", "layer", i, drawn(), float(i) * 1e-9)

@@ -14,8 +14,8 @@ PACKAGE = ROOT / "pelrp_nb"
 PLANTED = {                                      # file, what it holds, the line that breaks the law
     "views take plain data": ("pelrp_nb/views/tokens.py", "import numpy\nfrom ..engine import leaves\n", 2),
     "rules know no models": ("pelrp_nb/rules/epsilon.py", "def forward(x):\n    from transformers import AutoModel\n", 2),
-    "a file of the package": ("pelrp_nb/long.py", "\n" * 400, 400),
-    "a function": ("tests/test_long.py", "\ndef long():\n" + "    1\n" * 60, 2),
+    "a file of the package": ("pelrp_nb/long.py", "\n" * 300, 300),
+    "a function": ("tests/test_long.py", '\ndef short():\n    """' + "\\n" * 50 + '"""\n\ndef long():\n' + "    1\n" * 40, 5),
     "a name": ("pelrp_nb/names.py", "\n\nclass manager:\n    pass\n", 3),
     "docstrings are calm": ("pelrp_nb/loud.py", '"""Relevance is back!"""\n', 1),
     "no path of one machine": ("README.md", "Type:\ncd /ho" + "me/someone/pelrp_nb\n", 2),

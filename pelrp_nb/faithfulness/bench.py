@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,14 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         "ratios": [b / a for a, b in rounds], "seconds_per_example": slope, "start": start, "r2": fit,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
     }  # fmt: skip
+    report(given, counts, fast.batch, found)
+    return 0
+
+
+def report(given: argparse.Namespace, counts: list[int], batch: int, found: dict[str, Any]) -> None:
+    """Everything as JSON, or in three lines."""
     if given.json:
         print(json.dumps(found))
-        return 0
-    print(f"{given.model}, perturbation of {len(few)} examples, all variants of pruning, generation, gain and positions")
-    print(f"in batches of {fast.batch}: {found['ratio']:.1f} times the examples per second of one by one", end="")
+        return
+    print(f"{given.model}, perturbation of {given.examples} examples, all variants of pruning, generation, gain and positions")
+    print(f"in batches of {batch}: {found['ratio']:.1f} times the examples per second of one by one", end="")
     print(f" (rounds: {', '.join(f'{r:.1f}' for r in found['ratios'])}); {found['machine']}")
-    print(f"cost of {', '.join(map(str, counts))} examples: a line with {start:.2f} s + {slope:.3f} s an example, R2 = {fit:.4f}")
-    return 0
+    cost = f"{found['start']:.2f} s + {found['seconds_per_example']:.3f} s an example, R2 = {found['r2']:.4f}"
+    print(f"cost of {', '.join(map(str, counts))} examples: a line with {cost}")
 
 
 def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
