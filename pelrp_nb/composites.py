@@ -12,11 +12,23 @@ Nothing here knows how a library spells an operation; that is `engine/handlers/t
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from difflib import get_close_matches
+from typing import Any, Literal, Self
 
 from . import rules
+from .errors import InputError
 from .rules import Rule
+
+Places = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]              # name of a layer or module -> field -> rule
+CALLED = {                                       # the constants that the engine gives to a rule of that field
+    **dict.fromkeys(("linear", "projection", "patch"), ("weight", "bias", "apply")),
+    **dict.fromkeys(("product", "gate"), ("multiply",)), "activation": ("f", "slope"),
+    **dict.fromkeys(("rms_norm", "layer_norm"), ("weight", "eps", "normalized_shape")),
+}  # fmt: skip
+WHERE = 'Type composite.where({"layer 3": {"linear": rules.gamma(0.1)}}).'
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,6 +49,7 @@ class Composite:
     positions:   "sink", positions are inputs and receive; "constant", they are booked by name
     start:       "value", R(logit) = logit; or the number that the logit starts with
     unknown:     "refuse" an operation without a rule, or accept its plain "gradient" and report it
+    places:      rules for a layer or a module alone; `where` writes them
     """
 
     linear: Rule = rules.epsilon
@@ -54,8 +67,11 @@ class Composite:
     positions: Literal["sink", "constant"] = "sink"
     start: Literal["value"] | float = "value"
     unknown: Literal["refuse", "gradient"] = "refuse"
+    places: Places = ()
 
     def __post_init__(self) -> None:
+        for name in RULES:
+            check_field(name, getattr(self, name))
         if self.positions not in ("sink", "constant"):
             raise ValueError(f'positions must be "sink" or "constant", got {self.positions!r}')
         if self.unknown not in ("refuse", "gradient"):
@@ -68,9 +84,86 @@ class Composite:
         """Whether attention weights receive nothing."""
         return self.softmax == rules.constant
 
+    @property
+    def tells_projections(self) -> bool:
+        """Whether projections of attention have another rule than other linear maps, anywhere in the model."""
+        placed = [rule for _, chosen in self.places for field, rule in chosen if field in ("linear", "projection")]
+        return len({self.linear, self.projection, *placed}) > 1
+
+    def where(self, given: Mapping[str | int, Mapping[str, Any]]) -> Self:
+        """The same composite with rules of their own for some layers or modules, by name.
+
+            PA_LRP.where({"layer 3": {"linear": rules.gamma(0.1)}, "blocks.0.mlp": {"activation": rules.identity}})
+
+        A layer is called as in the ledger ("layer 3", "decoder layer 0"), a module by its path; what is said of a module holds for
+        all inside it, and the innermost that says something of a field has its way. A later `where` adds to an earlier one.
+        Fields are those of rules, and `values`. Raises InputError for anything else; `propagate` refuses names that the model
+        does not have.
+        """
+        if not isinstance(given, Mapping) or not given or not all(isinstance(v, Mapping) and v for v in given.values()):
+            raise InputError(f"where must say which rules a layer or module has; got {given!r}. {WHERE}")
+        places = {name: dict(chosen) for name, chosen in self.places}
+        for place, chosen in given.items():
+            if isinstance(place, bool) or not isinstance(place, str | int) or place == "":
+                raise InputError(f"where names layers and modules by text; got {place!r}. {WHERE}")
+            for name, rule in chosen.items():
+                check_placed(name, rule)
+            name = f"layer {place}" if isinstance(place, int) else place
+            places[name] = {**places.get(name, {}), **chosen}
+        return replace(self, places=tuple((name, tuple(chosen.items())) for name, chosen in places.items()))
+
     def __repr__(self) -> str:
-        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
-        return f"Composite({shown})"
+        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "places")
+        return f"Composite({shown}){told(self.places)}"
+
+
+RULES = tuple(f.name for f in fields(Composite) if isinstance(f.default, Rule))
+
+
+def in_force(composite: Composite) -> list[Any]:
+    """The rules of all fields, then those of single places."""
+    return [*(getattr(composite, name) for name in RULES), *(rule for _, chosen in composite.places for _, rule in chosen)]
+
+
+def told(places: Places) -> str:
+    """`.where(...)` as it is typed; nothing where nothing was said."""
+    return f".where({ {name: dict(chosen) for name, chosen in places} })" if places else ""
+
+
+def check_field(name: str, rule: Any) -> None:
+    """Raises InputError where a field holds no rule, or one that the engine could not call there."""
+    if not isinstance(rule, Rule):
+        raise InputError(f"{name} must be a Rule, got {rule!r}. Type replace(composite, {name}={getattr(Composite, name)!r}), from rules.")
+    if name == "softmax" and rule not in (rules.softmax, rules.constant):
+        raise InputError(
+            f"softmax must be rules.softmax or rules.constant, got {rule!r}: what a softmax keeps is measured for these. "
+            "For one of your own type pelrp_nb.register(torch.softmax, rule)."
+        )
+    takes = inspect.signature(rule.forward).parameters
+    missing = [k for k in CALLED.get(name, ()) if k not in takes and not any(p.kind is p.VAR_KEYWORD for p in takes.values())]
+    if missing and not (name == "gate" and rule == rules.constant):
+        raise InputError(
+            f"A rule for {name} is called with the constants {', '.join(CALLED[name])}; the `forward` of {rule!r} takes no "
+            f"{', '.join(missing)}. Write {signature(name)}."
+        )
+
+
+def signature(name: str) -> str:
+    """How the `forward` of a rule for that field begins."""
+    return f"def forward({'*factors' if 'multiply' in CALLED[name] else 'x'}, *, {', '.join(CALLED[name])}, ...)"
+
+
+def check_placed(name: str, rule: Any) -> None:
+    """Raises InputError where `where` names no field that a place can have, or gives it no rule."""
+    known = (*RULES, "values")
+    if name not in known:
+        near = get_close_matches(str(name), known, 1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(known)}. {WHERE}"
+        raise InputError(f"A layer or module can have rules of its own for each kind of operation; {name!r} is none. {hint}")
+    if name != "values":
+        check_field(name, rule)
+    elif isinstance(rule, bool) or not isinstance(rule, int | float):
+        raise InputError(f"values must be a number such as 0.5, got {rule!r}. {WHERE}")
 
 
 PA_LRP = Composite()
@@ -97,5 +190,7 @@ def title(composite: Composite) -> str:
     for label, known in NAMED.items():
         if known == composite:
             return label
+    if composite.places:
+        return title(replace(composite, places=())) + told(composite.places)
     different = [f.name for f in fields(composite) if getattr(composite, f.name) != getattr(PA_LRP, f.name)]
     return "pa-lrp with " + ", ".join(f"{name}={getattr(composite, name)!r}" for name in different)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from . import rules
 from .composites import PA_LRP, Composite, title
 from .engine import memory
 from .engine.support import inspect
@@ -52,6 +51,7 @@ REASONS = {
     "batch_norm": "frozen statistics: a linear map and a constant",
     "dropout": "not active",
     "in_place": "computed apart, then written where the model wants it",
+    "own": "a handler of one's own",
     "no rule": "unknown: its plain gradient conserves nothing, so it is refused if the target depends on it",
 }
 
@@ -128,8 +128,7 @@ class Plan:
         from .rules.pages import page_of
         from .views import inspector
 
-        used = {step.rule.partition("(")[0] for step in self.steps}
-        pages = {rule.name: page_of(rule) for rule in rules.ALL if rule.name in used}
+        pages = {step.applied.name: page_of(step.applied) for step in self.steps if step.applied is not None}
         sinks = [(sink.name, sink.kind) for sink in self.sinks]
         return inspector(self.tree(), model=self.model, method=self.method, sinks=sinks, refusals=self.refusals, pages=pages,
                          unbooked=self.unbooked)  # fmt: skip
@@ -148,8 +147,7 @@ class Plan:
 
 def explained(step: Step) -> dict[str, str]:
     """One operation: its rule, why that one, and what it conserves."""
-    name = step.rule.partition("(")[0]
-    conserves = {"plain": "all", "none": "nothing"}.get(name) or rules.by_name(name).conserves
+    conserves = step.applied.conserves if step.applied is not None else {"plain": "all"}.get(step.rule, "nothing")
     return {"operation": step.operation, "rule": step.rule, "reason": REASONS.get(step.reason, step.reason), "conserves": conserves}
 
 
@@ -186,7 +184,7 @@ def plan(
             needs = memory.needed(flow, counted, output)
     except ModelError as error:
         return Plan(name, title(composite), (), (), (str(error),))
-    refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where in flow.refused))
+    refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where, _ in flow.refused))
     modules = tuple((path, type(module).__name__) for path, module in model.named_modules())
     return Plan(name, title(composite), tuple(flow.steps.values()), sinks_of(flow), refusals, needs, modules,
                 composite.positions)  # fmt: skip

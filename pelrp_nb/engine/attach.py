@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import checkpointing
+from . import checkpointing, per_place
 from .forward_pass import ForwardPass
 from .handlers import quantised
 from .handlers.opaque_modules import activation_module
@@ -25,6 +25,7 @@ def attach(flow: ForwardPass) -> None:
     model, entry = flow.model, flow.entry
     entry.begin(model)
     blocks = layers(model)
+    per_place.hang(flow, entry.before, per_place.entered)
     for module in entry.modules:
         if type(module) in KNOWN_BY_PARAMETERS and module is not model and not hasattr(module, "_hf_hook"):
             continue
@@ -33,6 +34,7 @@ def attach(flow: ForwardPass) -> None:
     for module in entry.modules:
         if "_gradient_checkpointing_func" in vars(module):
             entry.instead(module, "_gradient_checkpointing_func")
+    per_place.hang(flow, entry.after, per_place.left)
 
 
 @contextmanager

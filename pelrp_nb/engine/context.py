@@ -31,6 +31,7 @@ class Step:
     operation: str
     rule: str
     reason: str = ""                             # its kind, for instance "gate"
+    applied: Rule | None = None                  # the rule itself, where there is one
 
 
 @dataclass
@@ -54,7 +55,6 @@ class Context(Knows, Protocol):
     """
 
     model: nn.Module
-    composite: Composite
     options: Options
     account: Account
     inputs: Inputs
@@ -73,6 +73,10 @@ class Context(Knows, Protocol):
         """Put the rules in force once more: a handler that calls torch again has each call handled."""
 
     def __exit__(self, *raised: Any) -> None: ...
+
+    @property
+    def composite(self) -> Composite:
+        """The rules in force here: those of the running layer and module, where the composite has some for them."""
 
     @property
     def place(self) -> str:

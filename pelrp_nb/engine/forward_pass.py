@@ -16,23 +16,31 @@ class ForwardPass(Context, Protocol):
     """A `Context` whose forward pass has run, or that checkpointing runs again.
 
     recorder:   boundaries; leaves: all leaves by identity, in the order in which they were met
-    handled:    (start, end) numbers of the graph's nodes that handlers made; refused: those of operations without a rule, and where
+    handled:    (start, end) numbers of the graph's nodes that handlers made; refused: those of operations without a
+                rule, where, and how the function is typed
     conditions: `Options.only`; candidates: where the walk back may keep a part; starts: what relevance begins with, per row
     patch:      (height, width) of a picture's patches; owned: parameters and buffers of the model
     entry:      its hooks on the model's modules
+    placed:     rules of single layers and modules; inside: those modules that run, and in which layer; layer_name: the running one
     checkpoint: whether layers are run again; open: those that run and will be; planning: whether this is for `plan`
     """
 
     recorder: Recorder
     leaves: dict[int, Tensor]
     handled: list[list[int]]
-    refused: list[tuple[int, int, str]]
+    refused: list[tuple[int, int, str, str]]
     conditions: tuple[Condition, ...]
     candidates: list[Any]
     starts: Tensor
     patch: tuple[int, int] | None
     owned: list[Tensor]
     entry: Entry
+    placed: Any
+    inside: list[tuple[str, str | None]]
     checkpoint: bool
     open: list[Any]
     planning: bool
+
+    @property
+    def layer_name(self) -> str | None:
+        """The running layer, as the ledger calls it; None outside of layers."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import InputError
 from .only import conditions
+from .operations import operations
 from .trace import Boundary
 
 
@@ -21,6 +22,7 @@ class Options:
     only:       conditional relevance: {"layer 3": {"heads": [1]}}; see `engine/only.py`
     watch:      called with each boundary (`Crossing`) while the backward pass runs
     ledger:     keep boundaries and accounts; False: tokens and sinks only
+    operations: handlers of one's own, {torch.special.i0: rules.identity}; `pelrp_nb.register` says what a handler is
     """
 
     detail: frozenset[str] = frozenset()
@@ -29,6 +31,7 @@ class Options:
     only: Any = None
     watch: Callable[[Boundary], None] | None = None
     ledger: bool = True
+    operations: Any = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", frozenset(self.detail))
@@ -39,3 +42,4 @@ class Options:
                 'Type Options(detail={"heads"}).'
             )
         object.__setattr__(self, "only", conditions(self.only))
+        object.__setattr__(self, "operations", operations(self.operations))

@@ -38,7 +38,7 @@ class Choice:
         """It is one."""
         self.projects = True
         if self.step is not None:
-            self.step.rule = repr(self.rule)
+            self.step.rule, self.step.applied = repr(self.rule), self.rule
 
 
 class Projections:

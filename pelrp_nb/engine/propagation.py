@@ -29,12 +29,15 @@ from .backward import conditional
 from .backward.run import rows, whole
 from .boundaries import Recorder
 from .context import REFUSED, Block, Step
+from .handlers import own
 from .handlers.torch_table import handler_of, spelling
 from .layers import layers
 from .leaves import Attention, Inputs
 from .leaving import Leaving
 from .module_hooks import Entry, acting
+from .operations import in_force, spelt
 from .options import Options
+from .per_place import PerPlace
 from .positions import provenance_rules
 from .projections import Choice, Projections
 from .provenance import Note, carries, note_of, write
@@ -52,12 +55,12 @@ class Propagation(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
         super().__init__()
-        self.model, self.composite, self.options = model, composite, options
+        self.model, self.given, self.options = model, composite, options
         self.entry = Entry()                                     # in force while it is open, and no other flow is further inside
         self.account = Account()
         self.account.open = options.ledger
         self.inputs = Inputs()
-        self.projections = Projections(composite.linear != composite.projection or bool(options.only))
+        self.projections = Projections(composite.tells_projections or bool(options.only))
         self.power = 1.0                                         # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []                    # where heads were asked for
         self.vocabularies: set[str | None] = set()               # tables in which tokens were looked up
@@ -70,6 +73,9 @@ class Propagation(TorchFunctionMode):
         self.path: list[nn.Module] = []
         self.blocks: list[Block] = []
         self.streams = Streams(model)
+        self.placed = PerPlace(model, composite, self.streams) if composite.places else None
+        self.inside: list[tuple[str, str | None]] = []           # modules that run and have rules of their own
+        self.own = own.table(in_force(options.operations))
         self.stream_of: dict[int, str] = {}
         self.conditions: tuple[only.Condition, ...] = options.only
         self.candidates: list[conditional.Candidate] = []
@@ -77,7 +83,7 @@ class Propagation(TorchFunctionMode):
         self.audited = True
         self.steps: dict[tuple[str, str, str], Step] = {}
         self.handled: list[list[int]] = []
-        self.refused: list[tuple[int, int, str]] = []
+        self.refused: list[tuple[int, int, str, str]] = []
         self.function: Callable | None = None
         self.planning = False                    # True: note what needs no rule, too, and to which module a call belongs
         self.spot: str | None = None
@@ -108,7 +114,7 @@ class Propagation(TorchFunctionMode):
         self.function = func
         self.spot = self._owner(*given) if self.planning else None
         start = sequence()
-        handler = handler_of(func.__self__ if name == "__get__" else func)
+        handler = handler_of(func.__self__ if name == "__get__" else func, self.own)
         if handler is None:
             return self.refuse(func, start, func(*args, **kwargs))
         out = handler(self, func, args, kwargs)
@@ -193,7 +199,7 @@ class Propagation(TorchFunctionMode):
         pieces = out if isinstance(out, tuple | list) else (out,)
         if any(carries(piece) for piece in pieces):
             place = self.spot or self.place
-            self.refused.append((start, sequence(), f"`{spelling(func)}` in {self.place}"))
+            self.refused.append((start, sequence(), f"`{spelling(func)}` in {self.place}", spelt(func)))
             self.steps[(place, spelling(func), "none")] = Step(place, spelling(func), "none", "no rule")
         return out
 
@@ -210,13 +216,23 @@ class Propagation(TorchFunctionMode):
         return self.blocks[-1].layer if self.blocks else None
 
     @property
+    def layer_name(self) -> str | None:
+        """The running layer, as the ledger calls it; None outside of layers."""
+        return f"{self.streams.prefix}layer {self.blocks[-1].layer}" if self.blocks else None
+
+    @property
+    def composite(self) -> Composite:
+        """The rules in force here: those of the running layer and module, where the composite has some for them."""
+        return self.given if self.placed is None else self.placed.here(self.layer_name, self.inside)
+
+    @property
     def depth(self) -> float:
         """How far the forward pass is: see `Streams.depth`."""
         return self.streams.depth(self.layer)
 
     def where_am_i(self) -> str:
         """The running layer, else the running module."""
-        return f"{self.streams.prefix}layer {self.layer}" if self.layer is not None else self.place
+        return self.layer_name or self.place
 
     def softmax_name(self, attention: bool) -> str:
         """The ledger's line for a softmax here."""
@@ -259,7 +275,8 @@ class Propagation(TorchFunctionMode):
         """Note for `plan` which rule was applied to the running operation."""
         operation = spelling(self.function)
         place = self.spot or self.place
-        return self.steps.setdefault((place, operation, kind), Step(place, operation, repr(rule), kind))
+        key = (place, operation, kind if self.placed is None else f"{kind} by {rule!r}")
+        return self.steps.setdefault(key, Step(place, operation, repr(rule), kind, rule))
 
     # --- leaves, residuals, norms -------------------------------------------------------------------------------------
 
@@ -339,3 +356,5 @@ def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options 
         conditional.listen(flow)
         flow.__enter__()
         yield flow
+        if flow.placed is not None:
+            flow.placed.missed(model, flow.streams)

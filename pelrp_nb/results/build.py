@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from ..composites import title
+from ..composites import in_force, title
 from ..engine.propagation import Propagation
 from ..engine.trace import Trace
 from ..inputs import audio
 from ..inputs.model_input import Encoded, Labels
+from ..rules.pages import own_pages
 from . import image_maps
 from .explanation import Explanation
 
@@ -85,6 +86,8 @@ def card(flow: Propagation, row: Encoded, text: str) -> dict[str, Any]:
         "device": parameter.device.type,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
     }
+    if own := own_pages(in_force(flow.composite)):
+        found["rules"] = own
     if row.picture is not None:
         found["picture"] = list(row.picture)
     return found

@@ -365,7 +365,7 @@ class Explanation:
         from ..rules.pages import pages
         from ..views import explained
 
-        rules = pages(str(self.card.get("composite", "")), self.sink_kinds)
+        rules = pages(str(self.card.get("composite", "")), self.sink_kinds, self.card.get("rules"))
         return explained(self.plain(), kind, rules=rules, detail=_arrays(self.detail))
 
     def __eq__(self, other: object) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..errors import InputError
 from ._rule import Rule
+from .own import check_rule as check_rule
+from .own import make as make
 
 # isort: off, this is the reading order
 from .epsilon import epsilon

@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Generator, Tensor
 
+from ..errors import InputError
+
 Example = tuple[Tensor, tuple[Tensor, ...], dict[str, Any]]        # R, inputs, constants
 Linear = Callable[..., Tensor]                    # (x, weight, bias) -> z
 
@@ -26,6 +28,9 @@ class Rule:
     page:      the module the rule stands in (its docstring is the rule's documentation)
     keyword:   the option that a bare positional argument sets, if any
     options:   what the variant was given, in order
+    text:      the documentation itself, for a rule that stands in no page (`rules.make`)
+
+    Two rules are equal if they have the same name, options and functions. Raises InputError where a function is missing.
     """
 
     name: str
@@ -35,6 +40,14 @@ class Rule:
     page: str
     keyword: str | None = None
     options: tuple[tuple[str, Any], ...] = ()
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        for field, shape in SHAPES.items():
+            if not callable(came := getattr(self, field)):
+                raise InputError(
+                    f"The rule {self.name} needs a function `{field}`, got {came!r}. Write {shape}, and type rules.make(name, forward)."
+                )
 
     def __call__(self, *value: Any, **options: Any) -> Rule:
         """The same rule with options set: `gamma(0.05)`, `epsilon(eps=1e-6)`."""
@@ -63,7 +76,10 @@ class Rule:
         return f"{self.name}({', '.join(shown)})" if shown else self.name
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rule) and (self.name, self.options) == (other.name, other.options)
+        return isinstance(other, Rule) and self._value() == other._value()
+
+    def _value(self) -> tuple[Any, ...]:
+        return self.name, self.options, base(self.relevance), base(self.forward)
 
     def __hash__(self) -> int:
         return hash((self.name, self.options))
@@ -73,6 +89,8 @@ class Rule:
         """The page's docstring: plain sentence, formula, what it conserves, paper."""
         import importlib
 
+        if self.text:
+            return self.text
         return importlib.import_module(self.page).__doc__ or ""
 
     @property
@@ -87,9 +105,29 @@ class Rule:
         return _last_paragraph(self.doc)[0]
 
     @property
+    def keeps(self) -> bool:
+        """Whether the page says that it keeps something; nothing is said of most rules of one's own."""
+        return self.conserves not in ("all", UNSAID)
+
+    @property
     def paper(self) -> str:
         """Where the rule comes from."""
         return _last_paragraph(self.doc)[1]
+
+
+SHAPES = {
+    "forward": "forward(*inputs, **constants) -> Tensor, the value with a bent gradient",
+    "relevance": "relevance(R, *inputs, **constants) -> tuple of Tensor, one per input",
+    "example": "example(generator) -> (R, inputs, constants)",
+}
+UNSAID = "unsaid"                                # what a rule conserves where nobody said it
+
+
+def base(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function itself, without what a variant has set."""
+    while isinstance(function, partial):
+        function = function.func
+    return function
 
 
 def _last_paragraph(doc: str) -> tuple[str, str]:

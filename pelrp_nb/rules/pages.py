@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -38,19 +38,28 @@ def source(function: Any) -> str:
         return ""
 
 
-def named(composite: str) -> dict[str, str]:
+def named(composite: str, known: Iterable[str]) -> dict[str, str]:
     """The rule of each field in the text of a composite, `Composite(linear=gamma(0.05), ...)`; fields that are no rule left out."""
-    known = {rule.name for rule in rules.ALL}
     return {field: rule for field, rule in re.findall(r"(\w+)=(\w+)", composite) if rule in known}
 
 
-def pages(composite: str, sink_kinds: Iterable[str] = ()) -> dict[str, Any]:
-    """What was in force: {"fields": field -> rule, "pages": rule -> page}, position rules and the attention page included."""
-    fields = named(composite)
+def pages(composite: str, sink_kinds: Iterable[str] = (), own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What was in force: {"fields": field -> rule, "pages": rule -> page}, position rules and the attention page included.
+
+    `own` holds the pages of rules that do not stand in this package, by name (`own_pages`).
+    """
+    own = own or {}
+    fields = named(composite, {*(rule.name for rule in rules.ALL), *own})
     if not fields:
         return {"fields": {}, "pages": {}}
     known = {rule.name: rule for rule in rules.ALL}
     pages_of = {str(kind): kind.rule.name for kind in PositionKind}
     positions = [pages_of[kind] for kind in dict.fromkeys(sink_kinds) if kind in pages_of]
     wanted = dict.fromkeys(["attention", *fields.values(), *positions])
-    return {"fields": fields | {"positions": " ".join(positions)}, "pages": {name: page_of(known[name]) for name in wanted}}
+    shown = {name: own[name] if name in own else page_of(known[name]) for name in wanted}
+    return {"fields": fields | {"positions": " ".join(positions)}, "pages": shown}
+
+
+def own_pages(given: Iterable[Any]) -> dict[str, Any]:
+    """The pages, as plain data, of those rules that do not stand in this package."""
+    return {rule.name: page_of(rule) for rule in given if isinstance(rule, Rule) and not rule.page.startswith(f"{__package__}.")}

@@ -16,7 +16,7 @@ def audit_graph(flow: ForwardPass, values: Sequence[Tensor]) -> tuple[str, ...]:
     """Refuse every node on the way that no handler made; the names of those that the composite accepts."""
     ends = [end for _, end in flow.handled]
     starts = [start for start, _ in flow.handled]
-    strangers: dict[str, None] = {}
+    strangers: dict[str, str | None] = {}                         # where, and how the function is typed
     seen, todo = set(), [value.grad_fn for value in values]
     while todo:
         node = todo.pop()
@@ -29,16 +29,25 @@ def audit_graph(flow: ForwardPass, values: Sequence[Tensor]) -> tuple[str, ...]:
         inside = at >= 0 and number < ends[at]
         if inside or node.name() == "torch::autograd::AccumulateGrad" or is_linear(node):
             continue
-        refused = next((where for start, end, where in flow.refused if start <= number < end), None)
-        strangers[refused or f"`{node.name()}`, made where the engine does not see,"] = None
+        refused = next((told for start, end, *told in flow.refused if start <= number < end), None)
+        where, function = refused or (f"`{node.name()}`, made where the engine does not see,", None)
+        strangers.setdefault(where, function)
     found = tuple(strangers)
     if found and flow.composite.unknown == "refuse":
-        raise RuleError(
-            f"No rule for {found[0]}: its relevance would be a plain gradient, which conserves nothing. "
-            "Add it to pelrp_nb/engine/handlers/torch_table.py, or accept that: "
-            'dataclasses.replace(composite, unknown="gradient").'
-        )
+        raise RuleError(no_rule(found[0], strangers[found[0]]))
     return found
+
+
+def no_rule(where: str, function: str | None) -> str:
+    """What is said of an operation that has no rule, and of one that no torch call of this thread made."""
+    give = (
+        f"Give it one, `with pelrp_nb.register({function}, handler):`" if function is not None else
+        "Make it an operator, @torch.library.custom_op, and give that a rule, `with pelrp_nb.register(operator, handler):`"
+    )  # fmt: skip
+    return (
+        f"No rule for {where}: its relevance would be a plain gradient, which conserves nothing. "
+        f'{give}, or accept the gradient: dataclasses.replace(composite, unknown="gradient").'
+    )
 
 
 STRUCTURE = {

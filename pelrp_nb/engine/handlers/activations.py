@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...rules import Rule
 from ...rules.identity import SLOPES
 from ...verbs import scale
 from ..context import REFUSED, Context
@@ -17,8 +18,10 @@ from .chains import elementwise, elementwise_note, one_activation
 from .division import frozen
 
 
-def activation(flow: Context, func: Callable, args: tuple, kwargs: dict, slope: str | None = None) -> Tensor:
-    """y = f(x): identity, and f(0) booked as a constant."""
+def activation(
+    flow: Context, func: Callable, args: tuple, kwargs: dict, slope: str | None = None, rule: Rule | None = None
+) -> Tensor:  # fmt: skip
+    """y = f(x): identity or another rule, and f(0) booked as a constant."""
     x, rest = args[0] if args else kwargs["input"], args[1:]
     more = {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
     if any(map(carries, rest)):
@@ -29,7 +32,7 @@ def activation(flow: Context, func: Callable, args: tuple, kwargs: dict, slope: 
 
     if slope == "gelu" and more.get("approximate", "none") == "tanh":
         slope = "gelu_tanh"
-    rule = flow.composite.activation
+    rule = rule or flow.composite.activation
     flow.used("activation", rule)
     out = rule.forward(x, f=f, slope=SLOPES[slope] if slope else None)
     out = elementwise_note(flow, func, (x, *rest), more, out, made="activation")

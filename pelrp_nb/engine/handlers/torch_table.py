@@ -1,24 +1,21 @@
 """How torch spells each kind of operation: the only file that follows torch.
 
 `HANDLERS` maps each of torch's own functions to what happens to that kind (the files beside this one).  A function that is
-not here, and makes something that carries relevance, is refused (or reported, with composite.unknown="gradient").  Custom
+not here, and that the user gave no handler (`operations.py`), is refused if it makes something that carries relevance.  Custom
 operators are keyed by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..context import Handler
+from ..operations import ROOMS
 from . import activations, attention, division, linear, multi_head, norms, passthrough, products, sums
-
-ROOMS: tuple[Any, ...] = (torch, Tensor, F, torch._C._nn, torch.special, torch.linalg, torch.fft)
 
 LINEAR = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 MULTIPLY = "mul multiply __mul__ __rmul__"
@@ -110,10 +107,10 @@ def _table() -> dict[Any, Handler]:
 HANDLERS = _table()
 
 
-def handler_of(func: Any) -> Handler | None:
-    """What to do with one of torch's functions; None if it has no rule."""
+def handler_of(func: Any, own: Mapping[Any, Handler] = {}) -> Handler | None:
+    """What to do with one of torch's functions: the user's own handler, else the one here; None if it has no rule."""
     try:
-        found = HANDLERS.get(func)
+        found = own.get(func) or HANDLERS.get(func)
     except TypeError:
         return None
     if found is None and not isinstance(func, type):
