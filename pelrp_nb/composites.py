@@ -133,7 +133,8 @@ def told(places: Places) -> str:
 def check_field(name: str, rule: Any) -> None:
     """Raises InputError where a field holds no rule, or one that the engine could not call there."""
     if not isinstance(rule, Rule):
-        raise InputError(f"{name} must be a Rule, got {rule!r}. Type replace(composite, {name}={getattr(Composite, name)!r}), from rules.")
+        meant = rule if isinstance(rule, str) and isinstance(getattr(rules, rule, None), Rule) else getattr(Composite, name).name
+        raise InputError(f"{name} must be a Rule, got {rule!r}. Type replace(composite, {name}=rules.{meant}).")
     if name == "softmax" and rule not in (rules.softmax, rules.constant):
         raise InputError(
             f"softmax must be rules.softmax or rules.constant, got {rule!r}: what a softmax keeps is measured for these. "
@@ -156,6 +157,8 @@ def signature(name: str) -> str:
 def check_placed(name: str, rule: Any) -> None:
     """Raises InputError where `where` names no field that a place can have, or gives it no rule."""
     known = (*RULES, "values")
+    if name in ("positions", "start", "unknown"):
+        raise InputError(f"{name} holds for the whole model, not for a layer or module. Type replace(composite, {name}={rule!r}).")
     if name not in known:
         near = get_close_matches(str(name), known, 1)
         hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(known)}. {WHERE}"

@@ -67,7 +67,7 @@ class Account:
 
     def kept(self, category: Category, name: str, depth: float, out: Tensor, into: tuple[Tensor, ...]) -> None:
         """Book R(out) minus the relevance of `into`, fresh tensors that only this operation reads."""
-        if not self.open:
+        if not (out.requires_grad and self.open):
             return
 
         value = held(out)

@@ -92,7 +92,8 @@ def listed(stacks: dict[str, int]) -> list[str]:
 def unknown(model: str, name: str, known: list[str]) -> InputError:
     """What is said where nothing is called so."""
     near = get_close_matches(name, known, 3, 0.5)
-    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are {', '.join(map(repr, known[:4]))} and others."
+    there = [*map(repr, known[:4]), *(["others"] if len(known) > 4 else [])]
+    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are {', '.join(there)}."
     return InputError(
         f"Every layer and module that `where` names must be in the model; {name!r} is not in {model}. {hint} "
         "Layers are called as in the ledger, modules as in model.named_modules()."

@@ -76,10 +76,10 @@ class Rule:
         return f"{self.name}({', '.join(shown)})" if shown else self.name
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rule) and self._value() == other._value()
-
-    def _value(self) -> tuple[Any, ...]:
-        return self.name, self.options, base(self.relevance), base(self.forward)
+        if self is other or not isinstance(other, Rule):
+            return self is other
+        named = (self.name, self.options) == (other.name, other.options)
+        return named and (base(self.relevance), base(self.forward)) == (base(other.relevance), base(other.forward))
 
     def __hash__(self) -> int:
         return hash((self.name, self.options))

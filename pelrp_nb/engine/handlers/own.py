@@ -6,7 +6,7 @@ The value is the model's own function on the model's own input; what a handler r
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -50,6 +50,8 @@ def spellings(function: Any) -> Iterable[Any]:
 
 def called(flow: Context, func: Callable, args: tuple, kwargs: dict, handler: Callable) -> Any:
     """A function in place of the model's."""
+    takes = inspect.signature(handler).parameters
+    args, kwargs = spoken(args, kwargs, takes)
     try:
         inspect.signature(handler).bind(func, *args, **kwargs)
     except TypeError as error:
@@ -60,6 +62,15 @@ def called(flow: Context, func: Callable, args: tuple, kwargs: dict, handler: Ca
         ) from error
     flow.used("own", rules.make(word(handler), handler))
     return valued(flow, func, args, kwargs, handler(func, *args, **kwargs))
+
+
+def spoken(args: tuple, kwargs: dict, takes: Mapping[str, Any]) -> tuple[tuple, dict]:
+    """The arguments that the model gave: the first without its name, and without torch's own (`inplace=False`, `_stacklevel=3`)."""
+    kwargs = dict(kwargs)
+    args = args or ((kwargs.pop("input"),) if "input" in kwargs else ())
+    if not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+        kwargs = {k: v for k, v in kwargs.items() if k in takes or not (k.startswith("_") or v is None or v is False)}
+    return args, kwargs
 
 
 def word(handler: Callable) -> str:
@@ -148,7 +159,7 @@ def linear(flow: Context, func: Callable, args: tuple, kwargs: dict, rule: Rule)
 
 def as_called(flow: Context, func: Callable, args: tuple, kwargs: dict, rule: Rule) -> Any:
     """Any other rule, with the arguments that the model gave."""
-    carriers, again = apart(rule.forward, args, kwargs)
+    carriers, again = apart(rule.forward, *spoken(args, kwargs, inspect.signature(rule.forward).parameters))
     flow.used("own", rule)
     return kept(flow, func, rule, carriers, lambda xs: valued(flow, func, args, kwargs, again(*xs)))
 
