@@ -332,6 +332,10 @@ def test_a_proof_fails_where_it_fails():
         check_rule(rules.make("epsilon", rules.epsilon.forward, rules.epsilon.relevance, example=rules.epsilon.example, conserves="all"))
     with pytest.raises(RuleError, match=r"tuple of one tensor per input, of shapes \[\(4, 3\)\]; got Tensor"):
         check_rule(replace(square, relevance=lambda R, x, weight, bias=None: R))
+    with pytest.raises(RuleError, match=r"The fast form of square must take .* by name \(weight, bias\); it raised TypeError"):
+        check_rule(replace(square, forward=lambda x: x))
+    with pytest.raises(RuleError, match=r"The definition of square must take .* by name \(weight, bias\); it raised TypeError"):
+        check_rule(replace(square, relevance=lambda R, x: (x,)))
     with pytest.raises(RuleError, match=r"must return a tensor of R's shape, \(4, 2\); got \(4, 3\)"):
         check_rule(replace(square, forward=lambda x, weight, bias=None: x))
 
@@ -527,7 +531,7 @@ BAD = {
     "a proof of no rule": (lambda: check_rule(bent_squares), "check_rule needs a Rule, got function. Type check_rule"),
     "a proof without an example": (lambda: check_rule(rules.make("mine", bent_squares, squares)), "mine has no example. Write example"),
     "a proof without a definition": (lambda: check_rule(rules.make("mine", bent_squares)), "mine has no definition that its fast form"),
-    "a proof with a bad example": (lambda: check_rule(replace(square, example=lambda rng: 3)), r"must give \(R, inputs, constants\).*got 3"),
+    "a proof with a bad example": (lambda: check_rule(replace(square, example=lambda rng: 3)), r"must give \(R, inputs, constants\)"),
     "a proof of no draws": (lambda: check_rule(square, seeds=0), "seeds must be a number of draws from 1 on, got 0"),
     "a composite with text": (lambda: replace(PA_LRP, linear="gamma"), r"linear must be a Rule, got 'gamma'. Type .*linear=rules.gamma\)"),
     "a rule that cannot be called": (lambda: replace(PA_LRP, linear=rules.softmax), "takes no weight, bias, apply. Write def forward"),

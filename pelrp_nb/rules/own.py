@@ -96,7 +96,7 @@ class Proof:
     def __repr__(self) -> str:
         keeps = f"up to {self.kept:.1%} of the amounts stays" if self.kept > 1e-6 else "all that comes in goes out"
         return (
-            f"{self.rule}: the fast form is the definition in {self.cases} cases (largest difference {self.difference:.0e}); "
+            f"{self.rule}: the fast form is the definition in {self.cases} cases, but for rounding; "
             f"{keeps} (it says that it conserves: {self.conserves})"
         )
 
@@ -146,7 +146,10 @@ def drawn(rule: Rule, rng: Generator) -> Example:
 
 def payments(rule: Rule, where: str, R: Tensor, inputs: tuple[Tensor, ...], constants: dict[str, Any]) -> tuple[Tensor, ...]:
     """What the definition pays. Raises RuleError where it is not one tensor of its shape for each input."""
-    paid = rule.relevance(R, *inputs, **constants)
+    try:
+        paid = rule.relevance(R, *inputs, **constants)
+    except Exception as error:
+        raise uncallable(rule, "definition", constants, error) from error
     came = [tuple(p.shape) for p in paid] if isinstance(paid, tuple) and all(isinstance(p, Tensor) for p in paid) else type(paid).__name__
     wanted = [tuple(x.shape) for x in inputs]
     if came != wanted:
@@ -159,13 +162,24 @@ def fast_form(rule: Rule, where: str, R: Tensor, inputs: tuple[Tensor, ...], con
     shapes = []
 
     def forward(*xs: Tensor) -> Tensor:
-        out = rule.forward(*xs, **constants)
+        try:
+            out = rule.forward(*xs, **constants)
+        except Exception as error:
+            raise uncallable(rule, "fast form", constants, error) from error
         shapes.append(tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__)
         if shapes[-1] != tuple(R.shape):
             raise RuleError(f"The fast form of {rule} must return a tensor of R's shape, {tuple(R.shape)}; got {shapes[-1]} ({where}).")
         return out
 
     return input_times_gradient(forward, R, *inputs)
+
+
+def uncallable(rule: Rule, form: str, constants: dict[str, Any], error: Exception) -> RuleError:
+    """What is said where a form of the rule raises on the rule's own example."""
+    return RuleError(
+        f"The {form} of {rule} must take the example's inputs and its constants by name ({', '.join(constants) or 'none'}); "
+        f"it raised {type(error).__name__}: {error}. Change the function, or its example."
+    )
 
 
 def compared(rule: Rule, where: str, paid: tuple[Tensor, ...], fast: tuple[Tensor, ...]) -> float:
