@@ -407,10 +407,21 @@ def test_every_kind_of_rule_can_be_said_of_a_place(field):
     assert torch.equal(ours.tokens, theirs.tokens) and ours.ledger == theirs.ledger
 
 
-@pytest.mark.parametrize("place", ["layer 1", "model.layers.1", "model.layers.1.mlp.down_proj"])
+def test_projections_of_one_layer_are_found_on_the_way_back():
+    model, x = build("llama"), inputs("llama")
+    projected = shown(model, x, PA_LRP.where({"layer 1": {"projection": GAMMA}}))
+    inside = shown(model, x, PA_LRP.where({"model.layers.1.self_attn": {"projection": GAMMA, "linear": GAMMA}}))
+    torch.testing.assert_close(projected.tokens, inside.tokens)
+    assert projected.ledger.closed and not torch.allclose(projected.tokens, shown(model, x, PA_LRP).tokens)
+    steps = pelrp_nb.plan(model, x, composite=PA_LRP.where({"layer 1": {"projection": GAMMA}})).steps
+    assert {s.place.rpartition(".")[2] for s in steps if s.rule == "gamma(0.2)"} == {"q_proj", "k_proj", "v_proj", "o_proj"}
+    assert all(step.applied is None or repr(step.applied) == step.rule for step in steps)
+
+
+@pytest.mark.parametrize("place", ["layer 1", "model.layers.1", "model.layers.1.mlp.down_proj", "model.layers.1.self_attn.q_proj"])
 def test_layers_that_run_again_keep_their_own_rules(place):
     model, x = build("llama"), inputs("llama")
-    composite = CP_LRP.where({place: {"linear": GAMMA, "gate": rules.uniform}})
+    composite = CP_LRP.where({place: {"linear": GAMMA, "projection": rules.zplus, "gate": rules.uniform}})
     ours, theirs = shown(model, x, composite, checkpoint=True), shown(model, x, composite)
     assert torch.equal(ours.tokens, theirs.tokens) and ours.ledger == theirs.ledger
 
