@@ -142,7 +142,7 @@ def flat_forward(x, *, weight, bias=None, apply=linear):
     return route(z, (x / freeze(x)).mean(-1, keepdim=True) * freeze(z))
 
 
-flat = rules.make("flat", flat_forward, flat_relevance, example=rules.zplus.example, conserves="all")
+flat = rules.make("flat", flat_forward, flat_relevance, example=rules.epsilon(0).example, conserves="all")
 check_rule(flat)
 
 # %% [markdown]

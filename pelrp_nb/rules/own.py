@@ -30,7 +30,7 @@ def make(
     """A rule from its bent gradient and its definition, for composites, `register` and `check_rule`.
 
         def forward(x, *, weight, bias=None, apply=F.linear): ...
-        square = rules.make("square", forward, relevance, example=rules.zplus.example, conserves="all")
+        square = rules.make("square", forward, relevance, example=rules.epsilon(0).example, conserves="all")
 
     Args:
         name: as it is typed; one word.
