@@ -88,7 +88,7 @@ ORDER = (                                        # a file may import those of it
     "engine.numerics engine.leaves engine.streams engine.only engine.operations engine.trace engine.saved engine.support engine.layers",
     "engine.module_hooks",
     "engine.leaving",
-    "engine.options engine.account engine.provenance engine.notes",
+    "engine.options engine.account engine.notes",
     "engine.projections",
     "engine.context",
     "engine.boundaries engine.heads engine.positions",
