@@ -15,7 +15,7 @@ from .engine.support import inspect
 from .engine.propagation import Propagation, propagate
 from .engine.options import Options
 from .engine.context import Step
-from .engine.trace import Sink
+from .engine.trace import Role, Sink
 from .errors import ModelError
 from .inputs.encode import encode, quiet
 
@@ -67,6 +67,7 @@ class Plan:
               accelerate brings and the graph pins, "passing" tensors, and "gradients" of tokens and sinks (more with detail)
     modules:  (path, class name) of every module
     positions: whether they would be sinks, or constants
+    roles:    what was taken for what, and why; notes: what could have been read otherwise
     """
 
     model: str
@@ -77,6 +78,8 @@ class Plan:
     bytes: Mapping[str, int] = field(default_factory=dict)
     modules: tuple[tuple[str, str], ...] = ()
     positions: str = "sink"
+    roles: tuple[Role, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def peak(self) -> int:
@@ -115,6 +118,8 @@ class Plan:
             lines.append("".join(k.ljust(w) for k, w in zip(key, width, strict=True)) + where)
         found = ", ".join(f"{s.name} ({s.kind})" for s in self.sinks)
         lines += ["", "positions: " + (found or self.unbooked)]
+        lines += [f"{one.name}: {one.role} ({one.reason})" for one in self.roles]
+        lines += [f"note: {text}" for text in self.notes]
         if self.bytes:
             parts = ", ".join(f"{name} {memory.said(n)}" for name, n in self.bytes.items() if n)
             lines.append(f"memory: about {memory.said(self.peak)} beside the model ({parts})")
@@ -182,14 +187,15 @@ def plan(
             with memory.tally(flow) as counted:
                 output = model(**encoded.tensors, **quiet(model))
             needs = memory.needed(flow, counted, output)
+            flow.settle()
     except ModelError as error:
         return Plan(name, title(composite), (), (), (str(error),))
     refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where, _ in flow.refused))
     modules = tuple((path, type(module).__name__) for path, module in model.named_modules())
     return Plan(name, title(composite), tuple(flow.steps.values()), sinks_of(flow), refusals, needs, modules,
-                composite.positions)  # fmt: skip
+                composite.positions, flow.told(), tuple(flow.places.notes))  # fmt: skip
 
 
 def sinks_of(flow: Propagation) -> tuple[Sink, ...]:
     """The sinks in call order, each once."""
-    return tuple({(s.name, s.layer): Sink(s.name, s.kind, s.layer) for s in flow.inputs.sinks}.values())
+    return tuple({(s.name, s.layer): Sink(s.name, s.kind, s.layer) for s in flow.inputs.sinks if s.kind is not None}.values())

@@ -12,6 +12,7 @@ At every tensor R(x) = x * g(x), where g is the gradient bent by these verbs.  (
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import SupportsFloat
 
 import torch
 from jaxtyping import Float, Inexact
@@ -36,13 +37,13 @@ class _Scale(torch.autograd.Function):
             factor = ctx.factor(x)
             own = factor.data_ptr() != x.data_ptr() and factor.shape == g.shape and factor.dtype == g.dtype
             return factor.mul_(g) if own else (g * factor).to(g.dtype), None      # in place: no new memory
-        factor = ctx.saved_tensors[0] if ctx.factor is None else ctx.factor
+        factor = ctx.saved_tensors[0] if ctx.factor is None else float(ctx.factor)
         return (g * factor).to(g.dtype), None
 
 
 class _Share(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, a: Tensor, b: Tensor, part: float, again, *parts: Tensor) -> Tensor:
+    def forward(ctx, a: Tensor, b: Tensor, part: SupportsFloat, again, *parts: Tensor) -> Tensor:
         ctx.save_for_backward(b, *(parts if again else (a,)))
         ctx.part, ctx.again, ctx.parts = part, again, len(parts)
         return a * b
@@ -51,8 +52,9 @@ class _Share(torch.autograd.Function):
     def backward(ctx, g: Tensor):
         b, *rest = ctx.saved_tensors
         a = ctx.again(*rest) if ctx.again else rest[0]
+        part = float(ctx.part)
         wanted = zip((b, a), (a, b), ctx.needs_input_grad, strict=False)
-        return *(_reduce((g * y).mul_(ctx.part), x) if w else None for y, x, w in wanted), None, None, *[None] * ctx.parts
+        return *(_reduce((g * y).mul_(part), x) if w else None for y, x, w in wanted), None, None, *[None] * ctx.parts
 
 
 def _reduce(g: Tensor, like: Tensor) -> Tensor:
@@ -76,17 +78,17 @@ def freeze(x: Inexact[Tensor, "*shape"]) -> Inexact[Tensor, "*shape"]:
 
 
 def scale(
-    x: Inexact[Tensor, "*shape"], factor: float | Inexact[Tensor, "*#shape"] | Callable[[Tensor], Tensor]
+    x: Inexact[Tensor, "*shape"], factor: SupportsFloat | Inexact[Tensor, "*#shape"] | Callable[[Tensor], Tensor]
 ) -> Inexact[Tensor, "*shape"]:
     """The value of `x`, to the bit; its gradient times `factor`: a number, a tensor of x's shape, or a function of x.
 
-    A function is called on the way back, which saves memory, and must return a tensor of its own.
+    A number is read on the way back; a function is called there, which saves memory, and must return a tensor of its own.
     """
     return _Scale.apply(x, factor)
 
 
 def share(
-    a: Float[Tensor, "*#shape"], b: Float[Tensor, "*#shape"], part: float,
+    a: Float[Tensor, "*#shape"], b: Float[Tensor, "*#shape"], part: SupportsFloat,
     again: tuple[Callable[..., Tensor], tuple[Tensor, ...]] | None = None,
 ) -> Float[Tensor, "*#shape"]:  # fmt: skip
     """The value of `a * b`, to the bit; the gradients of both times `part`. Shapes broadcast; real tensors.

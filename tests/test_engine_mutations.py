@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from pelrp_nb import reference
 from pelrp_nb.composites import PA_LRP
-from pelrp_nb.engine import propagation
+from pelrp_nb.engine import arguments
 from pelrp_nb.engine.account import Account
 from pelrp_nb.engine.handlers import attention as attend
 from pelrp_nb.engine.handlers import division, products, torch_table
@@ -143,14 +143,14 @@ def test_a_forgotten_softmax_is_noticed(walked, monkeypatch):
     assert not engine_is_reference(walked)
 
 
-@pytest.mark.parametrize("name", ["enters_by_sum", "enters_by_product"])
+@pytest.mark.parametrize("name", ["added", "multiplied"])
 def test_a_forgotten_sink_is_noticed(walked, monkeypatch, name):
     monkeypatch.setattr(detection, name, lambda *a, **k: None)
     assert not engine_is_reference(walked)
 
 
 def test_weights_taken_for_inputs_are_noticed(walked, monkeypatch):
-    monkeypatch.setattr(propagation.Propagation, "_constant", lambda self, parameter, note: self.leaf(parameter))
+    monkeypatch.setattr(arguments, "constant", lambda flow, parameter, note: flow.leaf(parameter))
     assert not engine_is_reference(walked)
 
 

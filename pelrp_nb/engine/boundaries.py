@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..errors import InputError
 from .context import Block, Context
+from .notes import Note, note_of, write
 from .numerics import by_place, dot
-from .provenance import Note, note_of, write
+from .places import credit
+from .places.follow import copy_provenance, provenance_of
+from .places.provenance import Provenance
+from .places.roles import role_of
 from .saved import held
 from .streams import SOUND
 from .trace import Crossing, Kind, Visible
@@ -50,6 +56,8 @@ class Recorder:
         self.flow = flow
         self.marks: list[Mark] = []
         self.frames: dict[int, bool] = {}        # leaves of sound by identity: whether time is their last axis
+        self.calls = 0                           # of the model, inside one `propagate`
+        self.roles: dict[str, tuple[str, Any]] = {}              # of the arguments: role and value
         self.live = True                         # False: the walk may be begun again, so boundaries are told at its end
         self.heard: list[Mark] = []
         self.values: Sequence[Tensor] = ()       # what is explained
@@ -69,34 +77,61 @@ class Recorder:
             self.tell(mark)
 
     def enter_model(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """The user's inputs as the engine sees them."""
-        import inspect
+        """The user's inputs as the engine sees them, each in the role that its name has in `forward`."""
+        names = named(self.flow.model)
+        given = {names[i] if i < len(names) else f"input {i}": a for i, a in enumerate(args)} | kwargs
+        given = {name: given[name] for name in sorted(given, key=lambda name: names.index(name) if name in names else len(names))}
+        roles = {name: role_of(name, value, self.flow.role_of(name)) for name, value in tensors_in(given)}
+        self.roles |= {name: (role, given[name]) for name, role in roles.items()}
+        content = [name for name, role in roles.items() if role == "content"]
+        if roles and not content and self.flow.options.roles:
+            said = ", ".join(f"`{name}` is {role}" for name, role in roles.items())
+            raise InputError(f"Nothing would be left to explain: {said}. Leave one as content.")
+        self.calls += 1
+        streams = {name: name if self.calls == 1 else f"{name} ({self.calls})" for name in content}
+        if self.flow.streams.begin(list(streams.values())):
+            self.rename(self.flow.streams.names[0])
+        taken = {name: self.take(name, value, roles.get(name, "control"), streams.get(name, name)) for name, value in given.items()}
+        positional = [names[i] if i < len(names) else f"input {i}" for i in range(len(args))]
+        return tuple(taken[name] for name in positional), {k: taken[k] for k in kwargs}
 
-        model = self.flow.model
-        main = getattr(model, "main_input_name", None)
-        names = list(inspect.signature(model.forward).parameters)
-        main = main or (names[0] if names else "input")
-        args = tuple(self.take(names[i] if i < len(names) else "", a, main) for i, a in enumerate(args))
-        return args, {k: self.take(k, v, main) for k, v in kwargs.items()}
-
-    def take(self, name: str, value: Any, main: str) -> Any:
-        """One input; a leaf that it becomes belongs to the input's stream."""
+    def rename(self, stream: str) -> None:
+        """What was the only stream has a name, now that there are several."""
         flow = self.flow
-        inputs = flow.inputs
-        before = len(inputs.tokens) + len(inputs.pixels)
-        taken = take_input(flow, name, value, main)
-        if len(inputs.tokens) + len(inputs.pixels) > before:
-            leaf = (inputs.pixels if value.dim() == 4 else inputs.tokens)[-1]
-            flow.stream_of[id(leaf)] = flow.streams.of_input(name)
-            if name in SOUND or leaf.dim() == 2:                 # samples, one by one
-                bins = getattr(getattr(flow.model, "config", None), "num_mel_bins", None)
-                self.frames[id(leaf)] = leaf.dim() == 3 and leaf.shape[1] == bins
-        return taken
+        for mark in self.marks:
+            mark.name, mark.stream = f"{stream} {mark.name}", stream
+        for leaf in flow.inputs.sinks:
+            leaf.stream = stream
+        for met in flow.attentions:
+            met.stream = stream
+        flow.stream_of.update({i: stream for i, name in flow.stream_of.items() if not name})
+
+    def take(self, name: str, value: Any, role: str, stream: str) -> Any:
+        """One input: content is told apart by place; floats become leaves of its stream; the user's tensor stays clean."""
+        flow = self.flow
+        if not isinstance(value, Tensor):
+            return value
+        if role != "content":
+            out = flow.places.enter(stream, value.view(value.shape), role)
+            return write(out, Note(source=name, counts=role == "positions")) if role in ("positions", "constant") else out
+        if not (value.is_floating_point() or value.is_complex()):
+            return flow.places.enter(stream, value.view(value.shape), role)
+        leaf = flow.leaf(value)
+        flow.places.enter(stream, leaf, role)
+        (flow.inputs.pixels if leaf.dim() == 4 else flow.inputs.tokens).append(leaf)
+        flow.stream_of[id(leaf)] = flow.streams.of_input(stream)
+        if name in SOUND or leaf.dim() == 2:                     # samples, one by one
+            bins = getattr(getattr(flow.model, "config", None), "num_mel_bins", None)
+            self.frames[id(leaf)] = leaf.dim() == 3 and leaf.shape[1] == bins
+        out = leaf.clone()
+        copy_provenance(leaf, out)
+        return write(out, Note(pixels=True))
 
     def enter_block(self, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """A layer begins: its input is its stream; before the first one, relevance has reached the embeddings."""
         flow = self.flow
         stream = first_carrier((*args, *kwargs.values()))
+        flow.streams.follow(stream)
         block = Block(flow.streams.begin_layer(), sequence())
         flow.blocks.append(block)
         if stream is None:
@@ -160,9 +195,10 @@ class Recorder:
         mark.node = at.grad_fn if flow.streams.several else None
         mark.number = at.grad_fn._sequence_nr() if at.grad_fn is not None else None
 
+        known = provenance_of(x)
+
         def arrived(g: Tensor) -> None:
-            R = dot(value(), g).sum(1).flatten(1) if g.dim() == 4 else by_place(value(), g)     # (B, C, H, W): places are tokens
-            mark.relevance = R.reshape(R.shape[0], -1).detach()              # (B, T)
+            mark.relevance = at_places(flow, known, value(), g).detach()     # (B, T)
             if flow.options.watch is not None:
                 self.hear(mark)
 
@@ -182,6 +218,19 @@ class Recorder:
             watch(Crossing(mark.name, mark.kind, mark.layer, R if cut is None else cut(R, 0), *facts))
 
 
+def at_places(flow: Context, known: Provenance | None, x: Tensor, g: Tensor) -> Tensor:
+    """x * g of a boundary summed to (rows, places), whatever the order of its axes."""
+    moving = [] if known is None else [m for m in known.moving() if not flow.places.is_batch(m.key)]
+    rows = flow.account.rows
+    if moving:
+        stream = moving[0].key.stream
+        layout = credit.layout_of(known, g.dim(), stream, flow.places.place_axes(stream), flow.places.batch(stream))
+        if g.dim() != 3 or layout.axes not in ((0, 1), (1,)):
+            return credit.summed(dot(x, g), layout, rows)[0].sum(-1)
+    R = dot(x, g).sum(1).flatten(1) if g.dim() == 4 else by_place(x, g)      # (B, C, H, W): places are tokens
+    return R.reshape(R.shape[0], -1)
+
+
 def first_carrier(values: Any) -> Tensor | None:
     """The first tensor that carries, with a token axis."""
     for value in values:
@@ -190,20 +239,14 @@ def first_carrier(values: Any) -> Tensor | None:
     return None
 
 
-def take_input(flow: Context, name: str, value: Any, main: str) -> Any:
-    """A model input as the engine sees it: ids are marked, pixels and vectors become leaves; the user's tensor stays clean."""
-    if not isinstance(value, Tensor):
-        return value
-    if value.is_floating_point() and (name == main or name in ("pixel_values", "inputs_embeds", "input_features")):
-        flow.account.rows = value.shape[0]
-        leaf = flow.leaf(value)
-        (flow.inputs.pixels if leaf.dim() == 4 else flow.inputs.tokens).append(leaf)
-        return write(leaf.clone(), Note(kind="pixels"))
-    if value.is_floating_point() or value.dtype == torch.bool:
-        return value.view(value.shape)                           # notes are written on the view
-    if name == main or name.endswith("input_ids"):
-        flow.account.rows = value.shape[0]
-        return write(value.view(value.shape), Note(kind="ids"))
-    if name == "position_ids":
-        return write(value.view(value.shape), Note(kind="index"))
-    return value
+# --- the user's inputs -----------------------------------------------------------------------------------------------
+
+
+def named(model: nn.Module) -> list[str]:
+    """The names of the arguments of a model's forward pass."""
+    return [n for n, p in inspect.signature(model.forward).parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def tensors_in(given: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+    """The arguments that are tensors."""
+    return [(name, value) for name, value in given.items() if isinstance(value, Tensor)]

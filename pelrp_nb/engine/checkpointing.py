@@ -20,8 +20,8 @@ from ..errors import ModelError
 from .boundaries import first_carrier
 from .forward_pass import ForwardPass
 from .leaving import Leaving, autocast
+from .notes import Note, note_of, write
 from .projections import Projections
-from .provenance import Note, note_of, write
 from .saved import Slot, flows, here, stack
 
 

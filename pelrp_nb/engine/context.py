@@ -16,8 +16,11 @@ from ..rules import Rule
 from .account import Account
 from .leaves import Attention, Inputs
 from .options import Options
+from .notes import Knows
+from .places.follow import Places
+from .places.maps import Axis
+from .places.meetings import Meeting
 from .projections import Choice, Projections
-from .provenance import Knows
 from .streams import Streams
 
 REFUSED: Any = object()                          # what a handler returns when this call has no rule
@@ -47,7 +50,10 @@ class Context(Knows, Protocol):
     """The rules in force, where the forward pass is, and what it met.
 
     account:    who keeps how much; inputs: leaves at which relevance ends; attentions: those whose heads were asked for
-    vocabularies: tables in which tokens were looked up; aside: quantised layers that run, and what carries into them
+    leaves:     all leaves by identity, in the order in which they were met
+    places:     what the forward pass has shown of the inputs' axes
+    memory:     the parameter that lies at an address; parameters: their names
+    aside:      quantised layers that run, and what carries into them
     blocks:     layers that run, innermost last; streams, stream_of: the inputs that parts of the model, and leaves, belong to
     function:   torch's own function that is being handled; audited: whether every softmax was measured
     projections: which linear maps feed or follow a softmax product
@@ -59,7 +65,10 @@ class Context(Knows, Protocol):
     account: Account
     inputs: Inputs
     attentions: list[Attention]
-    vocabularies: set[str | None]
+    leaves: dict[int, Tensor]
+    places: Places
+    memory: dict[int, str]
+    parameters: frozenset[str]
     aside: list[tuple[nn.Module, Tensor]]
     blocks: list[Block]
     streams: Streams
@@ -68,6 +77,15 @@ class Context(Knows, Protocol):
     audited: bool
     projections: Projections
     power: float
+
+    def role_of(self, name: str) -> str | None:
+        """What the user says an argument, a parameter or a buffer is."""
+
+    def is_position(self, found: Meeting) -> bool:
+        """Whether a constant is a position, as far as is known now."""
+
+    def keys_of(self, found: Meeting) -> tuple[Axis, ...]:
+        """The axes of inputs on whose places a constant depends."""
 
     def __enter__(self) -> Any:
         """Put the rules in force once more: a handler that calls torch again has each call handled."""

@@ -10,6 +10,7 @@ from .boundaries import Recorder
 from .context import Context
 from .module_hooks import Entry
 from .only import Condition
+from .trace import Role
 
 
 class ForwardPass(Context, Protocol):
@@ -24,6 +25,15 @@ class ForwardPass(Context, Protocol):
     placed:     rules of single layers and modules; inside: those modules that run, and in which layer; layer_name: the running one
     checkpoint: whether layers are run again; open: those that run and will be; planning: whether this is for `plan`
     """
+
+    def settle(self) -> None:
+        """The forward pass has ended: which leaves are positions, and how many rows the batch has."""
+
+    def told(self) -> tuple[Role, ...]:
+        """What was taken for what, and why."""
+
+    def why_lost(self) -> str:
+        """Why a target may depend on no input, as far as that was seen."""
 
     recorder: Recorder
     leaves: dict[int, Tensor]

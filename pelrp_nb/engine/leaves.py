@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..rules import PositionKind
+from ..verbs import scale
+from .places import credit
+from .places.maps import Axis
+from .places.meetings import Meeting
+from .places.provenance import Provenance
 
 Columns = dict[str, Tensor]
 SUMS = ("signed", "absolute", "positive", "squared")
@@ -27,33 +32,77 @@ def by_row(R: Tensor, rows: int) -> Tensor:
     return R.expand(rows, *R.shape[1:]) / rows
 
 
+class Half:
+    """The factor of a product with what may be a position: a half if it is one, else all; asked on the way back."""
+
+    __slots__ = ("leaf",)
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
+
+    def __float__(self) -> float:
+        return 1.0 if self.leaf.taken is False else 0.5
+
+
 @dataclass(eq=False)
 class Leaf:
-    """One tensor of positions at one place, with a gradient of its own (tensor), or with what a tap heard (columns).
+    """What may be a position, at one place: a tensor with a gradient of its own, or what a tap heard (columns).
 
-    part: "cos", "sin", "rotary" (a complex turn), "sum", "score"; role: "query", "key", "value" or None until known
-    places: how many tokens it has a position for; pairs: how many numbers its pair matrices hold
-    gathered, turned: a product with relative embeddings was picked out by distance; and has keys for rows
+    part:    "sum", "product", "score", "joined"; of products, when they are judged: "cos", "sin", "rotary" (a complex turn), "factor"
+    where, place: the layer, and the module, that ran; layer, depth, stream: the same for the ledger
+    meeting: why it may be one; None: it is one, if `waits` does not say otherwise
+    known, shape: provenance of what it met, and the shape in which that is to be read
+    waits:   it is a bias only if a softmax follows
+    picked:  it met one place alone: (name of the operation, input's axis, step, place)
+    taken:   whether it is a position; None until the forward pass has ended
+    keys, batch: the axes of the input whose places it has, and the one that is the batch
+    keys_axis: of scores, the axis of the keys; told: the places that `columns` are about
+    source:  the parameter or buffer that `constant` was made from; learnt: it is a parameter
+    widens:  as a factor it brings an axis along that the carrier does not have: distances
+    role:    "query", "key", "value" or None until known; pairs: how many numbers its pair matrices hold
     """
 
     tensor: Tensor | None
     name: str
-    kind: PositionKind
+    kind: PositionKind | None
     part: str
     layer: int | None
     depth: float
     stream: str = ""
-    places: int = 0
+    where: str = ""
+    place: str = ""
+    meeting: Meeting | None = None
+    known: Provenance | None = None
+    shape: tuple[int, ...] = ()
+    waits: bool = False
+    picked: tuple[str, Axis, int, int] | None = None
+    taken: bool | None = None
+    keys: tuple[Axis, ...] = ()
+    batch: int | None = 0
+    keys_axis: int = -1
+    told: tuple[credit.Place, ...] = ()
+    source: str | None = None
+    learnt: bool = False
+    widens: bool = False
+    constant: Tensor | None = None
     pairs: int = 0
     role: str | None = None
     columns: Columns = field(default_factory=dict)
     detail: dict[str, dict] = field(default_factory=dict)
-    gathered: bool = False
-    turned: bool = False
 
     def forget(self) -> None:
         """What was heard belongs to the last target."""
         self.columns, self.detail = {}, {}
+
+    def halved(self, x: Tensor) -> Tensor:
+        """The value of x; half of its gradient, if this is a position."""
+        return scale(x, Half(self))
+
+    def layout(self, dims: int) -> credit.Layout:
+        """Where rows and places are in a tensor of the leaf's shape; of scores, those of the queries."""
+        axis = None if not self.known.pair else -2 if self.keys_axis in (-1, dims - 1) else -1
+        stream = self.keys[0].stream if self.keys else ""
+        return credit.layout_of(self.known, dims, stream, self.keys, self.batch, axis)
 
 
 @dataclass
@@ -72,7 +121,7 @@ class Inputs:
 
     def leaves(self) -> list[Tensor]:
         """All tensors whose gradient the backward pass must reach."""
-        sinks = [s.tensor for s in self.sinks if s.tensor is not None]
+        sinks = [s.tensor for s in self.sinks if s.tensor is not None and s.taken is not False]
         return [*self.tokens, *self.pixels, *sinks, *(c for _, _, c in self.constants), *self.anchors]
 
 

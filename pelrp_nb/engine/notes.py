@@ -1,5 +1,148 @@
-"""Notes by the path that version 0.1 wrote into pickles of pictures' explanations: see `provenance.py`."""
+"""What the engine knows of a tensor, written on the tensor itself.
 
-from .provenance import Note
+A constant remembers where it came from (a parameter's name, token ids, position ids, a rotation); a carrier remembers of which
+tensor it is an elementwise function, and whether it is a block's stream.  Nothing is written on the user's own tensors.
+"""
 
-__all__ = ["Note"]
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.weak import TensorWeakRef
+
+ATTRIBUTE = "_pelrp_note"
+
+
+class Origin:
+    """The carrier of which others are elementwise functions; held weakly, so that a note keeps no activation alive."""
+
+    __slots__ = ("ref", "start")
+
+    def __init__(self, x: Tensor) -> None:
+        self.ref = TensorWeakRef(x)
+        self.start = torch.zeros((), dtype=torch.float64, device="cpu", requires_grad=True)
+
+
+@dataclass(slots=True)
+class Note:
+    """One tensor's past, as far as a rule needs it; what it has of the inputs is its provenance (`places/`).
+
+    source: name of the parameter or buffer a constant was made from
+    counts: a constant made of numbers of places (arange, position_ids); index: the whole numbers by which it was read from a table
+    pixels: the input itself, before any weight
+    origin: the carrier of which this is an elementwise function f
+    zero:   the same function of `origin.start`, a 0-dim leaf at 0: f(0), and by autograd f'(0)
+    made:   "activation", "softmax" where the tensor is the direct output of one
+    attends: whether that softmax was of attention scores
+    stream: the block whose skip connection this tensor is
+    sinks:  leaves of factors that entered on the way here (they learn from it whether they turn queries or keys)
+    awaiting: biases that were added to these scores, and are positions only if a softmax follows
+    stacked: the leaf that was stacked beside a carrier: if they are added up, it was an added one
+    again:  (f, parts) where this is f(*parts) and the parts are kept for the way back anyway: this need not be kept as well
+    """
+
+    source: str | None = None
+    counts: bool = False
+    index: Tensor | None = None
+    pixels: bool = False
+    origin: Origin | None = None
+    zero: Tensor | None = None
+    made: str | None = None
+    attends: bool = False
+    stream: Any = None
+    sinks: tuple = ()
+    awaiting: tuple = ()
+    stacked: Any = None
+    again: tuple[Any, tuple[Tensor, ...]] | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        """Pickles of version 0.1 hold notes with other fields, which nobody reads."""
+        for part in state if isinstance(state, tuple) else (state,):
+            for name, value in (part or {}).items():
+                if name in self.__slots__:
+                    setattr(self, name, value)
+
+
+class Knows(Protocol):
+    """What the engine knows of the model's own tensors: nothing is written on those.
+
+    known: the note for each parameter and buffer, by identity; noted: the same by the tensor's name
+    names: path of each module, by identity; path: the modules that are running, outermost first
+    """
+
+    known: dict[int, Note]
+    noted: dict[str, Note]
+    names: dict[int, str]
+    path: list[Any]
+
+
+def carries(x: Any) -> bool:
+    """Whether relevance can flow back from x."""
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) -> Any:
+    """An argument by place or by name."""
+    return args[place] if len(args) > place else kwargs.get(name, default)
+
+
+def note_of(flow: Knows, tensor: Tensor) -> Note | None:
+    """The note on a tensor, or the one the engine keeps for a parameter or buffer."""
+    found = getattr(tensor, ATTRIBUTE, None) or flow.known.get(id(tensor))
+    return found if found is not None or not flow.path else loaded(flow, tensor)
+
+
+def loaded(flow: Knows, tensor: Tensor) -> Note | None:
+    """The note on a weight that accelerate has just brought to the module that is running."""
+    module = flow.path[-1]
+    if not hasattr(module, "_hf_hook"):
+        return None
+    for name, own in (*module._parameters.items(), *module._buffers.items()):
+        if own is tensor:
+            return flow.noted.get(f"{flow.names[id(module)]}.{name}".removeprefix("."))
+    return None
+
+
+def write(tensor: Tensor, note: Note) -> Tensor:
+    """Put a note on a tensor that an operation just made."""
+    setattr(tensor, ATTRIBUTE, note)
+    return tensor
+
+
+SHAPES = {"view", "reshape", "transpose", "permute", "contiguous", "flatten", "unflatten", "squeeze", "unsqueeze", "expand"}
+SAME = SHAPES | {"to", "float", "type_as", "dropout", "half", "bfloat16", "double"}
+
+
+def hand_on(flow: Knows, x: Any, out: Any, same: bool = False) -> None:
+    """What holds for x holds for another form of it: factors and biases that entered."""
+    note = note_of(flow, x) if isinstance(x, Tensor) else None
+    if note is None or not (note.sinks or note.awaiting or (same and note.made == "softmax")):
+        return
+    for piece in out if isinstance(out, tuple | list) else (out,):
+        if isinstance(piece, Tensor) and piece is not x:
+            known = getattr(piece, ATTRIBUTE, None) or Note()
+            known.sinks, known.awaiting = note.sinks, note.awaiting
+            if same and note.made == "softmax":
+                known.made, known.attends = "softmax", note.attends
+            write(piece, known)
+
+
+def origin_of(flow: Knows, x: Tensor) -> object:
+    """What identifies the tensor of which x is an elementwise function; x itself, if nothing else is known."""
+    note = note_of(flow, x)
+    return x if note is None or note.origin is None else note.origin
+
+
+def chain(flow: Knows, x: Tensor) -> tuple[Origin, Tensor]:
+    """(origin, zero) of x; a tensor that is no function of another is the identity of itself."""
+    note = note_of(flow, x)
+    if note is None:
+        note = Note()
+        write(x, note)
+    if note.origin is None or note.zero is None:
+        note.origin = Origin(x)
+        note.zero = note.origin.start
+    return note.origin, note.zero

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InputError
 from .only import conditions
 from .operations import operations
+from .places.roles import ROLES
 from .trace import Boundary
 
 
@@ -23,6 +24,8 @@ class Options:
     watch:      called with each boundary (`Crossing`) while the backward pass runs
     ledger:     keep boundaries and accounts; False: tokens and sinks only
     operations: handlers of one's own, {torch.special.i0: rules.identity}; `pelrp_nb.register` says what a handler is
+    roles:      what an argument of `forward`, a parameter, a buffer or an attribute is, by its name or path: "content", "positions",
+                "constant", "mask" or "control"; overrules what the engine sees
     """
 
     detail: frozenset[str] = frozenset()
@@ -32,6 +35,7 @@ class Options:
     watch: Callable[[Boundary], None] | None = None
     ledger: bool = True
     operations: Any = ()
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", frozenset(self.detail))
@@ -43,3 +47,10 @@ class Options:
             )
         object.__setattr__(self, "only", conditions(self.only))
         object.__setattr__(self, "operations", operations(self.operations))
+        if not isinstance(self.roles, Mapping):
+            came = type(self.roles).__name__
+            raise InputError(f'roles must map names to what they are, got {came}. Type roles={{"covariates": "content"}}.')
+        wrong = {name: role for name, role in self.roles.items() if role not in ROLES}
+        if wrong:
+            name, role = next(iter(wrong.items()))
+            raise InputError(f"A role must be one of {', '.join(ROLES)}; got {role!r} for {name!r}. Type roles={{{name!r}: 'constant'}}.")

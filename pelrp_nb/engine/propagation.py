@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_leaves
 from .. import rules
 from ..composites import PA_LRP, Composite
 from ..errors import InputError, ModelError
-from . import checkpointing, only
+from . import checkpointing, only, roles
 from .account import Account
+from .arguments import look
 from .attach import attach
 from .backward import conditional
 from .backward.run import rows, whole
@@ -38,16 +39,28 @@ from .module_hooks import Entry, acting
 from .operations import in_force, spelt
 from .options import Options
 from .per_place import PerPlace
-from .positions import provenance_rules
+from .places.follow import Places, provenance_of
+from .places.follow import write as keep
+from .places.maps import Axis, words
+from .places.meetings import Meeting
+from .places.provenance import provenance
+from .places.selections import set_item
+from .places.table import steps_of
+from .places.values import Values
+from .positions import constants
+from .positions.judging import judge
 from .projections import Choice, Projections
-from .provenance import Note, carries, note_of, write
+from .notes import SAME, Note, carries, hand_on, note_of, write
 from .saved import flows, here
 from .streams import Streams
-from .trace import Trace, Visible
+from .trace import Role, Trace, Visible
 
 sequence = torch._C._autograd._get_sequence_nr    # the number of the next node of the graph
-SOURCES = {torch.arange, torch.cumsum, Tensor.cumsum, torch.cos, torch.sin, Tensor.cos, Tensor.sin, torch.polar}
-GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag")}
+GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag", "data")}
+CUTS, LEAVING = words("detach data detach_"), words("tolist item numpy __array__ __int__ __float__ __index__")
+EMPTY = words("empty empty_like new_empty empty_strided new_empty_strided")
+NOISE = words("rand randn rand_like randn_like normal normal_ uniform_ bernoulli bernoulli_ randint randint_like")
+LOOK_UPS = words("embedding __getitem__ index_select gather take take_along_dim linear matmul __matmul__ mm bmm mv einsum")
 
 
 class Propagation(TorchFunctionMode):
@@ -63,9 +76,11 @@ class Propagation(TorchFunctionMode):
         self.projections = Projections(composite.tells_projections or bool(options.only))
         self.power = 1.0                                         # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []                    # where heads were asked for
-        self.vocabularies: set[str | None] = set()               # tables in which tokens were looked up
+        self.places, self.values = Places(steps_of), Values()
+        self.memory = constants.memory_of(model) | roles.check(model, options.roles)
+        self.parameters = frozenset(n for n, _ in model.named_parameters(remove_duplicate=False))
         self.recorder = Recorder(self)
-        self.known: dict[int, Note] = provenance_rules.known_tensors(model)
+        self.known: dict[int, Note] = constants.known_tensors(model)
         self.noted = {n.source: n for n in self.known.values() if n.source}
         self.leaves: dict[int, Tensor] = {}
         self.owned = [*model.parameters(), *model.buffers()]        # `known` is by identity, so none may go while it is used
@@ -103,29 +118,63 @@ class Propagation(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "__get__" and func.__self__ not in GETTERS:
             return func(*args, **kwargs)
+        name = func.__self__.__name__ if name == "__get__" else name
+        if name in EMPTY or name in NOISE:
+            return self._fresh(name, func(*args, **kwargs))
         given = args, kwargs
-        carrying, noted, args, kwargs = self._look(args, kwargs)
-        looked_up = name == "embedding" and any(n.kind == "ids" for n in noted)
-        if not (carrying or looked_up) or not torch.is_grad_enabled():
+        met = look(self, args, kwargs)
+        carrying, raw, placed, noted, args, kwargs = met.carrying, met.raw, met.placed, met.noted, met.args, met.kwargs
+        if carrying and (name in CUTS or not torch.is_grad_enabled()):
+            how = name if torch.is_grad_enabled() else "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
+            self.places.cuts[how, self.place] = None
+        elif raw and name in LEAVING:
+            known = next(p for x in args if (p := provenance_of(x)) is not None)
+            self.places.left |= {stream: (name.strip("_"), self.place) for stream in known.streams()}
+        if not (carrying or (raw and name in LOOK_UPS)) or not torch.is_grad_enabled():
             out = func(*args, **kwargs) if torch.is_grad_enabled() else func(*given[0], **given[1])
-            if noted or func in SOURCES:
-                provenance_rules.inherit(self, name, noted, args, out)
+            if placed:
+                self._place(func, name, args, kwargs, out)
+                hand_on(self, args[0] if args else None, out, same=name in SAME)
+            if noted or func in constants.COUNTERS:
+                constants.inherit(self, func, name, noted, args, out)
             return out
         self.function = func
         self.spot = self._owner(*given) if self.planning else None
-        start = sequence()
-        handler = handler_of(func.__self__ if name == "__get__" else func, self.own)
-        if handler is None:
-            return self.refuse(func, start, func(*args, **kwargs))
-        out = handler(self, func, args, kwargs)
-        if out is REFUSED:
-            return self.refuse(func, start, func(*args, **kwargs))
-        if noted and isinstance(out, Tensor) and not out.requires_grad:
-            provenance_rules.inherit(self, name, noted, args, out)      # a carrier lent its shape alone
-        self.cover(start, sequence())
-        if self.planning:
-            self._met(handler)
+        start, looked_up = sequence(), len(self.inputs.tokens)
+        handler = handler_of(func.__self__ if func.__name__ == "__get__" else func, self.own)
+        out = REFUSED if handler is None else handler(self, func, args, kwargs)
+        refused = out is REFUSED
+        if refused:
+            out = self.refuse(func, start, func(*args, **kwargs))
+        elif noted and isinstance(out, Tensor) and not out.requires_grad and provenance_of(out) is None:
+            constants.inherit(self, func, name, noted, args, out)        # a carrier lent its shape alone
+        if placed:
+            self._place(func, name, args, kwargs, out)
+        for leaf in self.inputs.tokens[looked_up:]:
+            keep(leaf, provenance_of(out))
+            its = set() if (where := provenance_of(leaf)) is None else where.streams()
+            if its:
+                self.stream_of[id(leaf)] = self.streams.of_input(next(s for s in self.places.inputs if s in its))
+        if not refused:
+            self.cover(start, sequence())
+            if self.planning:
+                self._met(handler)
         return out
+
+    def _fresh(self, name: str, out: Any) -> Any:
+        """Noise is a constant, whatever it is like; what is empty must not hold what lay there by chance, if it is written in part."""
+        if name in NOISE:
+            keep(out, provenance(fixed=True))
+        elif isinstance(out, Tensor):
+            out.zero_()
+        return out
+
+    def _place(self, func: Callable, name: str, args: tuple, kwargs: dict, out: Any) -> None:
+        """Write down what the result has of the inputs."""
+        if name == "__setitem__":
+            keep(args[0], set_item(self.places, args))
+        else:
+            self.places.follow(func, name, args, kwargs, out)
 
     def _refuse_transforms(self, given: tuple) -> None:
         """Raise ModelError where a transform of torch.func meets what carries; masks may be built in one."""
@@ -156,36 +205,10 @@ class Propagation(TorchFunctionMode):
         if kind != "silent" and not any(p == place and o == operation for p, o, _ in self.steps):
             self.steps[(place, operation, kind)] = Step(place, operation, "plain", kind)
 
-    def _look(self, args: tuple, kwargs: dict) -> tuple[bool, list[Note], tuple, dict]:
-        """Whether anything carries, the notes on what does not, and the arguments with parameters made constants."""
-        carrying, noted, fresh = False, [], None
-        for i, a in enumerate(args):
-            if isinstance(a, Tensor):
-                if a.requires_grad and not (a.is_leaf and id(a) not in self.leaves):
-                    carrying = True
-                    continue
-                note = note_of(self, a)
-                if note is not None:
-                    noted.append(note)
-                if a.requires_grad:
-                    fresh = fresh or list(args)
-                    fresh[i] = self._constant(a, note)
-            elif isinstance(a, list | tuple) and a and any(isinstance(x, Tensor) for x in a):
-                inner, notes, pieces, _ = self._look(tuple(a), {})
-                carrying, noted = carrying or inner, noted + notes
-                if any(x is not y for x, y in zip(a, pieces, strict=True)):
-                    fresh = fresh or list(args)
-                    fresh[i] = type(a)(pieces)
-        if kwargs:
-            values = list(kwargs.values())
-            inner, notes, replaced, _ = self._look(tuple(values), {})
-            carrying, noted = carrying or inner, noted + notes
-            kwargs = dict(zip(kwargs, replaced, strict=True))
-        return carrying, noted, tuple(fresh) if fresh else args, kwargs
-
-    def _constant(self, parameter: Tensor, note: Note | None) -> Tensor:
-        alias = parameter.detach()
-        return write(alias, note) if note is not None else alias
+    def constants_of(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """The arguments with the model's own parameters made constants."""
+        found = look(self, args, kwargs)
+        return found.args, found.kwargs
 
     def cover(self, start: int, end: int) -> None:
         """A handler made the nodes of the graph from `start` up to `end`."""
@@ -246,7 +269,10 @@ class Propagation(TorchFunctionMode):
     def name_of(self, tensor: Tensor | None, fallback: str) -> str:
         """The parameter or buffer a constant was made from, else the running module."""
         note = note_of(self, tensor) if tensor is not None else None
-        return note.source if note is not None and note.source else f"{self.place}: {fallback}"
+        if note is None or not note.source:
+            source = None if tensor is None or tensor.is_meta else self.memory.get(tensor.untyped_storage().data_ptr())
+            return source or f"{self.place}: {fallback}"
+        return note.source
 
     def function_name(self, func: Any) -> str:
         """How the function is spelt."""
@@ -260,7 +286,7 @@ class Propagation(TorchFunctionMode):
     def linear_rule(self, x: Tensor, weight: Tensor | None = None) -> Choice:
         """The rule of a linear map here: on pixels; elsewhere, where projections of attention have another, one of two."""
         note = note_of(self, x)
-        if note is not None and note.kind == "pixels":
+        if note is not None and note.pixels:
             if weight is not None and weight.dim() == 4:
                 self.patch = (weight.shape[2], weight.shape[3])
             return Choice(self.composite.patch, self.composite.patch)
@@ -277,6 +303,36 @@ class Propagation(TorchFunctionMode):
         place = self.spot or self.place
         key = (place, operation, kind if self.placed is None else f"{kind} by {rule!r}")
         return self.steps.setdefault(key, Step(place, operation, repr(rule), kind, rule))
+
+    # --- positions ----------------------------------------------------------------------------------------------------
+
+    def role_of(self, name: str) -> str | None:
+        """What the user says an argument, a parameter or a buffer is."""
+        return self.options.roles.get(name)
+
+    def is_position(self, found: Meeting) -> bool:
+        """Whether a constant is a position, as far as is known now."""
+        return bool(found.keys(self.places, self.values))
+
+    def keys_of(self, found: Meeting) -> tuple[Axis, ...]:
+        """The axes of inputs on whose places a constant depends."""
+        return found.keys(self.places, self.values)
+
+    def settle(self) -> None:
+        """The forward pass has ended: which leaves are positions, and how many rows the batch has."""
+        self.places.settle()
+        judge(self)
+        roles.contradicted(self, self.inputs.sinks)
+        if self.places.inputs:
+            self.account.rows = self.places.rows(next(iter(self.places.inputs)))
+
+    def told(self) -> tuple[Role, ...]:
+        """What was taken for what, and why."""
+        return roles.told(self, self.inputs.sinks)
+
+    def why_lost(self) -> str:
+        """Why a target may depend on no input, as far as that was seen."""
+        return roles.lost(self)
 
     # --- leaves, residuals, norms -------------------------------------------------------------------------------------
 
@@ -355,6 +411,14 @@ def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options 
         attach(flow)
         conditional.listen(flow)
         flow.__enter__()
-        yield flow
+        try:
+            yield flow
+        except Exception as error:               # dynamo traces into the rules themselves, and breaks there
+            if not type(error).__module__.startswith("torch._dynamo"):
+                raise
+            raise ModelError(
+                f"`{flow.place}` calls a function compiled by torch.compile, which hides its operations. Call the plain function: "
+                "leave the decorator away, or torch.compiler.set_stance(\"force_eager\") around explain."
+            ) from error
         if flow.placed is not None:
             flow.placed.missed(model, flow.streams)

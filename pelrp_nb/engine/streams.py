@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .places.follow import provenance_of
+
 SPAN = 10_000                                    # more layers than any stream has
 ORDER = ("encoder", "decoder", "text", "image", "audio")
 ENCODERS, DECODERS = ("encoder", "text_encoder", "speech_encoder"), ("decoder", "text_decoder")
@@ -45,6 +47,7 @@ class Streams:
         self.roots: Mapping[int, str] = roots(model)
         there = set(self.roots.values())
         self.names: tuple[str, ...] = tuple(name for name in ORDER if name in there) or ("",)
+        self.inputs: list[str] = []              # inputs that are content, of a model whose parts do not tell its streams
         self.current = self.names[0]
         self.calls = dict.fromkeys(self.names, 0)
         self.outputs: dict[int, tuple[str, Tensor]] = {}          # what a stream handed out, by identity
@@ -58,6 +61,29 @@ class Streams:
     def prefix(self) -> str:
         """What the names of layers begin with."""
         return f"{self.current} " if self.several else ""
+
+    def begin(self, content: list[str]) -> bool:
+        """The model was called with these inputs that are content: each is a stream, unless its parts have told the streams.
+
+        Whether what was the only stream has a name now.
+        """
+        if self.roots:
+            return False
+        alone = not self.several
+        known = [name for name in self.inputs if name not in content]
+        self.inputs = [*known, *content]
+        if len(self.inputs) > 1:
+            first = self.names == ("",)
+            self.names = tuple(self.inputs)
+            self.calls = {name: self.calls.get("" if first and i == 0 else name, 0) for i, name in enumerate(self.names)}
+            self.current = content[0] if content else self.names[0]
+        return alone and self.several
+
+    def follow(self, x: Tensor | None) -> None:
+        """A layer begins to work on x: the stream whose places x has."""
+        known = None if x is None or self.roots or not self.several else provenance_of(x)
+        found = [] if known is None else [m.key.stream for m in known.maps if not m.key.of_weight]
+        self.current = next((name for name in self.names if name in found), self.current)
 
     def enter(self, module: nn.Module) -> None:
         """A module begins to run."""
@@ -88,6 +114,8 @@ class Streams:
 
     def of_input(self, name: str) -> str:
         """The stream that an input of the model belongs to."""
+        if not self.roots:
+            return name if name in self.names else self.names[0]
         if name.startswith("decoder_") and "decoder" in self.names:
             return "decoder"
         wanted = "image" if name.startswith(PIXELS) else "audio" if name in SOUND else "text"
@@ -96,6 +124,10 @@ class Streams:
     def reads(self, x: Any) -> str | None:
         """The other stream whose output x is."""
         name, _ = self.outputs.get(id(x), (None, None))
+        if not self.roots and self.several and isinstance(x, Tensor) and x.requires_grad:
+            known = provenance_of(x)
+            found = [] if known is None else [m.key.stream for m in known.moving()]
+            name = None if self.current in found else next((n for n in self.names if n in found), None)
         return name if name != self.current else None
 
 

@@ -64,6 +64,15 @@ class Sink:
 
 
 @dataclass(frozen=True)
+class Role:
+    """What an argument, a parameter, a buffer or another constant was taken for, and why, in one line."""
+
+    name: str
+    role: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Trace:
     """All relevance of one explained number, for one row of the batch.
 
@@ -76,6 +85,7 @@ class Trace:
     ledger:     of the whole model, whatever the stream
     detail:     what was asked for beyond that, by name
     streams:    the same for each stream ("encoder", "decoder" ...) where there are several; the outer fields are the first one's
+    roles:      what was taken for what, and why; notes: what could have been read otherwise
     """
 
     tokens: Tensor
@@ -86,6 +96,8 @@ class Trace:
     ledger: Ledger
     detail: Mapping[str, object] = field(default_factory=dict)
     streams: Mapping[str, Trace] = field(default_factory=dict)
+    roles: tuple[Role, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def semantic(self) -> Tensor:

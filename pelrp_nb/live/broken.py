@@ -20,7 +20,7 @@ from .. import rules
 from ..composites import PA_LRP, Composite
 from ..engine.handlers import torch_table
 from ..engine.account import Account
-from ..engine.provenance import Note, carries, note_of, write
+from ..engine.notes import Note, carries, note_of, write
 from ..engine.propagation import Propagation, sequence
 from ..engine.layers import is_norm
 from ..engine.leaves import Leaf
@@ -130,7 +130,7 @@ class PlainNorms(Propagation):
         """As ever, but nothing is bent inside a module that is a norm."""
         if not self.path or not is_norm(self.path[-1]):
             return super().__torch_function__(func, types, args, kwargs)
-        _, _, args, kwargs = self._look(args, kwargs or {})
+        args, kwargs = self.constants_of(args, kwargs or {})
         return covered(self, lambda: func(*args, **kwargs))
 
 

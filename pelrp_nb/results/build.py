@@ -21,6 +21,8 @@ from .explanation import Explanation
 def explanation(flow: Propagation, row: Encoded, upto: tuple[str, int] | None, trace: Trace, text: str, value: float) -> Explanation:
     """One row's trace with names; further streams inside."""
     recipe = card(flow, row, text)
+    recipe["roles"] = [[one.name, one.role, one.reason] for one in trace.roles]
+    recipe["notes"] = list(trace.notes)
     single = Streamed(flow, row, upto, text, value, recipe)
     with torch._C.DisableTorchFunction():        # arithmetic on results is none of the model's: nothing is noted on them
         if not trace.streams:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from . import account
 from ..engine.trace import Boundary
 from ..errors import FileError, InputError
 from ..ledger import Ledger
@@ -194,6 +195,16 @@ class Explanation:
         """The composite's name, as the card has it."""
         return str(self.card.get("method") or "unnamed method")
 
+    @property
+    def roles(self) -> tuple[tuple[str, str, str], ...]:
+        """What was taken for what: (name, role, reason) of each argument and each constant that is a position."""
+        return tuple(map(tuple, self.card.get("roles", ())))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could have been read otherwise, and what could not be told, in words."""
+        return tuple(self.card.get("notes", ()))
+
     # --- out of here ---------------------------------------------------------------------------------------------------
 
     def plain(self) -> Plain:
@@ -201,7 +212,6 @@ class Explanation:
         from ..views.data import Plain
 
         parts = {name: [x.tolist() for x in (*self.parts(name), self.relevance(name))] for name in self.offered}
-        book = self.ledger
         return Plain(
             tokens=list(self.tokens), special=list(self.special),
             words=[{"text": w.text, "tokens": list(w.tokens)} for w in self.words()], target=self.target, value=float(self.value),
@@ -210,18 +220,10 @@ class Explanation:
             positional=self.positional.tolist(), sinks=list(self.sinks), sink_kinds=list(self.sink_kinds),
             positional_share=self.positional_share,
             boundaries=[
-                {
-                    "name": b.name, "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist(), "total": b.total,
-                    "gap": b.gap,
-                }
+                {"name": b.name, "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist(), "total": b.total, "gap": b.gap}
                 for b in self.boundaries
             ],
-            ledger={
-                "rows": book.rows(), "constants": dict(book.constants), "softmax": dict(book.softmax), "gap": book.gap,
-                "scale": book.scale, "tolerance": book.tolerance, "closed": book.closed, "opened": book.opened,
-                "audited": book.audited, "layers": dict(book.layers),
-                "kept": {where: dict(by) for where, by in book.kept.items()}, "unknown": list(book.unknown),
-            },
+            ledger=account.plain(self.ledger),
             card=dict(self.card), streams={name: stream.plain() for name, stream in self.streams.items()},
         )  # fmt: skip
 

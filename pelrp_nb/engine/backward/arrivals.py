@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,11 @@ from torch import Tensor
 from .. import heads
 from ..boundaries import Mark
 from ..forward_pass import ForwardPass
-from ..leaves import Leaf
 from ..numerics import better, dot
+from ..places import credit
+from ..places.follow import provenance_of
+from ..places.maps import padded
+from ..places.provenance import Provenance
 from ..trace import Sink
 from . import sink_totals
 
@@ -33,30 +36,90 @@ class Part:
     detail: Mapping[str, Any]
 
 
-def part_of(flow: ForwardPass, name: str, gradients: dict[int, Tensor]) -> Part | None:
+def part_of(flow: ForwardPass, name: str, gradients: dict[int, Tensor], received: list[sink_totals.Received]) -> Part | None:
     """One stream's tokens, sinks and boundaries; None where no input of it was seen."""
     inputs = flow.inputs
 
     def ours(x: Tensor) -> bool:
         return flow.stream_of.get(id(x), flow.streams.names[0]) == name
 
-    looked_up, pixels = [x for x in inputs.tokens if ours(x)], [x for x in inputs.pixels if ours(x)]
-    sinks = [s for s in inputs.sinks if s.stream == name]
+    looked_up, pixels = [x for x in inputs.tokens if ours(x) or has_stream(flow, x, name)], [x for x in inputs.pixels if ours(x)]
+    sinks = [one for one in received if one.leaf.stream == name]
     marks = tuple(m for m in flow.recorder.marks if m.stream == name)
     if not looked_up and not pixels:
         return None
-    tokens = rows_first(gather(looked_up or pixels[:1], gradients), flow.account.rows)
-    for bound in pixels[1:]:
-        tokens = tokens + gather([bound], gradients)
-    if looked_up and id(looked_up[0]) in flow.recorder.frames:
-        tokens = framed(tokens, flow.recorder.frames[id(looked_up[0])], positions_in(sinks) or positions_of(marks))
-    T = tokens.shape[1] if looked_up else places_of(flow, tokens, sinks)
     rows, wanted = flow.account.rows, flow.options.detail
-    found, columns = sink_totals.summarise(sinks, gradients, rows, T)
-    detail = sink_totals.detail(sinks, gradients, wanted, rows, T) if wanted else {}
+    told = list(dict.fromkeys(p for one in sinks for p in one.places))
+    if looked_up and id(looked_up[0]) in flow.recorder.frames:
+        tokens = gather(looked_up, gradients)
+        places = len(told) or positions_of(marks)
+        tokens = framed(tokens, flow.recorder.frames[id(looked_up[0])], places)
+        order = credit.in_order(told) if len(told) == tokens.shape[1] else [(i,) for i in range(tokens.shape[1])]
+    elif looked_up:
+        tokens, order = tokens_of(flow, name, looked_up, gradients, told)
+    else:
+        tokens = gather(pixels[:1], gradients)
+        for bound in pixels[1:]:
+            tokens = tokens + gather([bound], gradients)
+        order = credit.in_order(told)
+    found, columns = sink_totals.summarise(sinks, rows, order)
+    detail = sink_totals.detail(sinks, gradients, wanted, order) if wanted else {}
     if "heads" in wanted:
         detail["attention"] = heads.detail([a for a in flow.attentions if a.stream == name])
     return Part(name, tokens.cpu(), found, {k: v.cpu() for k, v in columns.items()}, marks, detail)
+
+
+def has_stream(flow: ForwardPass, leaf: Tensor, name: str) -> bool:
+    """Whether places of that stream are among those of a leaf: two texts looked up at once."""
+    known = provenance_of(leaf)
+    return known is not None and any(flow.streams.of_input(stream) == name for stream in known.streams())
+
+
+def tokens_of(
+    flow: ForwardPass, name: str, leaves: list[Tensor], gradients: dict[int, Tensor], told: list[credit.Place]
+) -> tuple[Tensor, list[credit.Place]]:
+    """Relevance of token vectors (rows, T, D), and their places; further look-ups of the same tokens stand beside each other in D.
+
+    Places that constants brought along (CLS, registers), if a position was added there, come first, and hold no content.
+    """
+    found, order = [], None
+    for leaf in leaves:
+        known = provenance_of(leaf)
+        R = dot(leaf.detach(), gradients[id(leaf)]) if id(leaf) in gradients else torch.zeros_like(better(leaf.detach()))
+        if known is None:
+            found.append(R.reshape(flow.account.rows, -1, R.shape[-1]))
+            continue
+        streams = [s for s in flow.places.inputs if s in known.streams()]
+        stream = next((s for s in streams if flow.streams.of_input(s) == name), streams[0])
+        if len(streams) > 1:
+            R = R * belongs(known, stream, streams[0] == stream, R.shape).to(R)
+        layout = credit.layout_of(known, R.dim(), stream, flow.places.place_axes(stream), flow.places.batch(stream))
+        axes = layout.axes
+        rest = [a for a in range(R.dim()) if a not in axes]
+        R, places = credit.summed(R.permute([*axes, *rest]).flatten(len(axes)), layout.first(R.dim()), flow.account.rows, -1)
+        if len(streams) > 1:
+            mine = [i for i, p in enumerate(places) if all(c is None or c >= 0 for c in p)]
+            R, places = R[:, mine], tuple(places[i] for i in mine)
+        if order is None:
+            order = list(places)
+        found.append(R if list(places) == order else credit.aligned(R, places, order))
+    order = order or [(i,) for i in range(found[0].shape[1])]
+    own = credit.in_order([p for p in told if p not in set(order) and all(c is not None for c in p)])
+    tokens = found[0] if len(found) == 1 else torch.cat([R for R in found if R.shape[:2] == found[0].shape[:2]], -1)
+    if own:
+        tokens = torch.cat([tokens.new_zeros(tokens.shape[0], len(own), tokens.shape[2]), tokens], 1)
+    return tokens, [*own, *order]
+
+
+def belongs(known: Provenance, stream: str, first: bool, shape: Sequence[int]) -> Tensor:
+    """Which entries of a tensor are places of one of its streams; what is of none belongs to the first."""
+    none = torch.ones(tuple(shape), dtype=torch.bool)
+    mine = torch.zeros(tuple(shape), dtype=torch.bool)
+    for one in known.moving():
+        there = (padded(one, len(shape)).cells >= 0).expand(tuple(shape))
+        none = none & ~there
+        mine = mine | (there if one.key.stream == stream else mine)
+    return mine | none if first else mine
 
 
 def gather(leaves: list[Tensor], gradients: dict[int, Tensor]) -> Tensor:
@@ -64,11 +127,6 @@ def gather(leaves: list[Tensor], gradients: dict[int, Tensor]) -> Tensor:
     parts = [dot(x.detach(), gradients[id(x)]) if id(x) in gradients else torch.zeros_like(better(x.detach())) for x in leaves]
     same = [p for p in parts if p.shape[:2] == parts[0].shape[:2]]
     return same[0] if len(same) == 1 else torch.cat([p.flatten(2) for p in same], -1)
-
-
-def rows_first(R: Tensor, rows: int) -> Tensor:
-    """(B, T, D), of models too that work on (T, B, D)."""
-    return R.transpose(0, 1) if R.dim() == 3 and R.shape[0] != rows and R.shape[1] == rows else R
 
 
 def framed(R: Tensor, time_last: bool, T: int) -> Tensor:
@@ -79,18 +137,6 @@ def framed(R: Tensor, time_last: bool, T: int) -> Tensor:
         return R
     frame = torch.arange(n, device=R.device) * T // n
     return torch.zeros(R.shape[0], T, R.shape[2], dtype=R.dtype, device=R.device).index_add_(1, frame, R)
-
-
-def positions_in(sinks: list[Leaf]) -> int:
-    """The number of positions of the first sink; 0 without one."""
-    return sinks[0].places if sinks else 0
-
-
-def places_of(flow: ForwardPass, pixels: Tensor, sinks: list[Leaf]) -> int:
-    """How many places a picture has: those of the first sink with one for each patch, else the patches; 0 without a sink."""
-    h, w = flow.patch or pixels.shape[-2:]
-    patches = (pixels.shape[-2] // h) * (pixels.shape[-1] // w)
-    return next((s.places for s in sinks if s.places >= patches), patches) if sinks else 0
 
 
 def positions_of(marks: tuple[Mark, ...]) -> int:

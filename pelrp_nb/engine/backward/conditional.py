@@ -18,7 +18,7 @@ from ..forward_pass import ForwardPass
 from ..layers import holds_experts, layers
 from ..numerics import dot
 from ..only import HOW, Condition
-from ..provenance import carries
+from ..notes import carries
 from ..streams import SPAN, number
 
 sequence = torch._C._autograd._get_sequence_nr

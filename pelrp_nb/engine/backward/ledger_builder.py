@@ -15,8 +15,8 @@ from ..boundaries import Mark
 from ..forward_pass import ForwardPass
 from ..numerics import per_row
 from ..streams import SPAN, number
-from . import sink_totals
 from .arrivals import Part
+from .sink_totals import Received
 
 Gradients = dict[int, Tensor]                    # of leaves, by identity
 
@@ -73,7 +73,8 @@ def natural(item: tuple[str, float]) -> tuple:
 
 
 def keep_books(
-    flow: ForwardPass, starts: Sequence[float], parts: Mapping[str, Part], gradients: Gradients, unknown: tuple[str, ...], dtype: str
+    flow: ForwardPass, starts: Sequence[float], parts: Mapping[str, Part], received: Sequence[Received],
+    unknown: tuple[str, ...], dtype: str,
 ) -> Books:
     """Everything that was measured, put together."""
     B = flow.account.rows
@@ -89,11 +90,11 @@ def keep_books(
     if flow.conditions:                          # a part of the relevance, of which rounding took its share when it was whole
         scale = sum((v.abs() for (_, name), v in entries.items() if name.startswith("not kept")), scale)
     began = torch.tensor(starts, dtype=torch.float64)
-    gaps = running(flow, began, kept(flow, amounts, parts, gradients)) if flow.options.ledger else {}
+    gaps = running(flow, began, kept(flow, amounts, parts, received)) if flow.options.ledger else {}
     if not flow.streams.several:
         wide = [name for name, gap in gaps.items() if gap is not None and bool((gap.abs() > tolerance_of(dtype) * scale).any())]
         gaps |= {name: None for name in wide if passed_by(flow, name)}
-    stretches = by_stretch(flow, amounts, gradients, B)
+    stretches = by_stretch(flow, amounts, received)
     return Books(starts, entries, tokens, places, scale, stretches, gaps, flow.audited, unknown, tolerance_of(dtype))
 
 
@@ -102,11 +103,11 @@ def tolerance_of(dtype: str) -> float:
     return TOLERANCE.get(dtype, 1e-1)
 
 
-def by_stretch(flow: ForwardPass, amounts: Mapping[Any, Tensor], gradients: Gradients, B: int) -> dict[str, dict[str, Tensor]]:
+def by_stretch(flow: ForwardPass, amounts: Mapping[Any, Tensor], received: Sequence[Received]) -> dict[str, dict[str, Tensor]]:
     """What each stretch between two layer boundaries kept, by category."""
     found: dict[str, dict[str, Tensor]] = {}
     entries = [(category, depth, amount) for (category, _, depth), amount in amounts.items()]
-    entries += [("positions", leaf.depth, per_row(sink_totals.amounts(leaf, gradients), B)) for leaf in flow.inputs.sinks]
+    entries += [("positions", one.leaf.depth, one.totals) for one in received]
     for category, depth, amount in entries:
         by = found.setdefault(stretch(flow, depth), {})
         by[category] = by[category] + amount if category in by else amount
@@ -121,11 +122,13 @@ def stretch(flow: ForwardPass, depth: float) -> str:
     return f"{name} {where}" if flow.streams.several else where
 
 
-def kept(flow: ForwardPass, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], gradients: Gradients) -> list[tuple[float, Tensor]]:
+def kept(
+    flow: ForwardPass, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], received: Sequence[Received]
+) -> list[tuple[float, Tensor]]:
     """(depth, amount per row) of everything that keeps relevance, tokens at the depth at which their stream begins."""
     B = flow.account.rows
     found = [(depth, amount) for (_, _, depth), amount in amounts.items()]
-    found += [(leaf.depth, per_row(sink_totals.amounts(leaf, gradients), B)) for leaf in flow.inputs.sinks]
+    found += [(one.leaf.depth, one.totals) for one in received]
     found += [(flow.streams.names.index(name) * SPAN - 1.0, per_row(part.tokens, B)) for name, part in parts.items()]
     return found
 
@@ -181,6 +184,7 @@ def meetings(flow: ForwardPass) -> dict[tuple[str, str], str]:
         marks = [m for m in flow.recorder.marks if m.stream == name and m.kind in ("layer", "embeddings") and m.node is not None]
         for other in flow.streams.names:
             theirs = {id(m.node) for m in flow.recorder.marks if m.stream == other and m.kind == "embeddings"}
+            theirs = theirs or {i for i, stream in flow.stream_of.items() if stream == other}
             if marks and reaches(marks[0].node, theirs):
                 found[name, other] = "before"
             elif marks and reaches(marks[-1].node, theirs):

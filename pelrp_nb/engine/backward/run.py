@@ -9,17 +9,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import DisableTorchFunction
 
 from ...errors import InputError, ModelError
 from ..forward_pass import ForwardPass
 from ..numerics import dot
-from ..provenance import carries
+from ..notes import carries
 from ..trace import Boundary, Trace, Visible
 from . import loss_scaling
 from .arrivals import Part, part_of
 from .graph_audit import audit_graph
 from .ledger_builder import Books, keep_books, tolerance_of
 from .running_gap import watch_of
+from .sink_totals import receive
 
 # the axes of tokens, from the end, in each kind of detail
 AXES = {"heads": (-1,), "attention": (-1,), "query_key": (-1,), "frequencies": (-2,), "pairs": (-2, -1)}
@@ -28,7 +30,8 @@ AXES = {"heads": (-1,), "attention": (-1,), "query_key": (-1,), "frequencies": (
 def whole(flow: ForwardPass, value: Tensor, keep: bool) -> Trace:
     """One backward pass from a scalar; a batch stays a batch."""
     parts, books = arrived(flow, [value], keep)
-    return trace_of(parts, books, 0 if flow.account.rows == 1 else None, {})
+    with DisableTorchFunction():
+        return told(flow, trace_of(parts, books, 0 if flow.account.rows == 1 else None, {}))
 
 
 def rows(
@@ -38,7 +41,13 @@ def rows(
     flow.recorder.visible = visible
     parts, books = arrived(flow, values, keep)
     cuts = visible or [{}] * len(values)
-    return [None if v is None else trace_of(parts, books, row, cuts[row]) for row, v in enumerate(values)]
+    with DisableTorchFunction():
+        return [None if v is None else told(flow, trace_of(parts, books, row, cuts[row])) for row, v in enumerate(values)]
+
+
+def told(flow: ForwardPass, trace: Trace) -> Trace:
+    """The trace with what was taken for what, and what could have been read otherwise."""
+    return replace(trace, roles=flow.told(), notes=tuple(flow.places.notes))
 
 
 # --- back to the leaves ----------------------------------------------------------------------------------------------
@@ -48,8 +57,9 @@ def arrived(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> t
     """What arrived in each stream, and the books."""
     targets = [v for v in values if v is not None]
     for value in targets:
-        refuse_foreign(value)
+        refuse_foreign(flow, value)
     unknown = audit_graph(flow, targets)
+    flow.settle()
     inputs = flow.inputs
     leaves = inputs.leaves()
     if not leaves:
@@ -63,16 +73,18 @@ def arrived(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> t
     watch = flow.recorder.watch = watch_of(flow, tolerance_of(dtype))
     with nullcontext() if watch is None else watch.listening():
         gradients = loss_scaling.walk(flow, targets, leaves, keep)
-    for name, depth, leaf in inputs.constants:
-        if id(leaf) in gradients:
-            flow.account.add("constants", name, depth, flow.account.by_row(dot(leaf.detach(), gradients[id(leaf)])))
-    parts = [part for name in flow.streams.names if (part := part_of(flow, name, gradients)) is not None]
-    books = keep_books(flow, starts, {p.name: p for p in parts}, gradients, unknown, dtype)
+    with DisableTorchFunction():                 # what follows is ours, and none of the model's operations
+        for name, depth, leaf in inputs.constants:
+            if id(leaf) in gradients:
+                flow.account.add("constants", name, depth, flow.account.by_row(dot(leaf.detach(), gradients[id(leaf)])))
+        received = receive(inputs.sinks, gradients, B)
+        parts = [part for name in flow.streams.names if (part := part_of(flow, name, gradients, received)) is not None]
+        books = keep_books(flow, starts, {p.name: p for p in parts}, received, unknown, dtype)
     flow.recorder.values = ()                    # the graph may go
     return parts, books
 
 
-def refuse_foreign(value: Tensor) -> None:
+def refuse_foreign(flow: ForwardPass, value: Tensor) -> None:
     """A target must be one finite number that depends on the input."""
     if not isinstance(value, Tensor) or value.numel() != 1:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -80,7 +92,8 @@ def refuse_foreign(value: Tensor) -> None:
     if not torch.isfinite(value).all():
         raise ModelError(f"The explained number must be finite, got {float(value.detach())}; the model breaks here.")
     if not carries(value):
-        raise InputError("The target depends on no input, so there is nothing to explain; take it from the model's output.")
+        why = flow.why_lost()
+        raise InputError(f"The target depends on no input, so there is nothing to explain; take it from the model's output.{why}")
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

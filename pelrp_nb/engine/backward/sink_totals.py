@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -10,100 +12,126 @@ import torch
 from torch import Tensor
 
 from ...rules import PositionKind
-from ..leaves import SUMS, Columns, Leaf, by_row, columns_of
+from ..leaves import SUMS, Columns, Leaf, columns_of
 from ..numerics import better, dot
+from ..places import credit
 from ..trace import Sink
 
 
-def by_token(R: Tensor, T: int) -> Tensor:
-    """(B, ..., T, ..., features) summed to (B, T, features): heads and other axes go."""
-    axis = next((i for i in range(R.dim() - 2, 0, -1) if R.shape[i] == T), None)
-    if axis is None:
-        return R.reshape(R.shape[0], -1, R.shape[-1]).sum(1, keepdim=True)
-    others = [i for i in range(1, R.dim() - 1) if i != axis]
-    return R.sum(others) if others else R
+@dataclass(eq=False)
+class Received:
+    """What one leaf received: found (rows, places, features), the places, and the sum of each row (rows,), float64 on the CPU."""
 
-
-def spread(column: Tensor, T: int) -> Tensor:
-    """(B, T); positions that are not the tokens' own (of a window, of a coarser grid) are spread evenly over all tokens."""
-    return column if column.shape[1] == T else (column.sum(1, keepdim=True) / max(T, 1)).expand(-1, T)
+    leaf: Leaf
+    columns: Columns
+    places: tuple[credit.Place, ...]
+    totals: Tensor
+    found: Tensor | None = None
 
 
 def relevance(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
     """x * g of a leaf, in its own shape."""
     x, g = leaf.tensor.detach(), gradients.get(id(leaf.tensor))
-    return torch.zeros_like(better(x.real)) if g is None else dot(x, g)
+    return torch.zeros_like(better(x.real if x.is_complex() else x)) if g is None else dot(x, g)
 
 
-def amounts(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
-    """All that a sink's leaf received, not summed; rows of the batch first."""
+def features_of(leaf: Leaf, dims: int) -> int | None:
+    """The last axis that holds neither rows nor places; heads and other axes before it are summed."""
+    axes = leaf.layout(dims).axes
+    return next((a for a in range(dims - 1, -1, -1) if a not in axes and leaf.tensor.shape[a] > 1), None)
+
+
+def receive(leaves: list[Leaf], gradients: dict[int, Tensor], rows: int) -> list[Received]:
+    """x * g of every leaf, once."""
+    return [received(leaf, gradients, rows) for leaf in leaves]
+
+
+def received(leaf: Leaf, gradients: dict[int, Tensor], rows: int) -> Received:
+    """One leaf's relevance, summed to rows and places."""
     if leaf.tensor is None:
-        return leaf.columns.get("signed", torch.zeros(1))
-    return relevance(leaf, gradients) if id(leaf.tensor) in gradients else torch.zeros(1)
+        signed = leaf.columns.get("signed")
+        totals = torch.zeros(rows, dtype=torch.float64) if signed is None else signed.detach().cpu().double().sum(1)
+        return Received(leaf, leaf.columns, leaf.told, totals)
+    R = relevance(leaf, gradients)
+    found, places = credit.summed(R, leaf.layout(R.dim()), rows, features_of(leaf, R.dim()))
+    return Received(leaf, {}, places, found.detach().cpu().double().sum((1, 2)), found)
 
 
-def summarise(leaves: list[Leaf], gradients: dict[int, Tensor], rows: int, T: int) -> tuple[tuple[Sink, ...], Columns]:
+def summarise(all_of: list[Received], rows: int, order: Sequence[credit.Place]) -> tuple[tuple[Sink, ...], Columns]:
     """The sinks in call order, and their relevance (B, sinks, T) in every reduction."""
-    groups: dict[tuple[str, int | None], list[Leaf]] = {}
-    for leaf in leaves:
-        groups.setdefault((leaf.name, leaf.layer), []).append(leaf)
+    groups: dict[tuple[str, int | None], list[Received]] = {}
+    for one in all_of:
+        groups.setdefault((one.leaf.name, one.leaf.layer), []).append(one)
     sinks: list[Sink] = []
     columns: dict[str, list[Tensor]] = {k: [] for k in SUMS}
     for (name, layer), members in groups.items():
-        sinks.append(Sink(name, members[0].kind, layer))
-        for key, column in _together(members, gradients, rows, T).items():
+        sinks.append(Sink(name, members[0].leaf.kind, layer))
+        for key, column in _together(members, rows, order).items():
             columns[key].append(column.cpu())        # layers may lie on several devices
-    empty = torch.zeros(rows, 0, T)
+    empty = torch.zeros(rows, 0, len(order))
     stacked = {k: torch.stack(v, 1) if v else empty for k, v in columns.items()}
     stacked["l2"] = stacked.pop("squared").sqrt()
     return tuple(sinks), stacked
 
 
-def _together(members: list[Leaf], gradients: dict[int, Tensor], rows: int, T: int) -> Columns:
+def _together(members: list[Received], rows: int, order: Sequence[credit.Place]) -> Columns:
     """One sink: equal parts (cos of queries, cos of keys) summed first, then reduced, then added up."""
-    parts: dict[str, Tensor] = {}
-    heard = [leaf.columns for leaf in members if leaf.columns]
-    for leaf in members:
-        if leaf.tensor is not None:
-            R = by_token(by_row(relevance(leaf, gradients), rows), T)
-            R = R if R.shape[1] == T else (R.sum(1, keepdim=True) / max(T, 1)).expand(-1, T, -1)
-            parts[leaf.part] = parts[leaf.part] + R if leaf.part in parts else R
-    each = [columns_of(R) for R in parts.values()] + heard
-    each = [{key: spread(c[key], T) for key in SUMS} for c in each]
-    return {key: reduce(torch.add, (c[key] for c in each)) for key in SUMS} if each else {key: torch.zeros(rows, T) for key in SUMS}
+    parts: dict[tuple, Tensor] = {}
+    each: list[Columns] = []
+    for one in members:
+        if one.found is None:
+            each += [_placed(one.columns, one.places, order)] if one.columns else []
+            continue
+        R = credit.aligned(one.found, one.places, order)
+        key = (one.leaf.part, R.shape[-1])
+        parts[key] = parts[key] + R if key in parts else R
+    each = [columns_of(R) for R in parts.values()] + each
+    if not each:
+        return {key: torch.zeros(rows, len(order)) for key in SUMS}
+    return {key: reduce(torch.add, (c[key] for c in each)) for key in SUMS}
+
+
+def _placed(columns: Columns, places: Sequence[credit.Place], order: Sequence[credit.Place]) -> Columns:
+    """What a tap heard, at the stream's places."""
+    return {key: credit.aligned(column[..., None], places, order)[..., 0] for key, column in columns.items()}
 
 
 # --- behind the sums -------------------------------------------------------------------------------------------------
 
 
-def detail(leaves: list[Leaf], gradients: dict[int, Tensor], wanted: frozenset[str], rows: int, T: int) -> dict[str, dict]:
+def detail(all_of: list[Received], gradients: dict[int, Tensor], wanted: frozenset[str], order: Sequence[credit.Place]) -> dict[str, Any]:
     """What was asked for: "heads", "query_key", "frequencies", "pairs", each by the sink's name, rows of the batch first.
 
     Beside them, for rotary sinks, "SINK query cos" (B, heads, T, coordinates) and so on, as the leaves received it.
     """
     found: dict[str, Any] = {name: {} for name in sorted(wanted)}
-    turns: dict[str, list[tuple[Leaf, Tensor]]] = {}
-    for leaf in leaves:
+    turns: dict[str, list[Received]] = {}
+    for one in all_of:
+        leaf = one.leaf
         if leaf.tensor is None:
             for name in wanted & set(leaf.detail):
                 _add(found[name].setdefault(leaf.name, {}), leaf.detail[name])
         elif id(leaf.tensor) in gradients and leaf.kind == PositionKind.ROTARY:
-            R = by_row(relevance(leaf, gradients), rows)
-            turns.setdefault(leaf.name, []).append((leaf, R))
-            found[" ".join(w for w in (leaf.name, leaf.role, leaf.part) if w)] = R.cpu()
+            turns.setdefault(leaf.name, []).append(one)
+            found[" ".join(w for w in (leaf.name, leaf.role, leaf.part) if w)] = heads_first(leaf, relevance(leaf, gradients)).cpu()
     for sink, members in turns.items():
         if "heads" in wanted:
-            found["heads"][sink] = {role: heads_first(R.sum(-1), T).cpu() for role, R in _roles(members).items()}
+            by = {one: heads_first(one.leaf, relevance(one.leaf, gradients)).sum(-1) for one in members}
+            found["heads"][sink] = {role: R.cpu() for role, R in _roles(by).items()}
+        by = {one: credit.aligned(one.found, one.places, order) for one in members}
         if "query_key" in wanted:
-            found["query_key"][sink] = {role: by_token(R, T).sum(-1).cpu() for role, R in _roles(members).items()}
+            found["query_key"][sink] = {role: R.sum(-1).cpu() for role, R in _roles(by).items()}
         if "frequencies" in wanted:
-            found["frequencies"][sink] = _spectrum(members, T)
+            found["frequencies"][sink] = _spectrum(by)
     return found
 
 
-def heads_first(R: Tensor, T: int) -> Tensor:
-    """(B, H, T), whichever axis the model has first."""
-    return R.transpose(1, 2) if R.dim() == 3 and R.shape[1] == T and R.shape[2] != T else R
+def heads_first(leaf: Leaf, R: Tensor) -> Tensor:
+    """(B, H, T, d), whichever axis the model has first."""
+    if R.dim() != 4:
+        return R
+    places = [a for m in leaf.layout(4).maps if m is not None for a in m.axes if a in (1, 2)]
+    return R.transpose(1, 2) if places == [1] else R
 
 
 def _add(all_of: dict, one: dict) -> None:
@@ -112,26 +140,28 @@ def _add(all_of: dict, one: dict) -> None:
         all_of[key] = all_of[key] + value if key in all_of and isinstance(value, Tensor) else value
 
 
-def _roles(members: list[tuple[Leaf, Tensor]]) -> dict[str, Tensor]:
+def _roles(by: dict[Received, Tensor]) -> dict[str, Tensor]:
     """cos and sin together, by what they turn: queries, keys, values."""
     roles: dict[str, Tensor] = {}
-    for leaf, R in members:
-        role = leaf.role or "value"
+    for one, R in by.items():
+        role = one.leaf.role or "value"
         roles[role] = roles[role] + R if role in roles else R
     return roles
 
 
-def _spectrum(members: list[tuple[Leaf, Tensor]], T: int) -> dict[str, Tensor]:
+def _spectrum(by: dict[Received, Tensor]) -> dict[str, Tensor]:
     """Relevance per rotary frequency, (B, T, F), and each frequency's wavelength in tokens, (F,)."""
-    cos = next((leaf.tensor for leaf, _ in members if leaf.part in ("cos", "rotary")), members[0][0].tensor)
-    sin = next((leaf.tensor for leaf, _ in members if leaf.part == "sin"), None)
-    fold = _folding(cos.detach())
-    total = sum(by_token(R, T) for _, R in members)
-    angle = torch.angle(cos.detach()) if cos.is_complex() else torch.atan2(
-        (torch.zeros_like(cos) if sin is None else sin).detach(), cos.detach())
-    axis = next((i for i in range(angle.dim() - 2, -1, -1) if angle.shape[i] == T), angle.dim() - 2)
+    members = [one.leaf for one in by]
+    cos = next((leaf for leaf in members if leaf.part in ("cos", "rotary")), members[0])
+    sin = next((leaf for leaf in members if leaf.part == "sin"), None)
+    table = cos.tensor.detach()
+    fold = _folding(table)
+    sine = torch.zeros_like(table) if sin is None else sin.tensor.detach()
+    angle = torch.angle(table) if table.is_complex() else torch.atan2(sine, table)
+    axes = cos.layout(table.dim()).axes
+    axis = next((a for a in axes if a != 0 or table.dim() == 2), table.dim() - 2)
     angle = angle.movedim(axis, -2).reshape(-1, angle.shape[axis], angle.shape[-1])[0]
-    return {"relevance": fold(total).cpu(), "wavelength": wavelengths(fold(angle, first=True)).cpu()}
+    return {"relevance": fold(sum(by.values())).cpu(), "wavelength": wavelengths(fold(angle, first=True)).cpu()}
 
 
 def _folding(x: Tensor):

@@ -13,7 +13,7 @@ from ...rules.identity import SLOPES
 from ...verbs import scale
 from ..context import REFUSED, Context
 from ..numerics import FILLER
-from ..provenance import carries, note_of, pick
+from ..notes import carries, note_of, pick
 from .chains import elementwise, elementwise_note, one_activation
 from .division import frozen
 

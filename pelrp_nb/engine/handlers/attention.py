@@ -18,9 +18,10 @@ from ...verbs import freeze, scale
 from .. import heads
 from ..context import Context
 from ..numerics import better, dot, visible
-from ..positions import detection, structure
+from ..places.products import scores_of
+from ..positions import detection
 from ..positions.sinks import tap
-from ..provenance import Note, carries, pick, write
+from ..notes import Note, carries, pick, write
 from ..saved import held
 
 CHUNK = 256                                      # queries whose attention weights are computed at a time in an audit
@@ -30,6 +31,11 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """A softmax: the plain gradient, and what it keeps measured; or a constant."""
     x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim", -1)
     flow.used("softmax", flow.composite.softmax)
+    detection.softmax_follows(flow, x, -1 if dim is None else dim)
+    related = detection.relative_scores(flow, x, -1 if dim is None else dim)
+    if related is not x:
+        args, x = ((related, *args[1:]), related) if args else (args, related)
+        kwargs = kwargs if args else {**kwargs, "input": related}
     attention = x.dim() >= 3
     met = None
     if attention:
@@ -92,7 +98,9 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     detection.take_roles(flow, [q, k])
     detection.take_roles(flow, [v], ("value",))
     flow.projections.feed((q, k, v), flow.began)
-    mask = added_to_scores(flow, mask, (*q.shape[:-1], k.shape[-2]))
+    mask = added_to_scores(flow, mask, q, k)
+    if mask is not None and carries(mask):
+        mask = detection.relative_to(flow, scores_of(q, k), mask, (*q.shape[:-1], k.shape[-2]))
     constant = flow.composite.softmax_is_constant
     f = factors(carries(q), carries(k), carries(v), carries(mask), constant)
     if constant:
@@ -126,12 +134,12 @@ def listen(flow: Context, out: Tensor, given: tuple, bent: list, f: Factors) -> 
             fresh.register_hook(heads.to_scores(flow, met, x, factor))
 
 
-def added_to_scores(flow: Context, mask: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+def added_to_scores(flow: Context, mask: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
     """A float mask of a fused kernel: a sink if it is a bias of positions, a constant by name if it is another, else as it is."""
     if mask is None or carries(mask) or not mask.is_floating_point():
         return mask
-    sink = detection.enters_scores(flow, mask, shape)
-    if sink is not None or structure.is_mask(mask):
+    sink = detection.added_to_scores(flow, mask, scores_of(q, k), (*q.shape[:-1], k.shape[-2]), waits=False)
+    if sink is not None or detection.hides(mask):
         return mask if sink is None else sink
     return constant_tap(flow, mask, flow.name_of(mask, "added to scores"), flow.depth)
 

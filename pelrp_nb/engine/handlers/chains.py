@@ -14,7 +14,7 @@ from torch import Tensor
 from ...verbs import route, scale
 from ..context import Context
 from ..numerics import exact
-from ..provenance import Note, Origin, carries, chain, hand_on, origin_of, write
+from ..notes import Note, Origin, carries, chain, hand_on, origin_of, write
 
 
 def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tuple[Origin, Tensor] | None:

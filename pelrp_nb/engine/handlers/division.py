@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from ...verbs import freeze, route
 from ..context import Context
-from ..provenance import carries, pick
+from ..notes import Note, carries, pick, write
+from ..places.follow import provenance_of
+from ..positions import detection
 from .chains import elementwise, elementwise_note, one_activation
+from .rotations import turned
 
 
 def divide(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -27,6 +31,12 @@ def divide(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     flow.used("division", flow.composite.division)
     if carries(b):
         return func(a, freeze(b), **more) if not carries(a) else flow.composite.division.forward(a, freeze(b))
+    scale = isinstance(b, Tensor) and b.numel() > 1 and provenance_of(b) is None and not more
+    leaf = detection.multiplied(flow, 1 / b, a, torch.broadcast_shapes(a.shape, b.shape)) if scale else None
+    if leaf is not None:                         # divided by a number for each place: times its inverse
+        with torch.no_grad():
+            value = func(a, b)
+        return write(route(value, turned(flow, a, leaf)), Note(sinks=(*detection.sinks_of(flow, a), leaf)))
     out = func(a, b, **more)
     return elementwise_note(flow, func, (a, b), more, out)
 

@@ -14,9 +14,10 @@ from ...rules import Rule
 from ...verbs import scale
 from ..account import Passed, keeper
 from ..context import Context
+from ..notes import carries, pick
 from ..numerics import visible
+from ..positions import detection
 from ..projections import Choice
-from ..provenance import carries, pick
 from . import quantised
 from .deferred import Later, deferred
 from .sums import add
@@ -74,7 +75,7 @@ def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, appl
 def bent(flow: Context, choice: Choice, x: Tensor, z: LinearMap, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A linear map whose rule is known."""
     if choice.rule == rules.epsilon:
-        out = z.bend(choice.rule, x, weight, bias)
+        out = z.bend(choice.rule, detection.looped(flow, weight, x, "linear")[1], weight, bias)
         if bias is not None:
             flow.account.constant(out, z.column(bias), z.name, flow.depth)
         return out

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...errors import ModelError
 from ...verbs import route
 from ..context import Context
-from ..provenance import pick
+from ..notes import pick
 
 
 def layer_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
 from ..context import Context
-from ..provenance import carries
+from ..notes import carries
+from ..places.follow import copy_provenance
 from .activations import activation
 
 PACKAGE = __name__.partition(".")[0]
@@ -35,6 +36,7 @@ def activation_module(flow: Context, module: nn.Module, args: tuple, output: Any
             return None
         flow.function, start = module.forward, sequence()
         bent = activation(flow, module.forward, (x,), {})
+        copy_provenance(x, bent)
         flow.cover(start, sequence())
     return bent
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from ...errors import ModelError
 from ..context import Context, Handler
+from ..places.follow import copy_provenance, provenance_of
 from ..positions import detection
-from ..provenance import SHAPES, Note, carries, chain, hand_on, note_of, pick, write
+from ..notes import SHAPES, Note, carries, chain, hand_on, note_of, pick, write
 
 
 def cast(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
@@ -43,22 +45,27 @@ def plain(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     out = func(*args, **kwargs)
     if args:
         hand_on(flow, args[0], out, same=getattr(func, "__name__", "") in SHAPES)
-        if isinstance(out, Tensor):
-            out = detection.by_distance(flow, func, args, kwargs, out)
+        stacked = note_of(flow, args[0]) if isinstance(args[0], Tensor) and getattr(func, "__name__", "") in ("sum", "mean") else None
+        if stacked is not None and stacked.stacked is not None:
+            stacked.stacked.part = "sum"         # what stood beside is added
+        if getattr(func, "__name__", "") in ("gather", "take_along_dim") and isinstance(out, Tensor) and carries(out):
+            flow.places.follow(func, getattr(func, "__name__", ""), args, kwargs, out)
+            out = detection.gathered(flow, out)
+    if not carries(out) and isinstance(out, Tensor):
+        return looked_up(flow, out, args, kwargs)
     return out
 
 
 def embedding(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """A table looked up by token ids: here relevance arrives."""
-    ids = pick(args, kwargs, 0, "input")
-    out = func(*args, **kwargs)
-    note = note_of(flow, ids)
-    if note is None or note.kind != "ids" or out.requires_grad:
-        return out
-    table = note_of(flow, pick(args, kwargs, 1, "weight"))
-    if table is not None:
-        flow.vocabularies.add(table.source)
-    return flow.token_leaf(out)
+    return looked_up(flow, func(*args, **kwargs), args, kwargs)
+
+
+def looked_up(flow: Context, out: Tensor, args: tuple, kwargs: dict) -> Tensor:
+    """What was read from a table of weights by the whole numbers of an input, or made of them with weights, is tokens."""
+    known = [p for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor) and (p := provenance_of(x)) is not None and p.content]
+    raw = bool(known) and all(p.raw for p in known)
+    return flow.token_leaf(out) if raw and out.is_floating_point() and not out.requires_grad else out
 
 
 def in_place(flow: Context, func: Callable, args: tuple, kwargs: dict, handler: Handler, out_of_place: Callable) -> Tensor:
@@ -70,6 +77,7 @@ def in_place(flow: Context, func: Callable, args: tuple, kwargs: dict, handler: 
     note = note_of(flow, target)
     if note is not None and carries(target):
         write(source, note)
+    copy_provenance(target, source)
     out = handler(flow, out_of_place, (source, *args[1:]), kwargs)
     if not carries(out):
         return target.copy_(out)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ... import rules
-from ...verbs import freeze, scale, share
+from ...verbs import freeze, route, scale, share
 from .. import heads
 from ..context import Context
+from ..leaves import Leaf
+from ..places.contractions import of_einsum
+from ..places.follow import provenance_of
+from ..places.matrices import matrices
+from ..places.products import product_of_two
 from ..positions import detection
-from ..provenance import Note, carries, note_of, pick, write
+from ..notes import Note, carries, note_of, pick, write
 from . import attention
 from .chains import elementwise, elementwise_note, one_activation
 from .linear import weighted
-from .sums import add
+from .rotations import turned
+from .sums import add, entered
 
 
 def addmm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -30,6 +37,26 @@ def addmm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         return torch.mm(x, w.T) if b is None else torch.addmm(b, x, w.T)
 
     return weighted(flow, x, weight.T, bias, apply, axis=-1)
+
+
+def addcmul(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """input + value * a * b, and with a division a / b: the sum and the product that it is short for."""
+    x, a, b = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "tensor1", "tensor2")))
+    value = kwargs.get("value", 1)
+    with torch.no_grad():
+        out = func(*args, **kwargs)
+    with flow:
+        part = torch.div(a, b) if getattr(func, "__name__", "").startswith("addcdiv") else torch.mul(a, b)
+        return route(out, torch.add(x, part, alpha=value) if value != 1 else torch.add(x, part))
+
+
+def lerp(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """a + w (b - a), as (1 - w) a + w b: a sum of two scaled terms."""
+    a, b, w = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "end", "weight")))
+    with torch.no_grad():
+        out = func(*args, **kwargs)
+    with flow:
+        return route(out, torch.add(torch.mul(a, 1 - w), torch.mul(b, w)))
 
 
 def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -51,21 +78,27 @@ def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor
             return share(first, other, 1 / 2, again=note.again if note is not None else None)
         return rule.forward(a, b, multiply=func)
     carrier, constant = (a, b) if carries(a) else (b, a)
-    leaf = detection.enters_by_product(flow, constant, carrier)
+    shape = torch.broadcast_shapes(a.shape, b.shape) if isinstance(constant, Tensor) else carrier.shape
+    if isinstance(constant, int | float) and func in SCALING and detection.one_place_left(flow, carrier):
+        constant = torch.tensor(float(constant), dtype=carrier.dtype, device=carrier.device)
+    leaf = detection.multiplied(flow, constant, carrier, shape)
     if leaf is not None:
-        flow.used("rotation", flow.composite.product)
-        rule = flow.composite.product
-        real = rule == rules.uniform and not (carrier.is_complex() or leaf.tensor.is_complex())
-        note = note_of(flow, carrier)
-        again = note.again if note is not None else None
-        out = share(carrier, leaf.tensor, 1 / 2, again=again) if real else rule.forward(carrier, leaf.tensor, multiply=torch.mul)
-        return write(out, Note(sinks=(*detection.sinks_of(flow, carrier), leaf)))
+        out = turned(flow, carrier, leaf)
+        return write(out, Note(sinks=(*detection.sinks_of(flow, carrier), leaf), awaiting=detection.awaiting(flow, carrier)))
     out = func(a, b, **{k: v for k, v in kwargs.items() if k not in ("input", "other")})
     return elementwise_note(flow, func, (a, b), {}, out)
 
 
+SCALING = {torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__}
+
+
 def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """matmul and its kin: 1/n to each of n carriers; one carrier gets all."""
+    if getattr(func, "__name__", "") == "einsum":
+        args = (args[0], *(args[1] if isinstance(args[1], list | tuple) else args[1:])) if isinstance(args[0], str) else args
+        weighted_later = three(flow, func, args)
+        if weighted_later is not None:
+            return weighted_later
     operands = [a for a in args if isinstance(a, Tensor)]
     operands += [kwargs[k] for k in ("input", "other", "mat2", "vec2", "tensor2") if isinstance(kwargs.get(k), Tensor)]
     flat = [x for a in args if isinstance(a, list | tuple) for x in a if isinstance(x, Tensor)]
@@ -78,19 +111,62 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             detection.take_roles(flow, [operands[1]], ("value",))
         if n == 1 and carries(operands[0]) and func in (torch.matmul, Tensor.matmul, torch.mm, Tensor.__matmul__):
             weight = operands[1]
-            if weight.dim() == 2 and bends(flow, operands[0]) and not detection.relative_embeddings(flow, weight):
+            if weight.dim() == 2 and bends(flow, operands[0]):
                 return weighted(flow, operands[0], weight.T, None, lambda x, w, b: x @ w.T, axis=-1)
         if n == 1 and flow.composite.values != 1 and weighed is operands[0]:
             return of_attention(flow, operands, weighed, attention.values_only(flow, func(*args, **kwargs)))
     flow.used("product", flow.composite.product)
-    constant = next((x for x in operands if not carries(x)), None) if n == 1 and len(operands) == 2 else None
-    if constant is not None and detection.relative_embeddings(flow, constant):
-        return detection.met_in_product(flow, scale(func(*args, **kwargs), 1 / 2))
+    leaf: Leaf | None = None
+    if n == 1 and len(operands) == 2 and not flat and flow.composite.positions == "sink":
+        args, kwargs, leaf = by_place(flow, func, args, kwargs, operands)
     out = flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
     if weighed is not None and flow.attentions and out.dim() > 2:
         heads.at_output(flow, flow.attentions[-1], out, 1 / n)
     of_attention(flow, operands, weighed, out)
-    return write(out, Note(scores=True)) if n == 2 and weighed is None and out.dim() > 2 else out
+    return out if leaf is None else write(out, Note(sinks=(leaf,)))
+
+
+def three(flow: Context, func: Callable, args: tuple) -> Tensor | None:
+    """An einsum of two carriers and a constant: the product of the carriers first, then the constant as a factor of that."""
+    operands = args[1:]
+    constants = [i for i, x in enumerate(operands) if not carries(x)]
+    if len(operands) != 3 or len(constants) != 1 or not isinstance(args[0], str) or provenance_of(operands[constants[0]]) is not None:
+        return None
+    letters, out = of_einsum(args[0], operands)
+    if any(one.startswith("dot") for term in letters for one in term):
+        return None
+    (i,) = constants
+    first = [n for n in range(3) if n != i]
+    kept = [one for one in dict.fromkeys([*letters[first[0]], *letters[first[1]]]) if one in out or one in letters[i]]
+    spelt = f"{''.join(letters[first[0]])},{''.join(letters[first[1]])}->{''.join(kept)}"
+    last = f"{''.join(kept)},{''.join(letters[i])}->{''.join(out)}"
+    with torch.no_grad():
+        value = func(args[0], *(x.detach() for x in operands))
+    with flow:
+        through = torch.einsum(last, torch.einsum(spelt, operands[first[0]], operands[first[1]]), operands[i])
+    return route(value, through)
+
+
+def by_place(flow: Context, func: Callable, args: tuple, kwargs: dict, operands: list[Tensor]) -> tuple[tuple, dict, Leaf | None]:
+    """The operands of a carrier and a constant; if that has a matrix, or a vector, for each place, half is its own."""
+    carrier = operands[0] if carries(operands[0]) else operands[1]
+    constant = operands[1] if carrier is operands[0] else operands[0]
+    found = matrices(func, args, kwargs, operands) if flow.composite.product == rules.uniform else None
+    given = detection.per_place(flow, found[0], found[1], carrier, found[2]) if found is not None else None
+    leaf = None
+    if given is not None:
+        leaf, fresh = given
+    elif carrier is operands[0] and constant.dim() == 2:
+        leaf, fresh = detection.looped(flow, constant, detection.relative_values(flow, carrier), "matmul")
+    else:
+        leaf, fresh = detection.looped(flow, constant, carrier, "matmul")
+    if fresh is carrier:
+        return args, kwargs, None
+
+    def swapped(x: Any) -> Any:
+        return fresh if x is carrier else x
+
+    return tuple(map(swapped, args)), {k: swapped(v) for k, v in kwargs.items()}, leaf
 
 
 def bends(flow: Context, x: Tensor) -> bool:
@@ -122,16 +198,24 @@ def added_product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> T
     """What is added may be a bias of positions, so it is looked at before the sum."""
     added, a, b = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "batch1", "batch2")))
     more = {k: v for k, v in kwargs.items() if k in ("beta", "alpha")}
+    pair = product_of_two(a, b)
     detection.take_roles(flow, [a, b])
     if carries(a) and carries(b):
         a, b = scale(a, 1 / 2), scale(b, 1 / 2)
     beta = more.get("beta", 1)
+    if carries(added) and not (carries(a) or carries(b)):
+        with torch.no_grad():
+            value = func(added, a, b, **more)
+        with flow:
+            return route(value, torch.add(added * beta if beta != 1 else added, torch.bmm(a, b), alpha=more.get("alpha", 1)))
     if carries(added) or beta == 0:
         return func(added, a, b, **more)
     shape = (*a.shape[:-1], b.shape[-1])
-    sink = detection.enters_scores(flow, added, shape) if isinstance(added, Tensor) and added.is_floating_point() else None
+    sink = None
+    if isinstance(added, Tensor) and added.is_floating_point() and (carries(a) or carries(b)):
+        sink = detection.added_to_scores(flow, added, pair, shape, waits=True)
     if sink is not None:
-        return func(sink, a, b, **more)
+        return entered(flow, sink, func(sink, a, b, **more))
     out = func(added, a, b, **more)
     flow.account.constant(out, added * beta, flow.name_of(added, "added to scores"), flow.depth)
     return out

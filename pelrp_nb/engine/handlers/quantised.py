@@ -22,9 +22,9 @@ from ...rules import Rule
 from ...verbs import route, scale
 from ..account import Passed, keeper
 from ..context import Context
+from ..notes import carries
 from ..numerics import dot, visible
 from ..projections import Choice
-from ..provenance import carries
 from ..saved import held
 from .deferred import Later, deferred
 

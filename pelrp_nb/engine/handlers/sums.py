@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,13 @@ import torch
 from torch import Tensor
 
 from ..context import Context
+from ..places.follow import provenance_of
+from ..places.provenance import Provenance, provenance, unified
+from ..places.shapes import moved
+from ..places.selections import joined_axis
+from ..places.selections import set_item as set_item_provenance
 from ..positions import detection
-from ..provenance import Note, carries, hand_on, note_of, pick, write
+from ..notes import Note, carries, hand_on, note_of, pick, write
 from .chains import elementwise, elementwise_note
 
 
@@ -20,26 +25,39 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     a, b = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other")
     more = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
     if carries(a) and carries(b):
+        a, b = detection.relative(flow, a, b, torch.broadcast_shapes(a.shape, b.shape))
         out = flow.residual(a, b, partial(func, **more), plain=not more and func in ADDITIONS)
         found = elementwise(flow, func, (a, b), more) if note_of(flow, out) is None else None
-        sinks = (*detection.sinks_of(flow, a), *detection.sinks_of(flow, b))
-        scores = any((n := note_of(flow, x)) is not None and n.scores for x in (a, b))
-        if found is not None or sinks or scores:
-            origin, zero = found or (None, None)
-            write(out, Note(origin=origin, zero=zero, sinks=sinks, scores=scores))
+        sinks, awaiting = (*detection.sinks_of(flow, a), *detection.sinks_of(flow, b)), detection.awaiting(flow, a, b)
+        if found is not None or sinks or awaiting:
+            note = note_of(flow, out) or Note()
+            note.origin, note.zero = found or (note.origin, note.zero)
+            note.sinks, note.awaiting = sinks, awaiting
+            write(out, note)
         return out
     carrier, constant = (a, b) if carries(a) else (b, a)
-    sink = detection.enters_by_sum(flow, constant, carrier) if func in ADDITIONS and not more else None
+    shape = torch.broadcast_shapes(a.shape, b.shape) if isinstance(constant, Tensor) else carrier.shape
+    sink = detection.added(flow, constant, carrier, shape, "sum")
     if sink is not None:
-        out = func(sink, b) if constant is a else func(a, sink)
+        out = func(sink, b, **more) if constant is a else func(a, sink, **more)
         hand_on(flow, carrier, out)
-        return out
+        return entered(flow, sink, out)
     out = func(a, b, **more)
     sign = -1.0 if (func in SUBTRACTIONS and constant is b) or (func in REVERSED and constant is a) else 1.0
     sign *= more.get("alpha", 1) if constant is b else 1
     book_constant(flow, out, constant, sign)
     elementwise_note(flow, func, (a, b), more, out)
     hand_on(flow, carrier, out)
+    return out
+
+
+def entered(flow: Context, sink: Tensor, out: Tensor) -> Tensor:
+    """A bias that was added to scores is one if a softmax follows: what was made of them remembers it."""
+    awaiting = detection.awaiting(flow, sink, out)
+    if awaiting:
+        note = note_of(flow, out) or Note()
+        note.awaiting = awaiting
+        write(out, note)
     return out
 
 
@@ -58,15 +76,70 @@ REVERSED = {Tensor.__rsub__, torch.rsub}
 
 def join(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """cat and stack: constant pieces (CLS, registers) are booked by name."""
-    pieces = args[0] if args else kwargs.get("tensors")
+    pieces = args[0] if args else kwargs["tensors"]
     rest = args[1:] if args else ()
     more = {k: v for k, v in kwargs.items() if k != "tensors"}
     if any(map(carries, pieces)):
-        pieces = [p if carries(p) or not p.is_floating_point() else detection.joined(flow, p) for p in pieces]
+        dim = joined_axis(getattr(func, "__name__", ""), args, kwargs, pieces[0].dim())
+        constant = [not carries(p) and p.is_floating_point() for p in pieces]
+        pieces = [detection.joined(flow, p, *beside(func, pieces, p, dim)) if c else p for p, c in zip(pieces, constant, strict=True)]
     out = func(pieces, *rest, **more)
     sinks = tuple(s for p in pieces for s in detection.sinks_of(flow, p))
-    again = turned(flow, func, pieces, rest, more)
-    return write(out, Note(sinks=sinks, again=again)) if sinks or again else out
+    again, awaiting = turned(flow, func, pieces, rest, more), detection.awaiting(flow, *pieces)
+    stacked = None
+    if getattr(func, "__name__", "") == "stack":
+        stacked = next((n.stacked for p in pieces if (n := note_of(flow, p)) is not None and n.stacked), None)
+    if not (sinks or again or awaiting or stacked):
+        return out
+    return write(out, Note(sinks=sinks, again=again, awaiting=awaiting, stacked=stacked))
+
+
+def beside(func: Callable, pieces: Sequence[Tensor], piece: Tensor, dim: int) -> tuple[Provenance, tuple[int, ...]]:
+    """What a constant piece of a join stands beside: places of the other pieces, but those along which they are joined."""
+    stacks = getattr(func, "__name__", "") == "stack"
+    known = [p for x in pieces if x is not piece and (p := provenance_of(x)) is not None]
+    found = unified(known, piece.shape) if known else provenance()
+    axis = dim % max(piece.dim(), 1)
+    return (found if stacks else found.but(maps=[m for m in found.maps if axis not in m.axes])), tuple(piece.shape)
+
+
+def set_item(flow: Context, func: Callable, args: tuple, kwargs: dict) -> None:
+    """x[index] = value: what is constant on either side is a constant of its places, or a position."""
+    base, index, value = args
+    if carries(base) and not carries(value):
+        region = base[index]
+        value = (value.to(base.dtype) if isinstance(value, Tensor) else base.new_tensor(float(value))).detach().expand(region.shape)
+        known = at_index(base, index)
+        if bool(value.any()) and value.is_floating_point():
+            value = detection.joined(flow, value, known, tuple(value.shape))
+    elif carries(value) and not carries(base) and base.is_floating_point() and bool(base.any()):
+        keep_base(flow, base, args)
+    awaiting, sinks = detection.awaiting(flow, base, value), (*detection.sinks_of(flow, base), *detection.sinks_of(flow, value))
+    func(base, index, value)
+    if awaiting or sinks:
+        write(base, Note(sinks=tuple(dict.fromkeys(sinks)), awaiting=awaiting))
+
+
+def at_index(base: Tensor, index: Any) -> Provenance:
+    """What x[index] has of the inputs."""
+    known = provenance_of(base)
+    return provenance() if known is None else moved(Tensor.__getitem__, "__getitem__", known, base, (index,), {}, [base[index]])[0]
+
+
+def keep_base(flow: Context, base: Tensor, args: tuple) -> None:
+    """A constant into which a carrier is written: what stays of it is booked; at places of its own it is no position."""
+    known, old = set_item_provenance(flow.places, args), base.detach().clone()
+    own = torch.zeros(base.shape, dtype=torch.bool)
+    for one in known.maps if known is not None else ():
+        own = own | (one.cells < 0).expand(base.shape)
+    own = own.to(base.device)
+    piece = flow.leaf(torch.where(own, old, 0))
+    flow.inputs.constants.append((flow.name_of(base, "joined"), flow.depth, piece))
+    rest = torch.where(own, 0, old)
+    whole = piece.clone()
+    if known is not None and bool(rest.any()):
+        whole = whole + detection.joined(flow, rest, known, tuple(base.shape))
+    base.copy_(whole)
 
 
 def turned(flow: Context, func: Callable, pieces: list, rest: tuple, more: dict) -> tuple | None:

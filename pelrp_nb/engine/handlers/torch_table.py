@@ -49,7 +49,7 @@ max_pool1d_with_indices max_pool2d_with_indices lp_pool1d lp_pool2d
 index_add index_copy index_put scatter scatter_add scatter_reduce masked_scatter index_fill
 fft ifft fft2 ifft2 fftn ifftn rfft rfftn irfft irfftn
 real imag view_as_real view_as_complex complex conj resolve_conj resolve_neg requires_grad_ atleast_1d atleast_2d
-__setitem__ copy_ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_ masked_scatter_ zero_ squeeze_ unsqueeze_
+copy_ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_ masked_scatter_ zero_ squeeze_ unsqueeze_
 t_ transpose_ fill_diagonal_ trace nan_to_num broadcast_tensors meshgrid channel_shuffle
 """
 # Not differentiable, or nothing of the model's arithmetic.
@@ -62,6 +62,7 @@ IN_PLACE = {
     "reciprocal_": "reciprocal", "baddbmm_": "baddbmm", "addmm_": "addmm",
 }  # fmt: skip
 NAMED: dict[str, Handler] = {
+    "addcmul": products.addcmul, "addcdiv": products.addcmul, "lerp": products.lerp, "__setitem__": sums.set_item,
     "addmm": products.addmm, "baddbmm": products.baddbmm, "normalize": division.normalize, "masked_fill": sums.masked_fill,
     "where": sums.where, "layer_norm": norms.layer_norm, "rms_norm": norms.rms_norm, "group_norm": norms.group_norm,
     "batch_norm": norms.batch_norm, "softmax": attention.softmax, "logsumexp": attention.logsumexp, "log": activations.logarithm,

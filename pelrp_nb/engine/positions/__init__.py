@@ -1,9 +1,13 @@
-"""Where positions enter a model, found by structure: the only room that follows transformers.
+"""Where positions enter a model, told by what they do: a position differs from place to place, and no input made it.
 
-A position is told by its past: token ids are the ids the user passed; position numbers come from `arange`, `cumsum`, a buffer that
-counts; a rotation is the `cos` or `sin` of something, or a pair of buffers on the unit circle; a table is looked up by position
-numbers, or is a parameter as long as the sequence; a relative bias is made from a table or parameter and added to attention
-scores; ALiBi is arithmetic on position numbers added there; relative embeddings are a table, in which no token is looked up, that
-meets queries or keys in a product.  A sink is made at the place where such a constant meets a carrier (`sinks.py`): one of its own
-in each layer, expanded to the rows of the batch, sharing memory with the model's tensor and never handed back to the model.
+A constant (a weight, a buffer, a cache, numbers from anywhere) that meets what carries relevance, in a sum, a product, in attention
+scores or beside it in a join, is a position if it is indexed by place there: if it differs along an axis that holds an input's places,
+or has an entry of its own for each of them.  What an operation is called, which module it is in, and how the constant was made decide
+nothing but words.
+
+    detection   what handlers ask when a constant meets a carrier: a leaf for what may be a position
+    sinks       leaves and taps: where the relevance of positions ends
+    constants   what is remembered of constants: the parameter they were made from, whether they were read from a table by place
+    judging     when the forward pass has ended: which leaves are positions, of which input, of which kind
+    values      how a kind is told by the numbers of a constant
 """

@@ -1,4 +1,4 @@
-"""Where positions meet what carries relevance: in a sum, a product, in attention scores, picked by distance."""
+"""What handlers ask when a constant meets what carries: may it be a position?  Then it becomes a leaf, and is judged in the end."""
 
 from __future__ import annotations
 
@@ -7,134 +7,319 @@ from typing import Any
 
 from torch import Tensor
 
+from ... import rules
 from ...rules import PositionKind
-from ...verbs import scale
 from ..context import Context
 from ..leaves import Leaf
-from ..provenance import Note, note_of, pick, write
+from ..notes import Note, note_of, write
+from ..places.follow import provenance_of
+from ..places.maps import padded
+from ..places.meetings import Meeting, meeting
+from ..places.provenance import Provenance, unified
+from ..places.roles import CONTENT
+from ..places.values import HIDES
 from . import sinks
-from .structure import TURNS, is_mask, is_matrix, part_of, sinusoidal
+from .constants import at_one_place, own_entries, source_of
 
 
-def enters_by_product(flow: Context, constant: Any, carrier: Tensor) -> Leaf | None:
-    """A rotation: cos or sin of positions times a carrier."""
-    if not isinstance(constant, Tensor) or flow.composite.positions != "sink":
+def added(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[int], operation: str) -> Tensor | None:
+    """The constant as a leaf, if it may be a position where it is added; None if it cannot be one."""
+    known = may_meet(flow, constant, carrier)
+    if known is None or known.normed:
         return None
-    note = note_of(flow, constant)
-    if note is None or constant.dim() < 2:
+    if known.pair:
+        return added_to_scores(flow, constant, unified([known], shape), shape, waits=True)
+    leaf = entering(flow, constant, known, shape, operation, "sum")
+    return None if leaf is None else leaf.tensor
+
+
+def multiplied(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[int]) -> Leaf | None:
+    """The leaf of a factor that may be a position: a rotation, another modulation, a decay of scores."""
+    known = may_meet(flow, constant, carrier)
+    if known is None or known.normed:
         return None
-    looked_up = note.kind == "table" and constant.shape[-1] > 1
-    if not (note.kind in TURNS or looked_up):
-        return None
-    heads = carrier.dim() == 4 and "heads" in flow.options.detail
-    name = f"{flow.where_am_i()} {PositionKind.ROTARY}"
-    part = part_of(constant) if looked_up else note.kind
-    return _leaf(flow, constant, carrier, name, PositionKind.ROTARY, part, per_head=heads)
-
-
-def enters_by_sum(flow: Context, constant: Any, carrier: Tensor) -> Tensor | None:
-    """What is added as a position: a table looked up by position numbers, or a parameter as long as the sequence; or a bias."""
-    if not isinstance(constant, Tensor) or flow.composite.positions != "sink" or not constant.is_floating_point():
-        return None
-    if (known := note_of(flow, carrier)) is not None and known.scores:
-        return enters_scores(flow, constant, carrier.shape)
-    note = note_of(flow, constant)
-    if note is None:
-        return None
-    looked_up = note.kind == "table"
-    computed = note.kind in TURNS and constant.dim() > 1 and constant.shape[-1] == carrier.shape[-1]
-    stored = note.source is not None and note.kind in (None, "rows") and as_long_as(flow, constant, carrier)
-    if not (looked_up or computed or stored):
-        return None
-    kind = PositionKind.ABSOLUTE if sinusoidal(constant) else PositionKind.LEARNABLE
-    return _leaf(flow, constant, carrier, note.source or f"{flow.place} {kind}", kind, "sum").tensor
-
-
-def enters_scores(flow: Context, constant: Tensor, shape: Sequence[int]) -> Tensor | None:
-    """A relative bias or ALiBi, added to attention scores of that shape; None for masks and what has no position in it."""
-    if flow.composite.positions != "sink" or is_mask(constant):
-        return None
-    note = note_of(flow, constant) or Note()
-    told = note.kind in ("index", "table", "rows", *TURNS) or note.source
-    if not (told or is_matrix(constant)):
-        return None
-    kind = PositionKind.ALIBI if note.kind == "index" else PositionKind.RELATIVE_BIAS
-    return sinks.bias_sink(flow, constant.expand(shape), f"{flow.where_am_i()} {kind}", kind)
-
-
-def relative_embeddings(flow: Context, constant: Tensor) -> bool:
-    """Whether a factor of queries or keys is made of relative positions: a table looked up by distance, or never by ids."""
-    note = note_of(flow, constant)
-    if note is None or flow.composite.positions != "sink" or constant.dim() < 2 or not constant.is_floating_point():
-        return False
-    return note.kind in ("table", *TURNS) or (note.kind == "rows" and note.source not in flow.vocabularies)
-
-
-def as_long_as(flow: Context, constant: Tensor, carrier: Tensor) -> bool:
-    """Whether a parameter has one vector per token of the carrier (B, T, D), or per place in its windows (B, windows, places, D)."""
-    if not (2 <= constant.dim() <= 3 and constant.shape[-2:] == carrier.shape[-2:] and carrier.shape[-2] > 1):
-        return False
-    if carrier.dim() == 4 and flow.inputs.tokens:           # heads (B, T, H, D) are more than there are tokens
-        B, T = flow.inputs.tokens[-1].shape[:2]
-        return constant.dim() == 2 and carrier.shape[0] == B and carrier.shape[1] * carrier.shape[2] <= T
-    return carrier.dim() == 3
-
-
-def _leaf(
-    flow: Context, constant: Tensor, carrier: Tensor, name: str, kind: PositionKind, part: str, per_head: bool = False
-) -> Leaf:
-    shape = [1] * (carrier.dim() - constant.dim()) + list(constant.shape)
-    shape[0] = carrier.shape[0]
-    if per_head:
-        shape[1:3] = carrier.shape[1:3]
-    return sinks.sink(flow, flow.leaf(constant.expand(shape)), name, kind, part)
-
-
-def met_in_product(flow: Context, out: Tensor) -> Tensor:
-    """Queries or keys met relative embeddings: the product is a sink's, and will be picked out by distance."""
-    leaf = sinks.product_sink(flow, out, f"{flow.where_am_i()} {PositionKind.RELATIVE_EMBEDDING}")
-    return write(out, Note(scores=True, pairs=leaf))
-
-
-def by_distance(flow: Context, func: Any, args: tuple, kwargs: dict, out: Tensor) -> Tensor:
-    """Scores of relative embeddings picked out by distance, or turned over after that, belong to pairs of tokens.
-
-    Scores of a bank of profiles (a parameter that is no table) are only known for what they are when they are picked.
-    """
-    note, name = note_of(flow, out), getattr(func, "__name__", "")
-    known = note is not None and note.pairs is not None
-    if name in ("gather", "take_along_dim"):
-        if known and not note.pairs.gathered:
-            sinks.picked(flow, note.pairs, out)
-        elif not known and picks_pairs(flow, args, kwargs, out):
-            kind = PositionKind.RELATIVE_EMBEDDING
-            leaf = sinks.sink(flow, out, f"{flow.where_am_i()} {kind}", kind, "score")
-            out = write(scale(out, 1 / 2), Note(scores=True, pairs=leaf))
-            sinks.picked(flow, leaf, out)
-    last = {out.dim() - 1, out.dim() - 2}
-    if known and name == "transpose" and note.pairs.gathered and {a % out.dim() for a in args[1:3]} == last:
-        note.pairs.turned = not note.pairs.turned
-    return out
-
-
-def picks_pairs(flow: Context, args: tuple, kwargs: dict, out: Tensor) -> bool:
-    """Whether entries of the last axis are picked by position numbers, one for each pair of tokens."""
-    index = note_of(flow, pick(args, kwargs, 2, "index"))
-    dim = pick(args, kwargs, 1, "dim")
-    square = out.dim() >= 3 and out.shape[-1] == out.shape[-2] > 1
-    by_position = index is not None and index.kind == "index"
-    return flow.composite.positions == "sink" and by_position and square and dim in (-1, out.dim() - 1)
-
-
-def joined(flow: Context, constant: Tensor) -> Tensor:
-    """A constant piece of a sequence (CLS, registers): a leaf, so that its share is known."""
-    leaf = flow.leaf(constant)
-    flow.inputs.constants.append((flow.name_of(constant, "joined"), flow.depth, leaf))
+    leaf = entering(flow, constant, known, shape, "product", "product")
+    if leaf is not None:
+        shift = len(shape) - carrier.dim()
+        leaf.widens = any(n == 1 < shape[a + shift] for a, n in enumerate(carrier.shape[:-1]) if carrier.dim() > 2)
+    if leaf is not None and known.pair:
+        leaf.part, leaf.kind = "decay", PositionKind.RELATIVE_EMBEDDING if carrier.shape[-1] == 1 < shape[-1] else None
     return leaf
 
 
+def may_meet(flow: Context, constant: Any, carrier: Tensor) -> Provenance | None:
+    """Provenance of the carrier, if the constant is one, and positions are told apart at all."""
+    if not isinstance(constant, Tensor):
+        return None
+    if provenance_of(constant) is not None:
+        ask(flow, constant)
+        return None
+    if flow.composite.positions != "sink" or flow.role_of(source_of(flow, constant) or "") == "constant":
+        return None
+    if not (constant.is_floating_point() or constant.is_complex()) or constant.is_meta:
+        return None
+    known = provenance_of(carrier)
+    return known if known is not None and known.content else None
+
+
+def ask(flow: Context, constant: Tensor) -> None:
+    """Content that does not carry meets a carrier: whole numbers whose role cannot be known, or what was cut from the stream."""
+    known = provenance_of(constant)
+    if known is None or not known.content:
+        return
+    if known.raw:
+        for name in known.streams():
+            if not name.endswith(CONTENT) and flow.role_of(name) is None:
+                flow.places.questions.setdefault(name, flow.place)
+    else:
+        flow.places.notes[f"what was cut from the stream before {flow.place} (a detached tensor) is booked there as a constant"] = None
+
+
+def entering(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int], operation: str, part: str) -> Leaf | None:
+    """A leaf for a constant that may be indexed by place; None if it cannot be."""
+    if constant.dim() > len(shape) or tuple(shape) != tuple(broadcast(constant, shape)):
+        return None
+    factor = part == "product"
+    found = meeting(constant, unified([known], shape), shape, factor)
+    if found is not None:
+        found.own = any(own_entries(flow, constant, found.at(axis)) for axis in found.axes)
+        if factor and flow.composite.product != rules.uniform and not flow.is_position(found):
+            return None
+        return made(flow, constant, known, shape, part, found)
+    if known.lost:
+        flow.places.undecided(flow.place, constant)
+    picked = picked_out(flow, known)
+    if picked is None or (factor and flow.composite.product != rules.uniform):
+        return None
+    leaf = made(flow, constant, known, shape, part, None)
+    leaf.picked = (operation, *picked)
+    return leaf
+
+
+def broadcast(constant: Tensor, shape: Sequence[int]) -> Sequence[int]:
+    """The shape, if the constant is spread over it; else nothing of it."""
+    behind = list(shape)[len(shape) - constant.dim() :]
+    return shape if all(n in (1, size) for n, size in zip(constant.shape, behind, strict=True)) else ()
+
+
+def picked_out(flow: Context, known: Provenance) -> tuple[Any, int, int] | None:
+    """(axis, step, place) of a carrier in which one place is left: a loop over places, or a text of one token."""
+    if not known.pair and any(m.axes and not m.key.of_weight for m in known.maps if not flow.places.is_batch(m.key)):
+        return None
+    here = [m for m in known.maps if not m.axes and not m.key.of_weight and not flow.places.is_batch(m.key)]
+    here = [m for m in here if m.cells.numel() and int(m.cells.reshape(-1)[0]) >= 0 and m.key not in flow.places.features]
+    return (here[0].key, known.step, int(here[0].cells.reshape(-1)[0])) if here else None
+
+
+def one_place_left(flow: Context, carrier: Tensor) -> bool:
+    """Whether a carrier is one place of several, as in a loop."""
+    known = provenance_of(carrier)
+    picked = None if known is None or flow.composite.positions != "sink" else picked_out(flow, known)
+    return picked is not None and flow.places.length(picked[0]) > 1
+
+
+def made(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int], part: str, found: Meeting | None) -> Leaf:
+    """The leaf: expanded along rows and places, so that each has a gradient of its own; memory is shared."""
+    seen = unified([known], shape)
+    own = {a for m in seen.moving() for a in padded(m, len(shape)).axes}
+    if "heads" in flow.options.detail and len(shape) == 4 and part == "product":
+        own |= {1, 2}
+    sizes = [1] * (len(shape) - constant.dim()) + list(constant.shape)
+    sizes = [n if axis in own else size for axis, (n, size) in enumerate(zip(shape, sizes, strict=True))]
+    tensor = flow.leaf(constant.expand(sizes))
+    return sinks.named(flow, sinks.sink(flow, tensor, part, seen, tuple(shape), found), constant)
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def added_to_scores(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int], waits: bool) -> Tensor | None:
+    """A bias of attention scores as a sink; None for masks and what has no position in it."""
+    if flow.composite.positions != "sink" or provenance_of(constant) is not None or not constant.is_floating_point():
+        return None
+    if flow.role_of(source_of(flow, constant) or "") == "constant":
+        return None
+    found = meeting(constant, known, shape)
+    if found is None:
+        return bias_of_one_token(flow, constant, known, shape)
+    found.own = any(own_entries(flow, constant, found.at(axis)) for axis in found.axes)
+    if not flow.is_position(found):              # a mask must reach the kernel as it is
+        return None
+    leaf, value = sinks.bias_sink(flow, constant.expand(tuple(shape)), known, found, waits)
+    sinks.named(flow, leaf, constant)
+    return write(value, Note(awaiting=(leaf,))) if waits else value
+
+
+def bias_of_one_token(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int]) -> Tensor | None:
+    """The bias of a text of one token, if it was made for its place."""
+    picked = picked_out(flow, known)
+    if picked is None or flow.places.length(picked[0]) != 1 or not at_one_place(flow, constant):
+        return None
+    leaf, value = sinks.bias_sink(flow, constant.expand(tuple(shape)), known.but(pair=True), None, False)
+    sinks.named(flow, leaf, constant).picked = ("scores", *picked)
+    return value
+
+
+def hides(constant: Tensor) -> bool:
+    """Whether an added score only hides: 0 for every pair that it leaves visible."""
+    constant = constant.detach()
+    return not bool(((constant > HIDES) & (constant != 0)).any())
+
+
+def awaiting(flow: Context, *values: Any) -> tuple[Leaf, ...]:
+    """Biases that entered scores and are positions only if a softmax follows."""
+    notes = [note_of(flow, x) for x in values if isinstance(x, Tensor)]
+    return tuple(dict.fromkeys(leaf for n in notes if n is not None for leaf in n.awaiting))
+
+
+def softmax_follows(flow: Context, scores: Tensor, axis: int) -> None:
+    """What was added to these scores is a bias of attention."""
+    for leaf in awaiting(flow, scores):
+        leaf.waits, leaf.keys_axis = False, axis % scores.dim() - scores.dim()
+
+
+# --- relative embeddings ---------------------------------------------------------------------------------------------
+
+
+def relative(flow: Context, a: Tensor, b: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Two carriers are added; one that is a product of queries or keys with relative embeddings has its half given to a sink."""
+    if flow.composite.positions != "sink":
+        return a, b
+    one, two = provenance_of(a), provenance_of(b)
+    if one is None or two is None or one is two:
+        return a, b
+    if one.pair != two.pair:                     # what a loop over places made of queries, in the order of pairs
+        for leaf in sinks_of(flow, b if one.pair else a):
+            leaf.part = "relation" if leaf.picked is not None and leaf.part in ("product", "matrix") else leaf.part
+    here, there = by_pairs(one, two, shape), by_pairs(two, one, shape)
+    if not (here or there):
+        return a, b
+    both = unified([one, two], shape)
+    if here and (one.pair or there):
+        b = related(flow, b, both, shape)
+    if there and (two.pair or here):
+        a = related(flow, a, both, shape)
+    return a, b
+
+
+def relative_to(flow: Context, scores: Provenance, x: Tensor, shape: Sequence[int]) -> Tensor:
+    """A carrier that a fused kernel adds to its scores: if it is a product with relative embeddings, half is theirs."""
+    known = provenance_of(x)
+    if flow.composite.positions != "sink" or known is None or not by_pairs(scores, known, shape):
+        return x
+    return related(flow, x, unified([scores, known], shape), shape)
+
+
+def by_pairs(scores: Provenance, other: Provenance, shape: Sequence[int]) -> bool:
+    """Whether `other` has distances, an axis of a weight, where `scores` have places."""
+    n = len(shape)
+    places = {axis for m in scores.moving() for axis in padded(m, n).axes}
+    mine = {axis for m in other.moving() for axis in padded(m, n).axes}
+    distances = {axis for m in other.maps if m.key.of_weight and m.key.axis == 0 for axis in padded(m, n).axes}
+    return bool(mine) and bool((places & distances) - mine)
+
+
+def related(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) -> Tensor:
+    """Scores of relative embeddings: half to the sink, if that was not given before."""
+    for leaf in sinks_of(flow, x):
+        if leaf.part == "gathered" and leaf in flow.inputs.sinks:             # told better where it is added
+            leaf.taken = False
+            flow.inputs.sinks.remove(leaf)
+    before = [leaf for leaf in sinks_of(flow, x) if leaf.part in ("matrix", "relation") or leaf.widens]
+    for leaf in before:
+        leaf.part = "relation"
+    if before:
+        return x
+    leaf = sinks.sink(flow, None, "score", known.but(pair=True), tuple(shape), None)
+    leaf.pairs, leaf.kind = x.numel(), PositionKind.RELATIVE_EMBEDDING
+    note = note_of(flow, x)
+    out = sinks.half_of(flow, leaf, x, pairs=True)
+    return write(out, note) if note is not None else out
+
+
+def relative_scores(flow: Context, scores: Tensor, axis: int) -> Tensor:
+    """Scores that have no other part: distances in place of keys, before a softmax."""
+    known = provenance_of(scores)
+    if known is None or flow.composite.positions != "sink" or not by_distance(known, scores, axis):
+        return scores
+    return related(flow, scores, known, scores.shape)
+
+
+def by_distance(known: Provenance, scores: Tensor, axis: int) -> bool:
+    """Whether distances, an axis of a weight, have been laid out along an axis, another way for each place."""
+    if scores.dim() < 3:
+        return False
+    last, places = axis % scores.dim(), known.place_axes()
+    return last not in places and any(m.key.of_weight and m.key.axis == 0 and last in m.axes and places & set(m.axes) for m in known.maps)
+
+
+def gathered(flow: Context, out: Tensor) -> Tensor:
+    """A product with relative embeddings picked out by distance; if it is added to scores later, it is told there."""
+    known = provenance_of(out)
+    if known is None or flow.composite.positions != "sink" or not by_distance(known, out, -1):
+        return out
+    leaf = sinks.sink(flow, None, "gathered", known.but(pair=True), tuple(out.shape), None)
+    leaf.pairs, leaf.kind = out.numel(), PositionKind.RELATIVE_EMBEDDING
+    before = sinks_of(flow, out)
+    return write(sinks.half_of(flow, leaf, out, pairs=True), Note(sinks=(*before, leaf)))
+
+
+def per_place(flow: Context, constant: Tensor, shared: Meeting, carrier: Tensor, contracts: bool) -> tuple[Leaf, Tensor] | None:
+    """The carrier of a product with a matrix (or a vector) for each place: half of what comes back to it is the sink's."""
+    shared.own = any(own_entries(flow, constant, shared.at(axis)) for axis in shared.axes)
+    if not flow.is_position(shared):             # what only selects (a matrix of zeros and ones) is none
+        return None
+    known = provenance_of(carrier)
+    leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), shared), constant)
+    if known.pair:
+        leaf.kind = PositionKind.RELATIVE_EMBEDDING if contracts else PositionKind.DECAY
+    return leaf, sinks.half_of(flow, leaf, carrier)
+
+
+def looped(flow: Context, constant: Tensor, carrier: Tensor, operation: str) -> tuple[Leaf | None, Tensor]:
+    """The carrier of a product with weights where one place is left of it: if others meet other weights, half is the sink's."""
+    known = may_meet(flow, constant, carrier)
+    picked = None if known is None or flow.composite.product != rules.uniform else picked_out(flow, known)
+    if picked is None:
+        return None, carrier
+    leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), None), constant)
+    leaf.picked = (operation, *picked)
+    if known.pair:
+        leaf.kind = PositionKind.RELATIVE_EMBEDDING
+    note = note_of(flow, carrier)
+    out = sinks.half_of(flow, leaf, carrier)
+    return leaf, (out if note is None else write(out, note))
+
+
+def relative_values(flow: Context, carrier: Tensor) -> Tensor:
+    """Attention weights, by distance, that a table of distances is summed with: half is the table's."""
+    known = provenance_of(carrier)
+    if known is None or not known.pair or flow.composite.positions != "sink" or flow.composite.product != rules.uniform:
+        return carrier
+    last = carrier.dim() - 1
+    if not any(last in m.axes and len(m.axes) > 1 for m in known.moving() if not flow.places.is_batch(m.key)):
+        return carrier
+    leaf = sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), None)
+    leaf.kind = PositionKind.RELATIVE_EMBEDDING
+    return sinks.half_of(flow, leaf, carrier)
+
+
+# --- what stands beside ----------------------------------------------------------------------------------------------
+
+
+def joined(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int]) -> Tensor:
+    """A constant piece beside carriers: features of places are positions; CLS and registers are constants by name."""
+    if flow.composite.positions == "sink" and provenance_of(constant) is None:
+        leaf = entering(flow, constant, known, shape, "join", "joined")
+        if leaf is not None:
+            return write(leaf.tensor, Note(stacked=leaf))
+    plain = flow.leaf(constant)
+    flow.inputs.constants.append((flow.name_of(constant, "joined"), flow.depth, plain))
+    return plain
+
+
 def sinks_of(flow: Context, x: Any) -> tuple[Leaf, ...]:
-    """The rotary leaves that entered x."""
+    """The leaves of factors that entered x."""
     note = note_of(flow, x) if isinstance(x, Tensor) else None
     return note.sinks if note is not None else ()
 
@@ -147,3 +332,6 @@ def take_roles(flow: Context, operands: list[Tensor], roles: tuple[str, ...] = (
                 leaf.role = leaf.role or role
 
 
+def one_token(flow: Context, leaf: Leaf) -> bool:
+    """Whether a leaf that met a text of one token was made for its place."""
+    return leaf.constant is not None and at_one_place(flow, leaf.constant)

@@ -1,0 +1,21 @@
+"""How arguments of a torch function are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from .follow import provenance_of
+from .provenance import Provenance
+
+
+def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) -> Any:
+    """An argument by place or by name."""
+    return args[place] if len(args) > place else kwargs.get(name, default)
+
+
+def given_in(*args: Any) -> list[Provenance]:
+    """Provenance of all tensors among the arguments that have one."""
+    return [p for x in tree_leaves(args) if isinstance(x, Tensor) and (p := provenance_of(x)) is not None]

@@ -1,0 +1,247 @@
+"""Which of torch's functions does what to places, and the memory of it: each step is worked out once, and then looked up.
+
+`Places.follow(func, args, kwargs, out)` writes the provenance of what an operation made.  What a step is depends on the function,
+on the provenance and shapes of what went in, and on its other arguments alone; so it is kept for as long as the process lives, and
+a second run of a model costs one look-up for each operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from . import maps, provenance
+from .contractions import Contracted, Spelt, contract
+from .maps import TOO_MANY, Axis, counting, words
+from .provenance import Provenance
+
+ATTRIBUTE = "_pelrp_provenance"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation.
+
+    outs: the provenance of each result; notes: what was not understood
+    beside: inputs whose places are the same here, since they are added
+    summed, mixed: input axes summed away, with weights or otherwise; weighed: inputs that have met weights in it
+    """
+
+    outs: tuple[Provenance | None, ...]
+    summed: tuple[Axis, ...] = ()
+    mixed: tuple[Axis, ...] = ()
+    notes: tuple[str, ...] = ()
+    weighed: frozenset[str] = frozenset()
+    beside: tuple[tuple[str, str], ...] = ()
+
+
+Found = Step | Sequence[Provenance | None]       # what a function of the table returns
+_steps: dict[tuple, Step] = {}
+
+
+def provenance_of(x: Any) -> Provenance | None:
+    """What a tensor has of the inputs; None for a constant."""
+    return getattr(x, ATTRIBUTE, None)
+
+
+def write(x: Tensor, known: Provenance | None) -> Tensor:
+    """Put its provenance on a tensor that an operation just made."""
+    if known is not None:
+        x.__dict__[ATTRIBUTE] = known
+    return x
+
+
+def copy_provenance(x: Tensor, out: Tensor) -> None:
+    """What holds for x holds for another tensor of the same numbers."""
+    write(out, provenance_of(x))
+
+
+class Places:
+    """What one forward pass has shown of its inputs' axes.
+
+    inputs:   the shape of each input that is content
+    table:    the name of a function -> what it does to places
+    features: axes that hold features, found where they are first summed with weights
+    mixed:    axes along which something was added up, so that they are no batch
+    embedded: inputs that have met weights
+    notes:    what could not be followed, in words; reasons: operations at which places were lost
+    """
+
+    def __init__(self, table: Callable[[str], Callable[..., Found]]) -> None:
+        self.table = table
+        self.inputs: dict[str, tuple[int, ...]] = {}
+        self.features: set[Axis] = set()
+        self.mixed: set[Axis] = set()
+        self.embedded: set[str] = set()
+        self.notes: dict[str, None] = {}
+        self.reasons: dict[str, None] = {}
+        self.batches: dict[str, int | None] = {}
+        self.questions: dict[str, str] = {}      # whole numbers used as numbers, whose role has to be asked for, and where
+        self.cuts: dict[tuple[str, str], None] = {}              # (how, where) gradients were switched off
+        self.left: dict[str, tuple[str, str]] = {}               # inputs whose values left torch: how, where
+        self.aligned: set[tuple[str, str]] = set()               # inputs whose places have met, axis by axis
+        self.signature: tuple = ()               # of the inputs: which of their axes is taken for the batch meanwhile
+
+    def enter(self, stream: str, x: Tensor, role: str) -> Tensor:
+        """An input: content has places along each axis; a mask is a mask; the rest are constants."""
+        if role == "mask":
+            return write(x, provenance.provenance(mask=True))
+        if role == "constant":
+            return write(x, provenance.provenance(fixed=True))
+        if role != "content":
+            return x
+        self.inputs[stream] = tuple(x.shape)
+        self.signature = tuple((name, len(shape)) for name, shape in self.inputs.items())
+        found = [counting(Axis(stream, axis), n, axis, x.dim()) for axis, n in enumerate(x.shape)]
+        if not x.is_floating_point():
+            self.embedded.add(stream)            # a table makes the features of ids
+        return write(x, provenance.provenance(content=True, raw=not x.is_floating_point(), maps=found))
+
+    # --- what is known of the axes ------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Decide which axis of each input is its batch: the one along which nothing mixes, the first where several do not."""
+        for stream, shape in self.inputs.items():
+            axes = [a for a in range(len(shape)) if Axis(stream, a) not in self.features]
+            still = [a for a in axes if Axis(stream, a) not in self.mixed]
+            if len(axes) < 2:
+                self.batches[stream] = 0 if still == [0] and len(shape) > 1 else None
+            else:
+                self.batches[stream] = 0 if 0 in still or not still else still[0]
+
+    def batch(self, stream: str) -> int | None:
+        """The axis of an input that is its batch; before the forward pass has ended, the first of several."""
+        return self.batches.get(stream, 0 if len(self.inputs.get(stream, ())) > 1 else None)
+
+    def is_batch(self, key: Axis) -> bool:
+        """Whether rows of the batch lie along this axis."""
+        return not key.of_weight and self.batch(key.stream) == key.axis
+
+    def place_axes(self, stream: str) -> tuple[Axis, ...]:
+        """The axes of an input that are places: neither its batch nor its features."""
+        axes = (Axis(stream, a) for a in range(len(self.inputs[stream])))
+        return tuple(axis for axis in axes if axis not in self.features and not self.is_batch(axis))
+
+    def beside(self, streams: Iterable[str]) -> set[str]:
+        """These inputs, and all whose places are theirs because they are added up."""
+        found, more = set(streams), True
+        while more:
+            new = {one for pair in self.aligned if found & set(pair) for one in pair} - found
+            found, more = found | new, bool(new)
+        return found
+
+    def length(self, axis: Axis) -> int:
+        """How many places an axis of an input has."""
+        return self.inputs[axis.stream][axis.axis]
+
+    def rows(self, stream: str) -> int:
+        """How many rows the batch has."""
+        axis = self.batch(stream)
+        return 1 if axis is None else self.inputs[stream][axis]
+
+    def undecided(self, place: str, constant: Tensor) -> None:
+        """A constant that may differ by place met a carrier whose places are lost."""
+        if any(n > 1 and constant.stride(axis) for axis, n in enumerate(constant.shape[:-1])):
+            why = f" ({', '.join(self.reasons)})" if self.reasons else ""
+            shape = tuple(constant.shape)
+            self.notes[f"whether the constant of shape {shape} in {place} is a position could not be told: places were lost{why}"] = None
+
+    # --- operations ---------------------------------------------------------------------------------------------------
+
+    def follow(self, func: Callable, name: str, args: tuple, kwargs: dict, out: Any) -> None:
+        """Write what `out` has of the inputs."""
+        outs = [o for o in (out if isinstance(out, tuple | list) else (out,)) if isinstance(o, Tensor)]
+        if not outs or name in SHAPE_ALONE or name in OPENED or (name in SHAPE_OF_OTHER and provenance_of(args[0]) is None):
+            return
+        key = self.key_of(name, args, kwargs, outs)
+        step = None if key is None else _steps.get(key)
+        if step is None:
+            step = self.work_out(func, name, args, kwargs, outs)
+            if key is not None:
+                remember(key, step)
+        for o, known in zip(outs, step.outs, strict=True):
+            write(o, known)
+        for axis in step.summed:                 # the first sum of an input with weights makes its features; a later one mixes places
+            (self.mixed if axis.stream in self.embedded else self.features).add(axis)
+        self.embedded.update(step.weighed)
+        self.aligned.update(step.beside)
+        self.mixed.update(step.mixed)
+        for text in step.notes:
+            self.reasons[text] = None
+
+    def key_of(self, name: str, args: tuple, kwargs: dict, outs: list[Tensor]) -> tuple | None:
+        """What a step depends on; None where it depends on values."""
+        if name in BY_VALUES or (name == "__getitem__" and any(isinstance(i, Tensor) for i in index_of(args))):
+            return None
+        more: Any = frozenset(self.embedded) if name in CONTRACTING else self.signature if name in JOINING else None
+        key: list[Any] = [name, outs[0].shape, outs[0].dtype, len(outs), more]
+        for x in args:
+            key.append(word(x))
+        for k, x in kwargs.items():
+            key += (k, word(x))
+        found = tuple(key)
+        try:
+            hash(found)
+        except TypeError:
+            return None
+        return found
+
+    def work_out(self, func: Callable, name: str, args: tuple, kwargs: dict, outs: list[Tensor]) -> Step:
+        """The step of an operation that was not met in this form before."""
+        found = self.table(name)(self, func, name, args, kwargs, outs)
+        return found if isinstance(found, Step) else Step(tuple(found))
+
+    def step(self, found: Contracted, outs: list[Tensor]) -> Step:
+        """A contraction as a step; every result has the same places."""
+        return Step((found.found,) * len(outs), tuple(found.summed), tuple(found.mixed), weighed=frozenset(found.weighed))
+
+    def contract(self, a: Spelt, b: Spelt, out: list[str], sizes: Any) -> Contracted:
+        """A product of two, of which one at least is content."""
+        return contract(a, b, out, tuple(sizes), frozenset(self.embedded))
+
+
+def word(x: Any) -> Any:
+    """An argument as part of a key: a tensor by its provenance and shape."""
+    if isinstance(x, Tensor):
+        known = x.__dict__.get(ATTRIBUTE)
+        return (None if known is None else known.number, x.shape)
+    if type(x) in (list, tuple):
+        return tuple([word(y) for y in x])
+    if type(x) is slice:
+        return ("slice", x.start, x.stop, x.step)
+    return x
+
+
+def index_of(args: tuple) -> tuple:
+    """What stands between the brackets of x[...]."""
+    index = args[1] if len(args) > 1 else ()
+    return tuple(index) if isinstance(index, tuple | list) else (index,)
+
+
+def remember(key: tuple, step: Step) -> None:
+    """Keep a step; when there are too many, all begin anew."""
+    if len(_steps) >= TOO_MANY:
+        _steps.clear()
+        maps.forget()
+        provenance.forget()
+    _steps[key] = step
+
+
+# functions that use nothing of an input but its shape, type or device
+SHAPE_ALONE = words("""zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_empty
+new_full new_tensor size dim numel stride is_floating_point is_complex __len__ is_contiguous data_ptr broadcast_shapes get_device
+element_size storage_offset""")
+# functions of a tensor that use of the second one but its shape or type
+SHAPE_OF_OTHER = words("expand_as type_as to view_as reshape_as")
+OPENED = frozenset({"multi_head_attention_forward"})          # its own calls were followed one by one
+JOINING = words("cat concat concatenate stack hstack vstack dstack __setitem__")
+# selections by tensors: which entries are picked depends on values
+BY_VALUES = words("""gather index_select take_along_dim masked_select take index_add index_copy index_put scatter scatter_add
+scatter_reduce masked_scatter __setitem__ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_
+masked_scatter_""")
+CONTRACTING = words("""linear matmul __matmul__ __rmatmul__ mm bmm mv dot inner outer einsum tensordot addmm baddbmm addmv addbmm
+bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d scaled_dot_product_attention multi_dot vecdot
+chain_matmul grouped_mm_fallback _grouped_mm grouped_mm""")

@@ -1,0 +1,90 @@
+"""A constant meets a carrier: is it a position?
+
+It is if it is indexed by place there: it differs along an axis that holds an input's places, or it has, as a parameter or as what was
+read from a table, an entry of its own for each place.  Which axes hold features or rows of the batch is known only when the forward
+pass has ended; so each meeting is remembered, and judged then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch._C import DisableTorchFunction
+
+from .follow import Places
+from .maps import Axis, PlaceMap, padded
+from .provenance import Provenance
+from .values import Values, narrowed
+
+
+@dataclass(eq=False)
+class Meeting:
+    """One constant and the carrier it met.
+
+    shape:  of the carrier, or of what both make; `known` is its provenance
+    axes:   of that shape, along which the constant may differ from place to place
+    factor: it is multiplied; own: it has an entry of its own for each place, whatever the values are
+    """
+
+    constant: Tensor
+    known: Provenance
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    factor: bool = False
+    own: bool = False
+
+    def at(self, axis: int) -> int:
+        """The constant's own axis there."""
+        return axis - (len(self.shape) - self.constant.dim())
+
+    def keys(self, places: Places, values: Values) -> tuple[Axis, ...]:
+        """Input axes on whose places the constant depends; none: it is no position."""
+
+        def foreign(key: Axis) -> bool:
+            return key.of_weight or key in places.features or places.is_batch(key)
+
+        found: dict[Axis, None] = {}
+        for axis in self.axes:
+            on = [m for m in self.known.maps if axis in padded(m, len(self.shape)).axes]
+            if all(foreign(m.key) for m in on):
+                continue
+            if self.own or values.differs(self.constant, self.at(axis), self.factor):
+                found |= dict.fromkeys(self.among(on, axis))
+        return tuple(k for k in found if not foreign(k))
+
+    def among(self, on: Sequence[PlaceMap], axis: int) -> list[Axis]:
+        """Several input axes merged in this one (rows of the batch and tokens, rows and columns): on which does it depend?"""
+        if len(on) < 2:
+            return [m.key for m in on]
+        with torch.no_grad(), DisableTorchFunction():
+            x = narrowed(self.constant.detach()).movedim(self.at(axis), 0).cpu()
+            x = torch.view_as_real(x) if x.is_complex() else x
+            x = x.reshape(x.shape[0], -1)
+            cells = []
+            for one in on:
+                one = padded(one, len(self.shape))
+                cells.append(one.cells.movedim(axis, 0).reshape(one.cells.shape[axis], -1)[:, 0])
+            found = []
+            for i, one in enumerate(on):
+                others = torch.stack([c for j, c in enumerate(cells) if j != i], 1)
+                _, group = torch.unique(others, dim=0, return_inverse=True)
+                order = torch.argsort(group, stable=True)
+                together = group[order][1:] == group[order][:-1]
+                if bool((together & (x[order][1:] != x[order][:-1]).any(1)).any()):
+                    found.append(one.key)
+        return found or [m.key for m in on]
+
+
+def meeting(constant: Tensor, known: Provenance, shape: Sequence[int], factor: bool = False, own: bool = False) -> Meeting | None:
+    """A constant that may be a position where it meets this carrier; None if it cannot be one."""
+    shape = tuple(shape)
+    if constant.dim() > len(shape) or not (constant.is_floating_point() or constant.is_complex()):
+        return None
+    moving = {a for m in known.moving() for a in padded(m, len(shape)).axes}
+    shift = len(shape) - constant.dim()
+    axes = tuple(a for a in sorted(moving) if a >= shift and constant.shape[a - shift] > 1 and constant.stride(a - shift) != 0)
+    return Meeting(constant, known, shape, axes, factor, own) if axes else None
+

@@ -1,0 +1,158 @@
+"""When the forward pass has ended: which leaves are positions, of which input, of which kind; what is not is a constant by name.
+
+Which axis of an input is its batch is known now (nothing ever mixes along it), and which hold features (they were summed with
+weights first).  A loop over places met one constant at a time: those that met at the same step are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from ...rules import PositionKind
+from ..context import Context
+from ..leaves import Leaf
+from ..places.maps import Axis
+from . import labels
+from .detection import one_token
+
+
+NAMED = (PositionKind.LEARNABLE, PositionKind.ABSOLUTE, PositionKind.JOINED)      # called by what they are made of
+
+
+def judge(flow: Context) -> None:
+    """Decide every leaf that is not decided yet."""
+    open_ = [leaf for leaf in flow.inputs.sinks if leaf.taken is None]
+    if not open_:
+        return
+    flow.places.settle()
+    for leaf in open_:
+        if leaf.picked is None:
+            told = keys_of(flow, leaf)
+            leaf.keys, leaf.taken = told, bool(told) and not leaf.waits
+    for group in loops(open_):
+        judge_loop(flow, group)
+    taken = [leaf for leaf in open_ if leaf.taken]
+    for leaf in open_:
+        if not leaf.taken:
+            withdraw(flow, leaf)
+    order = list(flow.places.inputs)
+    for leaf in taken:
+        own = min((key.stream for key in leaf.keys), key=order.index)
+        leaf.batch, leaf.keys = flow.places.batch(own), flow.places.place_axes(own)
+        leaf.stream = flow.streams.of_input(min(flow.places.beside([own]), key=order.index))      # where inputs are added, the first
+    for leaf in taken:
+        label(leaf, taken)
+
+
+def keys_of(flow: Context, leaf: Leaf) -> tuple[Axis, ...]:
+    """Axes of an input on whose places the leaf depends."""
+    if leaf.meeting is not None:
+        return flow.keys_of(leaf.meeting)
+    return tuple(m.key for m in leaf.known.moving() if not flow.places.is_batch(m.key) and m.key not in flow.places.features)
+
+
+def loops(leaves: Iterable[Leaf]) -> list[list[Leaf]]:
+    """Leaves that met one place each, at the same step of the same operation."""
+    groups: dict[tuple, list[Leaf]] = {}
+    seen: dict[tuple, int] = {}
+    for leaf in leaves:
+        if leaf.picked is not None:
+            operation, axis, step, place = leaf.picked
+            key = operation, leaf.part, axis, step, leaf.layer, tuple(leaf.constant.shape)
+            turn = seen[key, place] = seen.get((key, place), -1) + 1               # the cosine's turn, then the sine's
+            groups.setdefault((*key, turn), []).append(leaf)
+    return list(groups.values())
+
+
+def judge_loop(flow: Context, group: list[Leaf]) -> None:
+    """A position if the constants of different places differ; of a text of one token, if it was made for its place."""
+    picked = [(leaf.picked, leaf) for leaf in group if leaf.picked is not None]
+    axis = picked[0][0][1]
+    by = {where[3]: leaf for where, leaf in picked}
+    if len(by) > 1:
+        first, *rest = by.values()
+        differ = any(differs(first.constant, leaf.constant) for leaf in rest)
+        mask = group[0].part == "product" and all(bool(((c := leaf.constant) == 0).logical_or(c == 1).all()) for leaf in by.values())
+        taken = differ and not mask
+    else:
+        taken = flow.places.length(axis) == 1 and any(one_token(flow, leaf) for leaf in group)
+    whole = torch.stack([by[place].constant.detach() for place in sorted(by)]) if len(by) > 1 and taken else None
+    for leaf in group:
+        leaf.taken, leaf.keys = taken, (axis,)
+        leaf.constant = leaf.constant if whole is None else whole
+
+
+def differs(a: Tensor, b: Tensor) -> bool:
+    """Whether two constants of one shape differ beyond rounding."""
+    size = torch.maximum(a.detach().abs().amax(), b.detach().abs().amax())
+    return bool(((a.detach() - b.detach()).abs() > 1e-6 * size).any())
+
+
+def withdraw(flow: Context, leaf: Leaf) -> None:
+    """It is no position: what was added is a constant by name, a factor is a factor."""
+    leaf.taken = False
+    flow.inputs.sinks.remove(leaf)
+    if leaf.tensor is not None and leaf.part in ("sum", "joined"):
+        name = leaf.source or f"{leaf.place}: {'added' if leaf.part == 'sum' else 'joined'}"
+        flow.inputs.constants.append((name, leaf.depth, leaf.tensor))
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def label(leaf: Leaf, all_of: list[Leaf]) -> None:
+    """The kind of a leaf, its part, and its name."""
+    leaf.kind, leaf.part = kind_of(leaf, all_of)
+    where = f"{leaf.place if leaf.part == 'sum' else leaf.where} {leaf.kind}"
+    leaf.name = leaf.source if leaf.source and leaf.kind in NAMED else where
+
+
+def kind_of(leaf: Leaf, all_of: list[Leaf]) -> tuple[PositionKind, str]:
+    """(kind, part) by how it met the carrier, and by its values."""
+    constant = leaf.constant
+    if leaf.kind is not None:
+        return leaf.kind, "factor" if leaf.part == "decay" else leaf.part
+    if leaf.part == "sum":
+        absolute = not leaf.source or labels.sinusoidal(constant)
+        return (PositionKind.ABSOLUTE if absolute else PositionKind.LEARNABLE), "sum"
+    if leaf.part == "score":
+        told = leaf.layout(len(leaf.shape)).axes
+        rows = constant if any(axis != 0 for axis in told) else constant.unsqueeze(-2)       # else one row, of one query
+        straight = not leaf.learnt and labels.by_distance(rows)
+        return (PositionKind.ALIBI if straight else PositionKind.RELATIVE_BIAS), "score"
+    if leaf.part == "decay":
+        return PositionKind.DECAY, "factor"
+    if leaf.part == "matrix":
+        return (PositionKind.ROTARY if orthogonal(constant) else PositionKind.MODULATION), "matrix"
+    if leaf.part == "relation":
+        return PositionKind.RELATIVE_EMBEDDING, "matrix"
+    if leaf.part == "joined":
+        return PositionKind.JOINED, "joined"
+    return factor(leaf, all_of)
+
+
+def factor(leaf: Leaf, all_of: list[Leaf]) -> tuple[PositionKind, str]:
+    """(kind, part) of a factor: it turns if it lies on a circle, with a partner or as a complex number; else it modulates."""
+    constant = leaf.constant
+    if constant.is_complex():
+        return (PositionKind.ROTARY, "rotary") if labels.turns(constant) else (PositionKind.MODULATION, "factor")
+    if orthogonal(constant):
+        return PositionKind.ROTARY, "matrix"
+    beside = (other for other in all_of if other is not leaf and other.part in ("product", "cos", "sin") and other.layer == leaf.layer)
+    if any(labels.on_a_circle(constant, other.constant) for other in beside if other.constant is not constant):
+        return PositionKind.ROTARY, labels.part_of(constant)
+    return PositionKind.MODULATION, "factor"
+
+
+def orthogonal(matrices: Tensor) -> bool:
+    """Whether the last two axes hold rotations: M M^T = 1."""
+    x = matrices.detach()
+    square = x.dim() > 2
+    x = x.reshape([n for n in x.shape if n > 1])
+    if not square or x.dim() < 2 or x.shape[-1] != x.shape[-2] or x.is_complex():
+        return False
+    one = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    return bool(((x @ x.transpose(-1, -2) - one).abs() < labels.CLOSE).all())

@@ -1,0 +1,63 @@
+"""What the numbers of a constant say of its kind.  Labels decide nothing but words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..numerics import better
+from ..places.values import HIDES
+
+CLOSE = 1e-3
+
+
+def sinusoidal(table: Tensor) -> bool:
+    """Whether each row is made of sine and cosine pairs: its squares sum to half its length."""
+    squares = better(table.detach()).square().sum(-1)
+    return bool(((squares - table.shape[-1] / 2).abs() < 0.02 * table.shape[-1] / 2).all())
+
+
+def on_a_circle(a: Tensor, b: Tensor) -> bool:
+    """Whether a^2 + b^2 is one number everywhere: cosine and sine, scaled or not."""
+    if a.shape != b.shape or a.is_complex() or b.is_complex():
+        return False
+    squares = better(a.detach()) ** 2 + better(b.detach()) ** 2
+    return bool(squares.amax() - squares.amin() <= CLOSE * squares.amax())
+
+
+def turns(x: Tensor) -> bool:
+    """Whether complex numbers have one size: they turn, and do nothing else."""
+    size = x.detach().abs()
+    return bool(size.amax() - size.amin() <= CLOSE * size.amax())
+
+
+def part_of(table: Tensor) -> str:
+    """"cos" or "sin", by the column that turns slowest: near 1 or near 0."""
+    rows = better(table.detach()).reshape(-1, table.shape[-1])
+    slow = rows[:, int((rows.amax(0) - rows.amin(0)).argmin())]
+    return "cos" if bool(slow.abs().mean() > slow.abs().amax().clamp(min=0.5) / 2) else "sin"
+
+
+def by_distance(bias: Tensor) -> bool:
+    """Whether each row of a bias (..., Tq, Tk) is a straight line on either side of the query, as ALiBi is."""
+    x = better(bias.detach())
+    if x.dim() < 2 or x.shape[-1] < 3:
+        return True
+    bend = (x[..., 2:] - 2 * x[..., 1:-1] + x[..., :-2]).abs()
+    if x.shape[-2] == 1:                         # one row alone: a straight line with one bend at the most
+        return bool(((torch.where(visible(x), bend, 0) > CLOSE * size(x)).sum(-1) <= 1).all())
+    i, j = torch.arange(x.shape[-2], device=x.device)[:, None], torch.arange(1, x.shape[-1] - 1, device=x.device)
+    shift = x.shape[-1] - x.shape[-2]
+    aside = (i + shift != j) & visible(x)
+    return bool((torch.where(aside, bend, 0) <= CLOSE * size(x)).all())
+
+
+def visible(x: Tensor) -> Tensor:
+    """Where three neighbours in a row are all visible."""
+    seen = x > HIDES
+    return seen[..., 2:] & seen[..., 1:-1] & seen[..., :-2]
+
+
+def size(x: Tensor) -> Tensor:
+    """The largest visible entry."""
+    return x.masked_fill(x <= HIDES, 0).abs().amax()
