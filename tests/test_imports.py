@@ -94,7 +94,7 @@ ORDER = (                                        # a file may import those of it
     "engine.context",
     "engine.arguments",
     "engine.boundaries engine.heads engine.positions",
-    "engine.forward_pass engine.memory engine.handlers engine.per_place engine.roles",
+    "engine.forward_pass engine.memory engine.handlers engine.per_place engine.roles engine.following",
     "engine.checkpointing engine.attach",
     "engine.backward",
     "engine.propagation engine",

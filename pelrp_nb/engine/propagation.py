@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from .. import rules
 from ..composites import PA_LRP, Composite
 from ..errors import InputError, ModelError
-from . import checkpointing, only, roles
+from . import checkpointing, only
 from .account import Account
 from .arguments import look
 from .attach import attach
@@ -31,6 +31,7 @@ from .backward.run import rows, whole
 from .boundaries import Recorder
 from .context import REFUSED, Block, Step
 from .handlers import own
+from .following import LOOK_UPS, MADE_FRESH, Following, fresh
 from .handlers.torch_table import handler_of, spelling
 from .layers import layers
 from .leaves import Attention, Inputs
@@ -39,31 +40,17 @@ from .module_hooks import Entry, acting
 from .operations import in_force, spelt
 from .options import Options
 from .per_place import PerPlace
-from .places.follow import Places, provenance_of
-from .places.follow import write as keep
-from .places.maps import Axis, words
-from .places.meetings import Meeting
-from .places.provenance import provenance
-from .places.selections import set_item
-from .places.table import steps_of
-from .places.values import Values
-from .positions import constants
-from .positions.judging import judge
 from .projections import Choice, Projections
-from .notes import SAME, Note, carries, hand_on, note_of, write
+from .notes import Note, carries, note_of, write
 from .saved import flows, here
 from .streams import Streams
-from .trace import Role, Trace, Visible
+from .trace import Trace, Visible
 
 sequence = torch._C._autograd._get_sequence_nr    # the number of the next node of the graph
 GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag", "data")}
-CUTS, LEAVING = words("detach data detach_"), words("tolist item numpy __array__ __int__ __float__ __index__")
-EMPTY = words("empty empty_like new_empty empty_strided new_empty_strided")
-NOISE = words("rand randn rand_like randn_like normal normal_ uniform_ bernoulli bernoulli_ randint randint_like")
-LOOK_UPS = words("embedding __getitem__ index_select gather take take_along_dim linear matmul __matmul__ mm bmm mv einsum")
 
 
-class Propagation(TorchFunctionMode):
+class Propagation(TorchFunctionMode, Following):
     """The rules in force in this thread, and what they met: a `Context` for handlers, a `ForwardPass` for the walk back."""
 
     def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
@@ -76,11 +63,8 @@ class Propagation(TorchFunctionMode):
         self.projections = Projections(composite.tells_projections or bool(options.only))
         self.power = 1.0                                         # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []                    # where heads were asked for
-        self.places, self.values = Places(steps_of), Values()
-        self.memory = constants.memory_of(model) | roles.check(model, options.roles)
-        self.parameters = frozenset(n for n, _ in model.named_parameters(remove_duplicate=False))
+        self.begin_following(model, options.roles)
         self.recorder = Recorder(self)
-        self.known: dict[int, Note] = constants.known_tensors(model)
         self.noted = {n.source: n for n in self.known.values() if n.source}
         self.leaves: dict[int, Tensor] = {}
         self.owned = [*model.parameters(), *model.buffers()]        # `known` is by identity, so none may go while it is used
@@ -119,62 +103,28 @@ class Propagation(TorchFunctionMode):
         if name == "__get__" and func.__self__ not in GETTERS:
             return func(*args, **kwargs)
         name = func.__self__.__name__ if name == "__get__" else name
-        if name in EMPTY or name in NOISE:
-            return self._fresh(name, func(*args, **kwargs))
-        given = args, kwargs
+        if name in MADE_FRESH:
+            return fresh(name, func(*args, **kwargs))
         met = look(self, args, kwargs)
-        carrying, raw, placed, noted, args, kwargs = met.carrying, met.raw, met.placed, met.noted, met.args, met.kwargs
-        if carrying and (name in CUTS or not torch.is_grad_enabled()):
-            how = name if torch.is_grad_enabled() else "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
-            self.places.cuts[how, self.place] = None
-        elif raw and name in LEAVING:
-            known = next(p for x in args if (p := provenance_of(x)) is not None)
-            self.places.left |= {stream: (name.strip("_"), self.place) for stream in known.streams()}
-        if not (carrying or (raw and name in LOOK_UPS)) or not torch.is_grad_enabled():
-            out = func(*args, **kwargs) if torch.is_grad_enabled() else func(*given[0], **given[1])
-            if placed:
-                self._place(func, name, args, kwargs, out)
-                hand_on(self, args[0] if args else None, out, same=name in SAME)
-            if noted or func in constants.COUNTERS:
-                constants.inherit(self, func, name, noted, args, out)
+        self.notice(name, met)
+        if not (met.carrying or (met.raw and name in LOOK_UPS)) or not torch.is_grad_enabled():
+            out = func(*met.args, **met.kwargs) if torch.is_grad_enabled() else func(*args, **kwargs)
+            self.follow(func, name, met, out)
             return out
         self.function = func
-        self.spot = self._owner(*given) if self.planning else None
+        self.spot = self._owner(args, kwargs) if self.planning else None
         start, looked_up = sequence(), len(self.inputs.tokens)
         handler = handler_of(func.__self__ if func.__name__ == "__get__" else func, self.own)
-        out = REFUSED if handler is None else handler(self, func, args, kwargs)
+        out = REFUSED if handler is None else handler(self, func, met.args, met.kwargs)
         refused = out is REFUSED
         if refused:
-            out = self.refuse(func, start, func(*args, **kwargs))
-        elif noted and isinstance(out, Tensor) and not out.requires_grad and provenance_of(out) is None:
-            constants.inherit(self, func, name, noted, args, out)        # a carrier lent its shape alone
-        if placed:
-            self._place(func, name, args, kwargs, out)
-        for leaf in self.inputs.tokens[looked_up:]:
-            keep(leaf, provenance_of(out))
-            its = set() if (where := provenance_of(leaf)) is None else where.streams()
-            if its:
-                self.stream_of[id(leaf)] = self.streams.of_input(next(s for s in self.places.inputs if s in its))
+            out = self.refuse(func, start, func(*met.args, **met.kwargs))
+        self.follow_carrier(func, name, met, out, looked_up)
         if not refused:
             self.cover(start, sequence())
             if self.planning:
                 self._met(handler)
         return out
-
-    def _fresh(self, name: str, out: Any) -> Any:
-        """Noise is a constant, whatever it is like; what is empty must not hold what lay there by chance, if it is written in part."""
-        if name in NOISE:
-            keep(out, provenance(fixed=True))
-        elif isinstance(out, Tensor):
-            out.zero_()
-        return out
-
-    def _place(self, func: Callable, name: str, args: tuple, kwargs: dict, out: Any) -> None:
-        """Write down what the result has of the inputs."""
-        if name == "__setitem__":
-            keep(args[0], set_item(self.places, args))
-        else:
-            self.places.follow(func, name, args, kwargs, out)
 
     def _refuse_transforms(self, given: tuple) -> None:
         """Raise ModelError where a transform of torch.func meets what carries; masks may be built in one."""
@@ -303,36 +253,6 @@ class Propagation(TorchFunctionMode):
         place = self.spot or self.place
         key = (place, operation, kind if self.placed is None else f"{kind} by {rule!r}")
         return self.steps.setdefault(key, Step(place, operation, repr(rule), kind, rule))
-
-    # --- positions ----------------------------------------------------------------------------------------------------
-
-    def role_of(self, name: str) -> str | None:
-        """What the user says an argument, a parameter or a buffer is."""
-        return self.options.roles.get(name)
-
-    def is_position(self, found: Meeting) -> bool:
-        """Whether a constant is a position, as far as is known now."""
-        return bool(found.keys(self.places, self.values))
-
-    def keys_of(self, found: Meeting) -> tuple[Axis, ...]:
-        """The axes of inputs on whose places a constant depends."""
-        return found.keys(self.places, self.values)
-
-    def settle(self) -> None:
-        """The forward pass has ended: which leaves are positions, and how many rows the batch has."""
-        self.places.settle()
-        judge(self)
-        roles.contradicted(self, self.inputs.sinks)
-        if self.places.inputs:
-            self.account.rows = self.places.rows(next(iter(self.places.inputs)))
-
-    def told(self) -> tuple[Role, ...]:
-        """What was taken for what, and why."""
-        return roles.told(self, self.inputs.sinks)
-
-    def why_lost(self) -> str:
-        """Why a target may depend on no input, as far as that was seen."""
-        return roles.lost(self)
 
     # --- leaves, residuals, norms -------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from .. import heads
 from ..context import Context
 from ..numerics import better, dot, visible
 from ..places.products import scores_of
-from ..positions import detection
+from ..positions import detection, relative
 from ..positions.sinks import tap
 from ..notes import Note, carries, pick, write
 from ..saved import held
@@ -32,7 +32,7 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim", -1)
     flow.used("softmax", flow.composite.softmax)
     detection.softmax_follows(flow, x, -1 if dim is None else dim)
-    related = detection.relative_scores(flow, x, -1 if dim is None else dim)
+    related = relative.relative_scores(flow, x, -1 if dim is None else dim)
     if related is not x:
         args, x = ((related, *args[1:]), related) if args else (args, related)
         kwargs = kwargs if args else {**kwargs, "input": related}
@@ -100,7 +100,7 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     flow.projections.feed((q, k, v), flow.began)
     mask = added_to_scores(flow, mask, q, k)
     if mask is not None and carries(mask):
-        mask = detection.relative_to(flow, scores_of(q, k), mask, (*q.shape[:-1], k.shape[-2]))
+        mask = relative.relative_to(flow, scores_of(q, k), mask, (*q.shape[:-1], k.shape[-2]))
     constant = flow.composite.softmax_is_constant
     f = factors(carries(q), carries(k), carries(v), carries(mask), constant)
     if constant:

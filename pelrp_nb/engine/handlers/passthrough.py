@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from ...errors import ModelError
 from ..context import Context, Handler
 from ..places.follow import copy_provenance, provenance_of
-from ..positions import detection
+from ..positions import relative
 from ..notes import SHAPES, Note, carries, chain, hand_on, note_of, pick, write
 
 
@@ -50,7 +50,7 @@ def plain(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
             stacked.stacked.part = "sum"         # what stood beside is added
         if getattr(func, "__name__", "") in ("gather", "take_along_dim") and isinstance(out, Tensor) and carries(out):
             flow.places.follow(func, getattr(func, "__name__", ""), args, kwargs, out)
-            out = detection.gathered(flow, out)
+            out = relative.gathered(flow, out)
     if not carries(out) and isinstance(out, Tensor):
         return looked_up(flow, out, args, kwargs)
     return out

@@ -18,7 +18,7 @@ from ..places.contractions import of_einsum
 from ..places.follow import provenance_of
 from ..places.matrices import matrices
 from ..places.products import product_of_two
-from ..positions import detection
+from ..positions import detection, relative
 from ..notes import Note, carries, note_of, pick, write
 from . import attention
 from .chains import elementwise, elementwise_note, one_activation
@@ -157,7 +157,7 @@ def by_place(flow: Context, func: Callable, args: tuple, kwargs: dict, operands:
     if given is not None:
         leaf, fresh = given
     elif carrier is operands[0] and constant.dim() == 2:
-        leaf, fresh = detection.looped(flow, constant, detection.relative_values(flow, carrier), "matmul")
+        leaf, fresh = detection.looped(flow, constant, relative.relative_values(flow, carrier), "matmul")
     else:
         leaf, fresh = detection.looped(flow, constant, carrier, "matmul")
     if fresh is carrier:

@@ -15,7 +15,7 @@ from ..places.provenance import Provenance, provenance, unified
 from ..places.shapes import moved
 from ..places.selections import joined_axis
 from ..places.selections import set_item as set_item_provenance
-from ..positions import detection
+from ..positions import detection, relative
 from ..notes import Note, carries, hand_on, note_of, pick, write
 from .chains import elementwise, elementwise_note
 
@@ -25,7 +25,7 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     a, b = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other")
     more = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
     if carries(a) and carries(b):
-        a, b = detection.relative(flow, a, b, torch.broadcast_shapes(a.shape, b.shape))
+        a, b = relative.relative(flow, a, b, torch.broadcast_shapes(a.shape, b.shape))
         out = flow.residual(a, b, partial(func, **more), plain=not more and func in ADDITIONS)
         found = elementwise(flow, func, (a, b), more) if note_of(flow, out) is None else None
         sinks, awaiting = (*detection.sinks_of(flow, a), *detection.sinks_of(flow, b)), detection.awaiting(flow, a, b)

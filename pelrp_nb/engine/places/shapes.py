@@ -131,15 +131,7 @@ def joined(
     name: str, pieces: Sequence[tuple[Tensor, Provenance | None]], dim: int, out: Tensor, batch: Callable[[Axis], bool]
 ) -> Provenance:
     """cat and stack: places go on along `dim`; a piece that has none of an axis brings places of its own, but no rows of a batch."""
-    members: list[tuple[list[PlaceMap], tuple[int, ...], Provenance | None]] = []          # (maps, shape, provenance)
-    for x, has in pieces:
-        if x.numel() == 0:
-            continue
-        if name == "stack":
-            maps = [] if has is None else [place_map(m.key, m.cells.unsqueeze(dim)) for m in has.maps]
-            members.append((maps, (*x.shape[:dim], 1, *x.shape[dim:]), has))
-        else:
-            members.append(([] if has is None else list(has.maps), tuple(x.shape), has))
+    members = [member(x, has, dim if name == "stack" else None) for x, has in pieces if x.numel()]
     slots = dict.fromkeys((m.key, tuple(a for a in m.axes if a != dim)) for maps, _, _ in members for m in maps)
     found: list[PlaceMap] = []
     differ = []                                  # maps that lie alike in all pieces, but say something else in each
@@ -168,6 +160,14 @@ def joined(
         pair=any(p.pair for p in content), lost=any(p.lost for p in content) and not found, maps=found,
         step=max((p.step for p in content), default=0),
     )  # fmt: skip
+
+
+def member(x: Tensor, has: Provenance | None, new: int | None) -> tuple[list[PlaceMap], tuple[int, ...], Provenance | None]:
+    """(maps, shape, provenance) of a piece; with an axis of size 1 where a stack puts a new one."""
+    maps = [] if has is None else list(has.maps)
+    if new is None:
+        return maps, tuple(x.shape), has
+    return [place_map(m.key, m.cells.unsqueeze(new)) for m in maps], (*x.shape[:new], 1, *x.shape[new:]), has
 
 
 def beside(per: Sequence[PlaceMap], shapes: Sequence[tuple[int, ...]], dim: int) -> PlaceMap:

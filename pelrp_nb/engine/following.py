@@ -1,0 +1,129 @@
+"""What of a propagation follows the inputs: provenance of every tensor, leaves that may be positions, and what is judged in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from . import roles
+from .arguments import Met
+from .notes import SAME, hand_on
+from .places.follow import Places, provenance_of
+from .places.follow import write as keep
+from .places.maps import Axis, words
+from .places.meetings import Meeting
+from .places.provenance import provenance
+from .places.selections import set_item
+from .places.table import steps_of
+from .places.values import Values
+from .positions import constants
+from .positions.judging import judge
+from .trace import Role
+
+if TYPE_CHECKING:
+    from .forward_pass import ForwardPass
+
+    Base = ForwardPass                           # what the class that has this as a base brings along
+else:
+    Base = object
+
+CUTS, LEAVING = words("detach data detach_"), words("tolist item numpy __array__ __int__ __float__ __index__")
+EMPTY = words("empty empty_like new_empty empty_strided new_empty_strided")
+NOISE = words("rand randn rand_like randn_like normal normal_ uniform_ bernoulli bernoulli_ randint randint_like")
+MADE_FRESH = EMPTY | NOISE
+LOOK_UPS = words("embedding __getitem__ index_select gather take take_along_dim linear matmul __matmul__ mm bmm mv einsum")
+
+
+def fresh(name: str, out: Any) -> Any:
+    """Noise is a constant, whatever it is like; what is empty must not hold what lay there by chance, if it is written in part."""
+    if name in NOISE:
+        keep(out, provenance(fixed=True))
+    elif isinstance(out, Tensor):
+        out.zero_()
+    return out
+
+
+class Following(Base):
+    """A base of `Propagation`.
+
+    places: what the forward pass has shown of the inputs' axes; values: what was seen of constants
+    memory: the parameter that lies at an address; parameters: their names; known: the note for each parameter and buffer
+    """
+
+    def begin_following(self, model: nn.Module, said: Mapping[str, str]) -> None:
+        """Nothing is known yet but the model's own tensors, and what the user says of them."""
+        self.places, self.values = Places(steps_of), Values()
+        self.memory = constants.memory_of(model) | roles.check(model, said)
+        self.parameters = frozenset(n for n, _ in model.named_parameters(remove_duplicate=False))
+        self.known = constants.known_tensors(model)
+
+    # --- one call -----------------------------------------------------------------------------------------------------
+
+    def notice(self, name: str, met: Met) -> None:
+        """Where the stream is cut, or its values leave torch: said if the target turns out to depend on no input."""
+        if met.carrying and (name in CUTS or not torch.is_grad_enabled()):
+            how = name if torch.is_grad_enabled() else "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
+            self.places.cuts[how, self.place] = None
+        elif met.raw and name in LEAVING:
+            known = next(p for x in met.args if (p := provenance_of(x)) is not None)
+            self.places.left |= {stream: (name.strip("_"), self.place) for stream in known.streams()}
+
+    def follow(self, func: Callable, name: str, met: Met, out: Any) -> None:
+        """What a call without carriers made."""
+        if met.placed:
+            self.keep_places(func, name, met, out)
+            hand_on(self, met.args[0] if met.args else None, out, same=name in SAME)
+        if met.noted or func in constants.COUNTERS:
+            constants.inherit(self, func, name, met.noted, met.args, out)
+
+    def follow_carrier(self, func: Callable, name: str, met: Met, out: Any, looked_up: int) -> None:
+        """What a call with carriers made; tokens looked up in it belong to the input that they were looked up by."""
+        if met.noted and isinstance(out, Tensor) and not out.requires_grad and provenance_of(out) is None:
+            constants.inherit(self, func, name, met.noted, met.args, out)         # a carrier lent its shape alone
+        if met.placed:
+            self.keep_places(func, name, met, out)
+        for leaf in self.inputs.tokens[looked_up:]:
+            keep(leaf, provenance_of(out))
+            its = set() if (known := provenance_of(leaf)) is None else known.streams()
+            if its:
+                self.stream_of[id(leaf)] = self.streams.of_input(next(s for s in self.places.inputs if s in its))
+
+    def keep_places(self, func: Callable, name: str, met: Met, out: Any) -> None:
+        """Write down what the result has of the inputs."""
+        if name == "__setitem__":
+            keep(met.args[0], set_item(self.places, met.args))
+        else:
+            self.places.follow(func, name, met.args, met.kwargs, out)
+
+    # --- positions ----------------------------------------------------------------------------------------------------
+
+    def role_of(self, name: str) -> str | None:
+        """What the user says an argument, a parameter or a buffer is."""
+        return self.options.roles.get(name)
+
+    def is_position(self, found: Meeting) -> bool:
+        """Whether a constant is a position, as far as is known now."""
+        return bool(found.keys(self.places, self.values))
+
+    def keys_of(self, found: Meeting) -> tuple[Axis, ...]:
+        """The axes of inputs on whose places a constant depends."""
+        return found.keys(self.places, self.values)
+
+    def settle(self) -> None:
+        """The forward pass has ended: which leaves are positions, and how many rows the batch has."""
+        self.places.settle()
+        judge(self)
+        roles.contradicted(self, self.inputs.sinks)
+        if self.places.inputs:
+            self.account.rows = self.places.rows(next(iter(self.places.inputs)))
+
+    def told(self) -> tuple[Role, ...]:
+        """What was taken for what, and why."""
+        return roles.told(self, self.inputs.sinks)
+
+    def why_lost(self) -> str:
+        """Why a target may depend on no input, as far as that was seen."""
+        return roles.lost(self)

@@ -1,0 +1,117 @@
+"""Relative embeddings: products of queries, keys or weights with a table of distances; half is the table's.
+
+What was multiplied is known for what it is when it ends along the pair of places: where it is added to scores, where a softmax takes
+it, where it is picked out by distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ... import rules
+from ...rules import PositionKind
+from ..context import Context
+from ..notes import Note, note_of, write
+from ..places.follow import provenance_of
+from ..places.maps import padded
+from ..places.provenance import Provenance, unified
+from . import sinks
+from .detection import sinks_of
+
+
+def relative(flow: Context, a: Tensor, b: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Two carriers are added; one that is a product of queries or keys with relative embeddings has its half given to a sink."""
+    if flow.composite.positions != "sink":
+        return a, b
+    one, two = provenance_of(a), provenance_of(b)
+    if one is None or two is None or one is two:
+        return a, b
+    if one.pair != two.pair:                     # what a loop over places made of queries, in the order of pairs
+        for leaf in sinks_of(flow, b if one.pair else a):
+            leaf.part = "relation" if leaf.picked is not None and leaf.part in ("product", "matrix") else leaf.part
+    here, there = by_pairs(one, two, shape), by_pairs(two, one, shape)
+    if not (here or there):
+        return a, b
+    both = unified([one, two], shape)
+    if here and (one.pair or there):
+        b = related(flow, b, both, shape)
+    if there and (two.pair or here):
+        a = related(flow, a, both, shape)
+    return a, b
+
+
+def relative_to(flow: Context, scores: Provenance, x: Tensor, shape: Sequence[int]) -> Tensor:
+    """A carrier that a fused kernel adds to its scores: if it is a product with relative embeddings, half is theirs."""
+    known = provenance_of(x)
+    if flow.composite.positions != "sink" or known is None or not by_pairs(scores, known, shape):
+        return x
+    return related(flow, x, unified([scores, known], shape), shape)
+
+
+def by_pairs(scores: Provenance, other: Provenance, shape: Sequence[int]) -> bool:
+    """Whether `other` has distances, an axis of a weight, where `scores` have places."""
+    n = len(shape)
+    places = {axis for m in scores.moving() for axis in padded(m, n).axes}
+    mine = {axis for m in other.moving() for axis in padded(m, n).axes}
+    distances = {axis for m in other.maps if m.key.of_weight and m.key.axis == 0 for axis in padded(m, n).axes}
+    return bool(mine) and bool((places & distances) - mine)
+
+
+def related(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) -> Tensor:
+    """Scores of relative embeddings: half to the sink, if that was not given before."""
+    for leaf in sinks_of(flow, x):
+        if leaf.part == "gathered" and leaf in flow.inputs.sinks:             # told better where it is added
+            leaf.taken = False
+            flow.inputs.sinks.remove(leaf)
+    before = [leaf for leaf in sinks_of(flow, x) if leaf.part in ("matrix", "relation") or leaf.widens]
+    for leaf in before:
+        leaf.part = "relation"
+    if before:
+        return x
+    leaf = sinks.sink(flow, None, "score", known.but(pair=True), tuple(shape), None)
+    leaf.pairs, leaf.kind = x.numel(), PositionKind.RELATIVE_EMBEDDING
+    note = note_of(flow, x)
+    out = sinks.half_of(flow, leaf, x, pairs=True)
+    return write(out, note) if note is not None else out
+
+
+def relative_scores(flow: Context, scores: Tensor, axis: int) -> Tensor:
+    """Scores that have no other part: distances in place of keys, before a softmax."""
+    known = provenance_of(scores)
+    if known is None or flow.composite.positions != "sink" or not by_distance(known, scores, axis):
+        return scores
+    return related(flow, scores, known, scores.shape)
+
+
+def by_distance(known: Provenance, scores: Tensor, axis: int) -> bool:
+    """Whether distances, an axis of a weight, have been laid out along an axis, another way for each place."""
+    if scores.dim() < 3:
+        return False
+    last, places = axis % scores.dim(), known.place_axes()
+    return last not in places and any(m.key.of_weight and m.key.axis == 0 and last in m.axes and places & set(m.axes) for m in known.maps)
+
+
+def gathered(flow: Context, out: Tensor) -> Tensor:
+    """A product with relative embeddings picked out by distance; if it is added to scores later, it is told there."""
+    known = provenance_of(out)
+    if known is None or flow.composite.positions != "sink" or not by_distance(known, out, -1):
+        return out
+    leaf = sinks.sink(flow, None, "gathered", known.but(pair=True), tuple(out.shape), None)
+    leaf.pairs, leaf.kind = out.numel(), PositionKind.RELATIVE_EMBEDDING
+    before = sinks_of(flow, out)
+    return write(sinks.half_of(flow, leaf, out, pairs=True), Note(sinks=(*before, leaf)))
+
+
+def relative_values(flow: Context, carrier: Tensor) -> Tensor:
+    """Attention weights, by distance, that a table of distances is summed with: half is the table's."""
+    known = provenance_of(carrier)
+    if known is None or not known.pair or flow.composite.positions != "sink" or flow.composite.product != rules.uniform:
+        return carrier
+    last = carrier.dim() - 1
+    if not any(last in m.axes and len(m.axes) > 1 for m in known.moving() if not flow.places.is_batch(m.key)):
+        return carrier
+    leaf = sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), None)
+    leaf.kind = PositionKind.RELATIVE_EMBEDDING
+    return sinks.half_of(flow, leaf, carrier)
