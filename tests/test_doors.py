@@ -7,6 +7,7 @@ import copy
 import pickle
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jaxtyping
@@ -102,6 +103,20 @@ def test_a_handler_serves_every_spelling_of_its_function(name):
     assert any("i0(0)" in line for line in found[0].ledger.constants)
 
 
+def add(x: Tensor) -> Tensor:
+    """Sinc by a function of one's own, which lets others handle its calls; only its name is one of torch's."""
+    if torch.overrides.has_torch_function_unary(x):
+        return torch.overrides.handle_torch_function(add, (x,), x)
+    return torch.sinc(x)
+
+
+def test_a_function_that_hands_its_calls_over_can_have_a_handler_and_takes_no_other_function_along():
+    with pytest.raises(RuleError, match=r"No rule for `add` in Between"):
+        traced(lambda model, x: add(x))
+    ours = traced(lambda model, x: add(x) + x, operations={add: rules.identity})
+    equal(ours, traced(lambda model, x: torch.sinc(x) + x, operations={torch.sinc: rules.identity, add: by_name}))
+
+
 @pytest.mark.parametrize("door", [swish, "pelrp_doors::swish", torch.ops.pelrp_doors.swish, torch.ops.pelrp_doors.swish.default], ids=str)
 @pytest.mark.parametrize("called", [swish, torch.ops.pelrp_doors.swish, torch.ops.pelrp_doors.swish.default], ids=str)
 def test_an_operator_registered_as_an_activation_is_that_activation(door, called):
@@ -153,8 +168,19 @@ def test_a_function_gives_the_gradient_and_never_the_value():
     assert found.ledger.closed is False                                         # three halves were paid, and the ledger says so
 
 
+def dropped(function, x, p):
+    """What the model passes with its default is not asked for."""
+    return scale(x, 1)
+
+
+def test_the_value_is_that_of_the_models_own_arguments():
+    """A handler need not take what is off or absent; the function gets it all the same."""
+    how = lambda model, x: F.dropout(x, training=False)
+    equal(traced(how, operations={F.dropout: partial(dropped)}), traced(lambda model, x: x))
+
+
 def half(x: Tensor) -> Tensor:
-    """The value of sin, and half of its relevance."""
+    """The value of sinc, and half of its relevance."""
     return scale(route(torch.sinc(x), x / freeze(stabilise(x)) * freeze(torch.sinc(x))), 1 / 2)
 
 
@@ -531,6 +557,7 @@ BAD = {
     "no operator's name": (lambda: register("i0", rules.identity), "There is no operator 'i0'; a name has two parts"),
     "a rule's name": (lambda: register(torch.i0, "identity"), "must be a Rule or a function, got 'identity'. Did you mean rules.identity"),
     "a handler that takes nothing": (lambda: register(torch.i0, nothing), r"must take the function and .* it is nothing\(\). Write def"),
+    "a handler of torch's own": (lambda: register(torch.i0, torch.sin), "must take the function and .* it is sin. Write def handler"),
     "a handler that is a class": (lambda: register(torch.i0, Handler), "must be a Rule or a function, got <class"),
     "operations that are none": (lambda: Options(operations=3), "operations must map functions to handlers, got 3. Type Options"),
     "operations with a bad handler": (lambda: Options(operations={torch.i0: None}), "must be a Rule or a function, got None"),

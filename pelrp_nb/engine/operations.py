@@ -44,8 +44,9 @@ class register:
             pelrp_nb.explain(model, text, processor=tokenizer)
 
     Args:
-        function: what the model calls, under any of torch's names for it, its form in place included (`torch.i0`, `x.i0()`,
-            `torch.special.i0`, `x.i0_()`); or a custom operator, by itself or by its name ("mylib::twice").
+        function: what the model calls, wherever torch keeps a function of that name, its form in place included (`torch.i0`, `x.i0()`,
+            `torch.special.i0`, `x.i0_()`); a custom operator, by itself or by its name ("mylib::twice"); or a function of Python that
+            hands its calls to `torch.overrides.handle_torch_function`.
         handler: a Rule: `rules.identity` for an elementwise function, `rules.uniform` for a product, `rules.epsilon` for what is
             linear in all that carries, a rule of your own called as the model calls the function; where its `forward` takes `f`,
             `multiply` or `apply`, it gets the function there.
@@ -95,9 +96,9 @@ def in_force(own: Operations) -> Operations:
 
 def once(pairs: Operations) -> Operations:
     """The same. Raises InputError where a function has two handlers, under whichever of its names."""
-    seen: dict[str, Any] = {}
+    seen: dict[Any, Any] = {}
     for function, _ in pairs:
-        name = plain_name(function)
+        name = plain_name(function) if isinstance(function, str) or home(function) else function
         if name in seen:
             raise InputError(
                 f"{spelt(function)} has a handler already, given to {spelt(seen[name])}; it can have one. Leave the other `with` first, or "
@@ -176,9 +177,17 @@ def checked(function: Any, handler: Any) -> Handler:
         raise InputError(f"A handler must be a Rule or a function, got {handler!r}.{near} {HOW}")
     try:
         inspect.signature(handler).bind_partial(function, object())
-    except TypeError as error:
-        shape = f"{getattr(handler, '__name__', 'handler')}{inspect.signature(handler)}"
-        raise InputError(f"A handler must take the function and what the model passes to it; it is {shape}. Write {SHAPE}.") from error
-    except ValueError:                           # a built-in function that does not say what it takes
-        return handler
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"A handler must take the function and what the model passes to it; it is {shape(handler)}. Write {SHAPE}."
+        ) from error
     return handler
+
+
+def shape(handler: Callable) -> str:
+    """The handler's name and what it takes; the name alone of a built-in function, which does not say."""
+    name = str(getattr(handler, "__name__", type(handler).__name__))
+    try:
+        return f"{name}{inspect.signature(handler)}"
+    except ValueError:
+        return name

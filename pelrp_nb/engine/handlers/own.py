@@ -31,8 +31,8 @@ def table(own: operations.Operations) -> dict[Any, Handler]:
     for function, handler in own:
         handle = partial(ruled, rule=handler) if isinstance(handler, Rule) else partial(called, handler=handler)
         found.update(dict.fromkeys(spellings(function), handle))
-        name = "" if isinstance(function, str) else operations.plain_name(function)
-        if not name.endswith("_") and hasattr(Tensor, f"{name}_") and hasattr(Tensor, name):
+        name = operations.plain_name(function) if operations.home(function) else ""
+        if name and not name.endswith("_") and hasattr(Tensor, f"{name}_") and hasattr(Tensor, name):
             found[getattr(Tensor, f"{name}_")] = partial(passthrough.in_place, handler=handle, out_of_place=getattr(Tensor, name))
     return found
 
@@ -43,6 +43,8 @@ def spellings(function: Any) -> Iterable[Any]:
         space, _, name = function.partition("::")
         packet = getattr(getattr(torch.ops, space), name)
         return packet, *(getattr(packet, overload) for overload in packet.overloads())
+    if not operations.home(function):
+        return (function,)
     name = operations.plain_name(function)
     others = [found for room in operations.ROOMS if callable(found := getattr(room, name, None)) and not isinstance(found, type)]
     return (*others, function) if not str(function.__name__).endswith(f"{name}_") else others
@@ -50,18 +52,17 @@ def spellings(function: Any) -> Iterable[Any]:
 
 def called(flow: Context, func: Callable, args: tuple, kwargs: dict, handler: Callable) -> Any:
     """A function in place of the model's."""
-    takes = inspect.signature(handler).parameters
-    args, kwargs = spoken(args, kwargs, takes)
+    signature = inspect.signature(handler)
+    given, named = spoken(args, kwargs, signature.parameters)
     try:
-        inspect.signature(handler).bind(func, *args, **kwargs)
+        signature.bind(func, *given, **named)
     except TypeError as error:
         raise RuleError(
-            f"The handler of {operations.spelt(func)} was called in {flow.place} with {len(args)} arguments"
-            f"{''.join(f' and {k}=' for k in kwargs)} after the function; it is {handler.__name__}{inspect.signature(handler)}. "
-            f"Write {operations.SHAPE}."
+            f"The handler of {operations.spelt(func)} was called in {flow.place} with {len(given)} arguments"
+            f"{''.join(f' and {k}=' for k in named)} after the function; it is {operations.shape(handler)}. Write {operations.SHAPE}."
         ) from error
     flow.used("own", rules.make(word(handler), handler))
-    return valued(flow, func, args, kwargs, handler(func, *args, **kwargs))
+    return valued(flow, func, args, kwargs, handler(func, *given, **named))
 
 
 def spoken(args: tuple, kwargs: dict, takes: Mapping[str, Any]) -> tuple[tuple, dict]:
