@@ -17,7 +17,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lab lint wheel clean chromium sandbox floors colab quantised grading binder processors
+.PHONY: help demo check test suite lab lint wheel clean chromium sandbox floors colab quantised grading binder processors
 .DELETE_ON_ERROR:
 
 help:
@@ -73,10 +73,13 @@ sandbox:
 	elif command -v dnf >/dev/null && $$as true 2>/dev/null; then $$as dnf install -y -q bubblewrap; fi; \
 	command -v bwrap >/dev/null || echo "The tests of grading are skipped: install bubblewrap (Debian, Fedora: package bubblewrap)."
 
-test: $(VENV)/.made-test chromium sandbox lint
+test: $(VENV)/.made-test chromium sandbox
+	@$(MAKE) --no-print-directory -j2 lint suite
+	@$(MAKE) --no-print-directory -j2 colab quantised
+
+suite: $(VENV)/.made-test
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope \
 	  --nbval --nbval-current-env --nbval-sanitize-with tutorials/sanitize.cfg tests tutorials
-	@$(MAKE) --no-print-directory colab quantised
 
 processors: $(VENV)/.made-test chromium sandbox
 	@$(BIN)/python tests/processors.py $(PART)

@@ -82,12 +82,12 @@ def test_examples_in_the_help_parse():
             command_line.parser().parse_args(words[3:])
 
 
-def test_json_is_the_whole_result(outside):
-    done = outside("explain", TEXT, "--audit", "--json")
+def test_json_is_the_whole_result_of_a_text_from_standard_input(outside):
+    done = outside("explain", "-", "--audit", "--json", stdin="  ein schöner , witty film \n".encode())
     assert done.status == 0, done.err
     found = json.loads(done.out)
     T = len(found["tokens"])
-    assert found["target"] == "positive" and found["card"]["text"] == TEXT
+    assert found["target"] == "positive" and found["card"]["text"] == "ein schöner , witty film"
     assert len(found["semantic"]) == T and all(len(row) == T for row in found["positional"])
     assert len(found["sinks"]) == len(found["positional"]) == 4
     assert set(found["relevance"]) == {"signed", "absolute", "positive", "l2"}
@@ -107,11 +107,6 @@ def test_json_is_what_python_gives(run):
     found = explain(model, TEXT, processor=processor, target="positive", contrast=0, composite=CP_LRP)
     assert json.loads(done.out)["semantic"] == pytest.approx(found.semantic.tolist(), abs=1e-5)
     assert json.loads(done.out)["target"] == found.target
-
-
-def test_text_comes_from_standard_input(outside):
-    done = outside("explain", "-", "--json", stdin="  ein schöner Film \n".encode())
-    assert json.loads(done.out)["card"]["text"] == "ein schöner Film"
 
 
 def test_piped_output_is_plain_and_whole(run):
