@@ -64,7 +64,7 @@ class Layer:
         self.running = False
         self.pinned = self.versions != [x._version for x in self.tensors()]
         for slot in filter(None, (s() for s in self.slots)):
-            slot.value = slot.value.detach() if self.pinned else None
+            slot.value = slot.value.detach() if self.pinned and slot.value is not None else None
 
     def again(self) -> None:
         """Run once more and fill every slot that somebody still wants.

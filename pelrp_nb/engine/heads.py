@@ -54,7 +54,7 @@ def detail(attentions: list[Attention]) -> dict[str, dict[str, Tensor]]:
     """{"layer 0": {"heads" (B, H, T), "values" (B,), "scores" (B,)}}."""
     found = {}
     for met in attentions:
-        if met.heads is not None:
+        if met.heads is not None and met.values is not None:
             scores = met.heads.new_zeros(met.heads.shape[0]) if met.scores is None else met.scores
             found[met.name] = {"heads": met.heads.cpu(), "values": met.values.cpu(), "scores": scores.cpu()}
     return found

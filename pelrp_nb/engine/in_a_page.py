@@ -39,7 +39,7 @@ def explain(model: Function, ids: Tensor, pick: Callable[[Any], Tensor]) -> dict
 
 def bends(*functions: Function) -> Function:
     """The rule that follows stands in for these functions of torch."""
-    return lambda rule: RULES.update(dict.fromkeys(functions, rule)) or rule
+    return lambda rule: RULES.update((function, rule) for function in functions) or rule
 
 
 def freeze(x: Any) -> Any:

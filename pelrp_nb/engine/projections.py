@@ -115,6 +115,7 @@ class Projections:
 
 def number(x: Tensor) -> int:
     """The number of the node that made x."""
+    assert x.grad_fn is not None
     return x.grad_fn._sequence_nr()
 
 

@@ -278,9 +278,8 @@ class Propagation(TorchFunctionMode, Following):
         branch = b if streams[0] else a
         self.used("residual", self.composite.residual)
         out = add(a, b) if self.composite.residual == rules.residual else self.composite.residual.forward(a, b)
-        kind = "attention" if block.attention else "mlp"
+        self.recorder.branch("attention" if block.attention else "mlp", block.layer, branch, out)
         block.attention = False
-        self.recorder.branch(kind, block.layer, branch, out)
         self.projections.note(self.projections.sums, out)
         return write(out, Note(stream=block))
 
