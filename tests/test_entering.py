@@ -19,8 +19,10 @@ from torch import nn
 import pelrp_nb
 from pelrp_nb.composites import PA_LRP
 from pelrp_nb.engine import leaving
+from pelrp_nb.engine.module_hooks import Entry
 from pelrp_nb.engine.options import Options
 from pelrp_nb.engine.propagation import propagate
+from pelrp_nb.engine.saved import here
 from pelrp_nb.errors import ModelError
 
 DOORS = {"explain": explained, "propagate": by_hand}
@@ -34,7 +36,7 @@ def test_an_interrupt_at_a_line_of_entering_or_leaving_leaves_nothing_behind(nam
     right, before = run(), surroundings(model)
     steps = steps_of(run)
     first = MODELS.index(name) + 3 * (door == "explain")                 # another part of the lines in each of the six
-    for k in of_each_line(steps, last=True)[first::12]:
+    for k in of_each_line(steps, last=True)[first::18]:
         assert interrupted(run, Interrupt(k)), steps[k]
         assert not changed(before, surroundings(model)), steps[k]
     assert equal(run(), right)
@@ -46,7 +48,7 @@ def test_a_second_interrupt_while_leaving_leaves_nothing_behind(name):
     run = lambda: by_hand(model, x, **options)
     right, before, rng = run(), surroundings(model), random.Random(name)
     steps = steps_of(run)
-    for _ in range(8):
+    for _ in range(6):
         k, later = rng.randrange(len(steps)), int(10 ** rng.uniform(0, 2.5))
         assert interrupted(run, Interrupt(k, later)), (k, later)
         assert not changed(before, surroundings(model)), (steps[k], later)
@@ -106,6 +108,21 @@ def test_a_flow_thrown_away_in_another_thread_takes_its_hooks_along():
     entered.clear()
     gc.collect()
     assert not changed(before, surroundings(model)) and by_hand(model, x).ledger.closed
+
+
+def test_the_models_own_checkpointing_comes_back_whichever_thread_leaves_first():
+    model = nn.ModuleList([nn.Linear(2, 2)])
+    model[0]._gradient_checkpointing_func = own = lambda f, *args: f(*args)
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)):
+        entered = [Entry() for _ in range(3)]
+        for entry in entered:
+            entry.begin(model)
+            entry.instead(model[0], "_gradient_checkpointing_func")
+        for i in order:
+            assert model[0]._gradient_checkpointing_func is not own and model[0]._gradient_checkpointing_func(abs, -1) == 1
+            entered[i].close()
+        assert model[0]._gradient_checkpointing_func is own
+    here.entries = ()
 
 
 # --- the user's own hooks ---------------------------------------------------------------------------------------------
@@ -292,7 +309,7 @@ def test_a_default_device_set_inside_stays():
         with propagate(model, PA_LRP) as flow:
             torch.set_default_device("cpu")
             found = flow.trace(score(model(**x)))
-        assert len(leaving.modes()) == 1 and not hasattr(leaving.modes()[0], "entry")
+        assert len(leaving.modes()) == 1 and not leaving.is_ours(leaving.modes()[0])
     finally:
         torch.set_default_device(None)
     assert not leaving.modes() and equal(found, by_hand(model, x))

@@ -34,7 +34,7 @@ class Thread:
         self.layers = stack()
         self.flows = tuple(flow for flow in flows() if flow.entry.open)         # what is over and still there goes with ours
         self.entries = tuple(entry for entry in entries() if entry.open)
-        self.modes = [m for m in modes() if not hasattr(m, "entry") or m.entry.open]
+        self.modes = [m for m in modes() if not is_ours(m) or m.entry.open]
         self.grad = torch.is_grad_enabled()
         self.autocast = [(k, torch.get_autocast_dtype(k), torch.is_autocast_enabled(k)) for k in kinds()]
         self.cache = torch.is_autocast_cache_enabled()
@@ -55,13 +55,13 @@ class Thread:
         here.layers, here.flows, here.entries = self.layers, self.flows, self.entries
 
     def _ours(self) -> list[Any]:
-        return [m for m in modes() if hasattr(m, "entry") and not any(m is known for known in self.modes)]
+        return [m for m in modes() if is_ours(m) and not any(m is known for known in self.modes)]
 
     def _modes(self) -> None:
         """Take our modes off the stack; those of others that lie above stay, in their order."""
         while self._ours():
             top = modes()[-1]
-            if not hasattr(top, "entry") and not any(top is x for x in self.above):
+            if not is_ours(top) and not any(top is x for x in self.above):
                 self.above.append(top)
             torch._C._pop_torch_function_stack()
         while self.above:
@@ -83,6 +83,11 @@ class Thread:
 def modes() -> list[Any]:
     """The stack of torch function modes, innermost last."""
     return [torch._C._get_function_stack_at(i) for i in range(torch._C._len_torch_function_stack())]
+
+
+def is_ours(mode: Any) -> bool:
+    """Whether a mode is a propagation."""
+    return isinstance(getattr(mode, "entry", None), Entry)
 
 
 def kinds() -> set[str]:

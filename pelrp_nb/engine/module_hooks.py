@@ -6,6 +6,7 @@ interrupted can be repeated, and threads owe each other nothing.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 from weakref import ref
@@ -13,6 +14,9 @@ from weakref import ref
 from torch import nn
 
 from .saved import flows, here
+
+
+LOCK = threading.RLock()                         # for the attributes that threads put their functions around, one after the other
 
 
 def entries() -> tuple[Entry, ...]:
@@ -79,7 +83,8 @@ class Entry:
 
     def instead(self, module: nn.Module, name: str) -> None:
         """Take the place of a function that is an attribute of the module."""
-        setattr(module, name, Instead(self, vars(module)[name]))
+        with LOCK:
+            setattr(module, name, Instead(self, vars(module)[name]))
 
     def close(self) -> None:
         """Take down all hooks of this entry, as many as there are."""
@@ -100,12 +105,13 @@ class Entry:
 
     def _restore(self, module: nn.Module, name: str) -> None:
         """The function itself; or, where another thread has put its own around ours, what is inside that."""
-        outer, found = None, vars(module)[name]
-        while isinstance(found, Instead):
-            if found.entry is not self:
-                outer, found = found, found.original
-            elif outer is None:
-                found = found.original
-                setattr(module, name, found)
-            else:
-                outer.original = found = found.original
+        with LOCK:
+            outer, found = None, vars(module)[name]
+            while isinstance(found, Instead):
+                if found.entry.open:
+                    outer, found = found, found.original
+                elif outer is None:
+                    found = found.original
+                    setattr(module, name, found)
+                else:
+                    outer.original = found = found.original
