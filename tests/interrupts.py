@@ -46,30 +46,34 @@ def traced(code: CodeType) -> bool:
 
 
 class Interrupt:
-    """Inside the `with`, a KeyboardInterrupt at the `at`-th step of entering or leaving; with `again`, another so many later.
+    """Inside the `with`, a KeyboardInterrupt at the `at`-th step of entering or leaving, and others so many steps later each.
 
-    A trace function that raises is taken off by Python, so the second is set up when leaving begins.
+    A trace function that raises is taken off by Python, so it is set again whenever leaving begins, and begins once more.
     """
 
-    def __init__(self, at: int | None = None, again: int | None = None, opcodes: bool = False) -> None:
-        self.left, self.opcodes = [n for n in (at, again) if n is not None], opcodes
+    def __init__(self, at: int | None = None, *later: int, opcodes: bool = False) -> None:
+        self.left, self.opcodes = [] if at is None else [at, *later], opcodes
         self.steps: list[tuple[str, int]] = []   # all that were passed
 
     def __enter__(self) -> Interrupt:
-        self.exit = leaving.Leaving.__exit__
-        if len(self.left) > 1:
-            def leave(one: leaving.Leaving, *given: Any) -> None:
-                if len(self.left) == 1:
-                    sys.settrace(self.call)
-                self.exit(one, *given)
-
-            leaving.Leaving.__exit__ = leave
+        self.exit, self.finish = leaving.Leaving.__exit__, leaving.finish
+        leaving.Leaving.__exit__, leaving.finish = self.once_more(self.exit), self.once_more(self.finish)
         sys.settrace(self.call)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
-        leaving.Leaving.__exit__ = self.exit
+        leaving.Leaving.__exit__, leaving.finish = self.exit, self.finish
+
+    def once_more(self, function: Callable) -> Callable:
+        """The function, with the trace function set before."""
+
+        def call(*given: Any) -> None:
+            if self.left:
+                sys.settrace(self.call)
+            function(*given)
+
+        return call
 
     def call(self, frame: FrameType, event: str, _: Any) -> Callable | None:
         """A function begins."""

@@ -98,6 +98,33 @@ def test_a_traceback_that_is_kept_keeps_nothing_in_force(monkeypatch):
     assert not changed(before, surroundings(model)) and equal(by_hand(model, x), right)
 
 
+def test_an_interrupt_before_leaving_has_begun_leaves_nothing_behind_while_its_traceback_is_kept():
+    model, x = build("llama"), inputs("llama", 5)
+    run = lambda: by_hand(model, x)
+    before, begins = surroundings(model), leaving.Leaving.__exit__.__code__
+    at = [k for k, step in enumerate(steps_of(run)) if step == ("__exit__", begins.co_firstlineno + 1)]
+    assert len(at) == 4                                                  # twice of the propagation, twice of its walk back
+    for k in at:
+        with pytest.raises(KeyboardInterrupt) as kept, Interrupt(k):
+            run()
+        assert not changed(before, surroundings(model)) and kept is not None
+
+
+def test_undoing_is_repeated_as_often_as_it_is_interrupted():
+    model, x = build("llama"), inputs("llama", 5)
+    run = lambda: by_hand(model, x)
+    right, before, rng = run(), surroundings(model), random.Random(0)
+    steps = steps_of(run)
+    for _ in range(8):
+        several = [rng.randrange(len(steps)), *(rng.randrange(2, 60) for _ in range(6))]
+        interrupt = Interrupt(*several)
+        with pytest.raises(KeyboardInterrupt) as kept, interrupt:
+            run()
+        assert not interrupt.left and kept is not None
+        assert not changed(before, surroundings(model)), several
+    assert equal(run(), right)
+
+
 def test_a_flow_thrown_away_in_another_thread_takes_its_hooks_along():
     model, x = build("llama"), inputs("llama")
     before, entered = surroundings(model), []

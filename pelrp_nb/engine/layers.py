@@ -25,8 +25,10 @@ def layers(model: nn.Module) -> set[int]:
 
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a norm, by its weights: vectors alone, a number for each feature."""
-    own = any(p is not None for p in module._parameters.values())
-    return isinstance(module, NORMS) or (own and all(p.dim() == 1 for p in module.parameters()))
+    own = [p for p in module._parameters.values() if p is not None]
+    if not own or any(p.dim() != 1 for p in own):
+        return isinstance(module, NORMS)
+    return not module._modules or all(p.dim() == 1 for p in module.parameters())
 
 
 def kind_of(module: nn.Module) -> Any:

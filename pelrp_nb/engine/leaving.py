@@ -23,6 +23,7 @@ import torch
 from .module_hooks import Entry, entries
 from .saved import flows, here, stack
 
+ENDS = {_GeneratorContextManager.__enter__.__code__, _GeneratorContextManager.__exit__.__code__}
 TRIES = 100                                      # how often undoing begins again before its error is taken for a fault of ours
 
 
@@ -124,7 +125,7 @@ def finish(error: BaseException | None) -> None:
     while error is not None:
         managers, trace = [], error.__traceback__
         while trace is not None:
-            if trace.tb_frame.f_code is _GeneratorContextManager.__exit__.__code__:
+            if trace.tb_frame.f_code in ENDS:
                 managers.append(trace.tb_frame.f_locals["self"])
             trace = trace.tb_next
         for manager in reversed(managers):

@@ -65,6 +65,7 @@ class Entry:
     def __init__(self) -> None:
         self.open = False
         self.modules: list[nn.Module] = []       # where hooks of this entry may hang
+        self.names: set[str] = set()             # of attributes that may have been replaced on some
         self.owner: ref[Any] | None = None   # who leaves it
 
     def begin(self, model: nn.Module) -> None:
@@ -83,6 +84,7 @@ class Entry:
 
     def instead(self, module: nn.Module, name: str) -> None:
         """Take the place of a function that is an attribute of the module."""
+        self.names.add(name)
         with LOCK:
             setattr(module, name, Instead(self, vars(module)[name]))
 
@@ -92,7 +94,7 @@ class Entry:
         for module in self.modules:
             self._unhook(module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs)
             self._unhook(module._forward_hooks, module._forward_hooks_with_kwargs, module._forward_hooks_always_called)
-            for name in [n for n, x in list(vars(module).items()) if isinstance(x, Instead)]:
+            for name in self.names & vars(module).keys():
                 self._restore(module, name)
         self.modules = []
 

@@ -95,13 +95,11 @@ class Propagation(TorchFunctionMode, Following):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        if acting(self.entry) is not self:
+        name = getattr(func, "__name__", "")
+        if (name == "__get__" and func.__self__ not in GETTERS) or acting(self.entry) is not self:
             return func(*args, **kwargs)
         if torch._C._functorch.peek_interpreter_stack() is not None:
             self._refuse_transforms((*args, *kwargs.values()))
-        name = getattr(func, "__name__", "")
-        if name == "__get__" and func.__self__ not in GETTERS:
-            return func(*args, **kwargs)
         name = func.__self__.__name__ if name == "__get__" else name
         if name in MADE_FRESH:
             return fresh(name, func(*args, **kwargs))
