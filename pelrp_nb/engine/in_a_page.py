@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 Function = Callable[..., Any]
-RULES: dict[Function, Function] = {}  # one of torch's functions -> the rule that stands in for it
+RULES: dict[Function, Any] = {}  # one of torch's functions -> the rule that stands in for it
 LINES = {"tokens": "... t d -> t", "positions": "... t d -> t", "constants": "... ->", "attention": "... ->", "scores": "... ->"}
 
 
@@ -39,7 +39,7 @@ def explain(model: Function, ids: Tensor, pick: Callable[[Any], Tensor]) -> dict
 
 def bends(*functions: Function) -> Function:
     """The rule that follows stands in for these functions of torch."""
-    return lambda rule: RULES.update((function, rule) for function in functions) or rule
+    return lambda rule: RULES.update(dict.fromkeys(functions, rule)) or rule
 
 
 def freeze(x: Any) -> Any:
