@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch._C import DisableTorchFunction
 
 from . import roles
 from .arguments import Met
@@ -115,7 +116,8 @@ class Following(Base):
     def settle(self) -> None:
         """The forward pass has ended: which leaves are positions, and how many rows the batch has."""
         self.places.settle()
-        judge(self)
+        with DisableTorchFunction():             # what is looked at is ours, and none of the model's operations
+            judge(self)
         roles.contradicted(self, self.inputs.sinks)
         if self.places.inputs:
             self.account.rows = self.places.rows(next(iter(self.places.inputs)))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...rules import PositionKind
 from ..leaves import SUMS, Columns, Leaf, columns_of
-from ..numerics import better, dot
+from ..numerics import better, dot, visible
 from ..places import credit
 from ..trace import Sink
 
@@ -32,7 +32,9 @@ class Received:
 def relevance(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
     """x * g of a leaf, in its own shape."""
     x, g = leaf.tensor.detach(), gradients.get(id(leaf.tensor))
-    return torch.zeros_like(better(x.real if x.is_complex() else x)) if g is None else dot(x, g)
+    if g is None:
+        return torch.zeros_like(better(x.real if x.is_complex() else x))
+    return visible(x, g) if leaf.part == "sum" else dot(x, g)    # what is added may hold fillers, of places that nobody sees
 
 
 def features_of(leaf: Leaf, dims: int) -> int | None:

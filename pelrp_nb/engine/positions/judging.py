@@ -19,6 +19,7 @@ from . import labels
 from .detection import one_token
 
 
+Seen = dict[tuple, tuple[PositionKind, str]]     # the kind and the part of factors, by where they lie in memory
 NAMED = (PositionKind.LEARNABLE, PositionKind.ABSOLUTE, PositionKind.JOINED)      # called by what they are made of
 
 
@@ -43,8 +44,9 @@ def judge(flow: Context) -> None:
         own = min((key.stream for key in leaf.keys), key=order.index)
         leaf.batch, leaf.keys = flow.places.batch(own), flow.places.place_axes(own)
         leaf.stream = flow.streams.of_input(min(flow.places.beside([own]), key=order.index))      # where inputs are added, the first
+    seen: Seen = {}
     for leaf in taken:
-        label(leaf, taken)
+        label(leaf, taken, seen)
 
 
 def keys_of(flow: Context, leaf: Leaf) -> tuple[Axis, ...]:
@@ -103,14 +105,14 @@ def withdraw(flow: Context, leaf: Leaf) -> None:
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def label(leaf: Leaf, all_of: list[Leaf]) -> None:
+def label(leaf: Leaf, all_of: list[Leaf], seen: Seen) -> None:
     """The kind of a leaf, its part, and its name."""
-    leaf.kind, leaf.part = kind_of(leaf, all_of)
+    leaf.kind, leaf.part = kind_of(leaf, all_of, seen)
     where = f"{leaf.place if leaf.part == 'sum' else leaf.where} {leaf.kind}"
     leaf.name = leaf.source if leaf.source and leaf.kind in NAMED else where
 
 
-def kind_of(leaf: Leaf, all_of: list[Leaf]) -> tuple[PositionKind, str]:
+def kind_of(leaf: Leaf, all_of: list[Leaf], seen: Seen) -> tuple[PositionKind, str]:
     """(kind, part) by how it met the carrier, and by its values."""
     constant = leaf.constant
     if leaf.kind is not None:
@@ -131,7 +133,15 @@ def kind_of(leaf: Leaf, all_of: list[Leaf]) -> tuple[PositionKind, str]:
         return PositionKind.RELATIVE_EMBEDDING, "matrix"
     if leaf.part == "joined":
         return PositionKind.JOINED, "joined"
-    return factor(leaf, all_of)
+    place = memory(constant)
+    if place not in seen:                        # every layer has the same table
+        seen[place] = factor(leaf, all_of)
+    return seen[place]
+
+
+def memory(x: Tensor) -> tuple:
+    """What tells one constant from another: where it lies, and in what order."""
+    return x.untyped_storage().data_ptr(), x.storage_offset(), tuple(x.shape), x.stride()
 
 
 def factor(leaf: Leaf, all_of: list[Leaf]) -> tuple[PositionKind, str]:
