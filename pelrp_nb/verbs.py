@@ -12,11 +12,22 @@ At every tensor R(x) = x * g(x), where g is the gradient bent by these verbs.  (
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import SupportsFloat
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
+
+
+class Later:
+    """A number that is known on the way back alone: `ask` is called there."""
+
+    __slots__ = ("ask",)
+
+    def __init__(self, ask: Callable[[], float]) -> None:
+        self.ask = ask
+
+    def __float__(self) -> float:
+        return self.ask()
 
 
 class _Scale(torch.autograd.Function):
@@ -43,7 +54,7 @@ class _Scale(torch.autograd.Function):
 
 class _Share(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, a: Tensor, b: Tensor, part: SupportsFloat, again, *parts: Tensor) -> Tensor:
+    def forward(ctx, a: Tensor, b: Tensor, part: float | Later, again, *parts: Tensor) -> Tensor:
         ctx.save_for_backward(b, *(parts if again else (a,)))
         ctx.part, ctx.again, ctx.parts = part, again, len(parts)
         return a * b
@@ -78,7 +89,7 @@ def freeze(x: Inexact[Tensor, "*shape"]) -> Inexact[Tensor, "*shape"]:
 
 
 def scale(
-    x: Inexact[Tensor, "*shape"], factor: SupportsFloat | Inexact[Tensor, "*#shape"] | Callable[[Tensor], Tensor]
+    x: Inexact[Tensor, "*shape"], factor: float | Later | Inexact[Tensor, "*#shape"] | Callable[[Tensor], Tensor]
 ) -> Inexact[Tensor, "*shape"]:
     """The value of `x`, to the bit; its gradient times `factor`: a number, a tensor of x's shape, or a function of x.
 
@@ -88,7 +99,7 @@ def scale(
 
 
 def share(
-    a: Float[Tensor, "*#shape"], b: Float[Tensor, "*#shape"], part: SupportsFloat,
+    a: Float[Tensor, "*#shape"], b: Float[Tensor, "*#shape"], part: float | Later,
     again: tuple[Callable[..., Tensor], tuple[Tensor, ...]] | None = None,
 ) -> Float[Tensor, "*#shape"]:  # fmt: skip
     """The value of `a * b`, to the bit; the gradients of both times `part`. Shapes broadcast; real tensors.

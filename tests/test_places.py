@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import pelrp_nb
 from pelrp_nb.composites import AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION
 from pelrp_nb.engine.options import Options
-from pelrp_nb.engine.positions import provenance_rules
+from pelrp_nb.engine.positions import constants
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import ModelError
 
@@ -38,7 +38,7 @@ def equal(a, b, tolerance: float = 0.0) -> bool:
 def elsewhere(monkeypatch):
     """A model and its input on a device that has neither float64 nor anything of the CPU's."""
     monkeypatch.setattr("pelrp_nb.engine.support.inspect", lambda model: None)
-    monkeypatch.setattr(provenance_rules, "counts", lambda x: x.dtype == torch.int64 and x.dim() > 0 and x.shape[-1] > 1)
+    monkeypatch.setattr(constants, "counts", lambda x: x.dtype == torch.int64 and x.dim() > 0 and x.shape[-1] > 1)
 
     def made(family: str, attention: str, dtype: torch.dtype):
         x = {k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in inputs(family, dtype=dtype).items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..rules import PositionKind
-from ..verbs import scale
+from ..verbs import Later, scale
 from .places import credit
 from .places.maps import Axis
 from .places.meetings import Meeting
@@ -30,18 +30,6 @@ def by_row(R: Tensor, rows: int) -> Tensor:
     if R.shape[0] % rows == 0:
         return R.reshape(rows, -1, *R.shape[1:])
     return R.expand(rows, *R.shape[1:]) / rows
-
-
-class Half:
-    """The factor of a product with what may be a position: a half if it is one, else all; asked on the way back."""
-
-    __slots__ = ("leaf",)
-
-    def __init__(self, leaf: Leaf) -> None:
-        self.leaf = leaf
-
-    def __float__(self) -> float:
-        return 1.0 if self.leaf.taken is False else 0.5
 
 
 @dataclass(eq=False)
@@ -96,7 +84,11 @@ class Leaf:
 
     def halved(self, x: Tensor) -> Tensor:
         """The value of x; half of its gradient, if this is a position."""
-        return scale(x, Half(self))
+        return scale(x, self.half())
+
+    def half(self) -> Later:
+        """The factor of a product with what may be a position: a half if it is one, else all."""
+        return Later(lambda: 1.0 if self.taken is False else 0.5)
 
     def layout(self, dims: int) -> credit.Layout:
         """Where rows and places are in a tensor of the leaf's shape; of scores, those of the queries."""

@@ -37,7 +37,7 @@ def linear(key: str, wide: int, out: int, bias: bool = True) -> nn.Linear:
 
 def embedding(key: str, rows: int, wide: int = WIDTH) -> nn.Embedding:
     """A table with drawn rows."""
-    return nn.Embedding.from_pretrained(drawn(key, rows, wide), freeze=False)
+    return nn.Embedding.from_pretrained(drawn(key, rows, wide).clone(), freeze=False)
 
 
 def parameter(key: str, *shape: int, scale: float | None = None) -> nn.Parameter:

@@ -313,7 +313,7 @@ class LikenessByALinear(LikenessOfALinear):
 
 class LikenessOfAnEmbedding(Likeness):
     def keep(self) -> None:
-        self.kept = nn.Embedding.from_pretrained(PROTOTYPES, freeze=False)
+        self.kept = nn.Embedding.from_pretrained(PROTOTYPES.clone(), freeze=False)
 
     def like(self, x: Tensor) -> Tensor:
         return x @ self.kept.weight.T
@@ -380,7 +380,7 @@ class Reader(Net):
 
 class LatentsOfATable(Reader):
     def keep(self) -> None:
-        self.kept = nn.Embedding.from_pretrained(LATENTS, freeze=False)
+        self.kept = nn.Embedding.from_pretrained(LATENTS.clone(), freeze=False)
 
     def own(self, ids: Tensor) -> Tensor:
         return self.kept.weight[None].expand(len(ids), -1, -1)
@@ -461,7 +461,7 @@ class Typed(Net):
 
     def __init__(self) -> None:
         super().__init__()
-        self.types = nn.Embedding.from_pretrained(KINDS, freeze=False)
+        self.types = nn.Embedding.from_pretrained(KINDS.clone(), freeze=False)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         if token_type_ids is None:

@@ -242,7 +242,7 @@ class Trajectory(Body):
     def __init__(self) -> None:
         super().__init__()
         self.r, self.s, self.a = linear("returns", 1, WIDTH), linear("states", 4, WIDTH), embedding("actions", 5)
-        self.steps = nn.Embedding.from_pretrained(STEPS, freeze=False)
+        self.steps = nn.Embedding.from_pretrained(STEPS.clone(), freeze=False)
 
     def forward(self, returns: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         t = self.steps(torch.arange(states.shape[1]))

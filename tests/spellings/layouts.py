@@ -332,8 +332,8 @@ class AxialTables(Axial):
     def __init__(self) -> None:
         super().__init__()
         del self.down, self.across
-        self.down = nn.Embedding.from_pretrained(DOWN, freeze=False)
-        self.across = nn.Embedding.from_pretrained(ACROSS, freeze=False)
+        self.down = nn.Embedding.from_pretrained(DOWN.clone(), freeze=False)
+        self.across = nn.Embedding.from_pretrained(ACROSS.clone(), freeze=False)
 
     def enter(self, x: Tensor) -> Tensor:
         rows, columns = torch.arange(SIDE[0]), torch.arange(SIDE[1])

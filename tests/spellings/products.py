@@ -66,7 +66,7 @@ class FactorsInABuffer(Scaled):
 class FactorsInATable(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.table = nn.Embedding.from_pretrained(FACTORS, freeze=False)
+        self.table = nn.Embedding.from_pretrained(FACTORS.clone(), freeze=False)
 
     def forward(self, x: Tensor, ids: Tensor) -> Tensor:
         return x * self.table(torch.arange(ids.shape[1]))
@@ -235,7 +235,7 @@ joining("hstack of one row")(lambda x, p: torch.hstack([x[0], p])[None])
 class FeaturesOfATable(Joined):
     def __init__(self) -> None:
         super().__init__()
-        self.table = nn.Embedding.from_pretrained(BESIDE, freeze=False)
+        self.table = nn.Embedding.from_pretrained(BESIDE.clone(), freeze=False)
 
     def join(self, x: Tensor, p: Tensor) -> Tensor:
         return torch.cat([x, self.table(torch.arange(x.shape[1])[None].expand(len(x), -1))], -1)

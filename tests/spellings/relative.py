@@ -58,7 +58,7 @@ class Embedded(Met):
     def __init__(self) -> None:
         super().__init__()
         del self.table
-        self.table = nn.Embedding.from_pretrained(KEYS, freeze=False)
+        self.table = nn.Embedding.from_pretrained(KEYS.clone(), freeze=False)
 
     def pairs(self, q: Tensor) -> Tensor:
         return (q[..., None, :] @ self.table(offsets(q.shape[-2])).mT).squeeze(-2)
@@ -248,7 +248,7 @@ class ValuesOfAnEmbedding(Mixed):
     def __init__(self) -> None:
         super().__init__()
         del self.table
-        self.table = nn.Embedding.from_pretrained(VALUES, freeze=False)
+        self.table = nn.Embedding.from_pretrained(VALUES.clone(), freeze=False)
 
     def mix(self, a: Tensor) -> Tensor:
         return torch.einsum("bhij,ijd->bhid", a, self.table(offsets(a.shape[-1])))

@@ -254,7 +254,7 @@ class Tabled(Scored):
 class Embedded(Scored):
     def __init__(self) -> None:
         super().__init__()
-        self.table = nn.Embedding.from_pretrained(TABLE, freeze=False)
+        self.table = nn.Embedding.from_pretrained(TABLE.clone(), freeze=False)
 
     def score(self, s: Tensor) -> Tensor:
         return s + self.table(offsets(s.shape[-1])).permute(2, 0, 1)

@@ -79,7 +79,7 @@ class FactorsOfAParameter(Scaled):
 class FactorsOfATable(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.table = nn.Embedding.from_pretrained(FACTORS, freeze=False)
+        self.table = nn.Embedding.from_pretrained(FACTORS.clone(), freeze=False)
 
     def forward(self, x: Tensor, ids: Tensor) -> Tensor:
         return x * self.table(torch.arange(ids.shape[1]))

@@ -8,7 +8,7 @@ from torch import Tensor
 from ... import rules
 from ...verbs import share
 from ..context import Context
-from ..leaves import Half, Leaf
+from ..leaves import Leaf
 from ..notes import note_of
 
 
@@ -22,4 +22,4 @@ def turned(flow: Context, carrier: Tensor, leaf: Leaf) -> Tensor:
     if carrier.is_complex() or factor.is_complex():
         return leaf.halved(carrier * factor)
     note = note_of(flow, carrier)
-    return share(carrier, factor, Half(leaf), again=note.again if note is not None else None)
+    return share(carrier, factor, leaf.half(), again=note.again if note is not None else None)

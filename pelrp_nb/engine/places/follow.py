@@ -176,8 +176,8 @@ class Places:
         """What a step depends on; None where it depends on values."""
         if name in BY_VALUES or (name == "__getitem__" and any(isinstance(i, Tensor) for i in index_of(args))):
             return None
-        more: Any = frozenset(self.embedded) if name in CONTRACTING else self.signature if name in JOINING else None
-        key: list[Any] = [name, outs[0].shape, outs[0].dtype, len(outs), more]
+        more = frozenset(self.embedded) if name in CONTRACTING else None
+        key: list[Any] = [name, outs[0].shape, outs[0].dtype, len(outs), self.signature, more]
         for x in args:
             key.append(word(x))
         for k, x in kwargs.items():
@@ -237,7 +237,6 @@ element_size storage_offset""")
 # functions of a tensor that use of the second one but its shape or type
 SHAPE_OF_OTHER = words("expand_as type_as to view_as reshape_as")
 OPENED = frozenset({"multi_head_attention_forward"})          # its own calls were followed one by one
-JOINING = words("cat concat concatenate stack hstack vstack dstack __setitem__")
 # selections by tensors: which entries are picked depends on values
 BY_VALUES = words("""gather index_select take_along_dim masked_select take index_add index_copy index_put scatter scatter_add
 scatter_reduce masked_scatter __setitem__ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_

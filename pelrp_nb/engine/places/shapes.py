@@ -221,7 +221,8 @@ def written(base: Provenance | None, value: Provenance | None, x: Tensor, given:
     known = [p for p in (base, value) if p is not None]
     return provenance(
         content=any(p.content for p in known), raw=all(p.raw for p in known), mask=all(p.mask for p in known),
-        fixed=any(p.fixed for p in known), pair=any(p.pair for p in known), lost=lost or any(p.lost for p in known), maps=found, step=max((p.step for p in known), default=0),
+        fixed=any(p.fixed for p in known), pair=any(p.pair for p in known), lost=lost or any(p.lost for p in known), maps=found,
+        step=max((p.step for p in known), default=0),
     )  # fmt: skip
 
 

@@ -44,8 +44,8 @@ def by_distance(bias: Tensor) -> bool:
     if x.dim() < 2 or x.shape[-1] < 3:
         return True
     bend = (x[..., 2:] - 2 * x[..., 1:-1] + x[..., :-2]).abs()
-    if x.shape[-2] == 1:                         # one row alone: a straight line with one bend at the most
-        return bool(((torch.where(visible(x), bend, 0) > CLOSE * size(x)).sum(-1) <= 1).all())
+    if x.shape[-2] == 1:                         # straight lines, bent at the query and where padding begins
+        return bool(((torch.where(visible(x), bend, 0) > CLOSE * size(x)).sum(-1) <= 2).all())
     i, j = torch.arange(x.shape[-2], device=x.device)[:, None], torch.arange(1, x.shape[-1] - 1, device=x.device)
     shift = x.shape[-1] - x.shape[-2]
     aside = (i + shift != j) & visible(x)
