@@ -200,5 +200,7 @@ def after(flow: Context, module: nn.Module, output: Any) -> Tensor | None:
             out = linear(flow, x, output.detach(), numbers, None, f"{name}.weight")
         else:
             out = linear(flow, x, output.detach(), numbers, bias.detach().to(output.dtype), f"{name}.bias")
+        shape = x.new_zeros(()).expand(out.shape[-1], x.shape[-1])           # of the weight, whose numbers places do not need
+        flow.places.follow(F.linear, "linear", (x, shape), {}, out)
     flow.cover(start, sequence())
     return out

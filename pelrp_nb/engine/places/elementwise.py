@@ -28,6 +28,8 @@ COUNTING = words("sum mean cumsum count_nonzero argmax argmin max min amax amin 
 def elementwise(places: Places, func: Callable, name: str, args: tuple, kwargs: dict, outs: list[Tensor]) -> Found:
     """Operands are broadcast, and so are their maps; masks alone make a mask, if they are not joined by what differs along them."""
     known = given_in(args, kwargs)
+    if not known:
+        return [None] * len(outs)
     if not any(p.content for p in known):
         return masks_alone(name, args, kwargs, outs)
     content = [p for p in known if p.content]

@@ -56,7 +56,7 @@ def may_meet(flow: Context, constant: Any, carrier: Tensor) -> Provenance | None
         return None
     if flow.composite.positions != "sink" or flow.role_of(source_of(flow, constant) or "") == "constant":
         return None
-    if not (constant.is_floating_point() or constant.is_complex()) or constant.is_meta:
+    if not (constant.is_floating_point() or constant.is_complex()):
         return None
     known = provenance_of(carrier)
     return known if known is not None and known.content else None
