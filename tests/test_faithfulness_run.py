@@ -34,8 +34,9 @@ def examples():
 
 
 def outside(*command: str, folder: Path, **more: str) -> subprocess.CompletedProcess:
-    """A command in a process of its own, offline and with one thread."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **more}
+    """A command in a process of its own, offline and with as many threads as here: with more, sums have another order."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(torch.get_num_threads()))
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **threads, **more}
     env.pop("PYTHONWARNINGS", None)
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=folder, env=env, timeout=400)
 
@@ -55,10 +56,7 @@ def test_two_processes_give_the_table_of_one(tmp_path, model, examples):
     launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     done = outside(*launch, "-m", "pelrp_nb.faithfulness", "run.json", folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     alone = measure(*model, examples, Configuration(**{**SETTINGS.__dict__, "limit": 7}))
-    torch.set_num_threads(threads)
     assert json.loads((tmp_path / "out.json").read_text()) == alone.rows()
     lines = [json.loads(row) for row in (tmp_path / "run.jsonl").read_text().splitlines()[1:]]
     assert sorted(row["index"] for row in lines) == list(range(7))
