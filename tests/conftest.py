@@ -1,4 +1,4 @@
-"""What all tests share: the authors' numbers where they are at hand, one thread per worker unless OMP_NUM_THREADS says more, honest skips."""
+"""What all tests share: the authors' numbers where they are at hand, one thread unless OMP_NUM_THREADS says more, honest skips."""
 
 from __future__ import annotations
 
