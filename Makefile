@@ -49,6 +49,7 @@ lab: $(VENV)/.made-lab
 
 lint: $(VENV)/.made-test
 	@$(BIN)/ruff check --quiet pelrp_nb tests
+	@$(BIN)/ruff format --check --quiet pelrp_nb tests
 	@$(BIN)/python tests/house.py
 	@$(BIN)/mypy
 

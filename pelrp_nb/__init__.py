@@ -1,8 +1,8 @@
 """Where relevance goes in a transformer, positions included; a ledger accounts for every unit of the logit.
 
-    import pelrp_nb
-    model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
-    pelrp_nb.explain(model, "a gorgeous , witty film", processor=tokenizer)
+import pelrp_nb
+model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
+pelrp_nb.explain(model, "a gorgeous , witty film", processor=tokenizer)
 """
 
 from . import live, reference, rules, target, zoo

@@ -57,7 +57,7 @@ DOCTOR = """examples:
 """
 PAGES = (EXPLAIN, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, LABS, DOCTOR)
 ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitlines()[1:3])])
-DEMO = 71                                        # which of the packaged held-out sentences the demo explains
+DEMO = 71  # which of the packaged held-out sentences the demo explains
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
 
 
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = run[given.command](given)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:                      # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (PelrpError, OSError) as error:

@@ -22,7 +22,7 @@ from . import rules
 from .errors import InputError
 from .rules import Rule
 
-Places = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]              # name of a layer or module -> field -> rule
+Places = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]  # name of a layer or module -> field -> rule
 CALLED = {                                       # the constants that the engine gives to a rule of that field
     **dict.fromkeys(("linear", "projection", "patch"), ("weight", "bias", "apply")),
     **dict.fromkeys(("product", "gate"), ("multiply",)), "activation": ("f", "slope"),

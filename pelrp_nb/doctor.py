@@ -11,8 +11,8 @@ from html import escape
 from importlib import metadata
 from pathlib import Path
 
-NOTEBOOK = ("ipython>=7.34",)                    # not asked for by pelrp_nb itself, but every notebook has it
-HOSTS = {                                        # host -> what it shows; (documented): read, not tried
+NOTEBOOK = ("ipython>=7.34",)  # not asked for by pelrp_nb itself, but every notebook has it
+HOSTS = {  # host -> what it shows; (documented): read, not tried
     "Google Colab": "pages, tables, figures, widgets (documented)",
     "Binder": "pages, tables, figures, widgets; 1 GB of memory is sure, 2 GB the end (documented)",
     "Kaggle": "pages, tables, figures; widgets not known",

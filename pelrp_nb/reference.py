@@ -60,9 +60,7 @@ class Walk:
     ledger: Ledger
 
 
-def walk(
-    model: Any, ids: Tensor, target: int, composite: Composite = PA_LRP, *, visible: Tensor | None = None, casts: bool = True
-) -> Walk:
+def walk(model: Any, ids: Tensor, target: int, composite: Composite = PA_LRP, *, visible: Tensor | None = None, casts: bool = True) -> Walk:
     """Walk back a Llama or Qwen2, or a BERT or DistilBERT classifier: anything with their `state_dict()` and `config`.
 
     Args: `ids` (T,) or (1, T); `target` a class, or a token id at the last position; `visible` (T,), 0 where padded;
@@ -192,7 +190,7 @@ class Network:
 
         def back(R: Tensor) -> Tensor:
             (R_x,) = self.composite.rms_norm.relevance(R, x, weight=w, eps=eps)
-            g = (w * R_x / stabilise(y)).to(h.dtype) * per_rms                   # R_x is x * g, but for two roundings
+            g = (w * R_x / stabilise(y)).to(h.dtype) * per_rms  # R_x is x * g, but for two roundings
             return x * g.to(x.dtype) if self.casts else R_x
 
         return y, back
@@ -215,7 +213,7 @@ class Network:
 
         def back(R: Tensor) -> Tensor:
             R_A, R_v = pay(out_back(R), A, v, multiply="hts,hsd->htd", n=1 if constant else 2)
-            R_A = torch.zeros_like(A) if constant else R_A                       # CP-LRP: the values get all
+            R_A = torch.zeros_like(A) if constant else R_A  # CP-LRP: the values get all
             (R_s,) = rules.softmax.relevance(R_A, s, mask=mask)
             self.softmax[f"layer {layer}"] = float(kept(R_A, s, mask=mask).sum())
             R_q, R_k = pay(R_s, q, k, multiply="htd,hsd->hts")
@@ -230,7 +228,7 @@ class Network:
 
         def back(R: Tensor) -> Tensor:
             R_x, R_cos, R_sin = rules.rotary.relevance(R, x, cos, sin)
-            if self.composite.positions == "constant":                           # nothing to a constant: twice the half
+            if self.composite.positions == "constant":  # nothing to a constant: twice the half
                 return 2 * R_x
             self.positions.setdefault(f"layer {layer} rotary", {})[role] = {"cos": R_cos, "sin": R_sin}
             return R_x

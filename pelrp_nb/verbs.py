@@ -47,7 +47,7 @@ class _Scale(torch.autograd.Function):
             (x,) = ctx.saved_tensors
             factor = ctx.factor(x)
             own = factor.data_ptr() != x.data_ptr() and factor.shape == g.shape and factor.dtype == g.dtype
-            return factor.mul_(g) if own else (g * factor).to(g.dtype), None      # in place: no new memory
+            return factor.mul_(g) if own else (g * factor).to(g.dtype), None  # in place: no new memory
         factor = ctx.saved_tensors[0] if ctx.factor is None else float(ctx.factor)
         return (g * factor).to(g.dtype), None
 
@@ -149,4 +149,4 @@ def _times(x: Tensor, g: Tensor | None) -> Tensor:
     if g is None:
         return torch.zeros_like(x.real if x.is_complex() else x)
     product = (x.conj() * g).real if x.is_complex() else x.detach() * g
-    return torch.where(g == 0, torch.zeros_like(product), product)             # a masked -inf has no gradient: nothing
+    return torch.where(g == 0, torch.zeros_like(product), product)  # a masked -inf has no gradient: nothing

@@ -84,6 +84,6 @@ def slider(page: Page) -> Locator:
 
 def unfold(page: Page) -> None:
     """Open all that is folded; what stands inside is drawn then."""
-    for _ in range(3):                               # folds inside folds
+    for _ in range(3):  # folds inside folds
         page.eval_on_selector_all("details", "all => all.forEach(fold => { fold.open = true; })")
         page.wait_for_timeout(50)

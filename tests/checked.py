@@ -8,5 +8,5 @@ from __future__ import annotations
 from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
-typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))        # an int is a float
+typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float
 install_import_hook(["pelrp_nb.rules", "pelrp_nb.verbs"], f"{__name__}.typechecker")

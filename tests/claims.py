@@ -35,7 +35,7 @@ class Sizes(NamedTuple):
 
 
 USUAL = Sizes()
-Case = tuple[tuple[Tensor, ...], dict[str, Any]]                              # inputs, constants
+Case = tuple[tuple[Tensor, ...], dict[str, Any]]  # inputs, constants
 Draw = Callable[[Generator, Sizes], Case]
 
 

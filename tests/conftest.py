@@ -13,7 +13,7 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CI = bool(os.environ.get("PELRP_CI"))
-NEEDS = {"golden": "golden", "chromium": "browser", "bubblewrap": "sandbox"}       # fixture -> the marker of its tests
+NEEDS = {"golden": "golden", "chromium": "browser", "bubblewrap": "sandbox"}  # fixture -> the marker of its tests
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 settings.register_profile("here", deadline=None, derandomize=CI, print_blob=True)

@@ -31,7 +31,7 @@ class Elsewhere(TorchDispatchMode):
         self.calls += bool(there)
         if func is torch.ops.aten._local_scalar_dense.default and there:
             return 1 if not there[0].is_floating_point() else 1.0
-        if func is torch.ops.aten._unique2.default and there:             # every value once
+        if func is torch.ops.aten._unique2.default and there:  # every value once
             return given[0].flatten(), *(torch.empty(0, dtype=torch.int64, device="meta") for _ in range(2))
         if func is torch.ops.aten._to_copy.default and there and kwargs.get("device") == torch.device("cpu"):
             return torch.ones(there[0].shape, dtype=kwargs.get("dtype") or there[0].dtype)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pelrp_nb.faithfulness import Attribution, Case, Configuration, Subject
 
-WORTH = (0.0, 3.0, -2.0, 1.0, 0.5, -1.0, 2.0)          # of each token; token 0 stands for a removed one
-PLACES = tuple(1.0 + 0.25 * i for i in range(16))      # weight of each position in the ordered model
+WORTH = (0.0, 3.0, -2.0, 1.0, 0.5, -1.0, 2.0)  # of each token; token 0 stands for a removed one
+PLACES = tuple(1.0 + 0.25 * i for i in range(16))  # weight of each position in the ordered model
 
 
 class Bag(nn.Module):

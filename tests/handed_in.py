@@ -1,6 +1,6 @@
 """Submissions as they come in: good, partial, broken, hostile; with what each is worth.
 
-    python tests/handed_in.py 100          grades so many, and says which were graded wrong, and how long it took
+python tests/handed_in.py 100          grades so many, and says which were graded wrong, and how long it took
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ IGNORANT = {
 }  # fmt: skip
 WHOLE = 5
 
-KINDS: dict[str, tuple[str, int]] = {            # kind -> (what is handed in, its points)
+KINDS: dict[str, tuple[str, int]] = {  # kind -> (what is handed in, its points)
     "good": (notebook(cells()), WHOLE),
     "hostile: deletes files": (_with(DELETE), WHOLE),
     "partial: missing bias": (notebook(cells(epsilon=GOOD["epsilon"].replace(" + bias", ""))), 3),
@@ -121,8 +121,7 @@ KINDS: dict[str, tuple[str, int]] = {            # kind -> (what is handed in, i
     "hostile: forks": (_with(FORK), WHOLE),
     "hostile: opens sockets": (_with(SOCKET), WHOLE),
     "hostile: prints without end": (_with(PRINT), WHOLE),
-    "hostile: tampers with the checker, knows nothing": (
-        notebook([IMPORTS, TAMPER, *cells(**IGNORANT)[1:]]), 0),
+    "hostile: tampers with the checker, knows nothing": (notebook([IMPORTS, TAMPER, *cells(**IGNORANT)[1:]]), 0),
     "hostile: forges messages": (notebook([IMPORTS, FORGE, *cells(epsilon=IGNORANT["epsilon"])[1:]]), 3),
     "broken: not JSON": ("{ this is no notebook", 0),
     "broken: an answer that never ends": (notebook(cells(epsilon=SILENT)), 3),
@@ -142,7 +141,7 @@ KINDS: dict[str, tuple[str, int]] = {            # kind -> (what is handed in, i
     "partial: magics": (_with("%matplotlib inline\n!ls\nif True:\n    %time 1"), WHOLE),
     "partial: half": (notebook(cells(epsilon=None, bias_keeps=None)), 2),
 }
-NAMES = ("Ann Lee", "Zoë", "李雷", "محمد", "O'Neil; rm -rf", "=1+1", "a\"b", "…", "Müller  (2)", "Ольга")
+NAMES = ("Ann Lee", "Zoë", "李雷", "محمد", "O'Neil; rm -rf", "=1+1", 'a"b', "…", "Müller  (2)", "Ольга")
 
 
 def write(folder: Path, count: int) -> dict[str, int]:

@@ -21,13 +21,13 @@ LINES, FUNCTION = 300, 40
 LONGER = dict.fromkeys(("pelrp_nb/results/explanation.py", "pelrp_nb/engine/propagation.py", "pelrp_nb/reference.py"), 400)
 VAGUE = re.compile(r"(^|_)(helpers?|utils?|manager|relprop|cam|misc)(_|$)", re.I)
 LOUD = re.compile(r"\w!(\s|$)|[\U0001F300-\U0001FAFF\u2600-\u27BF]")
-FORBIDDEN = {                                    # written in pieces, or this file would find itself
+FORBIDDEN = {  # written in pieces, or this file would find itself
     "no path of one machine": r"(?<![\w.:])/(work|farm|ro" + r"ot|home/\w+)/|(?<![\w.])/tm" + r"p/\w",
     "no host of a package registry": r"(pypi|pythonhosted|npmjs|debian)\.o" + "rg",
     "no unfinished work": r"\b(TO" + "DO|FIX" + "ME|XX" + r"X)\b|for n" + r"ow\b",
     "no word of the workshop": r"\bCE" + r"O\b|this work" + r"place|before-st" + "op|maintainer's ses" + "sion",
 }
-Found = Iterator[tuple[int, str]]                # line, what came
+Found = Iterator[tuple[int, str]]  # line, what came
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Source:
     """One file that people read: its text, and its syntax tree where it is Python."""
 
     path: Path
-    inside: str                                  # its name from the root: pelrp_nb/rules/epsilon.py
+    inside: str  # its name from the root: pelrp_nb/rules/epsilon.py
 
     @cached_property
     def text(self) -> str:

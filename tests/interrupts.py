@@ -1,6 +1,6 @@
 """A Ctrl-C at a chosen place of entering or leaving: raised by a trace function at the k-th line, or between two instructions.
 
-    python tests/interrupts.py [--every N] [--opcodes] [--twice]        the full sweep over three models
+python tests/interrupts.py [--every N] [--opcodes] [--twice]        the full sweep over three models
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Interrupt:
 
     def __init__(self, at: int | None = None, *later: int, opcodes: bool = False) -> None:
         self.left, self.opcodes = [] if at is None else [at, *later], opcodes
-        self.steps: list[tuple[str, int]] = []   # all that were passed
+        self.steps: list[tuple[str, int]] = []  # all that were passed
 
     def __enter__(self) -> Interrupt:
         self.exit, self.finish = leaving.Leaving.__exit__, leaving.finish

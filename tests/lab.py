@@ -22,12 +22,12 @@ SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
 }
-START = 60                                       # seconds that the server may take
+START = 60  # seconds that the server may take
 RUN_ALL = "notebook:run-all-cells"
 NOTEBOOK = "window.jupyterapp.shell.currentWidget"
 KERNEL = f"{NOTEBOOK}.sessionContext.session?.kernel"
 CELLS = f"[...{NOTEBOOK}.content.widgets].map(cell => cell.model)"
-PATIENCE = 60_000                                # milliseconds that a kernel and its first widget may take
+PATIENCE = 60_000  # milliseconds that a kernel and its first widget may take
 
 
 class Server:

@@ -16,7 +16,7 @@ def randomise(model: nn.Module, sharp: float = 2.0, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for name, p in model.named_parameters():
             drawn = torch.randn(p.shape, generator=rng, dtype=torch.float64).to(p.dtype)
-            if p.dim() == 0:                     # a temperature
+            if p.dim() == 0:  # a temperature
                 continue
             if p.dim() == 1:
                 norm_weight = name.endswith("weight")

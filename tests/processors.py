@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SWITCHES = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE")
-LEVELS = {                                       # the oldest first, each with the value of every switch
+LEVELS = {  # the oldest first, each with the value of every switch
     "default": ("default", "SSE4_2", "SSE41", "Nehalem"),
     "avx2": ("avx2", "AVX2", "AVX2", "Haswell"),
     "avx512": ("avx512", "AVX512", "AVX512_CORE", "SkylakeX"),
@@ -44,7 +44,7 @@ def environment(level: str, threads: int) -> dict[str, str]:
     """What the tests run in."""
     fixed = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     if level == "default" and "Intel" not in processor():
-        fixed["MKL_CBWR"] = "COMPATIBLE"         # MKL heeds the other switch on Intel's processors alone
+        fixed["MKL_CBWR"] = "COMPATIBLE"  # MKL heeds the other switch on Intel's processors alone
     return {**unset(), **fixed, **dict(zip(SWITCHES, LEVELS[level], strict=True))}
 
 

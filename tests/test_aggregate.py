@@ -60,7 +60,7 @@ def test_heads_sum_to_their_sinks(answers):
     for i, sink in enumerate(answers[0].sinks):
         total = rotary[rotary["sink"] == sink]["relevance"].sum() * 3
         assert total == pytest.approx(sum(float(e.positional[i].sum()) for e in answers))
-    assert set(rotary[rotary["role"] == "key"]["head"]) == {0, 1}                    # key heads are shared by two query heads each
+    assert set(rotary[rotary["role"] == "key"]["head"]) == {0, 1}  # key heads are shared by two query heads each
     assert len(frame[frame["role"] == "attention"]) == 3 * 4
 
 
@@ -74,7 +74,7 @@ def test_distances_sum_to_the_pairs():
         ours = frame[frame["sink"] == sink]
         whole = sum(float(e.detail["pairs"][sink]["relevance"].sum()) for e in found)
         assert (ours["relevance"] * ours["count"]).sum() == pytest.approx(whole)
-        assert ours[ours["distance"] < 0]["relevance"].abs().sum() == 0               # causal: no key lies ahead
+        assert ours[ours["distance"] < 0]["relevance"].abs().sum() == 0  # causal: no key lies ahead
 
 
 def test_lists_of_lists_are_taken_as_they_come():

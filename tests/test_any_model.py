@@ -30,7 +30,7 @@ class Head(nn.Module):
 
 
 def trace(model: nn.Module, x: Tensor, composite=PA_LRP, pick=lambda out: out[0].flatten()[0], rounding: float = 0.0):
-    plain = model(x)                             # with gradients: without, torch's own transformer takes a fused path
+    plain = model(x)  # with gradients: without, torch's own transformer takes a fused path
     with propagate(model, composite, Options(audit=True)) as flow:
         out = model(x)
         found = flow.trace(pick(out))
@@ -99,7 +99,7 @@ CLOSES = {
 @pytest.mark.parametrize("composite", [PA_LRP, ATTN_LRP, CP_LRP, PA_LRP_VISION], ids=["pa", "attn", "cp", "gamma"])
 @pytest.mark.parametrize("name", CLOSES)
 def test_the_ledger_closes_on(name, composite):
-    if composite is CP_LRP and name == "softmax":                # a constant there: nothing is left to explain
+    if composite is CP_LRP and name == "softmax":  # a constant there: nothing is left to explain
         with pytest.raises(InputError, match="depends on no input"):
             trace(Head(CLOSES[name]), X, composite)
         return
@@ -159,7 +159,7 @@ def test_multi_head_attention_is_taken_apart(weights):
             hidden = torch.ones(5, 5, dtype=torch.bool).triu(1)
             return self.attention(x, x, x, attn_mask=hidden, need_weights=weights)[0]
 
-    found = trace(Attend(), torch.randn(1, 5, 16, dtype=torch.float64), rounding=1e-12)     # one kernel becomes several
+    found = trace(Attend(), torch.randn(1, 5, 16, dtype=torch.float64), rounding=1e-12)  # one kernel becomes several
     assert found.ledger.closed and float(found.tokens.abs().sum()) > 0.01
 
 

@@ -37,7 +37,7 @@ def test_each_row_is_its_single_run(family, attention, side, forwards):
     alone = [explain(model, t, processor=tokenizer, options=audit) for t in texts]
     seen = forwards(model)
     found = explain(model, texts, processor=tokenizer, options=audit)
-    assert seen[-1] == 3                                            # one batch of three, whatever was tried before
+    assert seen[-1] == 3  # one batch of three, whatever was tried before
     for ours, theirs in zip(found, alone, strict=True):
         same_answer(ours, theirs)
         assert ours.ledger.audited and ours.text == theirs.text and ours.offsets == theirs.offsets
@@ -95,8 +95,8 @@ def other(name: str) -> nn.Module:
     usual = {**SIZES, "num_hidden_layers": 2, "max_position_embeddings": 64, "pad_token_id": 0}
     opt = {k: v for k, v in usual.items() if k != "intermediate_size"} | {"ffn_dim": 80, "word_embed_proj_dim": 48}
     made = {
-        "roberta": lambda: t.RobertaForMaskedLM(t.RobertaConfig(**usual)),             # from the ids that are no padding
-        "opt": lambda: t.OPTForCausalLM(t.OPTConfig(**opt)),                        # from the mask
+        "roberta": lambda: t.RobertaForMaskedLM(t.RobertaConfig(**usual)),  # from the ids that are no padding
+        "opt": lambda: t.OPTForCausalLM(t.OPTConfig(**opt)),  # from the mask
         "bloom": lambda: t.BloomForCausalLM(t.BloomConfig(vocab_size=96, hidden_size=48, n_layer=2, n_head=4)),
         "mpnet": lambda: t.MPNetForMaskedLM(t.MPNetConfig(**usual)),
         "mamba": lambda: t.MambaForCausalLM(t.MambaConfig(vocab_size=96, hidden_size=48, num_hidden_layers=2, state_size=8)),

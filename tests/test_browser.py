@@ -62,7 +62,7 @@ def test_the_head_and_the_ledger_show_the_account(browser, tmp_path):
         assert "Ledger closed" in section(page, "Ledger").text_content()
         page.get_by_text("constants by name (4)").click()
         cells = section(page, "Ledger").locator("details").first.locator("td")
-        cells.first.wait_for()                       # a fold is filled when it opens
+        cells.first.wait_for()  # a fold is filled when it opens
         assert numbers(cells) == pytest.approx(sorted(e.ledger.constants.values(), key=lambda x: -abs(x)), abs=5.1e-4)
 
 
@@ -171,7 +171,7 @@ def test_play_walks_to_the_inputs_and_pauses_on_demand(browser, tmp_path):
         page.get_by_label("Speed").select_option("fast")
         play = page.get_by_role("button", name="play")
         play.click()
-        assert slider(page).get_attribute("aria-valuenow") == "0"        # from the end it starts again
+        assert slider(page).get_attribute("aria-valuenow") == "0"  # from the end it starts again
         pause = page.get_by_role("button", name="pause")
         expect(slider(page)).not_to_have_attribute("aria-valuenow", "0")
         pause.click()
@@ -231,7 +231,7 @@ def test_arrows_move_over_tokens_and_tell_their_numbers(browser, tmp_path):
         assert "chosen" in tokens.locator(".token").nth(2).get_attribute("class")
         page.keyboard.press("End")
         assert tokens.locator(".readout").text_content().startswith("9 [SEP]")
-        assert slider(page).get_attribute("aria-valuenow") == "14"       # arrows on tokens do not step
+        assert slider(page).get_attribute("aria-valuenow") == "14"  # arrows on tokens do not step
         stops = "[...document.querySelectorAll('.strip')].map(s => s.querySelectorAll('button[tabindex=\"0\"]').length)"
         assert set(page.evaluate(stops)) <= {0, 1}
 
@@ -297,9 +297,7 @@ def test_no_hostile_text_runs_or_asks_for_anything(browser, tmp_path):
         assert page.locator(foreign).count() == 0
 
 
-@pytest.mark.parametrize(
-    "token", ["<img src=x onerror=window.hit=1>", "</script><script>window.hit=1</script>", "\u202e\0", "__proto__"]
-)
+@pytest.mark.parametrize("token", ["<img src=x onerror=window.hit=1>", "</script><script>window.hit=1</script>", "\u202e\0", "__proto__"])
 def test_no_label_or_name_runs_either(token, browser, tmp_path):
     with opened(browser, everywhere(token), tmp_path) as page:
         page.get_by_label(text.visible(token), exact=True).check()
@@ -353,7 +351,7 @@ def test_any_script_and_direction_reads_as_it_should(browser, tmp_path):
         ways = labels.evaluate_all("all => all.map(x => getComputedStyle(x).direction)")
         assert ways == ["rtl", "rtl", "ltr", "ltr", "ltr"]
         lefts = labels.evaluate_all("all => all.map(x => x.getBoundingClientRect().left)")
-        assert lefts == sorted(lefts)                # tokens stand in order, whatever their script
+        assert lefts == sorted(lefts)  # tokens stand in order, whatever their script
 
 
 def test_a_long_input_is_turned_page_by_page(browser, tmp_path):

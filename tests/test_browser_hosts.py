@@ -38,7 +38,7 @@ def test_a_result_gives_one_line_of_text_and_one_of_html_each_time_the_same():
     from IPython.core.formatters import DisplayFormatter
 
     formatter = DisplayFormatter()
-    formatter.active_types = ["text/plain", "text/html"]         # as in a notebook
+    formatter.active_types = ["text/plain", "text/html"]  # as in a notebook
     bundles = [formatter.format(made())[0] for _ in range(2)]
     assert bundles[0] == bundles[1] and set(bundles[0]) == {"text/plain", "text/html"}
     assert bundles[0]["text/plain"] == repr(made()) and "\n" not in bundles[0]["text/plain"]
@@ -167,7 +167,7 @@ def test_lab_shows_the_live_view_and_python_hears_its_steps(ran):
         ran.keyboard.press("ArrowLeft")
     assert track(view).get_attribute("aria-valuenow") == "0"
     assert numbers(view.locator(".token small")) == [0.0] * 10
-    ran.keyboard.press("b")                          # JupyterLab's shortcut for a new cell sleeps
+    ran.keyboard.press("b")  # JupyterLab's shortcut for a new cell sleeps
     assert ran.locator(".jp-CodeCell").count() == len(CELLS)
     ran.keyboard.press("End")
     assert numbers(view.locator(".token small")) == pytest.approx(made().relevance().tolist(), abs=5.1e-3)
@@ -224,7 +224,7 @@ def test_lab_keeps_a_live_view_as_a_page_in_the_state_shown(ran, browser, tmp_pa
 
 def test_lab_keeps_hostile_texts_as_text(ran, browser, tmp_path):
     text = kept(cell(ran, 5), ran)
-    assert len(text) < 1.1 * len(made(TOKENS).to_html())                  # the parts it needs, and no others
+    assert len(text) < 1.1 * len(made(TOKENS).to_html())  # the parts it needs, and no others
     block = re.search(r'id="view-data">(.*?)</script', text, re.DOTALL)[1]
     assert not set(block) & set("<>&\u2028\u2029")
     with opened(browser, text, tmp_path) as page:

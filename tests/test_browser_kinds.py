@@ -83,7 +83,7 @@ def test_the_spectrum_shows_every_wavelength_and_names_the_largest(browser, tmp_
         assert bars == pytest.approx(sums.tolist(), abs=2e-2)
         assert "never turning" in said and "20k" in said
         section(page, "Sinks").locator("canvas").hover(position={"x": 5, "y": 5})
-        expect(pane.locator("polyline")).to_have_count(1)                # the token under the pointer
+        expect(pane.locator("polyline")).to_have_count(1)  # the token under the pointer
 
 
 def test_the_pair_matrix_says_how_the_bias_is_written(browser, tmp_path):
@@ -299,7 +299,7 @@ def test_the_inspector_shows_each_modules_rules_and_their_pages(browser, tmp_pat
         search = page.get_by_role("searchbox")
         search.fill("mlp")
         expect(page.get_by_text("1 found")).to_be_visible()
-        assert page.locator(".tree li:visible").count() == 3             # the way to it
+        assert page.locator(".tree li:visible").count() == 3  # the way to it
         assert not page.get_by_text("head Linear").is_visible()
         search.fill("")
         page.get_by_role("button", name="close all").click()
@@ -316,7 +316,7 @@ def test_layers_that_are_alike_are_drawn_once_and_open_to_each(browser, tmp_path
                                                                    "children": layers}]}  # fmt: skip
     with opened(browser, inspected(tree), tmp_path) as page:
         run = page.get_by_text("0\u201330 Layer \u00b7 31 alike")
-        assert run.count() == 1 and page.get_by_text("alike").count() == 1               # two are no run
+        assert run.count() == 1 and page.get_by_text("alike").count() == 1  # two are no run
         assert not page.locator("li b", has_text=re.compile("^17$")).is_visible()
         run.click()
         assert page.locator("li b", has_text=re.compile("^17$")).is_visible()

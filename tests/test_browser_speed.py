@@ -9,7 +9,7 @@ import pytest
 from browsing import MARKS
 from pelrp_nb.views.page import LARGEST
 
-bench_views = importlib.import_module("pelrp_nb.bench.views")        # the package gives the command of that name
+bench_views = importlib.import_module("pelrp_nb.bench.views")  # the package gives the command of that name
 pytestmark = MARKS
 
 

@@ -14,7 +14,7 @@ from jaxtyping import TypeCheckError
 from pelrp_nb import rules, verbs
 
 ROOT = Path(__file__).resolve().parent.parent
-OPEN = ("uniform",)                              # whose letters are in `multiply`
+OPEN = ("uniform",)  # whose letters are in `multiply`
 SHAPED = {f"{rule.name} {f.__name__}": f for rule in rules.ALL for f in (rule.relevance, rule.forward)}
 SHAPED |= {name: getattr(verbs, name) for name in ("freeze", "scale", "share", "route", "stabilise", "input_times_gradient")}
 

@@ -121,7 +121,7 @@ def test_several_targets_from_one_forward(attention):
 
 def test_the_walk_back_may_begin_after_the_with():
     model, x = build("llama"), inputs("llama")
-    composite = replace(PA_LRP_VISION, patch=PA_LRP.patch)              # its rules ask which module is running
+    composite = replace(PA_LRP_VISION, patch=PA_LRP.patch)  # its rules ask which module is running
     before = state(model)
     with propagate(model, composite, Options(checkpoint=True)) as flow:
         value = score(model(**x))

@@ -39,7 +39,7 @@ def run(tmp_path, monkeypatch, capsys):
         capsys.readouterr()
         try:
             status = command_line.main(args)
-        except SystemExit as end:                # of argparse
+        except SystemExit as end:  # of argparse
             status = int(end.code)
         return Done(status, *capsys.readouterr())
 
@@ -126,7 +126,7 @@ def test_terminal_output_is_coloured_and_says_the_same(run, monkeypatch):
     stripped = re.sub(r"\x1b\[[\d;]*m", "", coloured.out)
     assert [*filter(str.strip, plain.out.splitlines())][-1].strip() in stripped
     for word in TEXT.split():
-        assert stripped.count(word) == plain.out.count(word) + 1         # the strip of tokens stands above the table
+        assert stripped.count(word) == plain.out.count(word) + 1  # the strip of tokens stands above the table
 
 
 def test_hostile_tokens_are_shown_and_not_obeyed():

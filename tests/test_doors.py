@@ -165,7 +165,7 @@ def test_a_function_gives_the_gradient_and_never_the_value():
     with propagate(model, replace(PA_LRP, unknown="gradient")) as flow:
         gradient = flow.trace(model(X)[:, 0].sum())
     torch.testing.assert_close(found.tokens, gradient.tokens * 3 / 2)
-    assert found.ledger.closed is False                                         # three halves were paid, and the ledger says so
+    assert found.ledger.closed is False  # three halves were paid, and the ledger says so
 
 
 def dropped(function, x, p):
@@ -587,7 +587,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_refused_with_what_to_type(name, monkeypatch):
     how, said = BAD[name]
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)            # as for a user, for whom nobody checks signatures
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user, for whom nobody checks signatures
     with pytest.raises(InputError, match=said):
         how()
 
@@ -603,7 +603,7 @@ def test_a_registration_lasts_for_one_with():
             pass
         with pytest.raises(InputError, match=r"torch.i0 has a handler already"):
             traced(SPELLINGS["special"], operations={torch.i0: by_name})
-    with register(torch.i0, rules.identity):                                     # and what failed has left nothing behind
+    with register(torch.i0, rules.identity):  # and what failed has left nothing behind
         equal(traced(SPELLINGS["special"]), traced(SPELLINGS["special"]))
 
 

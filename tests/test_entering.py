@@ -35,7 +35,7 @@ def test_an_interrupt_at_a_line_of_entering_or_leaving_leaves_nothing_behind(nam
     run = lambda: DOORS[door](model, x, **options)
     right, before = run(), surroundings(model)
     steps = steps_of(run)
-    first = MODELS.index(name) + 3 * (door == "explain")                 # another part of the lines in each of the six
+    first = MODELS.index(name) + 3 * (door == "explain")  # another part of the lines in each of the six
     for k in of_each_line(steps, last=True)[first::18]:
         assert interrupted(run, Interrupt(k)), steps[k]
         assert not changed(before, surroundings(model)), steps[k]
@@ -92,7 +92,7 @@ def test_a_traceback_that_is_kept_keeps_nothing_in_force(monkeypatch):
         with pytest.raises(KeyboardInterrupt) as kept:
             by_hand(model, x)
         assert changed(before, surroundings(model))
-    assert equal(by_hand(model, x), right)                               # the one inside acts alone
+    assert equal(by_hand(model, x), right)  # the one inside acts alone
     del kept
     gc.collect()
     assert not changed(before, surroundings(model)) and equal(by_hand(model, x), right)
@@ -103,7 +103,7 @@ def test_an_interrupt_before_leaving_has_begun_leaves_nothing_behind_while_its_t
     run = lambda: by_hand(model, x)
     before, begins = surroundings(model), leaving.Leaving.__exit__.__code__
     at = [k for k, step in enumerate(steps_of(run)) if step == ("__exit__", begins.co_firstlineno + 1)]
-    assert len(at) == 4                                                  # twice of the propagation, twice of its walk back
+    assert len(at) == 4  # twice of the propagation, twice of its walk back
     for k in at:
         with pytest.raises(KeyboardInterrupt) as kept, Interrupt(k):
             run()

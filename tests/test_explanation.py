@@ -148,11 +148,7 @@ def test_one_character_cut_into_bytes_is_one_word():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    some.lists(
-        some.tuples(some.sampled_from(TOKENS[-30:]), some.booleans(), some.one_of(some.none(), some.integers(0, 3))), max_size=9
-    )
-)
+@given(some.lists(some.tuples(some.sampled_from(TOKENS[-30:]), some.booleans(), some.one_of(some.none(), some.integers(0, 3))), max_size=9))
 def test_sums_over_words_are_sums_over_tokens(drawn):
     e = made([t for t, _, _ in drawn], special=tuple(s for _, s, _ in drawn), word_ids=tuple(i for *_, i in drawn))
     words = e.words("absolute")

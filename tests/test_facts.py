@@ -34,8 +34,12 @@ def test_leaving_out_added_positions_loses_relevance(family):
     model, x = build(family), inputs(family)
     found, without = trace(model, x), trace(model, x, ATTN_LRP)
     torch.testing.assert_close(found.tokens, without.tokens)
-    lost = without.ledger.value - without.ledger.tokens - sum(without.ledger.softmax.values()) - sum(
-        v for k, v in found.ledger.constants.items())
+    lost = (
+        without.ledger.value
+        - without.ledger.tokens
+        - sum(without.ledger.softmax.values())
+        - sum(v for k, v in found.ledger.constants.items())
+    )
     assert lost == pytest.approx(found.ledger.positions, abs=1e-8)
     assert abs(found.ledger.positions) > 1e-4
 
@@ -76,8 +80,9 @@ def test_rotary_sinks_take_half_of_what_enters_the_query_key_path():
 def test_query_and_key_totals_of_a_layer_are_equal():
     found = trace(build("llama"), inputs("llama"), detail={"heads", "query_key"})
     for layer in range(3):
-        totals = [sum(float(found.detail[f"layer {layer} rotary {role} {part}"].sum()) for part in ("cos", "sin")) for role in
-                  ("query", "key")]
+        totals = [
+            sum(float(found.detail[f"layer {layer} rotary {role} {part}"].sum()) for part in ("cos", "sin")) for role in ("query", "key")
+        ]
         assert totals[0] == pytest.approx(totals[1], rel=1e-6)
 
 
@@ -94,7 +99,7 @@ def test_a_saturated_row_keeps_all_and_nearly_equal_scores_almost_all():
     saturated = torch.tensor([[60.0, 0.0, 0.0]], dtype=torch.float64)
     equal = torch.tensor([[1e-3, 2e-3, 1.5e-3]], dtype=torch.float64)
     for scores in (saturated, equal):
-        R = scores.softmax(-1) * g                               # what reaches the weights is always A * g
+        R = scores.softmax(-1) * g  # what reaches the weights is always A * g
         (through,) = rules.softmax.relevance(R, scores)
         assert abs(float(through.sum())) < 1e-2 * float(R.sum())
 

@@ -39,7 +39,7 @@ def test_pruning_by_hand():
     asked = subject(text=HALVES)
     found = judged(PROTOCOLS["pruning"], asked, case(asked, [1, 2, 3, 4]), [3, -2, 1, 0.5])
     chances = [sigmoid(2.5), sigmoid(4.0), sigmoid(0.0)]
-    squares = [0.0, 1.5**2 / 2, 2.5**2 / 2]                       # the mean over two logits
+    squares = [0.0, 1.5**2 / 2, 2.5**2 / 2]  # the mean over two logits
     assert found["curves"]["pruning probability"] == pytest.approx(chances)
     assert found["curves"]["pruning squared change"] == pytest.approx(squares)
     assert found["values"]["pruning-au-ac"] == pytest.approx(0.25 * chances[0] + 0.5 * chances[1] + 0.25 * chances[2])
@@ -94,7 +94,7 @@ def test_a_loop_over_a_real_model_says_the_same():
     found = judged(PROTOCOLS["pruning"], asked, here, R)["values"]
 
     ids = tokenizer(example.text)["input_ids"]
-    inner = sorted(range(1, len(ids) - 1), key=lambda t: R[t])    # [CLS] and [SEP] stay
+    inner = sorted(range(1, len(ids) - 1), key=lambda t: R[t])  # [CLS] and [SEP] stay
     chances, changes = [], []
     with torch.no_grad():
         whole = model(torch.tensor([ids])).logits[0]

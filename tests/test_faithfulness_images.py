@@ -81,7 +81,7 @@ def test_replacements_by_hand():
     hidden = torch.tensor([[True, False], [False, False]])
     assert cover(pixels, hidden, "zero").flatten().tolist() == [0, 2, 3, 6]
     assert cover(pixels, hidden, "mean").flatten().tolist() == [3, 2, 3, 6]
-    assert cover(pixels, hidden, "blur").flatten().tolist() == [3, 2, 3, 6]       # the box is larger than the picture
+    assert cover(pixels, hidden, "blur").flatten().tolist() == [3, 2, 3, 6]  # the box is larger than the picture
 
 
 def test_every_method_maps_every_pixel():

@@ -61,7 +61,7 @@ def test_two_processes_give_the_table_of_one(tmp_path, model, examples):
     lines = [json.loads(row) for row in (tmp_path / "run.jsonl").read_text().splitlines()[1:]]
     assert sorted(row["index"] for row in lines) == list(range(7))
     part = [json.loads(row)["index"] for row in (tmp_path / "run.jsonl.1").read_text().splitlines()[1:]]
-    assert part == [2, 3, 6]                                     # the groups of two in turn: 0 1, 2 3, 4 5, 6
+    assert part == [2, 3, 6]  # the groups of two in turn: 0 1, 2 3, 4 5, 6
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path, model, examples):

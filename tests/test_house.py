@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pelrp_nb"
-PLANTED = {                                      # file, what it holds, the line that breaks the law
+PLANTED = {  # file, what it holds, the line that breaks the law
     "views take plain data": ("pelrp_nb/views/tokens.py", "import numpy\nfrom ..engine import leaves\n", 2),
     "rules know no models": ("pelrp_nb/rules/epsilon.py", "def forward(x):\n    from transformers import AutoModel\n", 2),
     "a file of the package": ("pelrp_nb/long.py", "\n" * 300, 300),

@@ -68,7 +68,7 @@ def test_the_map_is_content_and_position(models, pixels, name):
     patches = found.positional[:, prefix:].sum(0).reshape(8, 8)
     each = found.maps["position"].reshape(8, 4, 8, 4)
     torch.testing.assert_close(each.sum((1, 3)), patches)
-    assert float((each - each.mean((1, 3), keepdim=True)).abs().max()) < 1e-12        # evenly over the pixels of a patch
+    assert float((each - each.mean((1, 3), keepdim=True)).abs().max()) < 1e-12  # evenly over the pixels of a patch
     content = found.maps["content"].reshape(8, 4, 8, 4).sum((1, 3)).flatten()
     torch.testing.assert_close(content, found.semantic[prefix:])
 
@@ -91,7 +91,7 @@ def test_first_tokens_are_named_constants(models, pixels):
         special = torch.tensor(found.special)
         assert float(found.semantic[special].abs().max()) == 0 and found.special[0]
         assert {len(b.relevance) for b in found.boundaries} == {len(found.tokens)}
-    assert float(turned.positional[:, :3].abs().max()) == 0                           # registers are not rotated
+    assert float(turned.positional[:, :3].abs().max()) == 0  # registers are not rotated
     assert set(turned.sink_kinds) == {"rotary"} and set(learnt.sink_kinds) == {"learnable"}
 
 
@@ -106,22 +106,20 @@ def test_z_box_pays_each_pixel_against_its_bounds(models, pixels):
     model, composite = models["scenes-learnable"], COMPOSITES["z-box"]
     arrived = {}
     with propagate(model, composite) as flow:
-        handle = model.vit.embeddings.patch_embeddings.projection.register_forward_hook(
-            lambda _, __, out: arrived.update(z=out)
-        )
+        handle = model.vit.embeddings.patch_embeddings.projection.register_forward_hook(lambda _, __, out: arrived.update(z=out))
         value = model(pixel_values=pixels).logits[0].max()
         handle.remove()
     paid = flow.trace(value, keep=True).tokens
     (g,) = torch.autograd.grad(value, arrived["z"])
     convolution, z = model.vit.embeddings.patch_embeddings.projection, arrived["z"]
-    patches = torch.nn.functional.unfold(pixels, 4, stride=4).mT                       # (1, patches, 48)
+    patches = torch.nn.functional.unfold(pixels, 4, stride=4).mT  # (1, patches, 48)
     low, high = (torch.full_like(patches, float(x)) for x in (pixels.min(), pixels.max()))
     R = (z * g).detach().flatten(2).mT
     weight, bias = (x.detach() for x in (convolution.weight.flatten(1), convolution.bias))
     by_hand = sum(rules.zbox.relevance(R, patches, low, high, weight=weight, bias=bias))
     by_hand = torch.nn.functional.fold(by_hand.mT, (32, 32), 4, stride=4)[0]
     torch.testing.assert_close(paid, by_hand, rtol=1e-8, atol=1e-10)
-    assert float(paid.sum()) == pytest.approx(float(R.sum()), abs=1e-9)                # the bias takes no share
+    assert float(paid.sum()) == pytest.approx(float(R.sum()), abs=1e-9)  # the bias takes no share
 
 
 def test_gamma_changes_the_map_and_not_the_account(models, pixels):
@@ -133,7 +131,7 @@ def test_gamma_changes_the_map_and_not_the_account(models, pixels):
 def test_the_authors_recipe_starts_with_one(models, pixels):
     found = explain(models["scenes-rotary"], {"pixel_values": pixels}, composite=AUTHORS_VISION)
     assert found.ledger.value == 1.0 and found.ledger.closed and found.value != 1.0
-    assert float(found.positional.abs().max()) == 0                                    # all of attention goes through values
+    assert float(found.positional.abs().max()) == 0  # all of attention goes through values
 
 
 def test_pixels_beyond_the_last_patch_belong_to_it(models):
@@ -304,7 +302,7 @@ def test_trained_scene_models_explain_scenes(name):
     assert found.ledger.closed and found.map.shape == (32, 32)
     R = found.map.abs()
     inside = float(R[torch.from_numpy(scene.truth(scene.label))].sum() / R.sum())
-    assert inside > float(scene.truth(scene.label).mean()) * 2                        # twice what chance would give
+    assert inside > float(scene.truth(scene.label).mean()) * 2  # twice what chance would give
 
 
 def test_200_steps_are_not_needed_to_see_a_loss_fall(tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
     return [group for group in groups if len(group) > 1]
 
 
-ORDER = (                                        # a file may import those of its own line and of the lines above it
+ORDER = (  # a file may import those of its own line and of the lines above it
     "errors verbs version amounts engine.in_a_page",
     "rules",
     "composites ledger",
@@ -165,7 +165,7 @@ def test_a_propagation_is_what_its_pages_promise(page):
             assert [(p.name, p.default) for p in inspect.signature(told).parameters.values()] == [(p.name, p.default) for p in kept], name
 
 
-WRITTEN = {                                      # what a pickle of version 0.1 calls what it holds
+WRITTEN = {  # what a pickle of version 0.1 calls what it holds
     "explanation": "Explanation",
     "words": "Word",
     "ledger": "Ledger",

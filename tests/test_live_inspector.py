@@ -40,7 +40,7 @@ def test_what_a_rule_conserves_is_in_its_own_words(planned):
     _, _, found = planned
     for node in walk(found.tree()):
         for line in node["rules"]:
-            if line["rule"] != "plain":                          # views and sums have no page
+            if line["rule"] != "plain":  # views and sums have no page
                 assert line["conserves"] == rules.by_name(line["rule"].partition("(")[0]).conserves
 
 

@@ -64,7 +64,7 @@ def test_the_monitor_fills_in_while_the_backward_pass_runs(notebook):
     filled = here.locator("table.live tbody tr:not(.dim)").count()
     assert 1 <= filled <= 4
     checks = here.locator("table.live tr:not(.dim) .check").all_text_contents()
-    assert 1 <= len(checks) <= 5 and set(checks) == {"\u2713 closed"}             # as soon as relevance is there
+    assert 1 <= len(checks) <= 5 and set(checks) == {"\u2713 closed"}  # as soon as relevance is there
     expect(here.locator(".phase")).to_have_text("done")
     expect(here.locator("table.live tbody .good")).to_have_count(5)
     shown = numbers(here.locator(".found > .strip .token small"))

@@ -66,7 +66,7 @@ def test_heads_and_what_goes_past_them_are_everything(family, layer):
         inside = not name.startswith("layer") or int(name.split()[1]) <= layer
         rest = positional.get(name, torch.zeros(len(semantic), dtype=torch.float64))
         wanted = everything.positional[i] - rest if inside else torch.zeros_like(rest)
-        assert_same(through.positional[i], wanted, everything.ledger.scale)          # sinks behind it are on no way through it
+        assert_same(through.positional[i], wanted, everything.ledger.scale)  # sinks behind it are on no way through it
 
 
 def test_every_line_but_what_went_past_is_measured():
@@ -77,7 +77,7 @@ def test_every_line_but_what_went_past_is_measured():
     allowed = rounding(plain.ledger.scale)
     assert under.ledger.constants["not kept: positions after layer 1"] == pytest.approx(behind, abs=allowed)
     ends = [next(b for b in e.boundaries if b.name == "layer 1").relevance for e in (plain, under)]
-    assert_same(*ends)                                                               # up to the layer nothing is different
+    assert_same(*ends)  # up to the layer nothing is different
     here = next(b.total for b in plain.boundaries if b.name == "layer 1")
     names = [f"not kept: {what} heads of layer 1" for what in ("other", "past the")]
     assert here - sum(under.ledger.constants[n] for n in names) == pytest.approx(
@@ -146,7 +146,7 @@ def test_heads_of_an_encoder_decoder(name, only):
     if "cross" not in str(only) and "decoder" in str(only):
         assert float(found.streams["decoder"].semantic.abs().sum()) > 0
     if "encoder layer 0" in only:
-        assert float(found.streams["decoder"].semantic.abs().sum()) == 0             # nothing of it comes from there
+        assert float(found.streams["decoder"].semantic.abs().sum()) == 0  # nothing of it comes from there
 
 
 def test_under_cp_lrp_a_head_passes_its_values_only():
@@ -162,8 +162,14 @@ def test_a_condition_is_written_into_the_card():
 @pytest.mark.parametrize(
     "only",
     [
-        {}, {"layer 1": {}}, {"layer 1": 3}, "all", {"layer 1": {"hats": [1]}}, {"layer 1": {"heads": []}},
-        {"layer 1": {"heads": None}}, {"layer 1": {"heads": ["a"]}},
+        {},
+        {"layer 1": {}},
+        {"layer 1": 3},
+        "all",
+        {"layer 1": {"hats": [1]}},
+        {"layer 1": {"heads": []}},
+        {"layer 1": {"heads": None}},
+        {"layer 1": {"heads": ["a"]}},
     ],
     ids=str,
 )

@@ -46,7 +46,7 @@ def elsewhere(monkeypatch):
         try:
             with Elsewhere(double=True):
                 model(**x)
-        except (RuntimeError, NotImplementedError) as error:          # versions older than those of constraints.txt
+        except (RuntimeError, NotImplementedError) as error:  # versions older than those of constraints.txt
             pytest.skip(f"the model itself does not run on the meta device: {error}")
         return model, x
 
@@ -265,7 +265,7 @@ def test_layers_of_bitsandbytes(how, composite):
     from pelrp_nb.engine.handlers.quantised import numbers_of_layer
 
     model, x = by_bitsandbytes(int(how[0])), inputs("llama")
-    with torch.set_grad_enabled("packed" not in how):                  # without gradients it packs its weights for good
+    with torch.set_grad_enabled("packed" not in how):  # without gradients it packs its weights for good
         plain = model(**x).logits.detach()
     before = state(model)
     with propagate(model, composite, Options(audit=True)) as flow:
@@ -280,7 +280,7 @@ def test_layers_of_bitsandbytes(how, composite):
             dense.get_submodule(name).weight.data, dense.get_submodule(name).bias = numbers().float(), module.bias
     dense.lm_head = model.lm_head
     rounded = found.ledger.constants.get("model.layers.0.mlp.gate_proj: rounded", 0.0)
-    exact = how == "4 bits"                                            # else activations are rounded as well, and that is booked
+    exact = how == "4 bits"  # else activations are rounded as well, and that is booked
     assert abs(rounded) < 1e-6 if exact or composite is not PA_LRP else abs(rounded) > 1e-6
     assert equal(found, run(dense, x, composite, SEVENTH), 1e-4 if exact else 0.1)
     assert equal(run(model, x, composite, SEVENTH, checkpoint=True), found)

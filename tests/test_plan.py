@@ -31,7 +31,7 @@ def test_the_tree_is_the_model_with_a_reason_for_every_rule(family):
     before = state(model)
     found = plan(model, x)
     assert same(before, state(model))
-    tree = json.loads(json.dumps(found.tree()))                        # plain data
+    tree = json.loads(json.dumps(found.tree()))  # plain data
     assert tree["kind"] == type(model).__name__ and len(nodes(tree)) == len(list(model.modules()))
     assert sum(len(node["rules"]) for node in nodes(tree)) == len(found.steps) > 20
     for node in nodes(tree):
@@ -125,7 +125,7 @@ def test_a_plan_keeps_nothing():
     plan(model, inputs("llama"))
     handle.remove()
     late.remove()
-    assert seen[1] is True                                             # layer 0 is gone when layer 2 begins
+    assert seen[1] is True  # layer 0 is gone when layer 2 begins
 
 
 def test_offloaded_weights_are_counted(tmp_path):
@@ -135,7 +135,7 @@ def test_offloaded_weights_are_counted(tmp_path):
     weights = sum(p.numel() * 4 for p in model.parameters())
     accelerate.disk_offload(model, tmp_path, execution_device="cpu")
     found = plan(model, x)
-    assert whole.bytes["weights"] == 0 and 0.6 * weights < found.bytes["weights"] < weights      # a look-up pins no table
+    assert whole.bytes["weights"] == 0 and 0.6 * weights < found.bytes["weights"] < weights  # a look-up pins no table
     assert found.bytes["activations"] == pytest.approx(whole.bytes["activations"], rel=0.1)
     assert plan(model, x, options=Options(checkpoint=True)).bytes["weights"] < weights / 2
 
@@ -166,8 +166,9 @@ def test_free_memory_is_known_here():
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_limit_of_a_container_counts(version, monkeypatch):
     files = {
-        1: {f"memory/memory.{k}": v for k, v in (
-            ("limit_in_bytes", "1000"), ("usage_in_bytes", "700"), ("stat", "total_inactive_file 50"))},
+        1: {
+            f"memory/memory.{k}": v for k, v in (("limit_in_bytes", "1000"), ("usage_in_bytes", "700"), ("stat", "total_inactive_file 50"))
+        },
         2: {"memory.max": "1000", "memory.current": "800", "memory.stat": "anon 3\ninactive_file 100"},
     }[version]
     monkeypatch.setattr(memory, "cgroup", lambda name: files.get(name, ""))

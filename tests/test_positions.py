@@ -63,7 +63,7 @@ def test_pairs_and_heads_add_up_to_the_sink(name):
             if sink.name not in part.detail["heads"]:
                 continue
             heads, positional = part.detail["heads"][sink.name]["score"].sum(0), part.positional[i]
-            if name == "swin":                                   # places of a window, which are no patches of the picture
+            if name == "swin":  # places of a window, which are no patches of the picture
                 heads, positional = heads.sum(), positional.sum()
             torch.testing.assert_close(heads, positional, rtol=1e-5, atol=1e-6, check_dtype=False)
             pairs = part.detail["pairs"][sink.name]
@@ -128,9 +128,9 @@ def test_relative_embeddings_are_paid_as_a_factor_of_the_product():
     with propagate(model, PA_LRP) as flow:
         found = flow.trace(model(ids))
     x, rows = model.table(ids).detach(), model.key(model.rel.weight).detach()
-    R = model.picked(x, rows).detach()                           # value = sum of the scores, so R(score) = score
+    R = model.picked(x, rows).detach()  # value = sum of the scores, so R(score) = score
     at = torch.arange(4)
-    P = rows[at[:, None] - at[None, :] + 4][None]                # (1, T, T, D)
+    P = rows[at[:, None] - at[None, :] + 4][None]  # (1, T, T, D)
     from_x, from_P = rules.uniform.relevance(R, x, P, multiply="btd,btsd->bts")
     torch.testing.assert_close(found.tokens, from_x[0])
     torch.testing.assert_close(found.positional[0], from_P[0].sum((1, 2)))
@@ -310,7 +310,7 @@ def test_a_vector_for_each_place_in_a_window_is_a_position_and_one_for_each_head
             self.added = nn.Parameter(torch.randn((3, 6) if axes == "windows" else (3, 2), dtype=torch.float64))
 
         def forward(self, input_ids):
-            x = self.table(input_ids)                            # (1, 6, 6): two windows of three places, or three heads of two
+            x = self.table(input_ids)  # (1, 6, 6): two windows of three places, or three heads of two
             cut = x.unflatten(1, (2, 3)) if axes == "windows" else x.unflatten(2, (3, 2))
             return (cut + self.added).square().sum()
 

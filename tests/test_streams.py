@@ -85,7 +85,7 @@ def test_what_a_decoder_layer_draws_from_the_encoder_is_a_boundary_of_the_encode
     assert [b.name for b in drawn] == ["read by decoder layer 0", "read by decoder layer 1"]
     last = next(b for b in found.boundaries if b.name == "encoder layer 1")
     kept = found.ledger.constants.get("encoder.final_layer_norm.weight", 0.0)
-    assert sum(b.total for b in drawn) == pytest.approx(last.total + kept)           # the final norm has no bias
+    assert sum(b.total for b in drawn) == pytest.approx(last.total + kept)  # the final norm has no bias
 
 
 def test_streams_are_saved_and_drawn(tmp_path):
@@ -185,7 +185,7 @@ def test_frames_of_sound_are_tokens_with_a_length_in_seconds():
     processor = SimpleNamespace(feature_extractor=Extractor(), tokenizer=words())
     samples = np.sin(np.arange(120.0))
     found = explain(model, samples, processor=processor, options=AUDIT)
-    assert found.tokens[:2] == ("frame 0", "frame 1") and len(found.tokens) == 30       # two steps of the input each
+    assert found.tokens[:2] == ("frame 0", "frame 1") and len(found.tokens) == 30  # two steps of the input each
     assert found.text == "30 frames of 0.04 seconds" and found.ledger.closed
     same_answer(explain(model, {"audio": samples, "sampling_rate": 100}, processor=processor, options=AUDIT), found, torch.float64)
     with pytest.raises(InputError, match=r"hears 100 samples a second, got 44100.*Resample"):
@@ -319,7 +319,7 @@ def test_a_conversation_is_written_by_the_chat_template():
     assert found.tokens == ("[CLS]", "w7", "w8", "[SEP]", "[CLS]") and found.special == (True, False, False, True, True)
     assert found.text == "[CLS] w7 w8 [SEP] [CLS]" and found.ledger.closed
     begun = explain(model, [*asked, {"role": "assistant", "content": "w9"}], processor=tokenizer)
-    assert begun.tokens[-1] == "w9"                                                  # the answer goes on where it broke off
+    assert begun.tokens[-1] == "w9"  # the answer goes on where it broke off
     both = explain(model, [asked, [{"role": "user", "content": "w10"}]], processor=tokenizer)
     same_answer(both[0], found)
 

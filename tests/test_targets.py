@@ -79,7 +79,7 @@ def test_each_new_token_equals_the_explanation_of_its_prefix(family):
     assert [len(e.tokens) for e in found] == [4, 5, 6, 7]
     for e in found:
         assert e.text == " ".join(e.tokens)
-        same_answer(e, explain(model, e.text, processor=tokenizer))           # greedy: the highest logit of the prefix
+        same_answer(e, explain(model, e.text, processor=tokenizer))  # greedy: the highest logit of the prefix
 
 
 def test_a_continuation_is_explained_from_one_forward_pass():
@@ -249,7 +249,7 @@ def test_why_two_sentences_are_alike(minilm, capsys):
     texts = ["A man is eating food.", "The weather was cold and rainy."]
     options = Options(audit=True)
     near, far = explain(model, texts, processor=tokenizer, target=target.similar("Someone has lunch."), options=options)
-    assert near.value > 0.5 > 0.2 > far.value                    # food is near lunch, weather is not
+    assert near.value > 0.5 > 0.2 > far.value  # food is near lunch, weather is not
     assert near.ledger.closed and near.ledger.audited and abs(near.ledger.gap) <= rounding(near.ledger.scale)
     assert near.sinks == ("embeddings.position_embeddings.weight",) and float(near.positional.abs().sum()) > 0
     assert {near.tokens[i] for i in near.semantic.topk(2).indices} == {"eating", "food"}

@@ -140,7 +140,7 @@ def test_other_graders_find_their_marks(lab):
     assert {e.name: e.points for e in exercises} == {name: cell.metadata.nbgrader.points for name, cell in tests.items()}
     assert len(answers) == len(exercises) and all("# BEGIN SOLUTION" in c.source and "# END SOLUTION" in c.source for c in answers)
     assert all("assert verdict, verdict" in cell.source for cell in tests.values())
-    for notebook in (pack.for_nbgrader(lab), pack.for_otter(lab)):           # what these graders hand on to students as it is
+    for notebook in (pack.for_nbgrader(lab), pack.for_otter(lab)):  # what these graders hand on to students as it is
         assert "For teachers" not in prose(notebook) and "mistakes that are named" not in prose(notebook)
         assert notebook.metadata.pelrp.kind == "student" and "Hint 1" in prose(notebook)
     raw = [cell.source for cell in pack.for_otter(lab).cells if cell.cell_type == "raw"]
@@ -164,7 +164,7 @@ def test_a_worksheet_has_room_and_answers(tmp_path):
         boxes = sum(x.numel() for x in paid)
         assert page.count("<td></td>") == boxes and page.count("<section>") == 2
         assert all(worksheets._number(value) in page for value in paid[0].flatten().tolist())
-        assert not re.search(r"-0\.0+\b", page)                         # the sign of what is rounding
+        assert not re.search(r"-0\.0+\b", page)  # the sign of what is rounding
         assert "nan" not in page.casefold().replace("nance", "")
     with pytest.raises(InputError, match="must be written"):
         worksheets.write(written[0])

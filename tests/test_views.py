@@ -230,9 +230,7 @@ def test_the_table_prints_every_number_with_its_sign():
 
 def test_target_and_method_stand_above_and_the_ledger_under_the_tokens():
     shown = "".join(Read(fragment(made())).words)
-    places = [
-        shown.index(part) for part in ("positive", "pa-lrp", "gorgeous", "Ledger closed", "constants by name", "softmax by name")
-    ]
+    places = [shown.index(part) for part in ("positive", "pa-lrp", "gorgeous", "Ledger closed", "constants by name", "softmax by name")]
     assert places == sorted(places)
 
 
@@ -397,7 +395,7 @@ def test_the_spectrum_draws_each_frequency_and_says_what_to_type_without():
     picture = made(detail={"frequencies": {"layer 0 rotary": found}}).figure("spectrum")
     assert [bar.get_height() for bar in picture.axes[0].patches] == pytest.approx(relevance.sum(0).tolist())
     assert [label.get_text() for label in picture.axes[0].get_xticklabels()] == ["6", "60", "600", "inf"]
-    with pytest.raises(InputError, match='Options'):
+    with pytest.raises(InputError, match="Options"):
         made().figure("spectrum")
     with pytest.raises(InputError, match="kind must be"):
         made().figure("pie")

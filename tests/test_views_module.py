@@ -46,7 +46,7 @@ def test_joining_changes_nothing_but_comments_and_indentation():
     for path in PARTS:
         text = path.read_text(encoding="utf-8")
         assert text.count("`") % 2 == 0
-        for line in text.splitlines():               # no text runs over lines, or its indentation would be lost
+        for line in text.splitlines():  # no text runs over lines, or its indentation would be lost
             assert re.sub(r"\\.", "", line).count("`") % 2 == 0, line
     joined = module.script()
     assert joined.count("kinds.") >= len(module.KINDS) and not re.search(r"^\s*//|^\s+\S", joined, re.MULTILINE)

@@ -51,7 +51,7 @@ def made_up_sentences(count: int = 420) -> list[data.Sentence]:
 def test_stated_accuracy_is_remeasured_on_the_packaged_sentences(name):
     card = zoo.card(name)
     assert card["packaged_examples"] == len(zoo.task(name).examples) == 300
-    assert zoo.check(name) == pytest.approx(card["packaged_accuracy"], abs=0.5 / 300)      # rounding flips no more than none
+    assert zoo.check(name) == pytest.approx(card["packaged_accuracy"], abs=0.5 / 300)  # rounding flips no more than none
 
 
 @every_review_model
@@ -66,7 +66,7 @@ def test_stated_accuracy_is_remeasured_on_all_held_out_sentences(name, loaded):
 @every_review_model
 def test_each_model_reaches_78_per_cent(name):
     assert zoo.card(name)["accuracy"] >= 0.78
-    assert zoo.card(name)["packaged_accuracy"] >= 0.75       # 300 sentences: one standard error is 2.4 per cent
+    assert zoo.card(name)["packaged_accuracy"] >= 0.75  # 300 sentences: one standard error is 2.4 per cent
 
 
 @every_review_model
@@ -126,7 +126,7 @@ def test_the_three_differ_in_where_positions_enter(loaded):
     assert learnable.config.model_type == "bert" and absolute.config.sinusoidal_pos_embds
     table = absolute.distilbert.embeddings.position_embeddings.weight
     places = torch.arange(len(table), dtype=torch.float64)
-    torch.testing.assert_close(table[:, 0].double(), places.sin(), rtol=0, atol=1e-3)      # float16 keeps three digits
+    torch.testing.assert_close(table[:, 0].double(), places.sin(), rtol=0, atol=1e-3)  # float16 keeps three digits
 
 
 def test_offsets_point_into_the_text(loaded):
@@ -299,9 +299,7 @@ def test_another_release_of_the_data_is_refused(tmp_path):
 
 
 def test_help_and_wrong_names_on_the_command_line():
-    shown = subprocess.run(
-        [sys.executable, "-m", "pelrp_nb.zoo.train", "--help"], capture_output=True, text=True, check=True
-    )
+    shown = subprocess.run([sys.executable, "-m", "pelrp_nb.zoo.train", "--help"], capture_output=True, text=True, check=True)
     assert all(word in shown.stdout for word in ("--seed", "--epochs", "--steps", "--out", "--archive", *REVIEWS))
     assert shown.stderr == ""
     assert main(["reviews-rotery"]) == 1

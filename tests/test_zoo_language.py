@@ -26,7 +26,7 @@ def test_the_card_is_measured_again(loaded):
     found = of_words(*loaded, zoo.task(NAME).examples)
     assert found["next token"] == pytest.approx(card["packaged_accuracy"], abs=2e-3)
     assert found["perplexity"] == pytest.approx(card["packaged_perplexity"], rel=1e-2)
-    assert card["bytes"] <= 2_000_000 and card["perplexity"] < 4_000 / 10                   # far below a guess among 4,000 pieces
+    assert card["bytes"] <= 2_000_000 and card["perplexity"] < 4_000 / 10  # far below a guess among 4,000 pieces
 
 
 def test_a_text_begins_with_the_first_token_and_stays_open(loaded):

@@ -1,5 +1,5 @@
 """The atlas: every architecture of transformers, built tiny, explained once, and what came of it in one table.
 
-    python -m pelrp_nb atlas                    all of them
-    python -m pelrp_nb atlas llama              one of them again
+python -m pelrp_nb atlas                    all of them
+python -m pelrp_nb atlas llama              one of them again
 """

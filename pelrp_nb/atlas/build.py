@@ -18,7 +18,7 @@ from .recipes import RECIPES
 from .shrink import shrink, tree
 from .weights import randomise
 
-LARGEST = 60_000_000                              # parameters; what is larger after shrinking does not count as tiny
+LARGEST = 60_000_000  # parameters; what is larger after shrinking does not count as tiny
 
 
 class NotBuilt(Exception):
@@ -63,14 +63,14 @@ def _build(entry: Entry, recipe: Any, seed: int) -> Built:
         config.is_decoder = True
     for part in tree(config):
         if getattr(part, "use_cache", None):
-            part.use_cache = False                   # the model would keep keys for a next token that never comes
+            part.use_cache = False  # the model would keep keys for a next token that never comes
     size = weight(kind, config)
     if size > LARGEST:
         raise NotBuilt(f"{size:,} parameters are left when {recipe.name}")
     torch.manual_seed(seed)
     model: Any = randomise(made(kind, config), seed)
     if hasattr(model.config, "_experts_implementation"):
-        model.set_experts_implementation("eager")    # the grouped kernel takes no float64
+        model.set_experts_implementation("eager")  # the grouped kernel takes no float64
     calibrate(model, [inputs(model, seed + i) for i in (2, 3, 4, 5)])
     given = fitting(model, inputs(model, seed + 1), seed + 1)
     return Built(model, given, recipe.name, single_only(model, given))

@@ -50,8 +50,11 @@ EXCUSED = {
     "roformer": {"added": "its table of sinusoids is the rotation"},
     "deepseek_v4": {"bias": "its position_bias is a vector for each place in a window, added before the gates' softmax: learnable"},
     "falcon/alibi": {"rotary": "not used with ALiBi"},
-    "bamba": {"rotary": OFF}, "granitemoehybrid": {"rotary": OFF}, "zamba2": {"rotary": OFF},
-    "beit": {"bias": OFF, "added": OFF}, "data2vec-vision": {"bias": OFF, "added": OFF},
+    "bamba": {"rotary": OFF},
+    "granitemoehybrid": {"rotary": OFF},
+    "zamba2": {"rotary": OFF},
+    "beit": {"bias": OFF, "added": OFF},
+    "data2vec-vision": {"bias": OFF, "added": OFF},
 }
 
 
@@ -65,7 +68,7 @@ def announced(model: nn.Module, run: Callable[[], Any]) -> dict[str, str]:
     finally:
         for hook in hooks:
             hook.remove()
-    tables = {p for p, m in named.items() if type(m).__name__ == "Embedding"}        # whose weight may be taken without a call
+    tables = {p for p, m in named.items() if type(m).__name__ == "Embedding"}  # whose weight may be taken without a call
     used = [p for p in named if p in called or (p in tables and p.rpartition(".")[0] in called)]
     names = [f"{path}.{name}" for path in used for name, _ in [*own(named[path].named_parameters), *own(named[path].named_buffers)]]
     names += [type(named[path]).__name__ for path in used]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .recipes import IMAGE, VOCABULARY
 from .shrink import tree
 
-TOKENS, ANSWER = 12, 7                            # tokens of a text, and of what a decoder has said so far
+TOKENS, ANSWER = 12, 7  # tokens of a text, and of what a decoder has said so far
 
 
 def ids(config: Any, length: int, rng: torch.Generator) -> Tensor:

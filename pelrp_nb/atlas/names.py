@@ -22,7 +22,7 @@ TOWERS = {
     "clip": "CLIPModel", "clip_text_model": "CLIPTextModel", "siglip": "SiglipModel", "siglip_text_model": "SiglipTextModel",
     "dinov3_vit": "DINOv3ViTModel", "dinov3_convnext": "DINOv3ConvNextModel",
 }  # fmt: skip
-MAIN = ("causal-lm", "masked-lm", "seq2seq", "image")      # what the counts are about; the others are extra
+MAIN = ("causal-lm", "masked-lm", "seq2seq", "image")  # what the counts are about; the others are extra
 
 
 # Kinds of positions that a model has only if it is asked: model type -> fields of its configuration. Extra rows, in no count.

@@ -13,7 +13,7 @@ from typing import Any
 from .names import Entry
 from .trial import Row, run
 
-GIGABYTES = 6                                     # of memory that one architecture may take (Linux)
+GIGABYTES = 6  # of memory that one architecture may take (Linux)
 
 
 @dataclass

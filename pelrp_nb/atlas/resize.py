@@ -41,7 +41,7 @@ def resized_list(name: str, role: str, value: list, scales: Scales) -> list:
     if name.endswith("_section"):
         return [max(1, int(v * scales.head)) for v in value]
     if len(value) == 1 and isinstance(value[0], list | tuple) and len(value[0]) == 2 and isinstance(value[0][0], list | tuple):
-        kinds, times = value[0]                      # [[["global", "local"], 12]]: these kinds, so many times
+        kinds, times = value[0]  # [[["global", "local"], 12]]: these kinds, so many times
         return [[kinds, max(1, scales.layers // len(kinds)) if times * len(kinds) == scales.depth else times]]
     if role == "layers" and whole:
         return [min(v, 3) for v in value]

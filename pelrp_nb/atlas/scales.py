@@ -17,7 +17,6 @@ DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_lay
           "encoder_num_hidden_layers", "num_blocks", "decoder_layers")  # fmt: skip
 
 
-
 @dataclass
 class Scales:
     """The factors of one configuration; nested ones have their own.
@@ -54,7 +53,7 @@ def measure(fields: dict[str, Any], recipe: Recipe) -> Scales:
     new = WIDTH
     if heads:
         each = first(HEAD_WIDTHS) or max(1, hidden // heads)
-        whole = "qk_rope_head_dim" in fields          # head widths in parts: keep their sums
+        whole = "qk_rope_head_dim" in fields  # head widths in parts: keep their sums
         scales.head = 2.0 ** -max(0, round(math.log2(each / HEAD))) if whole or each < HEAD else HEAD / each
         times = heads * each / hidden
         new_heads = min(heads, int(HEADS * times) if times in (0.5, 1, 2, 4) else HEADS)

@@ -14,9 +14,7 @@ from .resize import resized
 from .scales import Scales, measure
 
 
-def shrink(
-    config: Any, recipe: Recipe = RECIPES[0], asked: dict[str, Any] | None = None, links: dict[int, int] | None = None
-) -> Any:
+def shrink(config: Any, recipe: Recipe = RECIPES[0], asked: dict[str, Any] | None = None, links: dict[int, int] | None = None) -> Any:
     """The same configuration, small. Raises whatever the library raises for a configuration it does not like.
 
     `asked` are fields of the outermost part that stay as they are. `links` says what the widths of other parts have become, since

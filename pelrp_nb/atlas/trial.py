@@ -119,7 +119,7 @@ def once(built: Built, dtype: torch.dtype) -> Run:
     """One audited explanation of the highest logit of the last place."""
     model, given = built.model.to(dtype), cast(built.given, dtype)
     torch.manual_seed(0)
-    plain = answer(model, given, dtype)              # where the plain model draws numbers, it draws the same ones again below
+    plain = answer(model, given, dtype)  # where the plain model draws numbers, it draws the same ones again below
     row = plain[0].reshape(-1, plain.shape[-1])[-1]
     highest, bent = int(row.argmax()), []
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..amounts import size
 from .expected import missing
 
-TOLERANCE = {"float64": 1e-6, "float32": 1e-3}    # of the ledger's scale, and of the largest logit for the forward pass
+TOLERANCE = {"float64": 1e-6, "float32": 1e-3}  # of the ledger's scale, and of the largest logit for the forward pass
 VERDICTS = ("closed", "refused", "open", "crashed", "lost", "not built")
 LEGEND = {
     "closed": "forward equal, the right kinds of sinks, ledger closed in float64 and float32, everything as before afterwards",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 SCORES = re.compile(r"(^|[._])(q|k|qkv|query|key|wq|wk|q_proj|k_proj|qkv_proj|c_attn|q_lin|k_lin|query_key_value|Wqkv|in_proj)([._]|$)")
-SHARP = 2.0                                       # queries and keys are this much larger, so that the softmax matters
+SHARP = 2.0  # queries and keys are this much larger, so that the softmax matters
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -80,7 +80,7 @@ def calls(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     model, tokenizer = zoo.load(given.model)
     explained = partial(explain, model, given.text, processor=tokenizer)
-    explained()                                                           # what is imported late or kept is so now
+    explained()  # what is imported late or kept is so now
     found = entered(explained)
     numbers = {"functions": found.functions, "files": found.files, "calls": found.calls}
     if given.json:

@@ -131,7 +131,7 @@ def fresh(name: str, given: argparse.Namespace) -> int:
 
 def smallest(command: list[str]) -> int:
     """The last number that a command prints, the smallest of two fresh processes; freed memory goes back to the system at once."""
-    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}      # else the allocator's reserve is measured too
+    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # else the allocator's reserve is measured too
     runs = [subprocess.run(command, capture_output=True, text=True, check=True, env=env) for _ in range(2)]
     return min(int(run.stdout.split()[-1]) for run in runs)
 

@@ -31,7 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "bert, eager": {"family": "bert", "attention": "eager"},
 }
 VOCABULARY = 2000
-WITHIN = (0.7, 1.5)                              # estimate over measured
+WITHIN = (0.7, 1.5)  # estimate over measured
 
 
 def memory(argv: list[str] | None = None) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import InputError
 
-CASES = ((128, 32), (1000, 32))                  # tokens, layers
+CASES = ((128, 32), (1000, 32))  # tokens, layers
 GOALS = {
     "bytes at 128 tokens": 400_000, "bytes at 1000 tokens": 2_000_000,
     "step, ms": 16.0, "first paint, ms": 1000.0, "frames a second": 50.0,
@@ -84,7 +84,7 @@ def measure(rounds: int = 5) -> dict[str, float]:
             for _ in range(rounds):
                 page.goto(path.as_uri())
                 page.locator(".token").first.wait_for()
-                page.wait_for_timeout(300)           # the first drawing is over
+                page.wait_for_timeout(300)  # the first drawing is over
                 _keep(found, tokens, page)
             page.close()
         browser.close()

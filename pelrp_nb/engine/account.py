@@ -11,7 +11,7 @@ from .numerics import better, dot, total, visible
 from .saved import held
 
 Category = Literal["constants", "softmax", "stabilisers"]
-Passed = tuple[Tensor, Tensor]                   # a tensor and its gradient
+Passed = tuple[Tensor, Tensor]  # a tensor and its gradient
 
 
 def keeper(bias: Tensor | None) -> Category:
@@ -24,8 +24,8 @@ class Account:
 
     def __init__(self) -> None:
         self.rows = 1
-        self.open = True                         # False: nobody asked, nothing is kept
-        self.mixed = False                       # whether amounts came in another order than row by row, as experts make them
+        self.open = True  # False: nobody asked, nothing is kept
+        self.mixed = False  # whether amounts came in another order than row by row, as experts make them
         self.amounts: dict[tuple[Category, str, float], Tensor] = {}
 
     def clear(self) -> None:
@@ -86,5 +86,3 @@ class Account:
 
     def _left(self, category: Category, name: str, depth: float, x: Callable[[], Tensor]) -> Callable[[Tensor], None]:
         return lambda g: self.add(category, name, depth, -self.inner(x(), g))
-
-

@@ -17,7 +17,7 @@ from .handlers.opaque_modules import activation_module
 from .layers import layers
 from .leaving import Leaving
 
-KNOWN_BY_PARAMETERS = {nn.Linear, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity}      # need no hook to be named
+KNOWN_BY_PARAMETERS = {nn.Linear, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity}  # need no hook to be named
 
 
 def attach(flow: ForwardPass) -> None:

@@ -22,7 +22,7 @@ from .saved import held
 from .streams import SOUND
 from .trace import Crossing, Kind, Visible
 
-sequence = torch._C._autograd._get_sequence_nr    # the number of the next node of the graph
+sequence = torch._C._autograd._get_sequence_nr  # the number of the next node of the graph
 
 
 @dataclass
@@ -34,8 +34,8 @@ class Mark:
     layer: int | None
     stream: str
     depth: float
-    node: Any = None                             # where in the graph it stands, for streams that meet
-    number: int | None = None                    # the number of that node; None at a leaf
+    node: Any = None  # where in the graph it stands, for streams that meet
+    number: int | None = None  # the number of that node; None at a leaf
     relevance: Tensor | None = None
 
 
@@ -55,15 +55,15 @@ class Recorder:
     def __init__(self, flow: Context) -> None:
         self.flow = flow
         self.marks: list[Mark] = []
-        self.frames: dict[int, bool] = {}        # leaves of sound by identity: whether time is their last axis
-        self.calls = 0                           # of the model, inside one `propagate`
-        self.roles: dict[str, tuple[str, Any]] = {}              # of the arguments: role and value
-        self.live = True                         # False: the walk may be begun again, so boundaries are told at its end
+        self.frames: dict[int, bool] = {}  # leaves of sound by identity: whether time is their last axis
+        self.calls = 0  # of the model, inside one `propagate`
+        self.roles: dict[str, tuple[str, Any]] = {}  # of the arguments: role and value
+        self.live = True  # False: the walk may be begun again, so boundaries are told at its end
         self.heard: list[Mark] = []
-        self.values: Sequence[Tensor] = ()       # what is explained
-        self.visible: Sequence[Mapping[str, Visible]] = ()       # for each row, by stream, the places that are its own
-        self.watch: Gaps | None = None           # the account during the walk, where somebody watches
-        self.crossings: list[tuple[Mark, Tensor]] = []           # what layers read of other streams
+        self.values: Sequence[Tensor] = ()  # what is explained
+        self.visible: Sequence[Mapping[str, Visible]] = ()  # for each row, by stream, the places that are its own
+        self.watch: Gaps | None = None  # the account during the walk, where somebody watches
+        self.crossings: list[tuple[Mark, Tensor]] = []  # what layers read of other streams
 
     def clear(self, live: bool) -> None:
         """Forget what arrived; `live` tells boundaries as they come."""
@@ -120,7 +120,7 @@ class Recorder:
         flow.places.enter(stream, leaf, role)
         (flow.inputs.pixels if leaf.dim() == 4 else flow.inputs.tokens).append(leaf)
         flow.stream_of[id(leaf)] = flow.streams.of_input(stream)
-        if name in SOUND or leaf.dim() == 2:                     # samples, one by one
+        if name in SOUND or leaf.dim() == 2:  # samples, one by one
             bins = getattr(getattr(flow.model, "config", None), "num_mel_bins", None)
             self.frames[id(leaf)] = leaf.dim() == 3 and leaf.shape[1] == bins
         out = leaf.clone()
@@ -198,7 +198,7 @@ class Recorder:
         known = provenance_of(x)
 
         def arrived(g: Tensor) -> None:
-            mark.relevance = at_places(flow, known, value(), g).detach()     # (B, T)
+            mark.relevance = at_places(flow, known, value(), g).detach()  # (B, T)
             if flow.options.watch is not None:
                 self.hear(mark)
 
@@ -227,7 +227,7 @@ def at_places(flow: Context, known: Provenance | None, x: Tensor, g: Tensor) -> 
         layout = credit.layout_of(known, g.dim(), stream, flow.places.place_axes(stream), flow.places.batch(stream))
         if g.dim() != 3 or layout.axes not in ((0, 1), (1,)):
             return credit.summed(dot(x, g), layout, rows)[0].sum(-1)
-    R = dot(x, g).sum(1).flatten(1) if g.dim() == 4 else by_place(x, g)      # (B, C, H, W): places are tokens
+    R = dot(x, g).sum(1).flatten(1) if g.dim() == 4 else by_place(x, g)  # (B, C, H, W): places are tokens
     return R.reshape(R.shape[0], -1)
 
 

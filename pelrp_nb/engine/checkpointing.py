@@ -75,7 +75,7 @@ class Layer:
         flow = apart(self.flow)
         block = copy.copy(flow.blocks[-1])
         flow.blocks[-1] = block
-        flow.projections = Projections(wanted=False)     # what is what was seen in the first run
+        flow.projections = Projections(wanted=False)  # what is what was seen in the first run
         leaving = Leaving()
         with leaving, leaving:
             torch._C._set_grad_enabled(True)
@@ -85,11 +85,9 @@ class Layer:
             saved_tensors_hooks(made.save, made.get).__enter__()
             self.mark(block)
             self.module.forward(*self.args, **self.kwargs)
-        tensors, made.tensors = made.tensors, []         # the second run's own graph must not keep them
+        tensors, made.tensors = made.tensors, []  # the second run's own graph must not keep them
         wanted = [s() for s in self.slots]
-        if len(wanted) != len(tensors) or any(
-            s is not None and s.like != (x.shape, x.dtype) for s, x in zip(wanted, tensors, strict=True)
-        ):
+        if len(wanted) != len(tensors) or any(s is not None and s.like != (x.shape, x.dtype) for s, x in zip(wanted, tensors, strict=True)):
             raise ModelError(
                 f"`{flow.place}` did not repeat itself when it was run again in the backward pass; it keeps a state of its own. "
                 "Type Options(checkpoint=False), and model.gradient_checkpointing_disable()."

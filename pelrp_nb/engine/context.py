@@ -23,7 +23,7 @@ from .places.meetings import Meeting
 from .projections import Choice, Projections
 from .streams import Streams
 
-REFUSED: Any = object()                          # what a handler returns when this call has no rule
+REFUSED: Any = object()  # what a handler returns when this call has no rule
 
 
 @dataclass
@@ -33,8 +33,8 @@ class Step:
     place: str
     operation: str
     rule: str
-    reason: str = ""                             # its kind, for instance "gate"
-    applied: Rule | None = None                  # the rule itself, where there is one
+    reason: str = ""  # its kind, for instance "gate"
+    applied: Rule | None = None  # the rule itself, where there is one
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Block:
     """One layer while it runs."""
 
     layer: int
-    start: int                                   # number of the graph's node that comes next when it begins
+    start: int  # number of the graph's node that comes next when it begins
     attention: bool = False
 
 

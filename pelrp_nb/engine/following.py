@@ -27,7 +27,7 @@ from .trace import Role
 if TYPE_CHECKING:
     from .forward_pass import ForwardPass
 
-    Base = ForwardPass                           # what the class that has this as a base brings along
+    Base = ForwardPass  # what the class that has this as a base brings along
 else:
     Base = object
 
@@ -83,7 +83,7 @@ class Following(Base):
     def follow_carrier(self, func: Callable, name: str, met: Met, out: Any, looked_up: int) -> None:
         """What a call with carriers made; tokens looked up in it belong to the input that they were looked up by."""
         if met.noted and isinstance(out, Tensor) and not out.requires_grad and provenance_of(out) is None:
-            constants.inherit(self, func, name, met.noted, met.args, out)         # a carrier lent its shape alone
+            constants.inherit(self, func, name, met.noted, met.args, out)  # a carrier lent its shape alone
         if met.placed:
             self.keep_places(func, name, met, out)
         for leaf in self.inputs.tokens[looked_up:]:
@@ -116,7 +116,7 @@ class Following(Base):
     def settle(self) -> None:
         """The forward pass has ended: which leaves are positions, and how many rows the batch has."""
         self.places.settle()
-        with DisableTorchFunction():             # what is looked at is ours, and none of the model's operations
+        with DisableTorchFunction():  # what is looked at is ours, and none of the model's operations
             judge(self)
         roles.contradicted(self, self.inputs.sinks)
         if self.places.inputs:

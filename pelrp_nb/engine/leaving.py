@@ -24,22 +24,22 @@ from .module_hooks import Entry, entries
 from .saved import flows, here, stack
 
 ENDS = {_GeneratorContextManager.__enter__.__code__, _GeneratorContextManager.__exit__.__code__}
-TRIES = 100                                      # how often undoing begins again before its error is taken for a fault of ours
+TRIES = 100  # how often undoing begins again before its error is taken for a fault of ours
 
 
 class Thread:
     """This thread as it is when this is made, and the way back to it."""
 
     def __init__(self) -> None:
-        self.local = here.__dict__               # no other thread's
+        self.local = here.__dict__  # no other thread's
         self.layers = stack()
-        self.flows = tuple(flow for flow in flows() if flow.entry.open)         # what is over and still there goes with ours
+        self.flows = tuple(flow for flow in flows() if flow.entry.open)  # what is over and still there goes with ours
         self.entries = tuple(entry for entry in entries() if entry.open)
         self.modes = [m for m in modes() if not is_ours(m) or m.entry.open]
         self.grad = torch.is_grad_enabled()
         self.autocast = [(k, torch.get_autocast_dtype(k), torch.is_autocast_enabled(k)) for k in kinds()]
         self.cache = torch.is_autocast_cache_enabled()
-        self.above: list[Any] = []               # modes of others, while one of ours is taken off under them
+        self.above: list[Any] = []  # modes of others, while one of ours is taken off under them
 
     def here(self) -> bool:
         """Whether this is asked in that thread."""

@@ -24,21 +24,21 @@ from ..errors import InputError
 from .forward_pass import ForwardPass
 from .saved import Slot, here, stack
 
-LIMIT = "PELRP_MEMORY_LIMIT"                     # bytes, as an environment variable: take no more than that for free
-PASSING = 3                                      # tensors of the largest size that are there at once while one is made
+LIMIT = "PELRP_MEMORY_LIMIT"  # bytes, as an environment variable: take no more than that for free
+PASSING = 3  # tensors of the largest size that are there at once while one is made
 
 
 class Tally:
     """Counts what a forward pass would keep; lets go of it at the end of each layer."""
 
-    running, pinned = True, False                # as of a layer that has not ended: what is saved can be read
+    running, pinned = True, False  # as of a layer that has not ended: what is saved can be read
 
     def __init__(self, flow: ForwardPass) -> None:
         self.flow = flow
-        self.kept: dict[int | None, int] = {}    # bytes by layer, None outside of layers
-        self.made: dict[int | None, int] = {}    # with what is saved for a moment only
-        self.weights: dict[int | None, int] = {}                 # of weights that accelerate brings
-        self.inputs: dict[int, int] = {}         # bytes that a layer is given
+        self.kept: dict[int | None, int] = {}  # bytes by layer, None outside of layers
+        self.made: dict[int | None, int] = {}  # with what is saved for a moment only
+        self.weights: dict[int | None, int] = {}  # of weights that accelerate brings
+        self.inputs: dict[int, int] = {}  # bytes that a layer is given
         self.largest = 0
         self.at: int | None = None
         self.slots: list[ref[Slot]] = []
@@ -60,7 +60,7 @@ class Tally:
             self.here[known.cdata] = known
             self.made[self.at] = self.made.get(self.at, 0) + x.untyped_storage().nbytes()
         if self.at is not None and self.at not in self.inputs:
-            self.inputs[self.at] = size(x)       # the first that a layer saves is its input, or as large
+            self.inputs[self.at] = size(x)  # the first that a layer saves is its input, or as large
         if self.is_brought(x.untyped_storage()):
             self.brought.add(x.untyped_storage().data_ptr())
         return slot

@@ -16,7 +16,7 @@ from torch import nn
 from .saved import flows, here
 
 
-LOCK = threading.RLock()                         # for the attributes that threads put their functions around, one after the other
+LOCK = threading.RLock()  # for the attributes that threads put their functions around, one after the other
 
 
 def entries() -> tuple[Entry, ...]:
@@ -64,9 +64,9 @@ class Entry:
 
     def __init__(self) -> None:
         self.open = False
-        self.modules: list[nn.Module] = []       # where hooks of this entry may hang
-        self.names: set[str] = set()             # of attributes that may have been replaced on some
-        self.owner: ref[Any] | None = None   # who leaves it
+        self.modules: list[nn.Module] = []  # where hooks of this entry may hang
+        self.names: set[str] = set()  # of attributes that may have been replaced on some
+        self.owner: ref[Any] | None = None  # who leaves it
 
     def begin(self, model: nn.Module) -> None:
         """From here on hooks may be hung on the model's modules."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FILLER = 1e30                                    # beyond this an added constant is a mask, not an amount
+FILLER = 1e30  # beyond this an added constant is a mask, not an amount
 
 
 def better(x: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class Choice:
     linear: Rule
     projection: Rule
     projects: bool = False
-    step: Any = None                             # its line in the plan
+    step: Any = None  # its line in the plan
 
     @property
     def known(self) -> bool:

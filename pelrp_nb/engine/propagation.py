@@ -46,7 +46,7 @@ from .saved import flows, here
 from .streams import Streams
 from .trace import Trace, Visible
 
-sequence = torch._C._autograd._get_sequence_nr    # the number of the next node of the graph
+sequence = torch._C._autograd._get_sequence_nr  # the number of the next node of the graph
 GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag", "data")}
 
 
@@ -56,40 +56,40 @@ class Propagation(TorchFunctionMode, Following):
     def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
         super().__init__()
         self.model, self.given, self.options = model, composite, options
-        self.entry = Entry()                                     # in force while it is open, and no other flow is further inside
+        self.entry = Entry()  # in force while it is open, and no other flow is further inside
         self.account = Account()
         self.account.open = options.ledger
         self.inputs = Inputs()
         self.projections = Projections(composite.tells_projections or bool(options.only))
-        self.power = 1.0                                         # what the walk back begins with (loss_scaling.py)
-        self.attentions: list[Attention] = []                    # where heads were asked for
+        self.power = 1.0  # what the walk back begins with (loss_scaling.py)
+        self.attentions: list[Attention] = []  # where heads were asked for
         self.begin_following(model, options.roles)
         self.recorder = Recorder(self)
         self.noted = {n.source: n for n in self.known.values() if n.source}
         self.leaves: dict[int, Tensor] = {}
-        self.owned = [*model.parameters(), *model.buffers()]        # `known` is by identity, so none may go while it is used
+        self.owned = [*model.parameters(), *model.buffers()]  # `known` is by identity, so none may go while it is used
         self.names = {id(m): n for n, m in model.named_modules()}
         self.path: list[nn.Module] = []
         self.blocks: list[Block] = []
         self.streams = Streams(model)
         self.placed = PerPlace(model, composite, self.streams) if composite.places else None
-        self.inside: list[tuple[str, str | None]] = []           # modules that run and have rules of their own
+        self.inside: list[tuple[str, str | None]] = []  # modules that run and have rules of their own
         self.own = own.table(in_force(options.operations))
         self.stream_of: dict[int, str] = {}
         self.conditions: tuple[only.Condition, ...] = options.only
         self.candidates: list[conditional.Candidate] = []
-        self.starts = torch.zeros(1)                             # what relevance started with, per row
+        self.starts = torch.zeros(1)  # what relevance started with, per row
         self.audited = True
         self.steps: dict[tuple[str, str, str], Step] = {}
         self.handled: list[list[int]] = []
         self.refused: list[tuple[int, int, str, str]] = []
         self.function: Callable | None = None
-        self.planning = False                    # True: note what needs no rule, too, and to which module a call belongs
+        self.planning = False  # True: note what needs no rule, too, and to which module a call belongs
         self.spot: str | None = None
         self.patch: tuple[int, int] | None = None
         self.checkpoint = options.checkpoint or checkpointing.theirs(model)
         self.open: list[checkpointing.Layer] = []
-        self.aside: list[tuple[nn.Module, Tensor]] = []             # quantised layers that run, and what carries into them
+        self.aside: list[tuple[nn.Module, Tensor]] = []  # quantised layers that run, and what carries into them
 
     # --- every torch call ---------------------------------------------------------------------------------------------
 
@@ -320,7 +320,7 @@ def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options 
     inspect(model)
     if options.checkpoint and not layers(model):
         raise InputError(f"checkpoint=True runs each layer again, and {type(model).__name__} has no layers. Type Options().")
-    flow = getattr(composite, "flow", Propagation)(model, composite, options)         # the wrong ones of live/broken.py bring their own
+    flow = getattr(composite, "flow", Propagation)(model, composite, options)  # the wrong ones of live/broken.py bring their own
     leaving = Leaving(flow.entry)
     with leaving, leaving:
         here.flows = (*flows(), flow)
@@ -330,12 +330,12 @@ def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options 
         flow.__enter__()
         try:
             yield flow
-        except Exception as error:               # dynamo traces into the rules themselves, and breaks there
+        except Exception as error:  # dynamo traces into the rules themselves, and breaks there
             if not type(error).__module__.startswith("torch._dynamo"):
                 raise
             raise ModelError(
                 f"`{flow.place}` calls a function compiled by torch.compile, which hides its operations. Call the plain function: "
-                "leave the decorator away, or torch.compiler.set_stance(\"force_eager\") around explain."
+                'leave the decorator away, or torch.compiler.set_stance("force_eager") around explain.'
             ) from error
         if flow.placed is not None:
             flow.placed.missed(model, flow.streams)

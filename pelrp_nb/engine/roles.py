@@ -1,6 +1,6 @@
 """What the user says arguments, parameters, buffers and attributes are: checked before the forward pass, and after it.
 
-    Options(roles={"covariates": "content", "blocks.0.rel": "positions", "scale_table": "constant"})
+Options(roles={"covariates": "content", "blocks.0.rel": "positions", "scale_table": "constant"})
 """
 
 from __future__ import annotations
@@ -84,15 +84,13 @@ def contradicted(flow: ForwardPass, taken: list[Leaf]) -> None:
         if role == "positions" and name not in arguments and name not in sources:
             raise InputError(
                 f"`{name}` was called positions, but it meets what carries relevance only as a weight, or not at all: nothing of it "
-                f"differs from place to place. Leave it out of roles={{...}}, or call it \"constant\"."
+                f'differs from place to place. Leave it out of roles={{...}}, or call it "constant".'
             )
 
 
 def told(flow: ForwardPass, taken: list[Leaf]) -> tuple[Role, ...]:
     """What was taken for what, and why, in one line each."""
-    found = [
-        Role(name, role, reason_of(name, value, flow.options.roles.get(name))) for name, (role, value) in flow.recorder.roles.items()
-    ]
+    found = [Role(name, role, reason_of(name, value, flow.options.roles.get(name))) for name, (role, value) in flow.recorder.roles.items()]
     for leaf in taken:
         why = "as Options(roles=...) says" if leaf.source in flow.options.roles else HOW.get(leaf.part, "it differs from place to place")
         found.append(Role(leaf.source or leaf.name, f"positions, {leaf.kind}", why))
@@ -114,4 +112,3 @@ def lost(flow: ForwardPass) -> str:
         name, (how, where) = next(iter(flow.places.left.items()))
         return f" No ids were seen: the values of `{name}` leave torch by {how}() in {where}. Look tokens up by the tensor itself."
     return f" The stream is cut by {cut}: call that part with gradients." if cut else ""
-

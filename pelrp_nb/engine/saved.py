@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-here = threading.local()                         # .flows, .layers and .entries of this thread, innermost last
+here = threading.local()  # .flows, .layers and .entries of this thread, innermost last
 
 
 class Repeatable(Protocol):

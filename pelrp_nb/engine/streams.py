@@ -1,7 +1,7 @@
 """Which of several inputs a part of the model works on: encoder and decoder, the towers of text and image.
 
-    stream   a name, "" where there is only one
-    depth    how far the forward pass is: SPAN * (number of the stream) + layer within the stream
+stream   a name, "" where there is only one
+depth    how far the forward pass is: SPAN * (number of the stream) + layer within the stream
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .places.follow import provenance_of
 
-SPAN = 10_000                                    # more layers than any stream has
+SPAN = 10_000  # more layers than any stream has
 ORDER = ("encoder", "decoder", "text", "image", "audio")
 ENCODERS, DECODERS = ("encoder", "text_encoder", "speech_encoder"), ("decoder", "text_decoder")
 TOWERS = {
@@ -47,10 +47,10 @@ class Streams:
         self.roots: Mapping[int, str] = roots(model)
         there = set(self.roots.values())
         self.names: tuple[str, ...] = tuple(name for name in ORDER if name in there) or ("",)
-        self.inputs: list[str] = []              # inputs that are content, of a model whose parts do not tell its streams
+        self.inputs: list[str] = []  # inputs that are content, of a model whose parts do not tell its streams
         self.current = self.names[0]
         self.calls = dict.fromkeys(self.names, 0)
-        self.outputs: dict[int, tuple[str, Tensor]] = {}          # what a stream handed out, by identity
+        self.outputs: dict[int, tuple[str, Tensor]] = {}  # what a stream handed out, by identity
 
     @property
     def several(self) -> bool:

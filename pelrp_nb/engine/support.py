@@ -90,7 +90,7 @@ def wrapped(modules: list[tuple[str, nn.Module]]) -> None:
         if any(isinstance(p, loaded(SPREAD)) for p in module._parameters.values()):
             raise ModelError(
                 f"`{name or kind}` is sharded over processes (FSDP or tensor parallel), of which this is one. "
-                "Load the model whole, or split over devices with device_map=\"auto\"."
+                'Load the model whole, or split over devices with device_map="auto".'
             )
         if isinstance(module, loaded(COMPILED)) or getattr(module, "_compiled_call_impl", None) is not None:
             raise ModelError(
@@ -160,15 +160,16 @@ def placed(model: nn.Module, name: str, module: nn.Module) -> None:
             continue
         if parameter.is_meta and not offloaded(module) and not brought(model, name):
             there = hasattr(model, "hf_device_map") or any(hasattr(m, "_hf_hook") for m in model.modules())
-            what = f"and no hook of accelerate brings its values. {AGAIN}" if there else (
-                "and has no values. Load the weights, model.to_empty is not enough."
+            what = (
+                f"and no hook of accelerate brings its values. {AGAIN}"
+                if there
+                else ("and has no values. Load the weights, model.to_empty is not enough.")
             )
             raise ModelError(f"`{f'{name}.{own}'.removeprefix('.')}` is on the meta device {what}")
         home = device_of(model)
         if not hooked and not parameter.is_meta and parameter.device != home and not brought(model, name):
             raise ModelError(
-                f"The model is split over devices, but `{name}` on {parameter.device} has no hook that moves its inputs there. "
-                + AGAIN
+                f"The model is split over devices, but `{name}` on {parameter.device} has no hook that moves its inputs there. " + AGAIN
             )
 
 

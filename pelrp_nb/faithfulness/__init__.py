@@ -1,9 +1,9 @@
 """Which method tells the truth: protocols, baselines, statistics, report.
 
-    from pelrp_nb import faithfulness, zoo
-    model, tokenizer = zoo.load("reviews-rotary")
-    result = faithfulness.measure(model, tokenizer, faithfulness.load("reviews", limit=20))
-    print(result)
+from pelrp_nb import faithfulness, zoo
+model, tokenizer = zoo.load("reviews-rotary")
+result = faithfulness.measure(model, tokenizer, faithfulness.load("reviews", limit=20))
+print(result)
 """
 
 from .attribution import Attribution, Method

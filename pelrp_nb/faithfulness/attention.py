@@ -31,7 +31,7 @@ def gradient_attention(subject: Subject, case: Case) -> Tensor:
     R = torch.eye(T, dtype=torch.float64)
     for A, g in zip(weights, gradients, strict=True):
         R = R + (A * g).clamp(min=0).mean(0) @ R
-    R = R - torch.eye(T, dtype=torch.float64)               # what a token keeps of itself by the skip connections alone
+    R = R - torch.eye(T, dtype=torch.float64)  # what a token keeps of itself by the skip connections alone
     return spread(reader @ R, subject, case)
 
 

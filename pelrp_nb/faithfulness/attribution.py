@@ -21,7 +21,7 @@ class Attribution:
     position: Tensor | None = None
 
 
-Method = Callable[[Subject, Case], Any]     # returns an Attribution, or the relevance alone as tensor, array or list
+Method = Callable[[Subject, Case], Any]  # returns an Attribution, or the relevance alone as tensor, array or list
 
 
 def attribute(method: Method, subject: Subject, case: Case) -> Attribution:

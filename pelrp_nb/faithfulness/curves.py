@@ -6,7 +6,7 @@ import io
 
 from .result import Result
 
-WIDTH, HEIGHT = 7.2, 4.2                # inches
+WIDTH, HEIGHT = 7.2, 4.2  # inches
 LINES = ("-", "--", ":", "-.")
 
 

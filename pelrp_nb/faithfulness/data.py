@@ -14,13 +14,11 @@ from .examples import Example, first
 from .recipes import RECIPES, example_of
 from .sources import SUFFIXES, of_the_hub, rows_of
 
-ALSO = {"first-half majority": "first-half"}            # other names of tasks
+ALSO = {"first-half majority": "first-half"}  # other names of tasks
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(:[\w.-]+)?")
 
 
-def load(
-    name: str, limit: int | None = None, *, split: str = "test", columns: Mapping[str, str] | None = None
-) -> Iterator[Example]:
+def load(name: str, limit: int | None = None, *, split: str = "test", columns: Mapping[str, str] | None = None) -> Iterator[Example]:
     """The examples of a data set, one after the other; nothing is read before it is needed.
 
     Args:

@@ -140,7 +140,5 @@ def captum(name: str) -> Any:
     try:
         from captum import attr
     except ImportError:
-        raise InputError(
-            "integrated-gradients and smooth-grad need the package captum. Type pip install 'pelrp_nb[compare]'."
-        ) from None
+        raise InputError("integrated-gradients and smooth-grad need the package captum. Type pip install 'pelrp_nb[compare]'.") from None
     return getattr(attr, name)

@@ -12,7 +12,7 @@ from .scores import area, score
 from .settings import Images
 from .subject import Case, Inquiry, Row, Subject
 
-BOX = 31                                # pixels, the side of the blur
+BOX = 31  # pixels, the side of the blur
 
 
 def cover(pixels: Tensor, hidden: Tensor, kind: str) -> Tensor:
@@ -107,7 +107,7 @@ def average_precision(R: Tensor, truth: Tensor) -> float | None:
         return None
     order = R.argsort(descending=True, stable=True)
     hits, R = truth[order].double().cumsum(0), R[order]
-    ends = torch.cat([(R[1:] != R[:-1]).nonzero().flatten(), torch.tensor([len(R) - 1])])     # equal scores count as one step
+    ends = torch.cat([(R[1:] != R[:-1]).nonzero().flatten(), torch.tensor([len(R) - 1])])  # equal scores count as one step
     recall = hits[ends] / total
     precision = hits[ends] / (ends + 1)
     return float((precision * torch.diff(recall, prepend=recall.new_zeros(1))).sum())

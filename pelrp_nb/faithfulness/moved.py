@@ -16,7 +16,7 @@ from .read import ordinary
 from .scores import rank_correlation, score
 from .subject import Case, Inquiry, Row, Subject
 
-ROUNDING = 1e-5                         # a change of the answer below this, in units of the answer (at least 1), is none
+ROUNDING = 1e-5  # a change of the answer below this, in units of the answer (at least 1), is none
 
 
 def displaced(subject: Subject, case: Case, given: Attribution) -> Inquiry:

@@ -1,10 +1,10 @@
 """The data of the papers, from files that the user has, in the form in which they are handed out.
 
-    imdb=FOLDER                     aclImdb, with test/pos/*.txt and test/neg/*.txt; or a table with text and label
-    arc-easy=FILE                   jsonl as AI2 hands it out, or parquet as on the hub; asked with ARC_PROMPT
-    wikipedia=FILE                  any table with a column text; the model's next word is explained
-    imagenet=FOLDER                 a folder of pictures per class, in the order of their names
-    imagenet-segmentation=FILE      gtsegs_ijcv.mat (HDF5), or a folder with images/ and masks/
+imdb=FOLDER                     aclImdb, with test/pos/*.txt and test/neg/*.txt; or a table with text and label
+arc-easy=FILE                   jsonl as AI2 hands it out, or parquet as on the hub; asked with ARC_PROMPT
+wikipedia=FILE                  any table with a column text; the model's next word is explained
+imagenet=FOLDER                 a folder of pictures per class, in the order of their names
+imagenet-segmentation=FILE      gtsegs_ijcv.mat (HDF5), or a folder with images/ and masks/
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def arc_easy(path: Path, split: str) -> Iterator[Example]:
     """Science questions with named answers; the label is the right answer's letter, as the model's next token."""
     for row in rows_of(path) if path.suffix else of_the_hub(str(path), split):
         question, choices = row.get("question"), row.get("choices")
-        if isinstance(question, Mapping):                        # as AI2 hands it out
+        if isinstance(question, Mapping):  # as AI2 hands it out
             question, choices = question["stem"], question["choices"]
-        if isinstance(choices, Mapping):                         # as on the hub
+        if isinstance(choices, Mapping):  # as on the hub
             choices = [{"label": a, "text": b} for a, b in zip(choices["label"], choices["text"], strict=True)]
         if question is None or not choices:
             raise InputError(f"A row of ARC must have a question and choices, got the columns {', '.join(row)}.")
@@ -72,7 +72,7 @@ def imagenet(path: Path, split: str) -> Iterator[Example]:
     if not folders:
         raise InputError(f"imagenet needs a folder with one folder of pictures per class; {root} has none.")
     listed = [sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES) for folder in folders]
-    for turn in range(max(map(len, listed))):                    # class by class, so that the first few are a fair sample
+    for turn in range(max(map(len, listed))):  # class by class, so that the first few are a fair sample
         for label, files in enumerate(listed):
             if turn < len(files):
                 with Image.open(files[turn]) as picture:

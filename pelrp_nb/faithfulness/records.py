@@ -18,7 +18,7 @@ from .settings import Configuration, lines
 
 FORMAT, VERSION = "pelrp_nb.faithfulness", 1
 Record = dict[str, Any]
-There = Literal["refuse", "replace", "resume"]      # what to do with a file that is there
+There = Literal["refuse", "replace", "resume"]  # what to do with a file that is there
 
 
 class Records:
@@ -66,7 +66,7 @@ class Records:
         stem = path.with_suffix("") if path.suffix[1:].isdecimal() else path
         for other in (stem, *sorted(stem.parent.glob(f"{stem.name}.*"))):
             if other != path and other.is_file() and (other == stem or other.suffix[1:].isdecimal()):
-                with suppress(FileError):                # of another run: not ours to read
+                with suppress(FileError):  # of another run: not ours to read
                     self._read(other)
 
     def _read(self, path: Path) -> int:
@@ -101,7 +101,7 @@ class Records:
             written = os.write(self._file, line)
             if written < len(line):
                 written += os.write(self._file, line[written:])
-            with suppress(OSError):                      # not every file system can
+            with suppress(OSError):  # not every file system can
                 os.fsync(self._file)
         except OSError as error:
             with suppress(OSError):

@@ -20,8 +20,8 @@ from .records import Record
 from .result import Result
 from .settings import lines
 
-EXAMPLES = 3                            # of the greatest disagreement
-TOKENS = 120                            # of an example that are shown in strips
+EXAMPLES = 3  # of the greatest disagreement
+TOKENS = 120  # of an example that are shown in strips
 STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { max-width: 1100px; margin: 2rem auto; padding: 0 1rem; }
@@ -109,7 +109,7 @@ def _steps(record: Record, composite: Any, model: nn.Module, processor: Any) -> 
         return ""
     try:
         found = explain_one(model, record["text"], processor=processor, target=record["target"], composite=composite).to_html()
-    except Exception as error:                           # the report is worth having without it
+    except Exception as error:  # the report is worth having without it
         return f'<p class="quiet">{html.escape(f"{title(composite)}: {error}")}</p>'
     name = html.escape(f"{title(composite)}, step by step")
     frame = f'<iframe title="{name}" sandbox="allow-scripts" loading="lazy" srcdoc="{html.escape(str(found))}"></iframe>'

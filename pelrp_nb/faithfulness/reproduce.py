@@ -30,8 +30,8 @@ from .settings import AUTHORS_TEXT, PAPER_TEXT, Configuration, Text
 
 PAPER = ("pruning", "generation")
 SIGNS = replace(PAPER_TEXT, sign="absolute")
-LARGE = 40                              # examples at most for the largest model, 22 million parameters
-STORY = 24                              # tokens of a story whose next word is explained
+LARGE = 40  # examples at most for the largest model, 22 million parameters
+STORY = 24  # tokens of a story whose next word is explained
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Arm:
 class Anchors(nn.Module):
     """A sentence encoder as a classifier: the logit of a class is 10 times the cosine of the text's vector with its anchor's."""
 
-    encoder: Any                                 # a transformers model
+    encoder: Any  # a transformers model
 
     def __init__(self, encoder: Any, tokenizer: Any, anchors: Mapping[str, str]) -> None:
         super().__init__()

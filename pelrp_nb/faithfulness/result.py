@@ -47,9 +47,7 @@ class Result:
 
     def estimate(self, method: str, measure: str) -> Estimate:
         """Mean with interval of one method under one measure."""
-        return estimate(
-            list(self.values(measure).get(method, {}).values()), self.configuration.statistics, self.configuration.seed
-        )
+        return estimate(list(self.values(measure).get(method, {}).values()), self.configuration.statistics, self.configuration.seed)
 
     def rows(self) -> list[dict[str, Any]]:
         """{method, measure, mean, low, high, n} for every method and measure; low and high are None for too few examples."""

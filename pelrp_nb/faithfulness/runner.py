@@ -27,7 +27,7 @@ from .result import Result
 from .settings import Configuration
 from .subject import Case, Inquiry, Row, Subject
 
-KEPT = 512                              # tokens of an example whose relevance is kept for the report
+KEPT = 512  # tokens of an example whose relevance is kept for the report
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,7 @@ def mine(groups: Iterable[Group], rank: int, world: int) -> Iterator[Group]:
             yield group
 
 
-def run_group(
-    subject: Subject, group: Group, methods: Mapping[str, Method], done: Mapping[int, Record]
-) -> list[Record]:
+def run_group(subject: Subject, group: Group, methods: Mapping[str, Method], done: Mapping[int, Record]) -> list[Record]:
     """The records of some examples that are worked on together; none where all of them are done."""
     for index, example in group:
         if index in done and done[index]["example"] != example.digest():
@@ -117,7 +115,7 @@ def run_group(
         protocols = applicable(subject.configuration.protocols, example)
         try:
             case = case_of(subject, example, index)
-        except Exception as error:                       # this example cannot be judged; the others can
+        except Exception as error:  # this example cannot be judged; the others can
             record["errors"]["*"] = said(error)
             continue
         for name, method in methods.items():
@@ -147,14 +145,12 @@ class Running:
     record: Record
 
 
-def begun(
-    subject: Subject, case: Case, named: tuple[str, Method], protocols: Iterable[str], record: Record
-) -> list[Running]:
+def begun(subject: Subject, case: Case, named: tuple[str, Method], protocols: Iterable[str], record: Record) -> list[Running]:
     """One method on one example: its relevance, and every protocol up to its question to the model."""
     name, method = named
     try:
         found = attribute(method, subject, case)
-    except Exception as error:                           # recorded; the other methods go on
+    except Exception as error:  # recorded; the other methods go on
         record["errors"][name] = said(error)
         return []
     if not case.seen:
@@ -163,9 +159,7 @@ def begun(
     return [r for protocol in protocols if (r := asked(subject, case, found, (name, protocol), record)) is not None]
 
 
-def asked(
-    subject: Subject, case: Case, found: Attribution, names: tuple[str, str], record: Record
-) -> Running | None:
+def asked(subject: Subject, case: Case, found: Attribution, names: tuple[str, str], record: Record) -> Running | None:
     """A protocol that has been started; None where it could not."""
     method, protocol = names
     generator = PROTOCOLS[protocol](subject, case, found)

@@ -1,10 +1,10 @@
 """Every choice of an evaluation is a named field of a frozen value, and is printed with the result.
 
-    PAPER_TEXT     perturbation of texts as in the paper (Bakish et al. 2025, after Ali et al. 2022)
-    AUTHORS_TEXT   the same, read without a causal mask: a quirk of the authors' evaluation on ARC-Easy and Wikipedia
-    OURS_TEXT      logits for the gain, ties broken by chance and not by place
-    PAPER_IMAGES   10 % ... 90 % of the pixels, accuracy, maps clamped at zero
-    OURS_IMAGES    the same with the logit of the explained class, 0 % and 100 % included
+PAPER_TEXT     perturbation of texts as in the paper (Bakish et al. 2025, after Ali et al. 2022)
+AUTHORS_TEXT   the same, read without a causal mask: a quirk of the authors' evaluation on ARC-Easy and Wikipedia
+OURS_TEXT      logits for the gain, ties broken by chance and not by place
+PAPER_IMAGES   10 % ... 90 % of the pixels, accuracy, maps clamped at zero
+OURS_IMAGES    the same with the logit of the explained class, 0 % and 100 % included
 """
 
 from __future__ import annotations

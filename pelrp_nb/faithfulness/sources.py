@@ -88,7 +88,7 @@ def of_the_hub(name: str, split: str) -> Iterator[Columns]:
             found = datasets.load_from_disk(path)
         else:
             found = datasets.load_dataset(path, part or None, split=split, streaming=True)
-    except Exception as error:                   # network, names, formats: each library below has errors of its own
+    except Exception as error:  # network, names, formats: each library below has errors of its own
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{name!r} must be a dataset with the split {split!r}, but loading it failed: {reason}") from error
     yield from found

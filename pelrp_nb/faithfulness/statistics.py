@@ -14,8 +14,8 @@ from .examples import seed_of
 from .protocols import BETTER
 from .settings import Statistics
 
-CHUNK = 2_000_000                       # random numbers drawn at a time
-ROUNDING = 1e-5                         # two values that differ by less, in units of the larger (at least 1), are the same
+CHUNK = 2_000_000  # random numbers drawn at a time
+ROUNDING = 1e-5  # two values that differ by less, in units of the larger (at least 1), are the same
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Difference:
         return f"{self.measure}: {self.first} - {self.second} = {self.estimate} (n = {self.estimate.n}): {said}"
 
 
-Values = Mapping[str, Mapping[int, float]]          # method -> example -> value, of one measure
+Values = Mapping[str, Mapping[int, float]]  # method -> example -> value, of one measure
 
 
 def difference(values: Values, first: str, second: str, measure: str, settings: Statistics, seed: int = 0) -> Difference:

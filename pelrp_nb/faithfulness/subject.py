@@ -18,8 +18,8 @@ from ..targets.labels import token_number
 from ..targets.target import logits_of
 from .settings import Configuration
 
-Row = Mapping[str, Tensor]          # one input of the model, without the batch axis
-Inquiry = Generator[list[Row], list[Tensor], dict]       # a protocol under way: rows it asks about, the answers, what it found
+Row = Mapping[str, Tensor]  # one input of the model, without the batch axis
+Inquiry = Generator[list[Row], list[Tensor], dict]  # a protocol under way: rows it asks about, the answers, what it found
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Subject:
     """A model, its processor, and how it is asked."""
 
     def __init__(self, model: nn.Module, processor: Any = None, configuration: Configuration | None = None) -> None:
-        self.model: Any = model                      # a transformers model, or one with its methods
+        self.model: Any = model  # a transformers model, or one with its methods
         self.processor = processor
         self.configuration = configuration or Configuration()
         self.accepts = set(inspect.signature(model.forward).parameters)

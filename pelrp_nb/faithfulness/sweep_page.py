@@ -8,8 +8,8 @@ from .findings import WITH, WITHOUT
 from .protocols import BETTER
 from .result import Result
 
-ORDERED = ("fetch", "order", "previous", "first-half", "digit-scenes")      # tasks whose answer hangs on places
-FREE = ("recall", "majority")                                               # and those whose answer does not
+ORDERED = ("fetch", "order", "previous", "first-half", "digit-scenes")  # tasks whose answer hangs on places
+FREE = ("recall", "majority")  # and those whose answer does not
 PERTURBATION = (
     "symmetric-relevance-gain", "pruning-au-ac", "pruning-au-mse", "generation-au-ac", "generation-au-mse", "generation-merf",
     "generation-lerf", "positive-perturbation-auc", "negative-perturbation-auc",

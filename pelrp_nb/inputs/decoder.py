@@ -14,7 +14,7 @@ from ..errors import InputError
 from .model_input import Labels
 from .text import needed, of_ids
 
-ABSENT = -100                                    # how labels say that a place does not count
+ABSENT = -100  # how labels say that a place does not count
 
 
 def has_decoder(model: nn.Module) -> bool:

@@ -98,14 +98,12 @@ def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any) -> 
     if "audio" in given:
         heard, more["seconds"] = audio.from_sound(model, given["audio"], processor, given.get("sampling_rate"))
         tensors |= heard
-    if labels is not None and tensors["input_ids"].shape[1] != len(labels.tokens):     # the processor made room for the picture
+    if labels is not None and tensors["input_ids"].shape[1] != len(labels.tokens):  # the processor made room for the picture
         labels = of_ids(tensors["input_ids"][0].tolist(), processor)
     return replace(assembled(model, tensors, labels, processor, given.get("labels")), **more)
 
 
-def assembled(
-    model: nn.Module, tensors: dict[str, Tensor], labels: Labels | None, processor: Any, written: str | None = None
-) -> Encoded:
+def assembled(model: nn.Module, tensors: dict[str, Tensor], labels: Labels | None, processor: Any, written: str | None = None) -> Encoded:
     """The input with what its decoder reads; labels by stream."""
     streams = Streams(model)
     tensors, decoder = add_decoder(model, tensors, processor, written)

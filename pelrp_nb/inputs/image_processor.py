@@ -89,9 +89,7 @@ def opened(x: Any) -> Any:
         raise InputError(f"{x} must be a picture, and cannot be read as one. Pass a file of {', '.join(SUFFIXES[:3])}.") from error
 
 
-def from_picture(
-    model: nn.Module, given: Any, processor: Any, text: str | None
-) -> tuple[dict[str, Tensor], tuple[int, int]]:
+def from_picture(model: nn.Module, given: Any, processor: Any, text: str | None) -> tuple[dict[str, Tensor], tuple[int, int]]:
     """Tensors of one picture, and its own (height, width); with a text where the processor makes room for the picture in it."""
     worker = image_processor_of(processor)
     if worker is None:

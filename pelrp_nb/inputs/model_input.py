@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 MAIN = ("input_ids", "inputs_embeds", "pixel_values", "input_features", "input_values", "inputs")
-SEQUENCES = ("input_ids", "inputs_embeds")       # inputs that are padded along their second axis
+SEQUENCES = ("input_ids", "inputs_embeds")  # inputs that are padded along their second axis
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from .encode import quiet, takes
 from .model_input import SEQUENCES, Encoded
 from .text import table_of, tokenizer_of
 
-TOKENS = 4096                                    # padded places in one batch, at most (a longer row is a batch of its own)
+TOKENS = 4096  # padded places in one batch, at most (a longer row is a batch of its own)
 ROWS = 64
 # outputs with an axis of tokens -> how many axes they have then
 OUTPUTS = {"logits": 3, "prediction_logits": 3, "last_hidden_state": 3, "hidden_states": 3, "start_logits": 2, "end_logits": 2,
@@ -46,6 +46,7 @@ class Batch:
 
 def grouped(rows: Sequence[Encoded], padded: bool) -> list[list[int]]:
     """Numbers of rows that share a batch: alike in everything but length, sorted by it; of equal length if not `padded`."""
+
     def alike(i: int) -> tuple:
         row = rows[i]
         shapes = tuple((k, v.dim(), None if belongs(row, k, v) else tuple(v.shape)) for k, v in sorted(row.tensors.items()))

@@ -80,6 +80,4 @@ def check_device(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     device = device_of(model)
     for name, tensor in tensors.items():
         if tensor.device != device and not hasattr(model, "hf_device_map"):
-            raise InputError(
-                f"`{name}` must be on {device}, like the model; it is on {tensor.device}. Type {name}.to(model.device)."
-            )
+            raise InputError(f"`{name}` must be on {device}, like the model; it is on {tensor.device}. Type {name}.to(model.device).")

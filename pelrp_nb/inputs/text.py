@@ -24,8 +24,7 @@ def needed(model: nn.Module, processor: Any) -> Any:
     """The tokenizer; InputError without one."""
     if processor is None:
         raise InputError(
-            f"A text needs the tokenizer that {type(model).__name__} was trained with. "
-            "Type processor=AutoTokenizer.from_pretrained(name)."
+            f"A text needs the tokenizer that {type(model).__name__} was trained with. Type processor=AutoTokenizer.from_pretrained(name)."
         )
     found = tokenizer_of(processor)
     if found is None or not callable(found):
@@ -61,9 +60,7 @@ def from_messages(model: nn.Module, messages: Sequence[Mapping[str, Any]], proce
             f"{type(tokenizer).__name__} has no chat template to write messages with. Pass the text, or a chat model's tokenizer."
         )
     begun = messages[-1].get("role") == "assistant"
-    text = template.apply_chat_template(
-        list(messages), tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
-    )
+    text = template.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=not begun, continue_final_message=begun)
     encoding = tokenizer(text, add_special_tokens=False, **ways(tokenizer))
     marked = [i in tokenizer.all_special_ids for i in encoding["input_ids"][0].tolist()]
     encoding["special_tokens_mask"] = torch.tensor([marked]).long()
@@ -90,9 +87,7 @@ def read_off(tokenizer: Any, encoding: Any, text: str, starts: tuple[int, ...], 
     moved = [(a + starts[n or 0], b + starts[n or 0]) for (a, b), n in zip(spans, which, strict=True)]
     numbers = encoding.word_ids(0)
     ends = 1 + max((w for w, n in zip(numbers, which, strict=True) if w is not None and n == 0), default=-1)
-    words = tuple(
-        None if s or w is None else w + (ends if n == 1 else 0) for w, s, n in zip(numbers, special, which, strict=True)
-    )
+    words = tuple(None if s or w is None else w + (ends if n == 1 else 0) for w, s, n in zip(numbers, special, which, strict=True))
     offsets = tuple(None if (s and not keep) or a == b else (a, b) for (a, b), s in zip(moved, special, strict=True))
     tokens = tuple(text[o[0] : o[1]].strip() or r if o else r for o, r in zip(offsets, raw, strict=True))
     return Labels(tokens, special, text, offsets, words)

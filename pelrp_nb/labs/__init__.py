@@ -1,8 +1,8 @@
 """Checks of exercises, quizzes, and lab packs to hand out and to grade.
 
-    from pelrp_nb import labs
-    labs.check("epsilon", my_epsilon)      # what is wrong, where it leaked, and a hint
-    labs.quiz("01")                        # every choice explains itself
+from pelrp_nb import labs
+labs.check("epsilon", my_epsilon)      # what is wrong, where it leaked, and a hint
+labs.quiz("01")                        # every choice explains itself
 """
 
 from .checking import check, given, start, student

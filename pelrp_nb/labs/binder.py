@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import InputError
 
-ON_PYPI = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}          # conda-forge's name -> the name there
+ON_PYPI = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}  # conda-forge's name -> the name there
 NOT_THERE = ("python", "pip")
 LIMIT = 1500 * 2**20
 RUN = (

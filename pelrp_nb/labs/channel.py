@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .limits import Problem
 
-LINE = 8 * 2**20                                 # bytes of one message
+LINE = 8 * 2**20  # bytes of one message
 _TYPES = {"float64": torch.float64, "int64": torch.int64, "bool": torch.bool, "complex128": torch.complex128}
 _PLAIN = (bool, int, float, str, type(None))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .limits import NOTHING, Problem
 
-RELATIVE, ABSOLUTE = 1e-4, 1e-6                  # students work in float32 as well, and round by hand to four digits
+RELATIVE, ABSOLUTE = 1e-4, 1e-6  # students work in float32 as well, and round by hand to four digits
 
 
 def parts(answer: Any) -> list[Any]:

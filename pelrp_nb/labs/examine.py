@@ -11,7 +11,7 @@ from .limits import NOTHING, TOO_LONG, UNWRITTEN, Problem
 from .verdict import Verdict
 
 Run = Callable[[tuple[Any, ...]], Any]
-Found = list[Any] | str                          # the parts of an answer, or why there are none
+Found = list[Any] | str  # the parts of an answer, or why there are none
 
 
 def examine(exercise: Exercise, run: Run, seed: int = 0, refusal: str = "") -> Verdict:
@@ -48,7 +48,7 @@ def _collect(run: Run, cases: list[Case]) -> list[Found]:
             got.append(parts(answer))
         except Problem as problem:
             got.append(str(problem))
-        except Exception as error:               # an answer whose parts cannot even be looked at
+        except Exception as error:  # an answer whose parts cannot even be looked at
             got.append(f"It cannot be looked at: {type(error).__name__}.")
     return got
 
@@ -83,7 +83,7 @@ def _makes(exercise: Exercise, wrong: Any, cases: list[Case], got: list[Found], 
     for (_, inputs), ours, right in zip(cases, got, want, strict=False):
         try:
             theirs: Any = parts(exercise.apply(wrong, inputs))
-        except Exception:                        # some mistakes raise on some cases: so must the answer
+        except Exception:  # some mistakes raise on some cases: so must the answer
             if not isinstance(ours, str):
                 return False
             differs = True

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .notebooks import build, masters
 
-SECONDS, MEGABYTES = 60, 1200                    # what a tutorial may take on one core
+SECONDS, MEGABYTES = 60, 1200  # what a tutorial may take on one core
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
 
@@ -51,7 +51,7 @@ def execute(notebook: Any, folder: Path, *, seconds: int = 300) -> tuple[Any, fl
                 client.execute_cell(cell, number)
         took = time.monotonic() - began
     last = notebook.cells.pop()
-    for cell in notebook.cells:                  # a live view that is kept without its state shows an error when it is reopened
+    for cell in notebook.cells:  # a live view that is kept without its state shows an error when it is reopened
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     notebook.metadata.pop("widgets", None)

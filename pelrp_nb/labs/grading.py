@@ -20,7 +20,7 @@ from .sandbox import Bounds, Ended, Sandbox
 from .submission import Submission
 from .verdict import Verdict
 
-LIVES = 6                                        # sandboxes for one submission: one that dies is begun again without the culprit
+LIVES = 6  # sandboxes for one submission: one that dies is begun again without the culprit
 CANDIDATES = 3
 UNDEFINED = re.compile(r"NameError: name '(\w+)' is not defined")
 UNREACHED = "It was not reached: the notebook kept ending its process, or took too long."
@@ -88,9 +88,9 @@ class Sitting:
         self.skip: set[int] = set()
         self.until = time.monotonic() + bounds.total
         self.exercises = of_lab(submission.lab)
-        self.raised: dict[str, set[int]] = {}    # error -> the cells that raised it
-        self.token = ""                          # what the seat's own messages carry
-        self.seed = secrets.randbits(31)         # nobody inside can know the cases
+        self.raised: dict[str, set[int]] = {}  # error -> the cells that raised it
+        self.token = ""  # what the seat's own messages carry
+        self.seed = secrets.randbits(31)  # nobody inside can know the cases
 
     def left(self) -> list[Exercise]:
         """The exercises that have no verdict yet."""

@@ -10,7 +10,7 @@ from typing import Any
 
 SECONDS = 10.0
 GRACE = 0.5
-TOO_LONG = "It did not finish"                   # how these three begin or read: the checks tell them apart by that
+TOO_LONG = "It did not finish"  # how these three begin or read: the checks tell them apart by that
 NOTHING = "It gives nothing back yet: a function ends in a `return`."
 UNWRITTEN = "It is not written yet: it raises NotImplementedError."
 
@@ -35,7 +35,7 @@ def within(seconds: float, run: Callable[[], Any]) -> Any:
     def work() -> None:
         try:
             found.append(run())
-        except BaseException as error:           # SystemExit and KeyboardInterrupt too: the notebook must go on
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too: the notebook must go on
             failed.append(error)
 
     thread = threading.Thread(target=work, daemon=True, name="a student's answer")

@@ -16,7 +16,7 @@ from ..errors import InputError
 from .course import LABS, by_name
 from .exercise import Exercise
 
-REPOSITORY = "pelrp-nb/pelrp_nb"                 # on GitHub; the badges point to its release
+REPOSITORY = "pelrp-nb/pelrp_nb"  # on GitHub; the badges point to its release
 Kind = Literal["tutorial", "student", "solution", "instructor"]
 CHECK = re.compile(r"labs\.check\(\s*[\"']([^\"']+)[\"']")
 REGION = re.compile(r"^([ \t]*)# BEGIN SOLUTION\n(.*?)^[ \t]*# END SOLUTION[^\n]*\n?", re.DOTALL | re.MULTILINE)
@@ -96,6 +96,7 @@ def _code(source: str, tags: Sequence[str] = (), **about: str) -> dict[str, Any]
 
 def stub(source: str) -> str:
     """A cell without its answer: `...` in a function, nothing at the top level."""
+
     def replaced(found: re.Match[str]) -> str:
         return f"{found[1]}...  # write your code here\n" if found[1] else "# write your answer here\n"
 

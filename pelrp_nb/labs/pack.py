@@ -110,7 +110,7 @@ def marked(lab: str, own_seed: bool = False) -> Any:
 def asserted(source: str) -> str:
     """A check that raises with its own message."""
     found = CHECK.search(source)
-    return source if found is None else f"verdict = {source[found.start():].strip()}\nassert verdict, verdict"
+    return source if found is None else f"verdict = {source[found.start() :].strip()}\nassert verdict, verdict"
 
 
 def rubric(labs: list[str]) -> str:

@@ -20,7 +20,7 @@ from .channel import LINE
 PACKAGE = Path(__file__).resolve().parent.parent
 INSTALL = "On Debian and Ubuntu type: apt-get install bubblewrap"
 HOME = "/home/student"
-UNPRIVILEGED = 61_000                            # first of the user ids that nobody has
+UNPRIVILEGED = 61_000  # first of the user ids that nobody has
 
 
 class SandboxError(PelrpError, RuntimeError):
@@ -94,17 +94,17 @@ class Sandbox:
         self.process = subprocess.Popen(
             command(slot, bounds.megabytes), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-        assert self.process.stdin is not None and self.process.stdout is not None      # both are pipes
+        assert self.process.stdin is not None and self.process.stdout is not None  # both are pipes
         self.into, self.out = self.process.stdin, self.process.stdout
 
     def __enter__(self) -> Sandbox:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()                      # all else in its namespace goes with it
+        self.process.kill()  # all else in its namespace goes with it
         self.process.wait()
         for pipe in (self.into, self.out):
-            with suppress(OSError):              # unsent bytes for a process that is gone
+            with suppress(OSError):  # unsent bytes for a process that is gone
                 pipe.close()
 
     def send(self, raw: bytes) -> None:
@@ -153,10 +153,11 @@ def memory(pid: int) -> int:
 
 def shared_out(pid: int) -> int:
     """The same, with each shared page counted once; slower."""
+
     def proportional(each: int) -> int:
         try:
             text = Path(f"/proc/{each}/smaps_rollup").read_text()
-        except OSError:                          # gone meanwhile, or not ours to read
+        except OSError:  # gone meanwhile, or not ours to read
             return resident(each)
         return sum(int(row.split()[1]) * 1024 for row in text.splitlines() if row.startswith("Pss:"))
 
@@ -170,7 +171,7 @@ def family(pid: int) -> Iterator[int]:
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
                 yield from family(int(child))
-    except OSError:                              # gone meanwhile
+    except OSError:  # gone meanwhile
         return
 
 

@@ -84,7 +84,7 @@ class Seat:
             return real(who)
 
         real = labs.student
-        labs.check, labs.student = check, student    # type: ignore[assignment]
+        labs.check, labs.student = check, student  # type: ignore[assignment]
 
     def run(self, number: int, source: str) -> None:
         """One cell, as a notebook would run it: what it raises ends the cell, not the rest."""

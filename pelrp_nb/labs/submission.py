@@ -13,7 +13,7 @@ from typing import Any
 from .course import LABS, of_lab
 
 LARGEST = 20 * 2**20
-SUSPECT = {                                      # what a teacher may want to look at
+SUSPECT = {  # what a teacher may want to look at
     r"rules\.\w+\.(relevance|forward)": "calls the library's own page of a rule",
     r"labs\.(course|exercise|checking|examine)|\.reference\b": "looks into the checks",
 }

@@ -79,7 +79,7 @@ def sheet(rule: Rule) -> str:
     empty = side_by_side([(f"R({name})", shown(x, fill=False)) for name, x in zip(called, paid)])
     filled = side_by_side([(f"R({name})", shown(x)) for name, x in zip(called, paid)])
     total = sum(float(x.sum()) for x in paid)
-    kept = round(float(R.sum()) - total, 3) + 0.0                              # what is rounding has no sign
+    kept = round(float(R.sum()) - total, 3) + 0.0  # what is rounding has no sign
     sums = f"<p>Sum in {float(R.sum()):.3f}, sum out {total:.3f}, kept {kept:.3f}. {escape(rule.conserves)}.</p>"
     room = "<p>Sum in ________ sum out ________ kept ________</p>"
     front = f"<h1>{escape(rule.name)}</h1><pre>{escape(rule.doc.strip())}</pre>{said}<p><b>Fill in:</b></p>{empty}{room}"
@@ -98,13 +98,13 @@ def case(rule: Rule) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Any]]:
     """The rule's own small case, its numbers rounded to one digit; one row of a batch that all inputs share."""
     R, inputs, constants = rule.example(torch.Generator().manual_seed(7))
     rows = {len(x) for x in (R, *inputs)}
-    if rule.name == "attention":                                               # one head of two tokens is enough by hand
+    if rule.name == "attention":  # one head of two tokens is enough by hand
         bias, mask = inputs[3][:1, :2, :2], constants["mask"][:2, :2]
         R, inputs, constants = R[:, :1, :2], (*(x[:, :1, :2] for x in inputs[:3]), bias), {"mask": mask}
     elif len(rows) == 1 and not any(isinstance(value, Tensor) and len(value) == len(R) for value in constants.values()):
         R, inputs = R[:1], tuple(x[:1] for x in inputs)
     R, constants = _rounded(R), {name: _rounded(value) for name, value in constants.items()}
-    return R, tuple(torch.where(x == 0, 0.5, x) for x in map(_rounded, inputs)), constants      # no 0/0 by hand
+    return R, tuple(torch.where(x == 0, 0.5, x) for x in map(_rounded, inputs)), constants  # no 0/0 by hand
 
 
 def _rounded(value: Any) -> Any:

@@ -33,7 +33,11 @@ __all__ = ["bench", "break_it", "broken", "card", "inspector", "monitor", "shift
 
 
 def monitor(
-    models: Models = None, processor: Any = None, *, texts: Sequence[str] = (), composites: Mapping[str, Composite] | None = None,
+    models: Models = None,
+    processor: Any = None,
+    *,
+    texts: Sequence[str] = (),
+    composites: Mapping[str, Composite] | None = None,
     **settings: Any,
 ) -> Monitor:
     """A live view: type or pick a text, press run, and watch the boundaries fill in while the backward pass runs.
@@ -110,6 +114,5 @@ def _widgets() -> None:
         import anywidget  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "A live view needs the widget library anywidget, and it is not here. "
-            "Type %pip install anywidget, then restart the kernel."
+            "A live view needs the widget library anywidget, and it is not here. Type %pip install anywidget, then restart the kernel."
         ) from error

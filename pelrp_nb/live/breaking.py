@@ -68,9 +68,7 @@ class Breaks:
         return f"Breaks({', '.join(told)})"
 
 
-def broken_on(
-    model: nn.Module, inputs: Any, variants: Iterable[Broken] = ALL, options: Options | None = None, **given: Any
-) -> Breaks:
+def broken_on(model: nn.Module, inputs: Any, variants: Iterable[Broken] = ALL, options: Options | None = None, **given: Any) -> Breaks:
     """Explain `inputs` rightly, and once more with each mistake; audited if nothing else is said. `given` as for `explain`."""
     options = options or Options(audit=True)
     right = explain_one(model, inputs, composite=PA_LRP, options=options, **given)

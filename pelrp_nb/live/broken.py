@@ -161,7 +161,7 @@ def _gelu_by_operations(x: Tensor, *, f: Callable, slope: Callable | None = None
     if slope is None or not gated:
         return rules.identity.forward(x, f=f, slope=slope)
     with torch.no_grad():
-        value, factor = f(x), slope(x) - 1 / 4                         # g / 2 + (g - 1/2) / 2
+        value, factor = f(x), slope(x) - 1 / 4  # g / 2 + (g - 1/2) / 2
     return route(value, scale(x, factor))
 
 
@@ -212,11 +212,11 @@ def _wrong(rule: rules.Rule, forward: Callable[..., Tensor]) -> rules.Rule:
     return replace(rule, name=f"{rule.name}, wrong", forward=forward)
 
 
-NO_BIAS_SHARE = _broken(
-    "no-bias-share", "Biases take their share of every sum, and nobody writes it down.", "biases", NoBiasShare
-)
+NO_BIAS_SHARE = _broken("no-bias-share", "Biases take their share of every sum, and nobody writes it down.", "biases", NoBiasShare)
 WEIGHTS_AS_FACTORS = _broken(
-    "weights-as-factors", "A weight counts as a second input of its product, so half of the relevance ends in it.", "weights",
+    "weights-as-factors",
+    "A weight counts as a second input of its product, so half of the relevance ends in it.",
+    "weights",
     WeightsAsFactors,
 )
 GELU_BY_OPERATIONS = _broken(

@@ -16,7 +16,7 @@ from ..rules.absolute import sinusoids
 from ..rules.identity import SLOPES
 
 Values = Mapping[str, Any]
-Built = tuple[tuple[Tensor, ...], dict[str, Any]]                             # inputs, constants
+Built = tuple[tuple[Tensor, ...], dict[str, Any]]  # inputs, constants
 Build = Callable[[Values], Built]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu, "gelu": F.gelu, "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "exp": torch.exp,

@@ -48,5 +48,5 @@ def of_process() -> int:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-    except ImportError:                          # Windows
+    except ImportError:  # Windows
         return 0

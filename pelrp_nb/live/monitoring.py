@@ -24,7 +24,7 @@ from .worker import ENDS, Request, State, Work, devices
 
 Pair = tuple[nn.Module, Any]
 Models = nn.Module | str | Sequence[str] | Mapping[str, "Pair | str"] | None
-EVERY = 0.08                                     # seconds between two messages to the page
+EVERY = 0.08  # seconds between two messages to the page
 
 
 class Monitor(Desk):
@@ -49,8 +49,13 @@ class Monitor(Desk):
     report = Dict().tag(sync=True)
 
     def __init__(
-        self, models: Models = None, processor: Any = None, *, texts: Sequence[str] = (),
-        composites: Mapping[str, Composite] | None = None, **settings: Any,
+        self,
+        models: Models = None,
+        processor: Any = None,
+        *,
+        texts: Sequence[str] = (),
+        composites: Mapping[str, Composite] | None = None,
+        **settings: Any,
     ) -> None:
         self._models = offered(models, processor)
         self._loaded: dict[str, Pair] = {name: pair for name, pair in self._models.items() if not isinstance(pair, str)}
@@ -126,7 +131,7 @@ class Monitor(Desk):
         work = self._begin()
         try:
             while work.running:
-                work.wait(0.1)                   # short, so that an interrupt is heard
+                work.wait(0.1)  # short, so that an interrupt is heard
         except KeyboardInterrupt:
             work.cancel()
             raise

@@ -15,7 +15,7 @@ from ..views.text import positions, visible
 from ..views.text import state as account
 from .worker import State
 
-LONGEST = 2000                                   # characters of an error that are shown
+LONGEST = 2000  # characters of an error that are shown
 
 
 def reported(run: State, serial: int, labels: Sequence[str] = ()) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ..targets.target import logits_of
 from ..views.sheet import Sheet
 from ..views.sheets import xray
 
-ALLOWED = 1e-4                                   # part of the largest number that a change may be and count as rounding
+ALLOWED = 1e-4  # part of the largest number that a change may be and count as rounding
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,9 +81,7 @@ class Shifts:
         }  # fmt: skip
 
 
-def shifted(
-    model: nn.Module, inputs: Any, shifts: Sequence[int], processor: Any = None, target: Any = None, **given: Any
-) -> Shifts:
+def shifted(model: nn.Module, inputs: Any, shifts: Sequence[int], processor: Any = None, target: Any = None, **given: Any) -> Shifts:
     """Explanations of one input with `shifts` added to every position; `given` as for `explain`.
 
     Raises InputError where the model takes no position_ids, or has no position so far on.
@@ -123,9 +121,7 @@ def check_room(model: nn.Module, T: int, shifts: Sequence[int]) -> None:
     if min(shifts) < 0:
         raise InputError(f"Shifts must not be negative, got {min(shifts)}: a position below 0 does not exist.")
     if isinstance(limit, int) and 0 < limit < max(shifts) + T:
-        raise InputError(
-            f"The model has {limit} positions and the text {T} tokens, so shifts go up to {limit - T}; got {max(shifts)}."
-        )
+        raise InputError(f"The model has {limit} positions and the text {T} tokens, so shifts go up to {limit - T}; got {max(shifts)}.")
 
 
 def apart(x: Tensor) -> float:

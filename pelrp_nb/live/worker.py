@@ -28,7 +28,7 @@ from .memory import Meter
 
 Phase = Literal["waiting", "loading", "forward", "backward", "done", "cancelled", "failed"]
 ENDS: tuple[Phase, ...] = ("done", "cancelled", "failed")
-BEAT = 0.5                                       # seconds between two signs of life
+BEAT = 0.5  # seconds between two signs of life
 
 
 class Cancelled(BaseException):
@@ -122,7 +122,7 @@ class Work:
             self._enter("done", result=result)
         except Cancelled:
             self._enter("cancelled")
-        except Exception as error:               # a library may still have turned our exception into one of its own
+        except Exception as error:  # a library may still have turned our exception into one of its own
             if self._stop.is_set():
                 self._enter("cancelled")
             else:
@@ -181,7 +181,7 @@ class Watched(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """The call itself, unless `check` raises."""
-        if func is not torch._C._set_grad_enabled:               # by which others put things back as they were
+        if func is not torch._C._set_grad_enabled:  # by which others put things back as they were
             self._check()
         return func(*args, **(kwargs or {}))
 

@@ -24,7 +24,7 @@ def explanation(flow: Propagation, row: Encoded, upto: tuple[str, int] | None, t
     recipe["roles"] = [[one.name, one.role, one.reason] for one in trace.roles]
     recipe["notes"] = list(trace.notes)
     single = Streamed(flow, row, upto, text, value, recipe)
-    with torch._C.DisableTorchFunction():        # arithmetic on results is none of the model's: nothing is noted on them
+    with torch._C.DisableTorchFunction():  # arithmetic on results is none of the model's: nothing is noted on them
         if not trace.streams:
             return single.of(flow.streams.names[0] if flow.streams.several else "", trace)
         streams = {name: single.of(name, part) for name, part in trace.streams.items()}

@@ -32,7 +32,7 @@ def by_patch(
     H, W = trace.tokens.shape[1:]
     rows, columns = grid(flow, trace)
     row, column = _cell(H, rows), _cell(W, columns)
-    cell = (row[:, None] * columns + column).flatten()                       # patch of each pixel
+    cell = (row[:, None] * columns + column).flatten()  # patch of each pixel
     names = prefix(flow, trace, rows * columns)
 
     def summed(x: Tensor) -> Tensor:

@@ -162,9 +162,7 @@ def _check(path: Path, header: str | None, tensors: Mapping[str, Tensor]) -> dic
         raise FileError(f"{path} must hold an explanation, and holds something else. Load what explanation.save(path) wrote.")
     version = fields.get("version")
     if not isinstance(version, int) or version > VERSION:
-        raise FileError(
-            f"{path} must be of format {VERSION} or older, and is of format {version}. Type pip install --upgrade pelrp_nb"
-        )
+        raise FileError(f"{path} must be of format {VERSION} or older, and is of format {version}. Type pip install --upgrade pelrp_nb")
     text = fields.get("content")
     if not isinstance(text, str) or fields.get("sha256") != _digest(text, tensors):
         raise FileError(f"{path} must be as it was written, and its checksum says it was changed. {AGAIN}")

@@ -18,15 +18,13 @@ from ..inputs.padding import fill_of
 from ..inputs.text import of_ids, tokenizer_of
 from .target import Generated, Read, Token
 
-Step = tuple[Token, tuple[str, int]]             # a token at its predicting place; (stream, how many places that could see)
+Step = tuple[Token, tuple[str, int]]  # a token at its predicting place; (stream, how many places that could see)
 
 
 def steps(model: nn.Module, row: Encoded, wanted: Generated | Read, processor: Any) -> tuple[Encoded, list[Step]]:
     """The input with its continuation, and the token to explain at each place."""
     if not getattr(model, "can_generate", bool)():
-        raise TargetError(
-            f"{type(model).__name__} does not write text, so it has no next token. Type target=None, or load one that does."
-        )
+        raise TargetError(f"{type(model).__name__} does not write text, so it has no next token. Type target=None, or load one that does.")
     name = "decoder_input_ids" if has_decoder(model) else "input_ids"
     if name not in row.tensors:
         raise TargetError(f"The next tokens need {name}; the input has {', '.join(row.tensors)}. Pass a text.")
@@ -46,7 +44,7 @@ def steps(model: nn.Module, row: Encoded, wanted: Generated | Read, processor: A
 def written(model: Any, row: Encoded, name: str, count: int, processor: Any) -> Encoded:
     """The input with at most `count` more tokens, each the likeliest."""
     given = dict(row.tensors)
-    room = limit_of(model) - given[name].shape[1] + 1                                # the last token need not be read again
+    room = limit_of(model) - given[name].shape[1] + 1  # the last token need not be read again
     if count > room:
         raise TargetError(f"The model has positions for {room} more tokens after this text, not {count}. Type generated({room}).")
     chosen = {"do_sample": False, "num_beams": 1, "temperature": None, "top_k": None, "top_p": None}
@@ -54,7 +52,7 @@ def written(model: Any, row: Encoded, name: str, count: int, processor: Any) -> 
         out = model.generate(**given, max_new_tokens=count, pad_token_id=fill_of(model, processor), **chosen)
     ids = out if isinstance(out, Tensor) else out.sequences
     before = given[name].shape[1]
-    new = ids[:, before:] if torch.equal(ids[:, :before], given[name]) else ids       # some give the new tokens alone
+    new = ids[:, before:] if torch.equal(ids[:, :before], given[name]) else ids  # some give the new tokens alone
     if not new.shape[1]:
         raise TargetError("The model writes nothing after this text. Type target=None to explain its highest logit.")
     stream = Streams(model).of_input(name)

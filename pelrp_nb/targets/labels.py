@@ -42,9 +42,7 @@ def token_number(wanted: str, processor: Any, classes: int) -> int:
     shown = tokenizer.convert_ids_to_tokens(pieces)
     if tokenizer.unk_token_id in pieces or not pieces:
         raise TargetError(f"The vocabulary has no token {wanted!r}. Type a token's id, or another word.")
-    raise TargetError(
-        f"A target must be one token, {wanted!r} is {len(pieces)}: {shown}. Type one of them, or an id, target={pieces[0]}."
-    )
+    raise TargetError(f"A target must be one token, {wanted!r} is {len(pieces)}: {shown}. Type one of them, or an id, target={pieces[0]}.")
 
 
 def token_text(number: int, processor: Any) -> str:

@@ -85,7 +85,7 @@ def answer(question: Question, output: Any, model: nn.Module, processor: Any, to
     if question.foil is None:
         return first.value, first.text
     foil = question.foil
-    if question.upto is not None and isinstance(foil, int | str):        # at the place of the token it stands against
+    if question.upto is not None and isinstance(foil, int | str):  # at the place of the token it stands against
         foil = targets.Token(foil, question.upto[1] - 1)
     second = targets.choose(foil, output, model, processor, tokens)
     if second.key == first.key:

@@ -67,7 +67,5 @@ def embedding(output: Any, pooling: str) -> Tensor:
         raise TargetError(f'pooling must be one of {", ".join([*POOLING, "pooler"])}; got {pooling!r}. Type pooling="mean".')
     hidden = getattr(output, "last_hidden_state", None)
     if hidden is None:
-        raise TargetError(
-            f"Similarity needs a model that gives a vector per token, got {type(output).__name__}. Load it with AutoModel."
-        )
+        raise TargetError(f"Similarity needs a model that gives a vector per token, got {type(output).__name__}. Load it with AutoModel.")
     return POOLING[pooling](hidden)

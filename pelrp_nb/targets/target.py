@@ -1,15 +1,15 @@
 """What is explained: one number of the model's output, named the way a person would name it.
 
-    None                           the highest logit
-    3, "positive", "Lily"          a class or token id, a label, a token
-    token("Lily", at=-1)           a token at a place of the sequence, a number or the token that stands there: at="[MASK]"
-    label("positive", at=4)        a label, of a token classifier at a place
-    similar("another text")        how alike the text's embedding is to another's (cosine)
-    generated(20)                  each of the next 20 tokens that the model writes
-    read(first=1)                  each token that stands in the text, where it is predicted
-    each(["positive", "negative"]) one target per input
-    every(["positive", 0])         several targets of one input, from one forward pass
-    lambda output: ...             a scalar of the model's output
+None                           the highest logit
+3, "positive", "Lily"          a class or token id, a label, a token
+token("Lily", at=-1)           a token at a place of the sequence, a number or the token that stands there: at="[MASK]"
+label("positive", at=4)        a label, of a token classifier at a place
+similar("another text")        how alike the text's embedding is to another's (cosine)
+generated(20)                  each of the next 20 tokens that the model writes
+read(first=1)                  each token that stands in the text, where it is predicted
+each(["positive", "negative"]) one target per input
+every(["positive", 0])         several targets of one input, from one forward pass
+lambda output: ...             a scalar of the model's output
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def choose(target: Any, output: Any, model: Any, processor: Any, tokens: Sequenc
     if callable(target) and not isinstance(target, Token | Label):
         return _scalar(target(output), target)
     logits = logits_of(output)
-    row = logits[0]                                             # (classes,) or (T, classes)
+    row = logits[0]  # (classes,) or (T, classes)
     if row.dim() not in (1, 2):
         raise TargetError(
             f"The logits of one input must have one or two axes, got {tuple(row.shape)}. "
@@ -227,8 +227,6 @@ def number_of(target: Any, row: Tensor, model: Any, processor: Any) -> tuple[int
 def _scalar(value: Any, target: Callable) -> Chosen:
     if not isinstance(value, Tensor) or value.numel() != 1:
         came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise TargetError(
-            f"A target function must return one number as a tensor, got {came}. Type lambda output: output.logits[0, 1]."
-        )
+        raise TargetError(f"A target function must return one number as a tensor, got {came}. Type lambda output: output.logits[0, 1].")
     name = getattr(target, "__name__", type(target).__name__)
     return Chosen(value.reshape(()), "function" if name == "<lambda>" else name, target)

@@ -110,7 +110,7 @@ def _base64(value: bytes) -> str:
 def single(values: Any) -> dict[str, Any]:
     """An array as bytes in single precision: 4 bytes a number, seven figures of it."""
     array = np.asarray(values, dtype=np.float64)
-    with np.errstate(over="ignore"):             # beyond 3e38 a number is infinite
+    with np.errstate(over="ignore"):  # beyond 3e38 a number is infinite
         return {"shape": list(array.shape), "f32": array.astype("<f4").tobytes()}
 
 

@@ -138,7 +138,7 @@ def _literal(picture: Picture) -> Picture:
 
 def drawable(text: str) -> str:
     """Text with the code in place of each character that no configured font has."""
-    fonts: Any = rcParams                        # its keys are a closed list to a type checker
+    fonts: Any = rcParams  # its keys are a closed list to a type checker
     known = _glyphs(tuple(fonts["font.family"]), *(tuple(fonts[f"font.{name}"]) for name in _GENERIC))
     return "".join(letter if ord(letter) in known else f"[U+{ord(letter):04X}]" for letter in text)
 

@@ -18,8 +18,8 @@ from .colour import diverging, palette, share
 from .figure import Picture
 
 COLOURS = LinearSegmentedColormap.from_list("relevance", [paint.back for paint in palette()])
-DIM = 0.35                      # how much of the picture's own grey shows through a map
-LABELLED = 100                  # patches; beyond, their numbers would not be read
+DIM = 0.35  # how much of the picture's own grey shows through a map
+LABELLED = 100  # patches; beyond, their numbers would not be read
 
 
 def overlay(picture: Any, maps: Mapping[str, Any], title: str = "") -> Picture:

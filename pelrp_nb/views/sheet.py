@@ -38,7 +38,7 @@ class Sheet:
     def html(self, framed: bool = False) -> str:
         """The page as text."""
         more = {name: made() for name, made in self.more.items()}
-        table = "" if framed else self.table          # a frame stands beside its table
+        table = "" if framed else self.table  # a frame stands beside its table
         return document(self.kind, self.data, title=self.title, fallback=table, more=more, framed=framed, **self.state)
 
     def to_html(self, path: str | os.PathLike | None = None) -> str | None:

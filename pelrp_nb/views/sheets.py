@@ -128,7 +128,7 @@ def _bytes(picture: Any, height: int, width: int) -> bytes | None:
     if array.shape[:2] != (height, width):
         r = np.arange(height) * array.shape[0] // height
         c = np.arange(width) * array.shape[1] // width
-        array = array[r][:, c]                   # the nearest pixel, as the model saw it
+        array = array[r][:, c]  # the nearest pixel, as the model saw it
     if array.dtype != np.uint8:
         array = (np.clip(array.astype(float), 0, 1) * 255).round().astype(np.uint8)
     return np.ascontiguousarray(array[..., :3]).tobytes()

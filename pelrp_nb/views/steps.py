@@ -21,7 +21,7 @@ from .text import visible
 ROUNDING = 1e-6  # a difference below this part of what it is a difference of is none
 KEEPERS = ("positions", "constants", "softmax", "stabilisers")
 OTHERS = "other streams"
-READ = -1                                        # in place of a layer: what other streams read of this one
+READ = -1  # in place of a layer: what other streams read of this one
 RULES = {  # what happens on a step -> fields of the composite whose rules do it
     "answer": (),
     "head": ("linear", "rms_norm", "layer_norm"),
@@ -34,7 +34,7 @@ RULES = {  # what happens on a step -> fields of the composite whose rules do it
 }
 
 
-PARTS = ("mlp", "attention", "cross")            # boundaries that are no stations
+PARTS = ("mlp", "attention", "cross")  # boundaries that are no stations
 Above = tuple[str, float, str, int | None]  # where a stretch begins: boundary, what it carries, name of the stretch, layer
 
 
@@ -94,13 +94,13 @@ class _Walk:
         self.stations = [(i, b) for i, b in places if b["kind"] in ("layer", "embeddings")]
         self.prefix = prefix_of(self.stations[-1][1]["name"]) if self.stations else ""
         self.branches: dict[int | None, list[tuple[str, int, PlainBoundary]]] = {}
-        for i, b in places:                      # a layer's, the last one first; what other streams read stands before all layers
+        for i, b in places:  # a layer's, the last one first; what other streams read stands before all layers
             if b["kind"] in PARTS:
                 self.branches.setdefault(READ if b["kind"] == "cross" else b["layer"], []).append((part_of(b), i, b))
         self.start = next(amount for name, amount in data["ledger"]["rows"] if name == "value")
         self.kept: dict[str, float] = dict.fromkeys((*KEEPERS, OTHERS) if self.prefix else KEEPERS, 0.0)
         self.paid: list[int] = []
-        self.gap = 0.0                           # seen at the boundary before
+        self.gap = 0.0  # seen at the boundary before
         self.show = digits(max((abs(x) for x in (data["value"], self.start) if math.isfinite(x)), default=0.0))
 
     def steps(self) -> list[Step]:
@@ -149,7 +149,7 @@ class _Walk:
         rows = dict(self.data["ledger"]["rows"])
         name, amount, stretch, layer = above
         before = dict(self.kept)
-        if self.prefix:                          # the ledger is of all streams
+        if self.prefix:  # the ledger is of all streams
             rows["tokens"] = math.fsum(self.data["parts"]["signed"]["content"])
             self._keep(stretch, layer, amount - rows["tokens"], self.data["ledger"]["gap"])
             rows["positions"] = self.kept["positions"]
@@ -175,7 +175,7 @@ class _Walk:
         measured = self.data["ledger"].get("kept")
         if measured:
             kept = {keeper: float(measured.get(stretch, {}).get(keeper, 0.0)) for keeper in KEEPERS}
-            if self.prefix:                      # what is neither here, nor kept, nor missing went on in another stream
+            if self.prefix:  # what is neither here, nor kept, nor missing went on in another stream
                 others = lost - math.fsum(kept.values()) - (0.0 if gap is None else gap - self.gap)
                 kept[OTHERS] = 0.0 if is_rounding(others, allowed) else others
         else:
@@ -204,7 +204,7 @@ class _Walk:
         if kind == "answer":
             return f"The answer, {visible(self.data['target'], 60)}, is {self.show(self.start)}: all of it is still one number."
         if kind == "inputs":
-            return ""                            # said where its amounts are known
+            return ""  # said where its amounts are known
         values = self.data["boundaries"][layer]["relevance"] if layer is not None else []
         if kind in PARTS:
             part, amount = step["flow"]["to"][0]

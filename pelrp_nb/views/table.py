@@ -79,8 +79,7 @@ def _branch(node: Mapping[str, Any]) -> str:
 def escaped(text: str, most: int = 60) -> str:
     """Text as HTML: markup is shown, not obeyed, and what cannot be seen gets a chip with its name."""
     return "".join(
-        f'<span style="{_CHIP}">{html.escape(piece.text)}</span>' if piece.chip else html.escape(piece.text)
-        for piece in pieces(text, most)
+        f'<span style="{_CHIP}">{html.escape(piece.text)}</span>' if piece.chip else html.escape(piece.text) for piece in pieces(text, most)
     )
 
 

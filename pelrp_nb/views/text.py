@@ -114,9 +114,7 @@ def line(data: Plain, most: int = 3) -> str:
     top = ", ".join(f"{visible(data['tokens'][t], 20)} {show(both[t], '-')}" for t in order) or "no tokens"
     ledger = data["ledger"]
     word = "closed" if ledger["closed"] else f"open at {visible(str(ledger['opened']))}"
-    return (
-        f"Explanation({visible(data['model'], 60)}: {title(data)}; {top}; positions {data['positional_share']:.0%}; ledger {word})"
-    )
+    return f"Explanation({visible(data['model'], 60)}: {title(data)}; {top}; positions {data['positional_share']:.0%}; ledger {word})"
 
 
 def screen(data: Plain, most: int = 40) -> str:

@@ -29,7 +29,7 @@ class View(anywidget.AnyWidget):
 
     _esm = script() + EXPORT
     _css = style()
-    _shell = Dict(shell()).tag(sync=True)            # so that the browser can keep what it shows as a page
+    _shell = Dict(shell()).tag(sync=True)  # so that the browser can keep what it shows as a page
     kind = Unicode().tag(sync=True)
     data = Dict().tag(sync=True)
     state = Dict().tag(sync=True)

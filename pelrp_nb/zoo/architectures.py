@@ -1,8 +1,8 @@
 """Three classifiers of one size that differ in where positions enter, and how each is trained.
 
-    reviews-rotary      Llama: positions turn queries and keys in every layer; the last token answers
-    reviews-learnable   BERT: a learned vector per place is added at the input; the first token answers
-    reviews-absolute    DistilBERT with sinusoids: a fixed vector per place is added at the input
+reviews-rotary      Llama: positions turn queries and keys in every layer; the last token answers
+reviews-learnable   BERT: a learned vector per place is added at the input; the first token answers
+reviews-absolute    DistilBERT with sinusoids: a fixed vector per place is added at the input
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ WIDTH, LAYERS, HEADS = 64, 4, 4
 class Recipe:
     """How one model is trained; rates are per step of AdamW."""
 
-    build: Callable[[int, float], PreTrainedModel]      # vocabulary size, dropout -> a model with random weights
+    build: Callable[[int, float], PreTrainedModel]  # vocabulary size, dropout -> a model with random weights
     positions: str
     rate: float = 1e-3
-    embedding_rate: float = 1e-2                # rare words are met a few times only: they must move fast
+    embedding_rate: float = 1e-2  # rare words are met a few times only: they must move fast
     embedding_spread: float = 0.1
     weight_decay: float = 0.01
     dropout: float = 0.3
-    word_dropout: float = 0.3                   # words replaced by the unknown token
-    joined: float = 0.5                         # sentences joined with a second one, whose rating is added
-    agreement: float = 0.0                      # weight of: two readings with other words missing agree
-    average: float = 0.998                      # the weights kept are a running mean
+    word_dropout: float = 0.3  # words replaced by the unknown token
+    joined: float = 0.5  # sentences joined with a second one, whose rating is added
+    agreement: float = 0.0  # weight of: two readings with other words missing agree
+    average: float = 0.998  # the weights kept are a running mean
     batch: int = 64
     warmup: int = 100
     epochs: int = 10
-    patience: int = 4                           # epochs without a better validation loss
+    patience: int = 4  # epochs without a better validation loss
     vocabulary: int = 10_000
 
 

@@ -30,10 +30,10 @@ PACKAGE = "vaderSentiment==3.3.2"
 CREDIT = "C.J. Hutto and Eric Gilbert, VADER, ICWSM 2014"
 LICENSE = "MIT"
 LABELS = ("negative", "positive")
-THRESHOLD = 0.5             # sentences rated nearer to zero than this are nobody's example
-HELD_OUT = 15               # per cent of all sentences
-VALIDATION = 8              # per cent of the sentences that are not held out
-PACKAGED = 300              # held-out sentences that travel with the package, half of each label
+THRESHOLD = 0.5  # sentences rated nearer to zero than this are nobody's example
+HELD_OUT = 15  # per cent of all sentences
+VALIDATION = 8  # per cent of the sentences that are not held out
+PACKAGED = 300  # held-out sentences that travel with the package, half of each label
 
 _INNER = "hutto_ICWSM_2014.tar.gz"
 _MEMBER = "movieReviewSnippets_GroundTruth.txt"

@@ -24,8 +24,8 @@ from .tokens import LAST_ID, LONGEST, PAD_ID, SPECIAL, UNKNOWN_ID
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-Rated = tuple[Tensor, float]            # token ids, rating
-_BATCHES_SORTED = 16                    # so many batches are sorted by length together: less padding
+Rated = tuple[Tensor, float]  # token ids, rating
+_BATCHES_SORTED = 16  # so many batches are sorted by length together: less padding
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def fit(
     total = steps or recipe.epochs * an_epoch
     optimiser, average = _optimiser(model, recipe), copy.deepcopy(model)
     best, best_weights, waited, step = math.inf, model.state_dict(), 0, 0
-    while step < total and (steps is not None or waited < recipe.patience):      # a stated number of steps is done in full
+    while step < total and (steps is not None or waited < recipe.patience):  # a stated number of steps is done in full
         for ids, ratings in _batches(_joined(train, recipe, generator), recipe.batch, generator):
             _set_rates(optimiser, min(1.0, (step + 1) / min(recipe.warmup, total)) * (1 - step / total))
             _step(model, optimiser, _readings(ids, recipe, generator), ratings, recipe.agreement)
@@ -94,9 +94,7 @@ def validation_loss(model: PreTrainedModel, sentences: Sequence[Rated]) -> float
     return total / len(sentences)
 
 
-def _step(
-    model: PreTrainedModel, optimiser: torch.optim.Optimizer, ids: Tensor, ratings: Tensor, agreement: float
-) -> None:
+def _step(model: PreTrainedModel, optimiser: torch.optim.Optimizer, ids: Tensor, ratings: Tensor, agreement: float) -> None:
     model.train()
     optimiser.zero_grad()
     logits = model(input_ids=ids, attention_mask=(ids != PAD_ID).long()).logits
@@ -114,9 +112,7 @@ def disagreement(first: Tensor, second: Tensor) -> Tensor:
     return ((p.exp() - q.exp()) * (p - q)).sum(-1).mean() / 2
 
 
-def _batches(
-    sentences: Sequence[Rated], size: int, generator: torch.Generator | None
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(sentences: Sequence[Rated], size: int, generator: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
     """Padded ids and ratings; in random order, but sentences of like length together, if there is a generator."""
     order = list(range(len(sentences))) if generator is None else _shuffled(len(sentences), generator)
     chunks = [order[start : start + size * _BATCHES_SORTED] for start in range(0, len(order), size * _BATCHES_SORTED)]

@@ -1,6 +1,6 @@
 """A small language model of the review sentences: Llama that writes the next token, for continuations and their contrasts.
 
-    reviews-lm-rotary       trained on the sentences that the classifiers learnt from; each has a first token and a last
+reviews-lm-rotary       trained on the sentences that the classifiers learnt from; each has a first token and a last
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 WIDTH, LAYERS, HEADS = 96, 3, 4
-VOCABULARY = 4_000              # pieces
+VOCABULARY = 4_000  # pieces
 DROPOUT = 0.3
 COURSE = Course(steps=5_000, batch=48, rate=2e-3, decay=0.1)
 

@@ -22,7 +22,7 @@ class Course:
     rate: float = 1e-3
     decay: float = 0.01
     warmup: int = 100
-    shown: int = 100                # steps between two looks at the loss
+    shown: int = 100  # steps between two looks at the loss
 
 
 def learn(

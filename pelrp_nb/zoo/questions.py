@@ -25,10 +25,10 @@ WORDS = ("sun", "moon", "star", "tree", "bird", "fish", "stone", "river")
 NAMES = ("ann", "bob", "cat", "dan", "eve", "fay")
 FILLERS = ("the", "a", "of", "in")
 MARK, ASK = "mark", "?"
-PLACE = 3                       # which word `fetch` asks for; the question's own name is word 0
-HELD_OUT = 15                   # per cent of all questions
+PLACE = 3  # which word `fetch` asks for; the question's own name is word 0
+HELD_OUT = 15  # per cent of all questions
 Lengths = int | Sequence[int] | None
-MISSES = 2_000                  # so many questions in a row of the other kind: there are none of this one
+MISSES = 2_000  # so many questions in a row of the other kind: there are none of this one
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 VOCABULARY = (*KINDS, *WORDS, *NAMES, *(f"{name}={word}" for name in NAMES for word in WORDS), *FILLERS, MARK, ASK)
 
 
-def questions(
-    name: str, *, held_out: bool, seed: int = 0, classes: int | None = None, length: Lengths = None
-) -> Iterator[Question]:
+def questions(name: str, *, held_out: bool, seed: int = 0, classes: int | None = None, length: Lengths = None) -> Iterator[Question]:
     """Questions of one kind without end, all held out or none.
 
     `classes` is how many words may be an answer, `length` how long a line is (one of several lengths, if several are given).

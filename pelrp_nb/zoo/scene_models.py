@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 WIDTH, LAYERS, HEADS, INNER, PATCH = 64, 4, 4, 128, 4
 REGISTERS = 2
 COURSE = Course(steps=6_000, batch=32, rate=2e-3, decay=0.02)
-MEASURED = 1_000                # held-out scenes
-PRESENT = 10.0                  # weight of the mean over ten classes, present or absent, against the one digit asked for
+MEASURED = 1_000  # held-out scenes
+PRESENT = 10.0  # weight of the mean over ten classes, present or absent, against the one digit asked for
 
 
 def train(name: str, dose: Dose, tell: Tell) -> Trained:

@@ -20,15 +20,15 @@ import numpy as np
 
 from ..errors import ZooError
 
-SIDE = 32                       # pixels of a scene's side
-SIZE, STEP = 12, 4              # pixels of a digit's side, and between two places where it may stand
+SIDE = 32  # pixels of a scene's side
+SIZE, STEP = 12, 4  # pixels of a digit's side, and between two places where it may stand
 QUADRANTS = ("upper left", "upper right", "lower left", "lower right")
 CLASSES = 10
-HELD_OUT = 15                   # per cent of all digits
+HELD_OUT = 15  # per cent of all digits
 LICENSE = "BSD-3-Clause"
 CREDIT = "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI; copy in scikit-learn"
 LABELS = (*(f"{digit} is present" for digit in range(CLASSES)), *(f"{digit} is in the {QUADRANTS[0]}" for digit in range(CLASSES)))
-INK = 0.3                       # a pixel belongs to a digit if so much of it is the digit's colour
+INK = 0.3  # a pixel belongs to a digit if so much of it is the digit's colour
 _PACKAGED = Path(__file__).parent / "held_out" / "digits.npz"
 
 

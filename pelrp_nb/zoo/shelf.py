@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 _MODELS = Path(__file__).parent / "models"
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")       # owner/name
-_AUTO_CLASSES = (                                           # how a class name ends -> the auto class that loads it
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")  # owner/name
+_AUTO_CLASSES = (  # how a class name ends -> the auto class that loads it
     ("ForSequenceClassification", "AutoModelForSequenceClassification"),
     ("ForTokenClassification", "AutoModelForTokenClassification"),
     ("ForQuestionAnswering", "AutoModelForQuestionAnswering"),
@@ -32,7 +32,7 @@ _AUTO_CLASSES = (                                           # how a class name e
     ("LMHeadModel", "AutoModelForCausalLM"),
     ("ForConditionalGeneration", "AutoModelForSeq2SeqLM"),
 )
-_OURS = "DINOv3ViTClassifier"                               # a head that transformers has no class for
+_OURS = "DINOv3ViTClassifier"  # a head that transformers has no class for
 
 
 def names() -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def load(name: str | Path) -> tuple[Any, Any]:
     try:
         with _quiet(only_local):
             return _load(source, only_local)
-    except Exception as error:                                   # safetensors and tokenizers raise kinds of their own
+    except Exception as error:  # safetensors and tokenizers raise kinds of their own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ZooError(f"`{name}` must be a model with its processor, but loading it failed: {reason}") from error
 

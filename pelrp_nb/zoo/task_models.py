@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 WIDTH, LAYERS, HEADS, INNER = 64, 3, 4, 128
-LONGEST = 24                    # tokens, the special ones included
+LONGEST = 24  # tokens, the special ones included
 COURSE = Course(steps=2_000, batch=6 * 18)
-LONGER = {"alibi": 10_000, "absolute": 5_000}       # steps, where places must be counted, or words told from large sinusoids
-OFTENER = {"alibi": "first-half", "absolute": "recall"}     # what such a model learns last is asked four times as often
-MEASURED = 1_000                # held-out questions of each kind
+LONGER = {"alibi": 10_000, "absolute": 5_000}  # steps, where places must be counted, or words told from large sinusoids
+OFTENER = {"alibi": "first-half", "absolute": "recall"}  # what such a model learns last is asked four times as often
+MEASURED = 1_000  # held-out questions of each kind
 ORDERLESS = "without positions every order of the same words has the same answer"
 UNSOLVED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {"none": dict.fromkeys(("fetch", "order", "previous", "first-half"), ORDERLESS)}
@@ -83,9 +83,7 @@ def train(name: str, dose: Dose, tell: Tell) -> Trained:
     return Trained(model, tokenizer, facts, measure)
 
 
-def _batches(
-    tokenizer: PreTrainedTokenizerFast, seed: int, size: int, oftener: str | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(tokenizer: PreTrainedTokenizerFast, seed: int, size: int, oftener: str | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """Padded ids (B, T) and answers (B,), every kind of question in each batch, lines of every length."""
     streams = {kind: questions(kind, held_out=False, seed=seed + 1, length=KINDS[kind].lengths) for kind in KINDS}
     turns = (*KINDS, *[oftener] * 3) if oftener else tuple(KINDS)
@@ -161,7 +159,7 @@ def absolute(vocabulary: int) -> PreTrainedModel:
     )  # fmt: skip
     model = DistilBertForSequenceClassification(config)
     model.distilbert.embeddings.position_embeddings.weight.requires_grad_(False)
-    torch.nn.init.normal_(model.distilbert.embeddings.word_embeddings.weight, std=0.5)      # about as large as the sinusoids
+    torch.nn.init.normal_(model.distilbert.embeddings.word_embeddings.weight, std=0.5)  # about as large as the sinusoids
     return model
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PAD, UNKNOWN, FIRST, LAST, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD_ID, UNKNOWN_ID, FIRST_ID, LAST_ID, MASK_ID = range(len(SPECIAL))
-LONGEST = 128               # tokens, the special ones included
+LONGEST = 128  # tokens, the special ones included
 _WORD = r"\w+(?:'\w+)*|[^\w\s]"
 
 
@@ -31,7 +31,7 @@ def learn(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     trainer = WordPieceTrainer(
         vocab_size=size + size // 10,
         min_frequency=2,
-        special_tokens=[*SPECIAL, *single],     # else it numbers the letters, and so breaks ties, by chance
+        special_tokens=[*SPECIAL, *single],  # else it numbers the letters, and so breaks ties, by chance
         show_progress=False,
     )
     draft.train_from_iterator(texts, trainer)

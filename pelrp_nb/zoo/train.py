@@ -1,7 +1,7 @@
 """Train a model of the zoo from scratch.
 
-    python -m pelrp_nb.zoo.train reviews-rotary
-    python -m pelrp_nb.zoo.train tasks-learnable --steps 200 --out trial      a small dose
+python -m pelrp_nb.zoo.train reviews-rotary
+python -m pelrp_nb.zoo.train tasks-learnable --steps 200 --out trial      a small dose
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ METHODS = (
     "PA-LRP signed", "PA-LRP absolute", "PA-LRP positive", "PA-LRP l2", "AttnLRP", "CP-LRP", "input x gradient", "random",
 )  # fmt: skip
 SHARES = ("positional share", "misplaced", "half")
-LIMIT = 100                     # questions of each kind
+LIMIT = 100  # questions of each kind
 _PLAIN = Options(ledger=False)
 
 
@@ -123,10 +123,10 @@ def _batches(model: Any, tokenizer: Any, questions: Sequence[Question]) -> Itera
         encoded = tokenizer([one.text for one in group], return_tensors="pt", return_special_tokens_mask=True)
         ids, answers = encoded["input_ids"], torch.tensor([one.label for one in group])
         counted = encoded["special_tokens_mask"] == 0
-        counted[:, counted[0].nonzero()[0]] = False                          # the question's own name
+        counted[:, counted[0].nonzero()[0]] = False  # the question's own name
         truth = torch.zeros_like(counted)
         for row, one in zip(truth, group, strict=True):
-            row[[1 + word for word in one.truth.tokens]] = True              # the first token is special
+            row[[1 + word for word in one.truth.tokens]] = True  # the first token is special
         with torch.no_grad():
             right = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.argmax(-1) == answers
         if right.any():
@@ -152,7 +152,7 @@ def of_batch(model: Any, batch: Batch, rng: torch.Generator) -> tuple[dict[str, 
     found["input x gradient"] = input_times_gradient(model, batch)
     found["random"] = torch.rand(S.shape, generator=rng)
     shares = {"positional share": _share(S, P), "half": _share(*halves(model, batch))}
-    if len(leaves) == len(flow.inputs.sinks):                    # a bias among scores is heard as sums only
+    if len(leaves) == len(flow.inputs.sinks):  # a bias among scores is heard as sums only
         wrong = [misplaced(leaf.detach(), g, S.shape[1], rng) for leaf, g in zip(leaves, paid, strict=True)]
         shares["misplaced"] = _share(S, sum(wrong, torch.zeros_like(S)))
     return found, shares
@@ -210,7 +210,7 @@ def misplaced(P: Tensor, g: Tensor, T: int, rng: torch.Generator) -> Tensor:
 # --- sinks that mean nothing -----------------------------------------------------------------------------------------
 
 QUERIES_AND_KEYS = ("query", "key", "q_lin", "k_lin", "q", "k")
-JOINED = "Wqkv"                 # one map for queries, keys and values side by side
+JOINED = "Wqkv"  # one map for queries, keys and values side by side
 
 
 def halves(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:

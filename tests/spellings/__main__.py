@@ -1,6 +1,6 @@
 """A table of all spellings: which are explained like their reference and as known, which are not, and why.
 
-    python -m tests.spellings [--family NAME] [--only NAME] [--wrong]
+python -m tests.spellings [--family NAME] [--only NAME] [--wrong]
 """
 
 from __future__ import annotations

@@ -360,16 +360,13 @@ waving("python's math")(by_math)
 waving("numpy's")(by_numpy)
 waving("complex numbers")(by_complex_numbers)
 waving("polar")(lambda ids: torch.view_as_real(torch.polar(torch.ones(()).to(ELSEWHERE), steps(ids))).flip(-1).flatten(1))
-waving("a cosine shifted")(
-    lambda ids: torch.stack([(steps(ids) - torch.pi / 2).cos(), steps(ids).cos()], -1).flatten(1)
-)
+waving("a cosine shifted")(lambda ids: torch.stack([(steps(ids) - torch.pi / 2).cos(), steps(ids).cos()], -1).flatten(1))
 waving("counted from the ids' shape")(
     lambda ids: torch.stack([f(steps(torch.zeros_like(ids))) for f in (torch.sin, torch.cos)], -1).flatten(1)
 )
 waving("from a closure")(lambda ids: ELSEWHERE[: ids.shape[1]])
 waving("expanded as the batch")(lambda ids: ELSEWHERE[None, : ids.shape[1]].expand(len(ids), -1, -1).contiguous())
 waving("by a list of rows")(lambda ids: torch.stack([ELSEWHERE[t] for t in range(ids.shape[1])]))
-
 
 
 class ReadsPlaces(Net):

@@ -149,7 +149,7 @@ def verdict(group: Group, spelling: Spelling) -> tuple[Account | None, list[str]
     """The account of a spelling, and what is wrong with it; None if it was refused."""
     try:
         ours = account(spelling)
-    except Exception as error:                   # whatever a user would see instead of an explanation
+    except Exception as error:  # whatever a user would see instead of an explanation
         return None, [f"{type(error).__name__}: {str(error)[:160]}"]
     wrong = untrue(ours, group)
     if spelling is group.spellings[0]:
@@ -158,6 +158,6 @@ def verdict(group: Group, spelling: Spelling) -> tuple[Account | None, list[str]
         theirs = reference_of(group.family, group.name)
     except Exception as error:
         return ours, [*wrong, f"the reference: {type(error).__name__}: {str(error)[:100]}"]
-    if group.truth is not None and untrue(theirs, group):                    # a wrong reference tells nothing about its twins
+    if group.truth is not None and untrue(theirs, group):  # a wrong reference tells nothing about its twins
         return ours, wrong
     return ours, wrong + differences(ours, theirs, 0.0 if group.exact else RELATIVE)

@@ -52,8 +52,6 @@ def ran_without_gradients(model: nn.Module) -> nn.Module:
     return model
 
 
-
-
 def explained(model: nn.Module) -> nn.Module:
     with propagate(model, PA_LRP) as flow:
         out = model(IDS)

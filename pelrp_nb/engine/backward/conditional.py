@@ -86,7 +86,7 @@ def listen(flow: ForwardPass) -> None:
         attention = flow.projections.follows(args[0], flow.began, through=False)
         inside = max((i for i, m in enumerate(flow.path) if id(m) in blocks), default=-1) + 1
         expert = any(map(holds_experts, flow.path[inside:]))
-        x = args[0].view(args[0].shape)                  # of its own, so that no hook of another operation is heard twice
+        x = args[0].view(args[0].shape)  # of its own, so that no hook of another operation is heard twice
         heads = 0 if attention is None else flow.projections.attended[attention]
         found = Candidate(flow.where_am_i(), x, attention, heads, sequence(), expert, flow.depth, len(flow.leaves))
         flow.candidates.append(found)

@@ -16,7 +16,7 @@ def audit_graph(flow: ForwardPass, values: Sequence[Tensor]) -> tuple[str, ...]:
     """Refuse every node on the way that no handler made; the names of those that the composite accepts."""
     ends = [end for _, end in flow.handled]
     starts = [start for start, _ in flow.handled]
-    strangers: dict[str, str | None] = {}                         # where, and how the function is typed
+    strangers: dict[str, str | None] = {}  # where, and how the function is typed
     seen, todo = set(), [value.grad_fn for value in values]
     while todo:
         node = todo.pop()

@@ -18,7 +18,7 @@ from ..streams import SPAN, number
 from .arrivals import Part
 from .sink_totals import Received
 
-Gradients = dict[int, Tensor]                    # of leaves, by identity
+Gradients = dict[int, Tensor]  # of leaves, by identity
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,12 @@ def natural(item: tuple[str, float]) -> tuple:
 
 
 def keep_books(
-    flow: ForwardPass, starts: Sequence[float], parts: Mapping[str, Part], received: Sequence[Received],
-    unknown: tuple[str, ...], dtype: str,
+    flow: ForwardPass,
+    starts: Sequence[float],
+    parts: Mapping[str, Part],
+    received: Sequence[Received],
+    unknown: tuple[str, ...],
+    dtype: str,
 ) -> Books:
     """Everything that was measured, put together."""
     B = flow.account.rows
@@ -87,7 +91,7 @@ def keep_books(
     tokens = sum((per_row(p.tokens, B) for p in parts.values()), zero)
     places = sum((per_row(p.columns["signed"], B) for p in parts.values()), zero)
     scale = sum((per_row(x.double().abs(), B) for p in parts.values() for x in (p.tokens, p.columns["signed"])), zero)
-    if flow.conditions:                          # a part of the relevance, of which rounding took its share when it was whole
+    if flow.conditions:  # a part of the relevance, of which rounding took its share when it was whole
         scale = sum((v.abs() for (_, name), v in entries.items() if name.startswith("not kept")), scale)
     began = torch.tensor(starts, dtype=torch.float64)
     gaps = running(flow, began, kept(flow, amounts, parts, received)) if flow.options.ledger else {}
@@ -165,7 +169,7 @@ def gap_at(
 def beside(flow: ForwardPass, mark: Mark, other: str, how: str, kept: list[tuple[float, Tensor]], B: int) -> Tensor | None:
     """What another stream has drawn of the relevance on the way back to `mark`; None where that was not seen."""
     zero = torch.zeros(B, dtype=torch.float64)
-    if how == "before":                          # it entered ahead of this boundary, and its relevance is still in it
+    if how == "before":  # it entered ahead of this boundary, and its relevance is still in it
         return zero
     if how == "apart":
         return sum((a for depth, a in kept if number(depth) == flow.streams.names.index(other)), zero)

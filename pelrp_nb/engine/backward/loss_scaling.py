@@ -21,7 +21,7 @@ from ..memory import check_detail
 from ..numerics import better, finer
 from .conditional import through
 
-POWERS = (2.0**12, 2.0**6, 1.0, 2.0**-6, 2.0**-12, 2.0**-18)     # what the walk begins with, the largest that stays finite
+POWERS = (2.0**12, 2.0**6, 1.0, 2.0**-6, 2.0**-12, 2.0**-18)  # what the walk begins with, the largest that stays finite
 
 
 def walk(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], keep: bool) -> dict[int, Tensor]:

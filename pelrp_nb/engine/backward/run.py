@@ -34,9 +34,7 @@ def whole(flow: ForwardPass, value: Tensor, keep: bool) -> Trace:
         return told(flow, trace_of(parts, books, 0 if flow.account.rows == 1 else None, {}))
 
 
-def rows(
-    flow: ForwardPass, values: Sequence[Tensor | None], keep: bool, visible: Sequence[Mapping[str, Visible]]
-) -> list[Trace | None]:
+def rows(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool, visible: Sequence[Mapping[str, Visible]]) -> list[Trace | None]:
     """One backward pass from a scalar per row; the rows apart, without their padding."""
     flow.recorder.visible = visible
     parts, books = arrived(flow, values, keep)
@@ -73,14 +71,14 @@ def arrived(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> t
     watch = flow.recorder.watch = watch_of(flow, tolerance_of(dtype))
     with nullcontext() if watch is None else watch.listening():
         gradients = loss_scaling.walk(flow, targets, leaves, keep)
-    with DisableTorchFunction():                 # what follows is ours, and none of the model's operations
+    with DisableTorchFunction():  # what follows is ours, and none of the model's operations
         for name, depth, leaf in inputs.constants:
             if id(leaf) in gradients:
                 flow.account.add("constants", name, depth, flow.account.by_row(dot(leaf.detach(), gradients[id(leaf)])))
         received = receive(inputs.sinks, gradients, B)
         parts = [part for name in flow.streams.names if (part := part_of(flow, name, gradients, received)) is not None]
         books = keep_books(flow, starts, {p.name: p for p in parts}, received, unknown, dtype)
-    flow.recorder.values = ()                    # the graph may go
+    flow.recorder.values = ()  # the graph may go
     return parts, books
 
 

@@ -30,8 +30,8 @@ class Watch:
     def __init__(self, flow: ForwardPass, tolerance: float) -> None:
         self.flow, self.tolerance = flow, tolerance
         self.meet = ledger_builder.meetings(flow) if flow.streams.several else {}
-        self.heard: list[tuple[float, Tensor]] = []              # depth, amount per row
-        self.reached: set[str] = set()                           # streams whose tokens have theirs
+        self.heard: list[tuple[float, Tensor]] = []  # depth, amount per row
+        self.reached: set[str] = set()  # streams whose tokens have theirs
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -34,7 +34,7 @@ def relevance(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
     x, g = leaf.tensor.detach(), gradients.get(id(leaf.tensor))
     if g is None:
         return torch.zeros_like(better(x.real if x.is_complex() else x))
-    return visible(x, g) if leaf.part == "sum" else dot(x, g)    # what is added may hold fillers, of places that nobody sees
+    return visible(x, g) if leaf.part == "sum" else dot(x, g)  # what is added may hold fillers, of places that nobody sees
 
 
 def features_of(leaf: Leaf, dims: int) -> int | None:
@@ -69,7 +69,7 @@ def summarise(all_of: list[Received], rows: int, order: Sequence[credit.Place]) 
     for (name, layer), members in groups.items():
         sinks.append(Sink(name, members[0].leaf.kind, layer))
         for key, column in _together(members, rows, order).items():
-            columns[key].append(column.cpu())        # layers may lie on several devices
+            columns[key].append(column.cpu())  # layers may lie on several devices
     empty = torch.zeros(rows, 0, len(order))
     stacked = {k: torch.stack(v, 1) if v else empty for k, v in columns.items()}
     stacked["l2"] = stacked.pop("squared").sqrt()

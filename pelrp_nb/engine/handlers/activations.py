@@ -40,7 +40,7 @@ def activation(
         note_of(flow, out).again = (f, (x.detach(),))
     at_zero = own_start(func, rest, more)
     if at_zero:
-        hidden = x.detach() < -FILLER                            # a masked place: f is 0 there, and nothing is f(0)
+        hidden = x.detach() < -FILLER  # a masked place: f is 0 there, and nothing is f(0)
         start = torch.where(hidden, 0.0, at_zero).to(out.dtype) if bool(hidden.any()) else at_zero
         flow.account.constant(out, start, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
     return out

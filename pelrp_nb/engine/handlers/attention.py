@@ -24,7 +24,7 @@ from ..positions.sinks import tap
 from ..notes import Note, carries, pick, write
 from ..saved import held
 
-CHUNK = 256                                      # queries whose attention weights are computed at a time in an audit
+CHUNK = 256  # queries whose attention weights are computed at a time in an audit
 
 
 def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -167,14 +167,10 @@ def values_only(flow: Context, out: Tensor) -> Tensor:
 def book_lost(flow: Context, out: Tensor, lost: float) -> None:
     """The part of attention that a composite drops (the authors' image recipe): it stays with the weights."""
     value, name, layer = held(out), flow.softmax_name(True), flow.depth
-    out.register_hook(
-        lambda g: flow.account.add("softmax", name, layer, lost * flow.account.inner(value(), g))
-    )
+    out.register_hook(lambda g: flow.account.add("softmax", name, layer, lost * flow.account.inner(value(), g)))
 
 
-def by_difference(
-    flow: Context, out: Tensor, bent: list, given: tuple, f: Factors, share: float
-) -> None:
+def by_difference(flow: Context, out: Tensor, bent: list, given: tuple, f: Factors, share: float) -> None:
     """Fast: share of R(output) - R(q) - R(k) - R(bias). It balances by construction."""
     name, layer = flow.softmax_name(True), flow.depth
     flow.audited = False
@@ -230,5 +226,3 @@ def weights(q: Tensor, k: Tensor, mask: Tensor | None, rows: slice, causal: bool
     s = s.masked_fill(hidden, -torch.inf)
     A = s.softmax(-1).nan_to_num(0.0)
     return A, s.masked_fill(hidden, 0)
-
-

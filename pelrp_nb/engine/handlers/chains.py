@@ -28,8 +28,7 @@ def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tup
                 return None
         elif isinstance(a, Tensor) and a.numel() != 1:
             return None
-    values = [chain(flow, a)[1] if carries(a) else exact(a).reshape(()) if isinstance(a, Tensor) else a
-              for a in args]
+    values = [chain(flow, a)[1] if carries(a) else exact(a).reshape(()) if isinstance(a, Tensor) else a for a in args]
     first = next((a for a in args if carries(a)), None)
     if first is None:
         return None
@@ -38,9 +37,7 @@ def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tup
     return chain(flow, first)[0], zero
 
 
-def elementwise_note(
-    flow: Context, func: Callable, args: tuple, kwargs: dict, out: Tensor, made: str | None = None
-) -> Tensor:
+def elementwise_note(flow: Context, func: Callable, args: tuple, kwargs: dict, out: Tensor, made: str | None = None) -> Tensor:
     """Remember of which tensor `out` is an elementwise function."""
     found = elementwise(flow, func, args, kwargs)
     if found is not None or made:

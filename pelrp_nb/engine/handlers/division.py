@@ -33,7 +33,7 @@ def divide(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         return func(a, freeze(b), **more) if not carries(a) else flow.composite.division.forward(a, freeze(b))
     scale = isinstance(b, Tensor) and b.numel() > 1 and provenance_of(b) is None and not more
     leaf = detection.multiplied(flow, 1 / b, a, torch.broadcast_shapes(a.shape, b.shape)) if scale else None
-    if leaf is not None:                         # divided by a number for each place: times its inverse
+    if leaf is not None:  # divided by a number for each place: times its inverse
         with torch.no_grad():
             value = func(a, b)
         return write(route(value, turned(flow, a, leaf)), Note(sinks=(*detection.sinks_of(flow, a), leaf)))
@@ -49,8 +49,7 @@ def solve(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 
 def normalize(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.normalize: x / |x|, the norm frozen."""
-    x, p, dim, eps = (pick(args, kwargs, i, n, d) for i, (n, d) in enumerate(
-        (("input", None), ("p", 2.0), ("dim", 1), ("eps", 1e-12))))
+    x, p, dim, eps = (pick(args, kwargs, i, n, d) for i, (n, d) in enumerate((("input", None), ("p", 2.0), ("dim", 1), ("eps", 1e-12))))
     flow.used("division", flow.composite.division)
     length = freeze(x).norm(p, dim, keepdim=True).clamp_min(eps)
     return route(func(freeze(x), p, dim, eps), x / length)

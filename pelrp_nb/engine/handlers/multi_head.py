@@ -24,7 +24,7 @@ def multi_head(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tupl
         return REFUSED
     if a["training"] and a["dropout_p"] > 0:
         raise ModelError(f"The attention dropout in {flow.place} is active (p = {a['dropout_p']}). Type model.eval().")
-    with flow:                                       # every call below passes through the rules again
+    with flow:  # every call below passes through the rules again
         return _multi_head(a)
 
 

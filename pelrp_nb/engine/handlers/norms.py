@@ -15,8 +15,7 @@ from ..notes import pick
 
 def layer_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.layer_norm: the standard deviation frozen, the mean not, the bias booked."""
-    x, shape, weight, bias = (pick(args, kwargs, i, n) for i, n in enumerate(
-        ("input", "normalized_shape", "weight", "bias")))
+    x, shape, weight, bias = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "normalized_shape", "weight", "bias")))
     eps = pick(args, kwargs, 4, "eps", 1e-5)
     rule = flow.composite.layer_norm
     flow.used("layer_norm", rule)
@@ -61,16 +60,14 @@ def group_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tens
 def batch_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.batch_norm with frozen statistics: a linear map and a constant."""
     if pick(args, kwargs, 5, "training", False):
-        raise ModelError(
-            f"The batch norm in {flow.place} must use its frozen statistics; it is in training mode. Type model.eval()."
-        )
+        raise ModelError(f"The batch norm in {flow.place} must use its frozen statistics; it is in training mode. Type model.eval().")
     x, rest = pick(args, kwargs, 0, "input"), args[1:]
     more = {k: v for k, v in kwargs.items() if k != "input"}
     ends = torch.zeros(2, x.shape[1], *[1] * (x.dim() - 2), dtype=x.dtype, device=x.device)
     ends[1] = 1
     with torch.no_grad():
         value, (constant, at_one) = func(x.detach(), *rest, **more), func(ends, *rest, **more)
-    out = route(value, x * (at_one - constant))                  # torch's own gradient is wrong where g is not contiguous
+    out = route(value, x * (at_one - constant))  # torch's own gradient is wrong where g is not contiguous
     flow.account.constant(out, constant, flow.name_of(pick(args, kwargs, 4, "bias"), "bias"), flow.depth)
     return out
 

@@ -26,7 +26,7 @@ def activation_module(flow: Context, module: nn.Module, args: tuple, output: Any
     if len(args) != 1 or not (carries(args[0]) and carries(output)) or not isinstance(output.grad_fn, BackwardCFunction):
         return None
     node: Any = type(output.grad_fn)
-    if node._forward_cls.__module__.startswith(f"{PACKAGE}."):                       # one of ours
+    if node._forward_cls.__module__.startswith(f"{PACKAGE}."):  # one of ours
         return None
     x = args[0]
     if output.shape != x.shape or any(True for _ in module.parameters()):

@@ -47,7 +47,7 @@ def plain(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
         hand_on(flow, args[0], out, same=getattr(func, "__name__", "") in SHAPES)
         stacked = note_of(flow, args[0]) if isinstance(args[0], Tensor) and getattr(func, "__name__", "") in ("sum", "mean") else None
         if stacked is not None and stacked.stacked is not None:
-            stacked.stacked.part = "sum"         # what stood beside is added
+            stacked.stacked.part = "sum"  # what stood beside is added
         if getattr(func, "__name__", "") in ("gather", "take_along_dim") and isinstance(out, Tensor) and carries(out):
             flow.places.follow(func, getattr(func, "__name__", ""), args, kwargs, out)
             out = relative.gathered(flow, out)

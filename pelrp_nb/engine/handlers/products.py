@@ -219,5 +219,3 @@ def added_product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> T
     out = func(added, a, b, **more)
     flow.account.constant(out, added * beta, flow.name_of(added, "added to scores"), flow.depth)
     return out
-
-

@@ -65,14 +65,14 @@ def numbers_of_layer(module: nn.Module) -> Numbers | None:
     weight = getattr(module, "weight", None)
     if isinstance(weight, layers.Params4bit):
         state = weight.quant_state
-        if getattr(state, "packing_format_for_cpu", False):      # packed for inference: what it makes of the unit vectors
+        if getattr(state, "packing_format_for_cpu", False):  # packed for inference: what it makes of the unit vectors
             return lambda: functional.gemv_4bit(torch.eye(state.shape[1], dtype=state.dtype), weight.data, state=state).T
         return lambda: functional.dequantize_4bit(weight.data, state)
     if not isinstance(weight, layers.Int8Params):
         return None
 
     def numbers() -> Tensor:
-        state = module.state                     # the layer moves its weight there when it first runs
+        state = module.state  # the layer moves its weight there when it first runs
         if state.CB is not None:
             return functional.int8_vectorwise_dequant(state.CB, state.SCB)
         return functional.int8_vectorwise_dequant(weight.data if weight.CB is None else weight.CB, weight.SCB)
@@ -200,7 +200,7 @@ def after(flow: Context, module: nn.Module, output: Any) -> Tensor | None:
             out = linear(flow, x, output.detach(), numbers, None, f"{name}.weight")
         else:
             out = linear(flow, x, output.detach(), numbers, bias.detach().to(output.dtype), f"{name}.bias")
-        shape = x.new_zeros(()).expand(out.shape[-1], x.shape[-1])           # of the weight, whose numbers places do not need
+        shape = x.new_zeros(()).expand(out.shape[-1], x.shape[-1])  # of the weight, whose numbers places do not need
         flow.places.follow(F.linear, "linear", (x, shape), {}, out)
     flow.cover(start, sequence())
     return out

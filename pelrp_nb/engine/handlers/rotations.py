@@ -15,7 +15,7 @@ from ..notes import note_of
 def turned(flow: Context, carrier: Tensor, leaf: Leaf) -> Tensor:
     """A carrier times what may be a position: half to each if it is one, else all to the carrier."""
     rule, factor = flow.composite.product, leaf.tensor
-    assert factor is not None                    # a factor's leaf has a gradient of its own
+    assert factor is not None  # a factor's leaf has a gradient of its own
     flow.used("rotation", rule)
     if rule != rules.uniform:
         return rule.forward(carrier, factor, multiply=torch.mul)

@@ -15,7 +15,7 @@ from torch._C import DisableTorchFunction
 from .maps import WEIGHT, Axis, PlaceMap, counting, place_map
 from .provenance import Provenance, provenance
 
-FREE, MIX = Axis(WEIGHT, 0), Axis(WEIGHT, 1)     # an axis of a weight's own; an axis of a weight that has mixed places
+FREE, MIX = Axis(WEIGHT, 0), Axis(WEIGHT, 1)  # an axis of a weight's own; an axis of a weight that has mixed places
 
 
 @dataclass
@@ -88,7 +88,7 @@ def renamed(one: PlaceMap, letters: Sequence[str], out: Sequence[str]) -> PlaceM
     with DisableTorchFunction():
         cells = one.cells
         for axis, letter in enumerate(letters):
-            if letter not in out:                # places of another input are none of its own
+            if letter not in out:  # places of another input are none of its own
                 mixed = cells.shape[axis] > 1 and bool((cells < 0).any())
                 cells = cells.amax(axis, keepdim=True) if mixed else cells.narrow(axis, 0, 1)
         order = sorted((out.index(letter), axis) for axis, letter in enumerate(letters) if letter in out)

@@ -12,7 +12,7 @@ from torch._C import DisableTorchFunction
 from .maps import Axis, PlaceMap, padded, place_map
 from .provenance import Provenance
 
-Place = tuple[int | None, ...]                   # a cell for each of the stream's place axes; None where it is not told apart
+Place = tuple[int | None, ...]  # a cell for each of the stream's place axes; None where it is not told apart
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def summed(R: Tensor, layout: Layout, rows: int, features: int | None = None) ->
             return flat.reshape(rows, n, -1), places
         at = torch.arange(len(flat)) if at is None else at
         found = flat.new_zeros(rows * n, flat.shape[-1])
-        if layout.rows is None and rows > 1:     # all rows share it
+        if layout.rows is None and rows > 1:  # all rows share it
             shared = flat.new_zeros(n, flat.shape[-1]).index_add_(0, at.to(flat.device), flat)
             return (shared / rows).expand(rows, *shared.shape), places
         found.index_add_(0, at.to(flat.device), flat)

@@ -34,7 +34,7 @@ def elementwise(places: Places, func: Callable, name: str, args: tuple, kwargs: 
         return masks_alone(name, args, kwargs, outs)
     content = [p for p in known if p.content]
     found = unified(content, outs[0].shape)
-    if name in STATISTIC:                        # a mark on the statistic itself, until it meets what it was taken of
+    if name in STATISTIC:  # a mark on the statistic itself, until it meets what it was taken of
         found = found.but(normed=True)
     elif len(content) == 2 and name in DIVIDING:
         found = found.but(normed=over_places(*args[:2]))

@@ -38,7 +38,7 @@ class Step:
     beside: tuple[tuple[str, str], ...] = ()
 
 
-Found = Step | Sequence[Provenance | None]       # what a function of the table returns
+Found = Step | Sequence[Provenance | None]  # what a function of the table returns
 _steps: dict[tuple, Step] = {}
 
 
@@ -79,11 +79,11 @@ class Places:
         self.notes: dict[str, None] = {}
         self.reasons: dict[str, None] = {}
         self.batches: dict[str, int | None] = {}
-        self.questions: dict[str, str] = {}      # whole numbers used as numbers, whose role has to be asked for, and where
-        self.cuts: dict[tuple[str, str], None] = {}              # (how, where) gradients were switched off
-        self.left: dict[str, tuple[str, str]] = {}               # inputs whose values left torch: how, where
-        self.aligned: set[tuple[str, str]] = set()               # inputs whose places have met, axis by axis
-        self.signature: tuple = ()               # of the inputs: which of their axes is taken for the batch meanwhile
+        self.questions: dict[str, str] = {}  # whole numbers used as numbers, whose role has to be asked for, and where
+        self.cuts: dict[tuple[str, str], None] = {}  # (how, where) gradients were switched off
+        self.left: dict[str, tuple[str, str]] = {}  # inputs whose values left torch: how, where
+        self.aligned: set[tuple[str, str]] = set()  # inputs whose places have met, axis by axis
+        self.signature: tuple = ()  # of the inputs: which of their axes is taken for the batch meanwhile
 
     def enter(self, stream: str, x: Tensor, role: str) -> Tensor:
         """An input: content has places along each axis; a mask is a mask; the rest are constants."""
@@ -97,7 +97,7 @@ class Places:
         self.signature = tuple((name, len(shape)) for name, shape in self.inputs.items())
         found = [counting(Axis(stream, axis), n, axis, x.dim()) for axis, n in enumerate(x.shape)]
         if not x.is_floating_point():
-            self.embedded.add(stream)            # a table makes the features of ids
+            self.embedded.add(stream)  # a table makes the features of ids
         return write(x, provenance.provenance(content=True, raw=not x.is_floating_point(), maps=found))
 
     # --- what is known of the axes ------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Places:
                 remember(key, step)
         for o, known in zip(outs, step.outs, strict=True):
             write(o, known)
-        for axis in step.summed:                 # the first sum of an input with weights makes its features; a later one mixes places
+        for axis in step.summed:  # the first sum of an input with weights makes its features; a later one mixes places
             (self.mixed if axis.stream in self.embedded else self.features).add(axis)
         self.embedded.update(step.weighed)
         self.aligned.update(step.beside)
@@ -236,7 +236,7 @@ new_full new_tensor size dim numel stride is_floating_point is_complex __len__ i
 element_size storage_offset""")
 # functions of a tensor that use of the second one but its shape or type
 SHAPE_OF_OTHER = words("expand_as type_as to view_as reshape_as")
-OPENED = frozenset({"multi_head_attention_forward"})          # its own calls were followed one by one
+OPENED = frozenset({"multi_head_attention_forward"})  # its own calls were followed one by one
 # selections by tensors: which entries are picked depends on values
 BY_VALUES = words("""gather index_select take_along_dim masked_select take index_add index_copy index_put scatter scatter_add
 scatter_reduce masked_scatter __setitem__ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_

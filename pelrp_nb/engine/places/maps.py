@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch._C import DisableTorchFunction
 
-WEIGHT = ""                                      # the stream of axes that no input has: features, heads, distances
-TOO_MANY = 50_000                                # maps and steps kept before all are forgotten
+WEIGHT = ""  # the stream of axes that no input has: features, heads, distances
+TOO_MANY = 50_000  # maps and steps kept before all are forgotten
 
 
 def words(text: str) -> frozenset[str]:

@@ -87,4 +87,3 @@ def meeting(constant: Tensor, known: Provenance, shape: Sequence[int], factor: b
     shift = len(shape) - constant.dim()
     axes = tuple(a for a in sorted(moving) if a >= shift and constant.shape[a - shift] > 1 and constant.stride(a - shift) != 0)
     return Meeting(constant, known, shape, axes, factor, own) if axes else None
-

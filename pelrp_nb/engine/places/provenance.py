@@ -7,7 +7,7 @@ from itertools import count
 
 from .maps import PlaceMap, padded
 
-MOST = 8                                         # maps that one tensor can have
+MOST = 8  # maps that one tensor can have
 
 
 class Provenance:
@@ -58,12 +58,19 @@ _numbers = count()
 
 
 def provenance(
-    content: bool = False, raw: bool = False, mask: bool = False, fixed: bool = False, pair: bool = False, lost: bool = False,
-    normed: bool = False, step: int = 0, maps: Iterable[PlaceMap] = (),
+    content: bool = False,
+    raw: bool = False,
+    mask: bool = False,
+    fixed: bool = False,
+    pair: bool = False,
+    lost: bool = False,
+    normed: bool = False,
+    step: int = 0,
+    maps: Iterable[PlaceMap] = (),
 ) -> Provenance:
     """The one object of these facts."""
     maps = tuple(dict.fromkeys(maps))
-    if any(m.axes for m in maps):                # `step` matters only where one place was picked out
+    if any(m.axes for m in maps):  # `step` matters only where one place was picked out
         step = 0 if not any(not m.axes for m in maps) else step
     name = (content, raw, mask, fixed, pair, lost, normed, step, tuple(m.number for m in maps))
     found = _interned.get(name)
@@ -92,7 +99,7 @@ def unified(given: Sequence[Provenance], shape: Sequence[int]) -> Provenance:
             found.append(one)
         elif not one.axes and int(one.cells.max()) > int(same.cells.max()):
             found[found.index(same)] = one
-    pair = any(p.pair for p in content)          # of which one side may be a place picked out, while the other side moves
+    pair = any(p.pair for p in content)  # of which one side may be a place picked out, while the other side moves
     moving = set() if pair else {m.key for m in found if m.axes}
     maps = [m for m in found if m.axes or m.key not in moving][:MOST]
     settled = any(m.axes and not m.key.of_weight for m in maps)

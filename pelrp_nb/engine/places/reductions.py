@@ -22,7 +22,7 @@ def reduced(places: Places, func: Callable, name: str, args: tuple, kwargs: dict
     if given is None or two:
         return elementwise(places, func, name, args, kwargs, outs)
     if not given.content and name in COUNTING and outs[0].dtype != torch.bool:
-        return [given if given.fixed else None] * len(outs)                # what is counted of masks is a number of places, not content
+        return [given if given.fixed else None] * len(outs)  # what is counted of masks is a number of places, not content
     at = 2 if name in ("norm", "vector_norm", "linalg_vector_norm") else 1
     dim = pick(args, kwargs, at, "dim", kwargs.get("axis"))
     if name in ("topk", "sort", "argsort"):

@@ -62,7 +62,7 @@ def looked_up(places: Places, func: Callable, name: str, args: tuple, kwargs: di
     if not parts:
         return elementwise(places, func, name, args, kwargs, outs)
     known = unified(given_in(parts), parts[0].shape)
-    if not known.content:                        # by a mask, or by token types: segments, which are constants
+    if not known.content:  # by a mask, or by token types: segments, which are constants
         return [provenance(fixed=True)] * len(outs)
     out = outs[0]
     right = out.dim() - parts[0].dim()

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from .maps import Axis, PlaceMap, padded, place_map
 from .provenance import Provenance, provenance
 
-OWN = -1000                                      # places that a constant piece brings along count from here, downwards, piece by piece
+OWN = -1000  # places that a constant piece brings along count from here, downwards, piece by piece
 
 
 def moved(func: Callable, name: str, given: Provenance, x: Tensor, args: tuple, kwargs: dict, outs: Sequence[Tensor]) -> list[Provenance]:
@@ -27,7 +27,7 @@ def moved(func: Callable, name: str, given: Provenance, x: Tensor, args: tuple, 
             lost = lost or not one.key.of_weight
             continue
         for maps, cells in zip(found, pieces, strict=True):
-            if one.key.of_weight or (cells.numel() and int(cells.max()) >= 0):           # else only places that a constant brought along
+            if one.key.of_weight or (cells.numel() and int(cells.max()) >= 0):  # else only places that a constant brought along
                 maps.append(place_map(one.key, cells))
     picked = any(m.axes and not any(m.key == o.key and o.axes for o in maps) for m in given.moving() for maps in found)
     step = 0 if picked else given.step
@@ -78,7 +78,7 @@ def regrouped(cells: Tensor, before: tuple[int, ...], after: tuple[int, ...]) ->
         return cells.reshape([1] * len(after))
     groups = matching(before, after)
     shape = list(cells.shape)
-    for mine, _ in groups:                       # a group on which the cells do not depend stays as small as it is
+    for mine, _ in groups:  # a group on which the cells do not depend stays as small as it is
         if any(cells.shape[a] > 1 for a in mine):
             for a in mine:
                 shape[a] = before[a]
@@ -134,7 +134,7 @@ def joined(
     members = [member(x, has, dim if name == "stack" else None) for x, has in pieces if x.numel()]
     slots = dict.fromkeys((m.key, tuple(a for a in m.axes if a != dim)) for maps, _, _ in members for m in maps)
     found: list[PlaceMap] = []
-    differ = []                                  # maps that lie alike in all pieces, but say something else in each
+    differ = []  # maps that lie alike in all pieces, but say something else in each
     for key, beyond in slots:
         per = [next((m for m in maps if m.key == key and tuple(a for a in m.axes if a != dim) == beyond), None) for maps, _, _ in members]
         shapes = [shape for _, shape, _ in members]
@@ -149,7 +149,7 @@ def joined(
                 differ.append((one, per, shapes))
         if one is not None:
             found.append(one)
-    if any(dim in m.axes and not m.key.of_weight for m in found):              # the join is along places: each keeps its own
+    if any(dim in m.axes and not m.key.of_weight for m in found):  # the join is along places: each keeps its own
         with DisableTorchFunction():
             found = [next((beside(per, shapes, dim) for one, per, shapes in differ if one is m), m) for m in found]
     known: list[Provenance] = [p for _, _, p in members if p is not None]
@@ -183,12 +183,12 @@ def along(key: Axis, per: list[PlaceMap | None], shapes: list[tuple[int, ...]], 
     whole = len(have) == len(per)
     still = all(dim not in m.axes for m in have)
     if not apart and still and all(m is have[0] for m in have) and (whole or (not key.of_weight and have[0].axes)):
-        return have[0]                           # the join adds no place: it makes features, or a batch
+        return have[0]  # the join adds no place: it makes features, or a batch
     if key.of_weight and not whole:
         return None
     single = all(shape[dim] == 1 for shape in shapes)
     if not key.of_weight and whole and still and (any(m.axes for m in have) or not single):
-        return have[0] if have[0].axes else None                 # patches merged, columns joined: the join makes features
+        return have[0] if have[0].axes else None  # patches merged, columns joined: the join makes features
     pieces = []
     for number, (one, shape) in enumerate(zip(per, shapes, strict=True)):
         n = shape[dim]

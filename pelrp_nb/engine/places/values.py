@@ -21,7 +21,7 @@ class Values:
 
     def __init__(self) -> None:
         self.answers: dict[tuple, bool] = {}
-        self.held: list[Tensor] = []             # so that no other tensor takes their memory meanwhile
+        self.held: list[Tensor] = []  # so that no other tensor takes their memory meanwhile
 
     def differs(self, x: Tensor, axis: int, factor: bool = False) -> bool:
         """Whether entries along one axis differ; `factor`: it is multiplied, not added."""
@@ -38,7 +38,7 @@ def differs(x: Tensor, axis: int, factor: bool) -> bool:
     """Whether entries of x along one axis differ."""
     if x.shape[axis] < 2 or x.stride(axis) == 0:
         return False
-    if x.is_meta:                                # without values what may differ is taken to differ
+    if x.is_meta:  # without values what may differ is taken to differ
         return True
     x = narrowed(x.detach())
     x = torch.view_as_real(x) if x.is_complex() else x

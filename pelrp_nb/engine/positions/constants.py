@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..context import Context
 from ..notes import Note, note_of, write
 
-COUNTERS = {torch.arange, torch.cumsum, Tensor.cumsum, torch.linspace}     # functions that make numbers of places
+COUNTERS = {torch.arange, torch.cumsum, Tensor.cumsum, torch.linspace}  # functions that make numbers of places
 READING = ("gather", "index_select", "take", "take_along_dim", "__getitem__", "embedding")
 
 
@@ -44,16 +44,16 @@ def inherit(flow: Context, func: Any, name: str, notes: list[Note], args: tuple,
     """The note of a constant made from constants."""
     if name == "__setitem__" and len(args) > 2 and isinstance(args[2], Tensor) and id(args[0]) not in flow.known:
         given = note_of(flow, args[2])
-        if given is not None:                                    # a table written into a larger one
+        if given is not None:  # a table written into a larger one
             write(args[0], Note(source=given.source, counts=given.counts))
         return
     if not isinstance(out, Tensor):
         for piece in out if isinstance(out, tuple | list) else ():
             inherit(flow, func, name, notes, args, piece)
         return
-    if id(out) in flow.known or out.dtype == torch.bool:         # the model's own tensor stays clean
+    if id(out) in flow.known or out.dtype == torch.bool:  # the model's own tensor stays clean
         return
-    if name.endswith("_like") or name.startswith("new_"):        # the shape of another tensor, not its past
+    if name.endswith("_like") or name.startswith("new_"):  # the shape of another tensor, not its past
         return
     source = next((n.source for n in notes if n.source), None)
     index = next((n.index for n in notes if n.index is not None), None)

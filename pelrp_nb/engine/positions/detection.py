@@ -143,7 +143,7 @@ def added_to_scores(flow: Context, constant: Tensor, known: Provenance, shape: S
     if found is None:
         return bias_of_one_token(flow, constant, known, shape)
     found.own = any(own_entries(flow, constant, found.at(axis)) for axis in found.axes)
-    if not flow.is_position(found):              # a mask must reach the kernel as it is
+    if not flow.is_position(found):  # a mask must reach the kernel as it is
         return None
     leaf, value = sinks.bias_sink(flow, constant.expand(tuple(shape)), known, found, waits)
     sinks.named(flow, leaf, constant)
@@ -181,7 +181,7 @@ def softmax_follows(flow: Context, scores: Tensor, axis: int) -> None:
 def per_place(flow: Context, constant: Tensor, shared: Meeting, carrier: Tensor, contracts: bool) -> tuple[Leaf, Tensor] | None:
     """The carrier of a product with a matrix (or a vector) for each place: half of what comes back to it is the sink's."""
     shared.own = any(own_entries(flow, constant, shared.at(axis)) for axis in shared.axes)
-    if not flow.is_position(shared):             # what only selects (a matrix of zeros and ones) is none
+    if not flow.is_position(shared):  # what only selects (a matrix of zeros and ones) is none
         return None
     known = provenance_of(carrier)
     leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), shared), constant)

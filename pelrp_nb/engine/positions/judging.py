@@ -19,8 +19,8 @@ from . import labels
 from .detection import one_token
 
 
-Seen = dict[tuple, tuple[PositionKind, str]]     # the kind and the part of factors, by where they lie in memory
-NAMED = (PositionKind.LEARNABLE, PositionKind.ABSOLUTE, PositionKind.JOINED)      # called by what they are made of
+Seen = dict[tuple, tuple[PositionKind, str]]  # the kind and the part of factors, by where they lie in memory
+NAMED = (PositionKind.LEARNABLE, PositionKind.ABSOLUTE, PositionKind.JOINED)  # called by what they are made of
 
 
 def judge(flow: Context) -> None:
@@ -43,7 +43,7 @@ def judge(flow: Context) -> None:
     for leaf in taken:
         own = min((key.stream for key in leaf.keys), key=order.index)
         leaf.batch, leaf.keys = flow.places.batch(own), flow.places.place_axes(own)
-        leaf.stream = flow.streams.of_input(min(flow.places.beside([own]), key=order.index))      # where inputs are added, the first
+        leaf.stream = flow.streams.of_input(min(flow.places.beside([own]), key=order.index))  # where inputs are added, the first
     seen: Seen = {}
     for leaf in taken:
         label(leaf, taken, seen)
@@ -64,7 +64,7 @@ def loops(leaves: Iterable[Leaf]) -> list[list[Leaf]]:
         if leaf.picked is not None:
             operation, axis, step, place = leaf.picked
             key = operation, leaf.part, axis, step, leaf.layer, tuple(leaf.constant.shape)
-            turn = seen[key, place] = seen.get((key, place), -1) + 1               # the cosine's turn, then the sine's
+            turn = seen[key, place] = seen.get((key, place), -1) + 1  # the cosine's turn, then the sine's
             groups.setdefault((*key, turn), []).append(leaf)
     return list(groups.values())
 
@@ -122,7 +122,7 @@ def kind_of(leaf: Leaf, all_of: list[Leaf], seen: Seen) -> tuple[PositionKind, s
         return (PositionKind.ABSOLUTE if absolute else PositionKind.LEARNABLE), "sum"
     if leaf.part == "score":
         told = leaf.layout(len(leaf.shape)).axes
-        rows = constant if any(axis != 0 for axis in told) else constant.unsqueeze(-2)       # else one row, of one query
+        rows = constant if any(axis != 0 for axis in told) else constant.unsqueeze(-2)  # else one row, of one query
         straight = not leaf.learnt and labels.by_distance(rows)
         return (PositionKind.ALIBI if straight else PositionKind.RELATIVE_BIAS), "score"
     if leaf.part == "decay":
@@ -134,7 +134,7 @@ def kind_of(leaf: Leaf, all_of: list[Leaf], seen: Seen) -> tuple[PositionKind, s
     if leaf.part == "joined":
         return PositionKind.JOINED, "joined"
     place = memory(constant)
-    if place not in seen:                        # every layer has the same table
+    if place not in seen:  # every layer has the same table
         seen[place] = factor(leaf, all_of)
     return seen[place]
 

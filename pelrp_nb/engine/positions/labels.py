@@ -32,7 +32,7 @@ def turns(x: Tensor) -> bool:
 
 
 def part_of(table: Tensor) -> str:
-    """"cos" or "sin", by the column that turns slowest: near 1 or near 0."""
+    """Whether a table is "cos" or "sin", by the column that turns slowest: near 1 or near 0."""
     rows = better(table.detach()).reshape(-1, table.shape[-1])
     slow = rows[:, int((rows.amax(0) - rows.amin(0)).argmin())]
     return "cos" if bool(slow.abs().mean() > slow.abs().amax().clamp(min=0.5) / 2) else "sin"
@@ -44,7 +44,7 @@ def by_distance(bias: Tensor) -> bool:
     if x.dim() < 2 or x.shape[-1] < 3:
         return True
     bend = (x[..., 2:] - 2 * x[..., 1:-1] + x[..., :-2]).abs()
-    if x.shape[-2] == 1:                         # straight lines, bent at the query and where padding begins
+    if x.shape[-2] == 1:  # straight lines, bent at the query and where padding begins
         return bool(((torch.where(visible(x), bend, 0) > CLOSE * size(x)).sum(-1) <= 2).all())
     i, j = torch.arange(x.shape[-2], device=x.device)[:, None], torch.arange(1, x.shape[-1] - 1, device=x.device)
     shift = x.shape[-1] - x.shape[-2]

@@ -28,7 +28,7 @@ def relative(flow: Context, a: Tensor, b: Tensor, shape: Sequence[int]) -> tuple
     one, two = provenance_of(a), provenance_of(b)
     if one is None or two is None or one is two:
         return a, b
-    if one.pair != two.pair:                     # what a loop over places made of queries, in the order of pairs
+    if one.pair != two.pair:  # what a loop over places made of queries, in the order of pairs
         for leaf in sinks_of(flow, b if one.pair else a):
             leaf.part = "relation" if leaf.picked is not None and leaf.part in ("product", "matrix") else leaf.part
     here, there = by_pairs(one, two, shape), by_pairs(two, one, shape)
@@ -62,7 +62,7 @@ def by_pairs(scores: Provenance, other: Provenance, shape: Sequence[int]) -> boo
 def related(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) -> Tensor:
     """Scores of relative embeddings: half to the sink, if that was not given before."""
     for leaf in sinks_of(flow, x):
-        if leaf.part == "gathered" and leaf in flow.inputs.sinks:             # told better where it is added
+        if leaf.part == "gathered" and leaf in flow.inputs.sinks:  # told better where it is added
             leaf.taken = False
             flow.inputs.sinks.remove(leaf)
     before = [leaf for leaf in sinks_of(flow, x) if leaf.part in ("matrix", "relation") or leaf.widens]

@@ -70,9 +70,7 @@ EXERCISES = (
                 "This is the tangent, the ordinary derivative. The slope wanted is that of the line from the origin: f(x) / x.",
                 _tangent,
             ),
-            Mistake(
-                "0/0", "At 0 the quotient f(x) / x is 0/0. For SiLU it can be written without dividing.", lambda x: silu(x) / x
-            ),
+            Mistake("0/0", "At 0 the quotient f(x) / x is 0/0. For SiLU it can be written without dividing.", lambda x: silu(x) / x),
             Mistake("not divided", "This is f(x) itself. Divide by x, so that slope times x is f(x).", silu),
             Mistake(
                 "zero at zero",

@@ -78,9 +78,7 @@ EXERCISES = (
         _patches,
         _maps,
         (
-            Mistake(
-                "mean", "A mean divides by the number of pixels and conserves nothing: sum.", lambda R, n: _grid(R, n).mean((1, 3))
-            ),
+            Mistake("mean", "A mean divides by the number of pixels and conserves nothing: sum.", lambda R, n: _grid(R, n).mean((1, 3))),
             Mistake("largest pixel", "Only the largest pixel was taken: sum them all.", lambda R, n: _grid(R, n).amax((1, 3))),
             Mistake("transposed", "Rows and columns have changed places.", lambda R, n: _patches(R, n).T),
             Mistake("sizes", "Signs were dropped before summing.", lambda R, n: _patches(R.abs(), n)),

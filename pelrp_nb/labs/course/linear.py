@@ -170,17 +170,13 @@ EXERCISES = (
                 "The sign is the wrong way round: a bias that helps an output keeps a positive part.",
                 lambda R, x, W, b: -_kept(R, x, W, b),
             ),
-            Mistake(
-                "the bias itself", "This is the sum of the biases. What they keep is their share of R.", lambda R, x, W, b: b.sum()
-            ),
+            Mistake("the bias itself", "This is the sum of the biases. What they keep is their share of R.", lambda R, x, W, b: b.sum()),
             Mistake(
                 "the rest",
                 "This is what the inputs get. The bias keeps what is left of R.",
                 lambda R, x, W, b: R.sum() - _kept(R, x, W, b),
             ),
-            Mistake(
-                "missing bias", "The total of an output includes the bias itself.", lambda R, x, W, b: (b / linear(x, W) * R).sum()
-            ),
+            Mistake("missing bias", "The total of an output includes the bias itself.", lambda R, x, W, b: (b / linear(x, W) * R).sum()),
         ),
         ("A bias is one more contribution to z.", "Its share of output j is b_j / z_j; pay it R_j, and add up."),
     ),

@@ -52,12 +52,8 @@ EXERCISES = (
         _contrast,
         _logits,
         (
-            Mistake(
-                "sign", "The sign is the wrong way round: the target less the other answer.", lambda z, t, f: -_contrast(z, t, f)
-            ),
-            Mistake(
-                "target alone", "This explains the target alone. Subtract the other answer's logit.", lambda z, t, f: _last(z)[t]
-            ),
+            Mistake("sign", "The sign is the wrong way round: the target less the other answer.", lambda z, t, f: -_contrast(z, t, f)),
+            Mistake("target alone", "This explains the target alone. Subtract the other answer's logit.", lambda z, t, f: _last(z)[t]),
             Mistake(
                 "probabilities",
                 "Probabilities mix all answers. Explain logits.",

@@ -117,9 +117,7 @@ EXERCISES = (
         _part,
         _paid,
         (
-            Mistake(
-                "sign", "The sign is the wrong way round: what is missing counts as positive.", lambda R, p, d: -_part(R, p, d)
-            ),
+            Mistake("sign", "The sign is the wrong way round: what is missing counts as positive.", lambda R, p, d: -_part(R, p, d)),
             Mistake("not divided", "This is an amount. The part of what came in is asked.", lambda R, p, d: R.sum() - p.sum()),
             Mistake("what was paid", "This is the part that was paid. Lost is the rest.", lambda R, p, d: p.sum() / R.sum()),
         ),

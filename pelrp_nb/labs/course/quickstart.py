@@ -61,9 +61,7 @@ EXERCISES = (
                 "This position speaks most strongly for the answer. One that speaks against it may be larger: compare sizes.",
                 lambda: _word(lambda word: word.positional),
             ),
-            Mistake(
-                "smallest", "This is the word whose position matters least.", lambda: _word(lambda word: -abs(word.positional))
-            ),
+            Mistake("smallest", "This is the word whose position matters least.", lambda: _word(lambda word: -abs(word.positional))),
         ),
         (
             "`result.words()` gives the words, each with `.semantic` and `.positional`.",

@@ -120,9 +120,7 @@ EXERCISES = (
                 "The agreeing branch was weighted by gamma; it is 1 + gamma, so that gamma = 0 is the plain rule.",
                 lambda R, a, b, gamma: _favour(R, a, b, gamma, 1.0),
             ),
-            Mistake(
-                "unweighted", "This is the plain residual; the weights are missing.", lambda R, a, b, gamma: _residual(R, a, b)
-            ),
+            Mistake("unweighted", "This is the plain residual; the weights are missing.", lambda R, a, b, gamma: _residual(R, a, b)),
         ),
         (
             "Weigh each branch: 1 + gamma where its sign is that of the sum, 1 elsewhere. Then share as in a residual.",

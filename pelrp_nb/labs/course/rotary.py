@@ -77,9 +77,7 @@ EXERCISES = (
         turned,
         _vectors,
         (
-            Mistake(
-                "the wrong way", "This is a quarter turn the other way: (a, b) becomes (-b, a), not (b, -a).", lambda x: -turned(x)
-            ),
+            Mistake("the wrong way", "This is a quarter turn the other way: (a, b) becomes (-b, a), not (b, -a).", lambda x: -turned(x)),
             Mistake(
                 "no sign",
                 "The halves changed places, but a quarter turn also flips one sign: (-b, a).",

@@ -93,9 +93,7 @@ EXERCISES = (
         _networks,
         (
             Mistake("the plain gradient", "This is the ordinary gradient: SiLU's tangent stood in for f(x) / x.", _plain),
-            Mistake(
-                "activation left out", "The shares of the second layer were made with z; its input is silu(z).", _no_activation
-            ),
+            Mistake("activation left out", "The shares of the second layer were made with z; its input is silu(z).", _no_activation),
             Mistake(
                 "halved at the activation",
                 "Half was lost at the activation. One input, one output: all is handed on.",
