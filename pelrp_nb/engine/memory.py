@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from ..errors import InputError
 from .forward_pass import ForwardPass
+from .places.values import storage_of
 from .saved import Slot, here, stack
 
 LIMIT = "PELRP_MEMORY_LIMIT"  # bytes, as an environment variable: take no more than that for free
@@ -62,7 +63,7 @@ class Tally:
         if self.at is not None and self.at not in self.inputs:
             self.inputs[self.at] = size(x)  # the first that a layer saves is its input, or as large
         if self.is_brought(x.untyped_storage()):
-            self.brought.add(x.untyped_storage().data_ptr())
+            self.brought.add(storage_of(x))
         return slot
 
     def let_go(self) -> None:
@@ -80,14 +81,14 @@ class Tally:
         known = StorageWeakRef(storage)
         if known.cdata not in self.seen:
             self.seen[known.cdata] = known
-            by = self.weights if storage.data_ptr() in self.brought else self.kept
+            by = self.weights if storage._cdata in self.brought else self.kept
             by[self.at] = by.get(self.at, 0) + storage.nbytes()
 
     def is_brought(self, storage: torch.UntypedStorage) -> bool:
         """Whether this is a weight that accelerate has brought to the running module."""
         module = self.flow.path[-1] if self.flow.path else None
         own = module.parameters(recurse=False) if module is not None and hasattr(module, "_hf_hook") else ()
-        return any(p.untyped_storage().data_ptr() == storage.data_ptr() for p in own if not p.is_meta)
+        return any(storage_of(p) == storage._cdata for p in own if not p.is_meta)
 
 
 @contextmanager
@@ -111,7 +112,7 @@ def needed(flow: ForwardPass, counted: Tally, output: Any) -> dict[str, int]:
         kept = counted.kept.get(None, 0) + sum(counted.inputs.values()) + most(counted.made)
         weights = counted.weights.get(None, 0) + most(counted.weights)
     made = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
-    outputs = sum({x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in made}.values())
+    outputs = sum({storage_of(x): x.untyped_storage().nbytes() for x in made}.values())
     largest = max([counted.largest, *map(size, made)], default=0)
     return {"activations": kept + outputs, "weights": weights, "passing": PASSING * largest, "gradients": arriving(flow)}
 

@@ -40,6 +40,7 @@ from .module_hooks import Entry, acting
 from .operations import in_force, spelt
 from .options import Options
 from .per_place import PerPlace
+from .places.values import storage_of
 from .projections import Choice, Projections
 from .notes import Note, carries, note_of, write
 from .saved import flows, here
@@ -218,7 +219,7 @@ class Propagation(TorchFunctionMode, Following):
         """The parameter or buffer a constant was made from, else the running module."""
         note = note_of(self, tensor) if tensor is not None else None
         if note is None or not note.source:
-            source = None if tensor is None or tensor.is_meta else self.memory.get(tensor.untyped_storage().data_ptr())
+            source = None if tensor is None or tensor.is_meta else self.memory.get(storage_of(tensor))
             return source or f"{self.place}: {fallback}"
         return note.source
 

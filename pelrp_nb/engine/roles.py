@@ -16,6 +16,7 @@ from .boundaries import named
 from .forward_pass import ForwardPass
 from .leaves import Leaf
 from .places.roles import reason_of
+from .places.values import storage_of
 from .trace import Role
 
 FOR_WEIGHTS = ("positions", "constant")
@@ -39,7 +40,7 @@ def check(model: nn.Module, roles: Mapping[str, str]) -> dict[int, str]:
                 f"`{name}` is a tensor of the model's own, which is positions or constant; got {role!r}. "
                 f"Type roles={{{name!r}: 'positions'}}, or name an argument of its forward: {', '.join(arguments)}."
             )
-        found[value.untyped_storage().data_ptr()] = name
+        found[storage_of(value)] = name
     return found
 
 

@@ -25,13 +25,18 @@ class Values:
 
     def differs(self, x: Tensor, axis: int, factor: bool = False) -> bool:
         """Whether entries along one axis differ; `factor`: it is multiplied, not added."""
-        key = (x.untyped_storage().data_ptr(), x.storage_offset(), tuple(x.shape), x.stride(), x._version, x.dtype, axis, factor)
+        key = (storage_of(x), x.storage_offset(), tuple(x.shape), x.stride(), x._version, x.dtype, axis, factor)
         found = self.answers.get(key)
         if found is None:
             self.held.append(x)
             with torch.no_grad(), DisableTorchFunction():
                 found = self.answers[key] = differs(x, axis, factor)
         return found
+
+
+def storage_of(x: Tensor) -> int:
+    """What tells the memory of one tensor from that of another: views share it, and weights that a quantiser wraps have one as well."""
+    return x.untyped_storage()._cdata
 
 
 def differs(x: Tensor, axis: int, factor: bool) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..context import Context
 from ..notes import Note, note_of, write
+from ..places.values import storage_of
 
 COUNTERS = {torch.arange, torch.cumsum, Tensor.cumsum, torch.linspace}  # functions that make numbers of places
 READING = ("gather", "index_select", "take", "take_along_dim", "__getitem__", "embedding")
@@ -37,7 +38,7 @@ def counts(x: Tensor) -> bool:
 
 def memory_of(model: nn.Module) -> dict[int, str]:
     """Where each parameter lies in memory: a view of it is told by that, whenever it was made."""
-    return {p.untyped_storage().data_ptr(): name for name, p in model.named_parameters() if not p.is_meta and p.numel()}
+    return {storage_of(p): name for name, p in model.named_parameters() if not p.is_meta and p.numel()}
 
 
 def inherit(flow: Context, func: Any, name: str, notes: list[Note], args: tuple, out: Any) -> None:
@@ -79,7 +80,7 @@ def own_entries(flow: Context, constant: Tensor, axis: int) -> bool:
     """Whether it has an entry of its own for each place along one of its axes: a view of a parameter, or read by place."""
     if flow.role_of(source_of(flow, constant) or "") == "positions":
         return True
-    if constant.shape[axis] > 1 and constant.stride(axis) and constant.untyped_storage().data_ptr() in flow.memory:
+    if constant.shape[axis] > 1 and constant.stride(axis) and storage_of(constant) in flow.memory:
         return True
     note = note_of(flow, constant)
     if note is None or note.index is None or not (note.source and note.source in flow.parameters):
@@ -112,4 +113,4 @@ def source_of(flow: Context, constant: Tensor) -> str | None:
     note = note_of(flow, constant)
     if note is not None and note.source:
         return note.source
-    return flow.memory.get(constant.untyped_storage().data_ptr()) if not constant.is_meta else None
+    return flow.memory.get(storage_of(constant)) if not constant.is_meta else None

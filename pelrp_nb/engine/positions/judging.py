@@ -15,6 +15,7 @@ from ...rules import PositionKind
 from ..context import Context
 from ..leaves import Leaf
 from ..places.maps import Axis
+from ..places.values import storage_of
 from . import labels
 from .detection import one_token
 
@@ -141,7 +142,7 @@ def kind_of(leaf: Leaf, all_of: list[Leaf], seen: Seen) -> tuple[PositionKind, s
 
 def memory(x: Tensor) -> tuple:
     """What tells one constant from another: where it lies, and in what order."""
-    return x.untyped_storage().data_ptr(), x.storage_offset(), tuple(x.shape), x.stride()
+    return storage_of(x), x.storage_offset(), tuple(x.shape), x.stride()
 
 
 def factor(leaf: Leaf, all_of: list[Leaf]) -> tuple[PositionKind, str]:
