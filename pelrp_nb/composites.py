@@ -19,6 +19,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from . import rules
+from .calls import fitting_fields
 from .errors import InputError
 from .rules import Rule
 
@@ -31,6 +32,7 @@ CALLED = {                                       # the constants that the engine
 WHERE = 'Type composite.where({"layer 3": {"linear": rules.gamma(0.1)}}).'
 
 
+@fitting_fields({"softmax_rule": "softmax=rules.constant", "position": "positions={}", "attention": "softmax=rules.constant"})
 @dataclass(frozen=True, repr=False)
 class Composite:
     """One rule per kind of operation.
@@ -184,6 +186,37 @@ NAMED = {
     "pa-lrp-res": PA_LRP_RES,
     "authors-vision": AUTHORS_VISION,
 }
+
+
+def as_composite(given: Any) -> Composite:
+    """A composite, or the one of that name ("pa-lrp", "attn-lrp" ...). Raises InputError for anything else."""
+    if isinstance(given, Composite):
+        return given
+    if isinstance(given, str) and (name := given.strip().lower().replace("_", "-")) in NAMED:
+        return NAMED[name]
+    raise InputError(f"composite must be a Composite or the name of one, got {_came(given)}. {_typed(given)}")
+
+
+def _came(given: Any) -> str:
+    if isinstance(given, type):
+        return f"the class {given.__name__} itself"
+    return f"the rule {given!r}" if isinstance(given, Rule) else repr(given) if isinstance(given, str) else type(given).__name__
+
+
+def _typed(given: Any) -> str:
+    """What to type in place of what is no composite."""
+    if isinstance(given, Rule) or (isinstance(given, str) and isinstance(getattr(rules, given, None), Rule)):
+        room = "rules." if hasattr(rules, getattr(given, "name", str(given))) else ""
+        return f"A rule serves one kind of operation. Type composite=replace(PA_LRP, linear={room}{given})."
+    if isinstance(given, str):
+        near = get_close_matches(given.lower().replace("_", "-"), NAMED, 1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        return f"{hint}Type composite={near[0] if near else 'pa-lrp'!r}, or one of {', '.join(NAMED)}."
+    if isinstance(given, Mapping):
+        return 'Type composite=replace(PA_LRP, linear=rules.gamma(0.05)), or PA_LRP.where({"layer 3": {...}}) for single layers.'
+    if isinstance(given, list | tuple | set | frozenset):
+        return 'For several of them type pelrp_nb.compare(model, inputs, composites=("pa-lrp", "attn-lrp")).'
+    return 'Type composite="pa-lrp", composite=PA_LRP, or replace(PA_LRP, ...).'
 
 
 def title(composite: Composite) -> str:

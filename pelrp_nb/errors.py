@@ -11,6 +11,10 @@ class InputError(PelrpError, ValueError):
     """What the user passed cannot be explained as it is."""
 
 
+class CallError(InputError, TypeError):
+    """The arguments do not fit the function that was called."""
+
+
 class TargetError(InputError):
     """The target names something the model does not have."""
 

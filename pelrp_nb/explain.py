@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import nn
 
-from .composites import PA_LRP, Composite
+from .calls import fitting
+from .composites import Composite, as_composite
 from .engine.leaving import Leaving
 from .engine.support import inspect
 from .engine.propagation import Propagation, propagate
-from .engine.options import Options
+from .engine.options import Options, as_options
 from .engine.trace import Trace
 from .engine.trace import Visible
-from .errors import InputError, PelrpError
+from .errors import CallError, InputError, PelrpError
 from .inputs.encode import encode_all, quiet
 from .inputs.padding import Padding, fill_of, grouped, harmless, of_row, padded
 from .results.build import explanation
@@ -26,7 +27,23 @@ from .targets.resolve import Asked, answer, ask
 
 __all__ = ["Options", "explain"]
 
+MEANT = {  # keywords that people try -> what to type
+    **dict.fromkeys(("method", "methods", "rule", "rules", "lrp"), "composite={}"),
+    **{name: f"processor={name}" for name in ("tokenizer", "image_processor", "feature_extractor", "preprocessor")},
+    **dict.fromkeys(("label", "labels", "token", "target_class", "class_index", "output"), "target={}"),
+    **dict.fromkeys(("foil", "versus", "against", "baseline"), "contrast={}"),
+    **dict.fromkeys(("text", "texts", "prompt", "image", "images", "audio", "input"), "explain(model, {}) with it in the second place"),
+    **dict.fromkeys(
+        ("input_ids", "attention_mask", "pixel_values", "inputs_embeds"),
+        'explain(model, {{"input_ids": ...}}) with all of them in one mapping',
+    ),
+    **{one.name: f"options=pelrp_nb.Options({one.name}={{}})" for one in fields(Options)},
+    "device": "explain(model.to({}), inputs): it runs where the model is",
+    "batch_size": "it without: inputs are batched by their lengths",
+}
 
+
+@fitting(MEANT)
 def explain(
     model: nn.Module,
     inputs: Any,
@@ -34,7 +51,7 @@ def explain(
     processor: Any = None,
     target: Any = None,
     contrast: Any = None,
-    composite: Composite = PA_LRP,
+    composite: Composite | str = "pa-lrp",
     options: Options | None = None,
 ) -> Explanation | list[Explanation] | list[list[Explanation]]:
     """Which tokens, positions and layers carry the model's answer.
@@ -47,7 +64,7 @@ def explain(
         processor: the model's tokenizer, image processor or processor.
         target: what to explain; None is the highest logit. See `pelrp_nb.target`.
         contrast: like `target`; the difference target - contrast is explained.
-        composite: which rule for which operation: PA_LRP, ATTN_LRP, CP_LRP or a `replace` of one.
+        composite: which rule for which operation: "pa-lrp", "attn-lrp", "cp-lrp" ..., or a Composite.
         options: detail, audit, watch. See `Options`.
 
     Returns:
@@ -59,8 +76,10 @@ def explain(
 
     Source: Bakish et al. 2025 (arXiv 2506.02138), Achtibat et al. 2024 (arXiv 2402.05602).
     """
-    options = options or Options()
+    composite, options = as_composite(composite), as_options(options)
     model, processor = of_pipeline(model, processor)
+    if isinstance(inputs, nn.Module):
+        raise CallError(f"The model comes first, and {type(inputs).__name__} came second. Type explain(model, inputs).")
     with Leaving(), ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))

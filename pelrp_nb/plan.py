@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from .composites import PA_LRP, Composite, title
+from .calls import fitting
+from .composites import Composite, as_composite, title
 from .engine import memory
 from .engine.support import inspect
 from .engine.propagation import Propagation, propagate
-from .engine.options import Options
+from .engine.options import Options, as_options
 from .engine.context import Step
 from .engine.trace import Role, Sink
 from .errors import ModelError
@@ -166,12 +167,13 @@ def branches(tree: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
         yield from inside
 
 
+@fitting({"method": "composite={}", "tokenizer": "processor={}", "target": "plan without it: all targets have one forward pass"})
 def plan(
     model: nn.Module,
     inputs: Any,
     *,
     processor: Any = None,
-    composite: Composite = PA_LRP,
+    composite: Composite | str = "pa-lrp",
     options: Options | None = None,
 ) -> Plan:
     """Forward only: which rule applies where and why, the sinks found, what would be refused, and the bytes it needs.
@@ -179,10 +181,11 @@ def plan(
     Takes what `explain` takes. Raises InputError if the input does not fit; what the engine would refuse is listed, not raised.
     """
     name = type(model).__name__
+    composite, options = as_composite(composite), as_options(options)
     try:
         inspect(model)
         encoded = encode(model, inputs, processor)
-        with propagate(model, composite, options or Options()) as flow:
+        with propagate(model, composite, options) as flow:
             flow.planning = True
             with memory.tally(flow) as counted:
                 output = model(**encoded.tensors, **quiet(model))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any
 
+from ..calls import fitting_fields, shown
 from ..errors import InputError
 from .only import conditions
 from .operations import operations
@@ -13,6 +15,10 @@ from .places.roles import ROLES
 from .trace import Boundary
 
 
+DETAIL = ("heads", "query_key", "frequencies", "pairs")
+
+
+@fitting_fields(dict.fromkeys(DETAIL, 'Options(detail={{...}}) with its name, as in Options(detail={{"heads"}})'))
 @dataclass(frozen=True)
 class Options:
     """What is wanted beyond the explanation itself.
@@ -38,13 +44,12 @@ class Options:
     roles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "detail", frozenset(self.detail))
-        unknown = self.detail - {"heads", "query_key", "frequencies", "pairs"}
-        if unknown:
-            raise InputError(
-                f"detail must be some of heads, query_key, frequencies, pairs; got {', '.join(sorted(unknown))}. "
-                'Type Options(detail={"heads"}).'
-            )
+        object.__setattr__(self, "detail", details(self.detail))
+        for name in ("audit", "checkpoint", "ledger"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False, got {getattr(self, name)!r}. Type Options({name}=True).")
+        if self.watch is not None and not callable(self.watch):
+            raise InputError(f"watch must be a function of a boundary, got {type(self.watch).__name__}. Type Options(watch=print).")
         object.__setattr__(self, "only", conditions(self.only))
         object.__setattr__(self, "operations", operations(self.operations))
         if not isinstance(self.roles, Mapping):
@@ -54,3 +59,31 @@ class Options:
         if wrong:
             name, role = next(iter(wrong.items()))
             raise InputError(f"A role must be one of {', '.join(ROLES)}; got {role!r} for {name!r}. Type roles={{{name!r}: 'constant'}}.")
+
+
+def details(given: Any) -> frozenset[str]:
+    """The names of what is kept beyond tokens and sinks, one or several."""
+    named = (given,) if isinstance(given, str) else given
+    try:
+        unknown = set(named) - set(DETAIL)
+    except TypeError:
+        unknown = {given}
+    if unknown:
+        came = ", ".join(sorted(map(str, unknown)))
+        raise InputError(f'detail must be some of {", ".join(DETAIL)}; got {came}. Type Options(detail={{"heads"}}).')
+    return frozenset(named)
+
+
+def as_options(given: Any) -> Options:
+    """Options, the usual ones where none came. Raises InputError for anything else, a mapping of them included."""
+    if given is None or isinstance(given, Options):
+        return given or Options()
+    if isinstance(given, Mapping):
+        known = [one.name for one in fields(Options)]
+        named = {(get_close_matches(str(name), known, 1) or [name])[0]: value for name, value in given.items()}
+        line = f"Options({', '.join(f'{name}={shown(value)}' for name, value in named.items())})"
+    else:
+        detail = given if isinstance(given, str) and given in DETAIL else "heads"
+        line = f'Options(detail={{"{detail}"}})' if isinstance(given, str | set | frozenset | list | tuple) else "Options(audit=True)"
+    came = f"the class {given.__name__} itself" if isinstance(given, type) else f"a {type(given).__name__}"
+    raise InputError(f"options must be Options, got {came}. Type options=pelrp_nb.{line}.")

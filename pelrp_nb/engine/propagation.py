@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from .. import rules
-from ..composites import PA_LRP, Composite
+from ..composites import PA_LRP, Composite, as_composite
 from ..errors import InputError, ModelError
 from . import checkpointing, only
 from .account import Account
@@ -38,7 +38,7 @@ from .leaves import Attention, Inputs
 from .leaving import Leaving
 from .module_hooks import Entry, acting
 from .operations import in_force, spelt
-from .options import Options
+from .options import Options, as_options
 from .per_place import PerPlace
 from .places.values import storage_of
 from .projections import Choice, Projections
@@ -310,14 +310,14 @@ class Propagation(TorchFunctionMode, Following):
 
 
 @contextmanager
-def propagate(model: nn.Module, composite: Composite = PA_LRP, options: Options | None = None) -> Iterator[Propagation]:
+def propagate(model: nn.Module, composite: Composite | str = PA_LRP, options: Options | None = None) -> Iterator[Propagation]:
     """Put the composite's rules in force on `model` for this thread, inside the `with`.
 
     Raises ModelError if the model hides its operations (compiled, DataParallel, flash or flex attention, active dropout).
     """
     from .support import inspect
 
-    options = options or Options()
+    composite, options = as_composite(composite), as_options(options)
     inspect(model)
     if options.checkpoint and not layers(model):
         raise InputError(f"checkpoint=True runs each layer again, and {type(model).__name__} has no layers. Type Options().")
