@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models import build
+from models import build, build_position
 from shapes import drawn, same_answer, text_of, together, words
 from test_engine import same, state
 from torch import nn
@@ -12,6 +12,7 @@ from torch import nn
 import pelrp_nb
 from pelrp_nb import Options, explain, target
 from pelrp_nb.errors import InputError, TargetError
+from pelrp_nb.inputs.encode import encode, encode_all
 
 TEXT = ("llama", "qwen2", "gemma", "mixtral", "gpt2", "bert", "distilbert")
 
@@ -179,6 +180,28 @@ def test_many_rows_are_split_by_length_and_come_back_in_order(monkeypatch, forwa
 def test_one_batch_shows_no_bar(capsys):
     explain(build("llama"), together(drawn()))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("family", ["llama", "bert", "t5"])
+def test_texts_are_read_in_one_call_as_each_is_alone(family, monkeypatch):
+    """Tensors, tokens, offsets and words are those of each text read by itself; a decoder reads each text by itself."""
+    model = build_position(family)[0] if family == "t5" else build(family)
+    tokenizer, texts = words(special=True), ["w5 w6 w7", "w8", " w9  w10 nothing w5"]
+    alone = [encode(model, text, tokenizer) for text in texts]
+    calls, read = [], type(tokenizer).__call__
+    monkeypatch.setattr(type(tokenizer), "__call__", lambda self, given, *args, **kw: calls.append(given) or read(self, given, *args, **kw))
+    found, several = encode_all(model, texts, tokenizer)
+    assert several and (family == "t5" or calls == [texts])
+    for ours, theirs in zip(found, alone, strict=True):
+        assert (ours.labels, ours.given) == (theirs.labels, theirs.given)
+        assert [(k, v.dtype, v.tolist()) for k, v in ours.tensors.items()] == [(k, v.dtype, v.tolist()) for k, v in theirs.tensors.items()]
+
+
+def test_texts_through_a_tokenizer_without_offsets_are_read_one_by_one(monkeypatch):
+    model, tokenizer = build("llama"), words()
+    monkeypatch.setattr(type(tokenizer), "is_fast", False)
+    found, _ = encode_all(model, ["w5 w6", "w7"], tokenizer)
+    assert [one.labels[""].offsets for one in found] == [None, None] and [one.given for one in found] == ["w5 w6", "w7"]
 
 
 def test_watching_hears_of_every_row_without_padding():

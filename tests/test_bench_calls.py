@@ -1,4 +1,4 @@
-"""`bench calls` counts what is entered, nothing twice, and leaves no watcher behind."""
+"""`bench calls` counts what is entered, nothing twice, and leaves no watcher behind; `bench texts` counts the same for each text."""
 
 from __future__ import annotations
 
@@ -62,3 +62,16 @@ def test_command_prints_the_same_numbers_twice(capsys):
     assert "engine/propagation.py" in files and not any(name.startswith("bench/") for name in files)
     assert command_line.main(["bench", "calls", "a dull film"]) == 0
     assert f"{found['functions']:,} functions, {found['files']:,} files, {found['calls']:,} calls" in capsys.readouterr().out
+
+
+def test_texts_are_beside_a_plain_gradient(capsys):
+    """Ratios are of the plain arm, whose own is one; a ledger costs calls; what is counted is counted for each text."""
+    found = {}
+    for count in ("2", "4"):
+        assert command_line.main(["bench", "texts", "--count", count, "--rounds", "2", "--json"]) == 0
+        found[count] = json.loads(capsys.readouterr().out)
+    assert found["4"]["time"]["plain"] == {"ratio": 1.0, "low": 1.0, "high": 1.0}
+    assert found["2"]["calls a text"]["explain"] > found["2"]["calls a text"]["no ledger"] > 0
+    assert found["4"]["calls a text"]["explain"] < found["2"]["calls a text"]["explain"]  # one batch, whose calls are shared
+    assert command_line.main(["bench", "texts", "--count", "2", "--rounds", "2"]) == 0
+    assert {"plain", "mode", "explain"} <= {line.split(" ")[0] for line in capsys.readouterr().out.splitlines()}

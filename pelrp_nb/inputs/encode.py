@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from ..engine.streams import Streams
 from ..errors import InputError
 from . import audio, image_processor
-from .decoder import add_decoder, writes
+from .decoder import add_decoder, has_decoder, writes
 from .model_input import MAIN, Encoded, Labels
 from .tensors import from_tensors
-from .text import from_messages, from_text, of_ids, table_of
+from .text import from_messages, from_text, from_texts, of_ids, table_of
 
 RAW = ("text", "text_pair", "images", "audio", "sampling_rate", "labels")
 
@@ -32,8 +32,18 @@ def encode_all(model: nn.Module, given: Any, processor: Any) -> tuple[list[Encod
     if isinstance(given, Sequence) and not isinstance(given, str | bytes) and not is_one(given):
         if not len(given):
             raise InputError("There is no input in the list. Type at least one text.")
-        return [encode(model, x, processor) for x in given], True
+        texts = encode_texts(model, given, processor) if all(isinstance(x, str) for x in given) else None
+        return texts or [encode(model, x, processor) for x in given], True
     return [encode(model, given, processor)], False
+
+
+def encode_texts(model: nn.Module, texts: Sequence[str], processor: Any) -> list[Encoded] | None:
+    """Several texts from one call of the tokenizer; None where each must be read by itself."""
+    found = None if has_decoder(model) else from_texts(model, texts, processor)
+    if found is None:
+        return None
+    stream = Streams(model).of_input("input_ids")
+    return checked(model, [Encoded(tensors, {stream: labels}, given=labels.text) for tensors, labels in found])
 
 
 def is_one(given: Sequence) -> bool:
@@ -118,13 +128,17 @@ def assembled(model: nn.Module, tensors: dict[str, Tensor], labels: Labels | Non
 
 def checked(model: nn.Module, found: list[Encoded]) -> list[Encoded]:
     """Inputs that the model takes, ids that it has, a length it can, finite numbers."""
+    known: set[frozenset[str]] = set()
+    size, limit = getattr(table_of(model), "num_embeddings", None), limit_of(model)
     for row in found:
-        foreign(model, row.tensors)
+        if (names := frozenset(row.tensors)) not in known:
+            foreign(model, row.tensors)
+            known.add(names)
         for name, tensor in row.tensors.items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise InputError(f"`{name}` must be finite; it holds NaN or infinite values.")
         if "input_ids" in row.tensors:
-            in_range(model, row.tensors["input_ids"])
+            in_range(row.tensors["input_ids"], size, limit)
     return found
 
 
@@ -141,16 +155,15 @@ def foreign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             raise InputError(f"{type(model).__name__} takes no `{name}`. Leave it out, or pass some of {taken}.")
 
 
-def in_range(model: nn.Module, ids: Tensor) -> None:
-    """Ids that the model has, and no more of them than it has positions for."""
-    size = getattr(table_of(model), "num_embeddings", None)
+def in_range(ids: Tensor, size: int | None, limit: int) -> None:
+    """Ids that the model has, `size` of them if it says so, and no more of them than it has positions for."""
     if size is not None and (int(ids.max()) >= size or int(ids.min()) < 0):
         raise InputError(
             f"Token ids must lie between 0 and {size - 1} for this model; the processor made {int(ids.max())}. "
             "It belongs to another model: type processor=AutoTokenizer.from_pretrained(the model's own name)."
         )
-    if limit_of(model) < ids.shape[1]:
-        raise InputError(f"The model takes at most {limit_of(model)} tokens; the text has {ids.shape[1]}. Shorten it.")
+    if limit < ids.shape[1]:
+        raise InputError(f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it.")
 
 
 def limit_of(model: nn.Module) -> int:

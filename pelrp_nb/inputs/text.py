@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,13 +38,45 @@ def from_text(model: nn.Module, text: str, processor: Any, pair: str | None = No
     Offsets count in the text; of a pair, in the two with a line break between them.
     """
     for piece in (text,) if pair is None else (text, pair):
-        if not piece.strip():
-            raise InputError("The text is empty; there is nothing to explain. Type at least one word.")
+        not_empty(piece)
     tokenizer = needed(model, processor)
     encoding = tokenizer(text, pair, **ways(tokenizer)) if pair is not None else tokenizer(text, **ways(tokenizer))
     starts = (0,) if pair is None else (0, len(text) + 1)
     labels = read_off(tokenizer, encoding, text if pair is None else f"{text}\n{pair}", starts)
     return accepted(model, encoding), labels
+
+
+def from_texts(model: nn.Module, texts: Sequence[str], processor: Any) -> list[tuple[dict[str, Tensor], Labels]] | None:
+    """`from_text` of each of several texts, from one call of the tokenizer; None of a tokenizer that does not tell their places."""
+    tokenizer = tokenizer_of(processor)
+    if not getattr(tokenizer, "is_fast", False):
+        return None
+    for text in texts:
+        not_empty(text)
+    encoding = tokenizer(list(texts), return_special_tokens_mask=True, return_offsets_mapping=True)
+    marks, spans = encoding.pop("special_tokens_mask"), encoding.pop("offset_mapping")
+    taken, device = taken_by(model, encoding), device_of(model)
+    found = []
+    for i, text in enumerate(texts):
+        ids = encoding["input_ids"][i]
+        if not ids:
+            raise InputError(no_token(text))
+        tensors = {name: torch.tensor([encoding[name][i]], device=device) for name in taken}
+        special, raw = tuple(map(bool, marks[i])), tuple(map(str, tokenizer.convert_ids_to_tokens(ids)))
+        words = tuple([None if s else w for w, s in zip(encoding.word_ids(i), special, strict=True)])
+        found.append((tensors, placed(raw, special, text, spans[i], words)))
+    return found
+
+
+def not_empty(text: str) -> None:
+    """Raise InputError for a text without a word."""
+    if not text.strip():
+        raise InputError("The text is empty; there is nothing to explain. Type at least one word.")
+
+
+def no_token(text: str) -> str:
+    """The message for a text of which a tokenizer makes nothing."""
+    return f"The tokenizer makes no token of {text!r}. Type another text."
 
 
 def from_messages(model: nn.Module, messages: Sequence[Mapping[str, Any]], processor: Any) -> tuple[dict[str, Tensor], Labels]:
@@ -77,7 +109,7 @@ def read_off(tokenizer: Any, encoding: Any, text: str, starts: tuple[int, ...], 
     """Labels of the first row; `starts`: where each text of a pair begins; `keep` the offsets of special tokens."""
     ids = encoding["input_ids"]
     if ids.shape[1] == 0:
-        raise InputError(f"The tokenizer makes no token of {text!r}. Type another text.")
+        raise InputError(no_token(text))
     special = tuple(bool(s) for s in encoding.pop("special_tokens_mask")[0])
     raw = tuple(map(str, tokenizer.convert_ids_to_tokens(ids[0].tolist())))
     if "offset_mapping" not in encoding:
@@ -88,8 +120,20 @@ def read_off(tokenizer: Any, encoding: Any, text: str, starts: tuple[int, ...], 
     numbers = encoding.word_ids(0)
     ends = 1 + max((w for w, n in zip(numbers, which, strict=True) if w is not None and n == 0), default=-1)
     words = tuple(None if s or w is None else w + (ends if n == 1 else 0) for w, s, n in zip(numbers, special, which, strict=True))
-    offsets = tuple(None if (s and not keep) or a == b else (a, b) for (a, b), s in zip(moved, special, strict=True))
-    tokens = tuple(text[o[0] : o[1]].strip() or r if o else r for o, r in zip(offsets, raw, strict=True))
+    return placed(raw, special, text, moved, words, keep)
+
+
+def placed(
+    raw: tuple[str, ...],
+    special: tuple[bool, ...],
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    words: tuple[int | None, ...],
+    keep: bool = False,
+) -> Labels:
+    """Labels of tokens whose places in the text are known; `keep` those of special tokens."""
+    offsets = tuple([None if (s and not keep) or a == b else (a, b) for (a, b), s in zip(spans, special, strict=True)])
+    tokens = tuple([text[o[0] : o[1]].strip() or r if o else r for o, r in zip(offsets, raw, strict=True)])
     return Labels(tokens, special, text, offsets, words)
 
 
@@ -115,8 +159,12 @@ def table_of(model: nn.Module) -> nn.Module | None:
 
 def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors that the model's forward takes, where the model is."""
+    device = device_of(model)
+    return {k: v.to(device) for k in taken_by(model, encoding) if isinstance(v := encoding[k], Tensor)}
+
+
+def taken_by(model: nn.Module, names: Iterable[str]) -> list[str]:
+    """Those of a tokenizer's names that the model's forward takes."""
     parameters = inspect.signature(model.forward).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    taken = {k: v for k, v in encoding.items() if k in parameters or (anything and k == "attention_mask")}
-    device = device_of(model)
-    return {k: v.to(device) for k, v in taken.items() if isinstance(v, Tensor)}
+    return [name for name in names if name in parameters or (anything and name == "attention_mask")]
