@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from shapes import apart, same_answer, words
 from test_engine import same, state
 
 from pelrp_nb import Options, explain, target
+from pelrp_nb.engine.depth import AFTER, Depth
 from pelrp_nb.errors import InputError
 from pelrp_nb.views.steps import walk
 
@@ -53,6 +55,14 @@ def totals(found) -> tuple[float, float]:
     """Content and position of all streams."""
     streams = found.streams.values()
     return sum(float(s.semantic.sum()) for s in streams), sum(float(s.positional.sum()) for s in streams)
+
+
+def test_depths_are_in_the_order_of_the_forward_pass_and_are_keys():
+    order = [Depth(0), Depth(0, 0), Depth(0, 0, AFTER), Depth(0, 1), Depth(0, 1, AFTER), Depth(1), Depth(1, 0)]
+    assert sorted(order[i] for i in (3, 0, 6, 1, 5, 2, 4)) == order and len({*order, *order}) == len(order)
+    assert [d.segment for d in order] == [-1, 0, 1, 1, 2, -1, 0]  # after a layer is the next one's: the walk back is not yet in it
+    with pytest.raises(FrozenInstanceError):
+        order[0].layer = 3
 
 
 # --- encoder and decoder ---------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from .depth import Depth
 from .numerics import better, dot, total, visible
 from .saved import held
 
@@ -26,7 +27,7 @@ class Account:
         self.rows = 1
         self.open = True  # False: nobody asked, nothing is kept
         self.mixed = False  # whether amounts came in another order than row by row, as experts make them
-        self.amounts: dict[tuple[Category, str, float], Tensor] = {}
+        self.amounts: dict[tuple[Category, str, Depth], Tensor] = {}
 
     def clear(self) -> None:
         """Forget all amounts; the next backward pass writes them anew."""
@@ -46,13 +47,14 @@ class Account:
         """x * g summed for each row of the batch."""
         return total(x, g).reshape(1) if self.rows == 1 else self.by_row(dot(x, g))
 
-    def add(self, category: Category, name: str, depth: float, amounts: Tensor) -> None:
+    def add(self, category: Category, name: str, depth: Depth, amounts: Tensor) -> None:
         """Book `amounts`, already one number per row."""
         key = (category, name, depth)
         amounts = amounts.detach()
-        self.amounts[key] = self.amounts[key] + amounts if key in self.amounts else amounts
+        before = self.amounts.get(key)
+        self.amounts[key] = amounts if before is None else before + amounts
 
-    def constant(self, out: Tensor, constant: Tensor | float, name: str, depth: float, sign: float = 1.0) -> None:
+    def constant(self, out: Tensor, constant: Tensor | float, name: str, depth: Depth, sign: float = 1.0) -> None:
         """Book `constant * g` when the gradient g of `out` arrives: out = something + sign * constant."""
         if not (out.requires_grad and self.open):
             return
@@ -65,7 +67,7 @@ class Account:
 
         out.register_hook(keep)
 
-    def kept(self, category: Category, name: str, depth: float, out: Tensor, into: tuple[Tensor, ...]) -> None:
+    def kept(self, category: Category, name: str, depth: Depth, out: Tensor, into: tuple[Tensor, ...]) -> None:
         """Book R(out) minus the relevance of `into`, fresh tensors that only this operation reads."""
         if not (out.requires_grad and self.open):
             return
@@ -79,10 +81,10 @@ class Account:
         for x in into:
             x.register_hook(self._left(category, name, depth, held(x)))
 
-    def between(self, category: Category, name: str, depth: float, out: Passed, into: Passed) -> None:
+    def between(self, category: Category, name: str, depth: Depth, out: Passed, into: Passed) -> None:
         """Book R(out) minus R(into)."""
         self.add(category, name, depth, self.inner(*out))
         self.add(category, name, depth, -self.inner(*into))
 
-    def _left(self, category: Category, name: str, depth: float, x: Callable[[], Tensor]) -> Callable[[Tensor], None]:
+    def _left(self, category: Category, name: str, depth: Depth, x: Callable[[], Tensor]) -> Callable[[Tensor], None]:
         return lambda g: self.add(category, name, depth, -self.inner(x(), g))

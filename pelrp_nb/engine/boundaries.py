@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .context import Block, Context
+from .depth import Depth
 from .notes import Note, note_of, write
 from .numerics import by_place, dot
 from .places import credit
@@ -33,7 +34,7 @@ class Mark:
     kind: Kind
     layer: int | None
     stream: str
-    depth: float
+    depth: Depth
     node: Any = None  # where in the graph it stands, for streams that meet
     number: int | None = None  # the number of that node; None at a leaf
     relevance: Tensor | None = None
@@ -137,8 +138,9 @@ class Recorder:
         if stream is None:
             return None
         if block.layer == 0:
-            prefix = flow.streams.prefix
-            self.hang(Mark(f"{prefix}embeddings", "embeddings", None, flow.streams.current, flow.depth - 1), stream, stream)
+            current = flow.streams.current
+            mark = Mark(f"{flow.streams.prefix}embeddings", "embeddings", None, current, flow.streams.start(current))
+            self.hang(mark, stream, stream)
         note = note_of(flow, stream) or Note()
         note.stream = block
         write(stream, note)

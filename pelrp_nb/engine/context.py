@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..composites import Composite
 from ..rules import Rule
 from .account import Account
+from .depth import Depth
 from .leaves import Attention, Inputs
 from .options import Options
 from .notes import Knows
@@ -105,7 +106,7 @@ class Context(Knows, Protocol):
         """Index of the running layer in call order, within its stream; None outside of layers."""
 
     @property
-    def depth(self) -> float:
+    def depth(self) -> Depth:
         """How far the forward pass is: see `Streams.depth`."""
 
     def where_am_i(self) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..rules import PositionKind
 from ..verbs import Later, scale
+from .depth import Depth
 from .places import credit
 from .places.maps import Axis
 from .places.meetings import Meeting
@@ -55,7 +56,7 @@ class Leaf:
     kind: PositionKind | None
     part: str
     layer: int | None
-    depth: float
+    depth: Depth
     stream: str = ""
     where: str = ""
     place: str = ""
@@ -108,7 +109,7 @@ class Inputs:
     tokens: list[Tensor] = field(default_factory=list)
     pixels: list[Tensor] = field(default_factory=list)
     sinks: list[Leaf] = field(default_factory=list)
-    constants: list[tuple[str, float, Tensor]] = field(default_factory=list)
+    constants: list[tuple[str, Depth, Tensor]] = field(default_factory=list)
     anchors: list[Tensor] = field(default_factory=list)
 
     def leaves(self) -> list[Tensor]:

@@ -30,6 +30,7 @@ from .backward import conditional
 from .backward.run import rows, whole
 from .boundaries import Recorder
 from .context import REFUSED, Block, Step
+from .depth import Depth
 from .handlers import own
 from .following import LOOK_UPS, MADE_FRESH, Following, fresh
 from .handlers.torch_table import handler_of, spelling
@@ -198,7 +199,7 @@ class Propagation(TorchFunctionMode, Following):
         return self.given if self.placed is None else self.placed.here(self.layer_name, self.inside)
 
     @property
-    def depth(self) -> float:
+    def depth(self) -> Depth:
         """How far the forward pass is: see `Streams.depth`."""
         return self.streams.depth(self.layer)
 

@@ -1,7 +1,7 @@
 """Which of several inputs a part of the model works on: encoder and decoder, the towers of text and image.
 
 stream   a name, "" where there is only one
-depth    how far the forward pass is: SPAN * (number of the stream) + layer within the stream
+depth    how far the forward pass is, see `Depth`
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .depth import AFTER, INSIDE, Depth
 from .places.follow import provenance_of
 
-SPAN = 10_000  # more layers than any stream has
 ORDER = ("encoder", "decoder", "text", "image", "audio")
 ENCODERS, DECODERS = ("encoder", "text_encoder", "speech_encoder"), ("decoder", "text_decoder")
 TOWERS = {
@@ -106,11 +106,16 @@ class Streams:
         self.calls[self.current] += 1
         return self.calls[self.current] - 1
 
-    def depth(self, layer: int | None) -> float:
-        """-1 before the layers of a stream, l in layer l, in between and after l + 1/2, and SPAN for each stream before it."""
-        calls = self.calls[self.current]
-        local = float(layer) if layer is not None else calls - 0.5 if calls else -1.0
-        return SPAN * self.names.index(self.current) + local
+    def depth(self, layer: int | None) -> Depth:
+        """In a layer; outside of layers (None) after the last that has begun."""
+        begun, stream = self.calls[self.current], self.names.index(self.current)
+        if layer is not None:
+            return Depth(stream, layer, INSIDE)
+        return Depth(stream, begun - 1, AFTER) if begun else Depth(stream)
+
+    def start(self, name: str) -> Depth:
+        """Where a stream begins: its tokens are there."""
+        return Depth(self.names.index(name))
 
     def of_input(self, name: str) -> str:
         """The stream that an input of the model belongs to."""
@@ -129,8 +134,3 @@ class Streams:
             found = [] if known is None else [m.key.stream for m in known.moving()]
             name = None if self.current in found else next((n for n in self.names if n in found), None)
         return name if name != self.current else None
-
-
-def number(depth: float) -> int:
-    """Number of the stream that a depth lies in."""
-    return int((depth + 1) // SPAN)

@@ -20,6 +20,7 @@ from .. import rules
 from ..composites import PA_LRP, Composite
 from ..engine.handlers import torch_table
 from ..engine.account import Account
+from ..engine.depth import Depth
 from ..engine.notes import Note, carries, note_of, write
 from ..engine.propagation import Propagation, sequence
 from ..engine.layers import is_norm
@@ -38,7 +39,7 @@ Variant = Literal["no-bias-share", "weights-as-factors", "gelu-by-operations", "
 class ForgetsBiases(Account):
     """A bias takes its share, and nobody books it."""
 
-    def add(self, category: Any, name: str, depth: float, amounts: Tensor) -> None:
+    def add(self, category: Any, name: str, depth: Depth, amounts: Tensor) -> None:
         """Book all but the share of a parameter called bias."""
         if category != "constants" or not name.endswith("bias"):
             super().add(category, name, depth, amounts)
@@ -52,7 +53,7 @@ class ForgetsActivations(Account):
         self.flow = flow
         self.open = flow.options.ledger
 
-    def constant(self, out: Tensor, constant: Tensor | float, name: str, depth: float, sign: float = 1.0) -> None:
+    def constant(self, out: Tensor, constant: Tensor | float, name: str, depth: Depth, sign: float = 1.0) -> None:
         """Book all but what an activation adds to its own argument."""
         if not in_activation(self.flow):
             super().constant(out, constant, name, depth, sign)

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ..depth import Depth
 from ..forward_pass import ForwardPass
 from ..layers import holds_experts, layers
 from ..numerics import dot
 from ..only import HOW, Condition
 from ..notes import carries
-from ..streams import SPAN, number
 
 sequence = torch._C._autograd._get_sequence_nr
 Walk = Callable[..., tuple]
@@ -32,7 +32,7 @@ class Stop:
     condition: Condition
     at: Tensor
     parts: int
-    depth: float
+    depth: Depth
     mark: str
     met: int
 
@@ -71,7 +71,7 @@ class Candidate:
     heads: int
     node: int
     expert: bool
-    depth: float
+    depth: Depth
     met: int
 
 
@@ -144,7 +144,7 @@ def through(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], seed
         behind = [x for x in rest if id(x) in later]
         rest = [x for x in rest if id(x) not in later]
         before, open = flow.account.amounts.copy(), stop.boundary(flow) is None
-        behind += [x for mark, x in flow.recorder.crossings if mark.depth > stop.depth and number(mark.depth) == number(stop.depth)]
+        behind += [x for mark, x in flow.recorder.crossings if mark.depth > stop.depth and mark.depth.stream == stop.depth.stream]
         g, *gradients = walk(flow, targets, [stop.at, *behind], seeds, True)
         if g is None:
             raise InputError(f"The target does not depend on {stop.condition.layer}, so nothing passes through it. {HOW}")
@@ -176,8 +176,7 @@ def part(flow: ForwardPass, stop: Stop, g: Tensor, came: Tensor, before: Mapping
 def put_aside(flow: ForwardPass, stop: Stop, gradients: Mapping[int, Tensor]) -> None:
     """Leaves that stand behind a stop got theirs on another way: it is booked here, and nothing is left in them."""
     account, name = flow.account, stop.condition.layer
-    first = {n: SPAN * i - 1.0 for i, n in enumerate(flow.streams.names)}
-    entries = [("tokens", first[flow.stream_of[id(x)]], x) for x in flow.inputs.tokens]
+    entries = [("tokens", flow.streams.start(flow.stream_of[id(x)]), x) for x in flow.inputs.tokens]
     entries += [("positions", leaf.depth, leaf.tensor) for leaf in flow.inputs.sinks if leaf.tensor is not None]
     entries += [("constants", depth, x) for _, depth, x in flow.inputs.constants]
     entries += [("another stream", mark.depth, x) for mark, x in flow.recorder.crossings]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,9 @@ from torch import Tensor
 
 from ...ledger import TOLERANCE, Ledger
 from ..boundaries import Mark
+from ..depth import Depth
 from ..forward_pass import ForwardPass
 from ..numerics import per_row
-from ..streams import SPAN, number
 from .arrivals import Part
 from .sink_totals import Received
 
@@ -118,26 +117,25 @@ def by_stretch(flow: ForwardPass, amounts: Mapping[Any, Tensor], received: Seque
     return found
 
 
-def stretch(flow: ForwardPass, depth: float) -> str:
+def stretch(flow: ForwardPass, depth: Depth) -> str:
     """The stretch of the walk back that a depth lies in: "head", "layer 3", "embeddings", behind the stream's name."""
-    name = flow.streams.names[number(depth)]
-    local = math.ceil(depth - SPAN * number(depth))
-    where = "embeddings" if local < 0 else "head" if local >= flow.streams.calls[name] else f"layer {local}"
+    name, layer = flow.streams.names[depth.stream], depth.segment
+    where = "embeddings" if layer < 0 else "head" if layer >= flow.streams.calls[name] else f"layer {layer}"
     return f"{name} {where}" if flow.streams.several else where
 
 
 def kept(
     flow: ForwardPass, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], received: Sequence[Received]
-) -> list[tuple[float, Tensor]]:
+) -> list[tuple[Depth, Tensor]]:
     """(depth, amount per row) of everything that keeps relevance, tokens at the depth at which their stream begins."""
     B = flow.account.rows
     found = [(depth, amount) for (_, _, depth), amount in amounts.items()]
     found += [(one.leaf.depth, one.totals) for one in received]
-    found += [(flow.streams.names.index(name) * SPAN - 1.0, per_row(part.tokens, B)) for name, part in parts.items()]
+    found += [(flow.streams.start(name), per_row(part.tokens, B)) for name, part in parts.items()]
     return found
 
 
-def running(flow: ForwardPass, starts: Tensor, kept: list[tuple[float, Tensor]]) -> dict[str, Tensor | None]:
+def running(flow: ForwardPass, starts: Tensor, kept: list[tuple[Depth, Tensor]]) -> dict[str, Tensor | None]:
     """At each layer boundary, from the value back: start - R(boundary) - all that was kept behind it."""
     meet = meetings(flow) if flow.streams.several else {}
     marks = [m for m in reversed(flow.recorder.marks) if m.kind in ("layer", "embeddings") and m.relevance is not None]
@@ -152,11 +150,11 @@ def passed_by(flow: ForwardPass, name: str) -> bool:
 
 
 def gap_at(
-    flow: ForwardPass, mark: Mark, starts: Tensor, kept: list[tuple[float, Tensor]], meet: Mapping[tuple[str, str], str]
+    flow: ForwardPass, mark: Mark, starts: Tensor, kept: list[tuple[Depth, Tensor]], meet: Mapping[tuple[str, str], str]
 ) -> Tensor | None:
     """The gap at one boundary, per row; None where streams meet in a way that cannot be followed."""
     here = flow.streams.names.index(mark.stream)
-    behind = sum((a for depth, a in kept if number(depth) == here and depth > mark.depth), torch.zeros_like(starts))
+    behind = sum((a for depth, a in kept if depth.stream == here and depth > mark.depth), torch.zeros_like(starts))
     for name in flow.streams.names:
         if name != mark.stream:
             aside = beside(flow, mark, name, meet[mark.stream, name], kept, len(starts))
@@ -166,15 +164,15 @@ def gap_at(
     return starts - per_row(mark.relevance, len(starts)) - behind
 
 
-def beside(flow: ForwardPass, mark: Mark, other: str, how: str, kept: list[tuple[float, Tensor]], B: int) -> Tensor | None:
+def beside(flow: ForwardPass, mark: Mark, other: str, how: str, kept: list[tuple[Depth, Tensor]], B: int) -> Tensor | None:
     """What another stream has drawn of the relevance on the way back to `mark`; None where that was not seen."""
     zero = torch.zeros(B, dtype=torch.float64)
     if how == "before":  # it entered ahead of this boundary, and its relevance is still in it
         return zero
     if how == "apart":
-        return sum((a for depth, a in kept if number(depth) == flow.streams.names.index(other)), zero)
+        return sum((a for depth, a in kept if depth.stream == flow.streams.names.index(other)), zero)
     drawn = [m for m in flow.recorder.marks if m.kind == "cross" and m.stream == other]
-    drawn = [m for m in drawn if number(m.depth) == flow.streams.names.index(mark.stream)]
+    drawn = [m for m in drawn if m.depth.stream == flow.streams.names.index(mark.stream)]
     got = [m for m in drawn if m.relevance is not None]
     if not drawn or (not got and any(m.relevance is not None for m in flow.recorder.marks if m.stream == other)):
         return None

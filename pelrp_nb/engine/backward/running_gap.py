@@ -14,10 +14,10 @@ from functools import partial
 from torch import Tensor
 
 from ..boundaries import Mark
+from ..depth import Depth
 from ..forward_pass import ForwardPass
 from ..leaves import by_row
 from ..numerics import dot, per_row
-from ..streams import SPAN
 from . import ledger_builder
 
 
@@ -30,7 +30,7 @@ class Watch:
     def __init__(self, flow: ForwardPass, tolerance: float) -> None:
         self.flow, self.tolerance = flow, tolerance
         self.meet = ledger_builder.meetings(flow) if flow.streams.several else {}
-        self.heard: list[tuple[float, Tensor]] = []  # depth, amount per row
+        self.heard: list[tuple[Depth, Tensor]] = []  # depth, amount per row
         self.reached: set[str] = set()  # streams whose tokens have theirs
 
     @contextmanager
@@ -41,14 +41,14 @@ class Watch:
         hooks += [self._hook(x, depth) for _, depth, x in inputs.constants]
         for x in (*inputs.tokens, *inputs.pixels):
             stream = flow.stream_of.get(id(x), flow.streams.names[0])
-            hooks.append(self._hook(x, SPAN * flow.streams.names.index(stream) - 1.0, partial(self.reached.add, stream)))
+            hooks.append(self._hook(x, flow.streams.start(stream), partial(self.reached.add, stream)))
         try:
             yield
         finally:
             for hook in hooks:
                 hook.remove()
 
-    def _hook(self, leaf: Tensor, depth: float, then: Callable[[], None] = lambda: None):
+    def _hook(self, leaf: Tensor, depth: Depth, then: Callable[[], None] = lambda: None):
         rows = self.flow.account.rows
 
         def hear(g: Tensor) -> None:

@@ -17,6 +17,7 @@ from ...rules.attention import Factors, factors
 from ...verbs import freeze, scale
 from .. import heads
 from ..context import Context
+from ..depth import Depth
 from ..numerics import better, dot, visible
 from ..places.products import scores_of
 from ..positions import detection, relative
@@ -144,7 +145,7 @@ def added_to_scores(flow: Context, mask: Tensor | None, q: Tensor, k: Tensor) ->
     return constant_tap(flow, mask, flow.name_of(mask, "added to scores"), flow.depth)
 
 
-def constant_tap(flow: Context, constant: Tensor, name: str, depth: float) -> Tensor:
+def constant_tap(flow: Context, constant: Tensor, name: str, depth: Depth) -> Tensor:
     """A constant inside a fused kernel, its share booked by name."""
     value = held(constant)
     return tap(flow, constant, lambda g: flow.account.add("constants", name, depth, flow.account.by_row(visible(value(), g))))
