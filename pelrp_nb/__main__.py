@@ -193,7 +193,7 @@ def _explain(given: argparse.Namespace) -> int:
     )  # fmt: skip
     written = _files(found, given)
     if given.json:
-        print(json.dumps(as_json(found), indent=1, allow_nan=False))
+        print(json.dumps(found.to_dict(), indent=1, allow_nan=False))
     else:
         _print(found, given, demo)
     for name in written:
@@ -228,21 +228,6 @@ def _files(found: Any, given: argparse.Namespace) -> list[str]:
     if given.save:
         found.save(given.save)
     return [name for name in (given.html, given.figure, given.save) if name]
-
-
-def as_json(found: Any) -> dict[str, Any]:
-    """The whole result as plain data; numbers as they are, not rounded."""
-    plain = found.plain()
-    signed = plain["parts"]["signed"]
-    return {
-        **{name: plain[name] for name in ("model", "method", "target", "value", "tokens", "special")},
-        "semantic": signed["content"],
-        **{name: plain[name] for name in ("positional", "sinks", "sink_kinds", "positional_share")},
-        "relevance": {name: parts["both"] for name, parts in plain["parts"].items()},
-        "boundaries": plain["boundaries"],
-        "ledger": {**dict(plain["ledger"]["rows"]), **{k: v for k, v in plain["ledger"].items() if k != "rows"}},
-        "card": plain["card"],
-    }
 
 
 def _plan(given: argparse.Namespace) -> int:

@@ -11,8 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,29 +20,19 @@ from . import account
 from ..engine.trace import Boundary
 from ..errors import FileError, InputError
 from ..ledger import Ledger
-from .serialisation import AGAIN, put, read, write
+from .exports import Exports, as_arrays
+from .reductions import KEPT, REDUCTIONS, Reduction
+from .serialisation import AGAIN, read, write
 from .subwords import Span, Word, groups, place, spelling
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
-
     from ..views.data import Plain
     from ..views.sheet import Sheet
     from ..views.widget import View
 
-Reduction = Literal["signed", "absolute", "positive", "l2"]
-REDUCTIONS: tuple[Reduction, ...] = ("signed", "absolute", "positive", "l2")
-_FROM = {  # reduction -> where its content and its position are kept
-    "signed": (None, None),
-    "absolute": (None, "positional.absolute"),
-    "positive": ("semantic.positive", "positional.positive"),
-    "l2": ("semantic.l2", "positional.l2"),
-}
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Explanation:
+class Explanation(Exports):
     """Relevance of every token, content and position apart; T tokens, S sinks.
 
     Tensors are on the CPU, float32 or float64, detached; amounts are in units of `value`.
@@ -127,7 +116,7 @@ class Explanation:
     @property
     def offered(self) -> tuple[Reduction, ...]:
         """The reductions that can be asked for: "signed" always, the others where the engine kept what they need."""
-        return tuple(name for name in REDUCTIONS if all(key is None or self._kept(key) for key in _FROM[name]))
+        return tuple(name for name in REDUCTIONS if all(key is None or self._kept(key) for key in KEPT[name]))
 
     def _kept(self, key: str) -> bool:
         return key in self.reductions or (key.startswith("positional.") and not self.sinks)
@@ -137,12 +126,12 @@ class Explanation:
         if reduction not in REDUCTIONS:
             raise InputError(f"reduction must be one of {', '.join(REDUCTIONS)}; got {reduction!r}. Type relevance('signed').")
         if reduction not in self.offered:
-            lacking = next(key for key in _FROM[reduction] if key and not self._kept(key))
+            lacking = next(key for key in KEPT[reduction] if key and not self._kept(key))
             raise InputError(
                 f"relevance({reduction!r}) needs {lacking!r} in `reductions`, and this explanation was made without it. "
                 f"Type one of {', '.join(self.offered)}."
             )
-        content, position = _FROM[reduction]
+        content, position = KEPT[reduction]
         here = self.semantic if content is None else self.reductions[content]
         there = self.reductions.get(position, self.positional) if position else self.positional
         return here, there.sum(0)
@@ -227,76 +216,6 @@ class Explanation:
             card=dict(self.card), streams={name: stream.plain() for name, stream in self.streams.items()},
         )  # fmt: skip
 
-    def to_frame(self) -> DataFrame:
-        """One row per token: token, start, end, special, semantic, positional, and every reduction in `offered`."""
-        import pandas as pd
-
-        places = self.offsets or (None,) * len(self.tokens)
-        columns: dict[str, Any] = {
-            "token": pd.Series(self.tokens, dtype=object),
-            "start": pd.array([None if span is None else span[0] for span in places], dtype="Int64"),
-            "end": pd.array([None if span is None else span[1] for span in places], dtype="Int64"),
-            "special": pd.array(self.special, dtype=bool),
-            "semantic": self.semantic.numpy(),
-            "positional": self.positional.sum(0).numpy(),
-        }
-        return pd.DataFrame(columns | {name: self.relevance(name).numpy() for name in self.offered})
-
-    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
-        """An interactive page in one file that needs no network; written to `path`, or returned as text if there is none.
-
-        Raises FileError if the file cannot be written.
-        """
-        text = self.sheet().html()
-        if path is None:
-            return text
-        put(Path(path), text.encode())
-        return None
-
-    def figure(self, kind: str = "all") -> Figure:
-        """A matplotlib Figure for print: tokens with content and position, layers, ledger.
-
-        kind: "all", or one panel: "tokens", "layers", "ledger", or "spectrum" where `detail` has "frequencies".
-        For images see `overlay` and `patches`.  Raises InputError for another kind, or where there is nothing to draw.
-        """
-        from ..views.figure import panel
-
-        try:
-            return panel(kind, self.plain(), _arrays(self.detail.get("frequencies", {})))
-        except ValueError as error:
-            raise InputError(str(error)) from error
-
-    def overlay(self, picture: Any) -> Figure:
-        """For images: the picture (PIL or array) and over it the map of relevance, of content alone, of position alone.
-
-        The maps are spread over the picture's own size; their sums stay.  Raises InputError where there is no map.
-        """
-        from ..inputs.image_processor import as_picture
-        from ..views.overlay import overlay
-        from .image_maps import resized
-
-        both, pixels = self._pictured(), as_picture(picture)
-        maps = {name: resized(one, pixels.shape[:2]).tolist() for name, one in {"both": both, **self.maps}.items()}
-        return overlay(pixels, maps, f"{self.target}, {self.model}, {self.method}")
-
-    def patches(self, reduction: Reduction = "signed") -> Figure:
-        """For images: relevance per patch with signed numbers, (rows, columns) as they lie in the picture.
-
-        Raises InputError where there is no map.
-        """
-        from ..views.overlay import patches
-
-        self._pictured()
-        places = [token.removeprefix("patch ").split(",") for token in self.tokens if token.startswith("patch ")]
-        columns = 1 + max(int(column) for _, column in places)
-        grid = self.relevance(reduction)[-len(places) :].reshape(-1, columns)
-        return patches(grid.tolist(), f"{self.target}, {self.model}, {self.method}, {reduction}")
-
-    def _pictured(self) -> Tensor:
-        if self.map is None:
-            raise InputError("Only an explanation of an image has a map. Type explanation.figure() for one of a text.")
-        return self.map
-
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to a .npz or .safetensors file (JSON and tensors, no pickle), whole or not at all.
 
@@ -368,20 +287,13 @@ class Explanation:
         from ..views import explained
 
         rules = pages(str(self.card.get("composite", "")), self.sink_kinds, self.card.get("rules"))
-        return explained(self.plain(), kind, rules=rules, detail=_arrays(self.detail))
+        return explained(self.plain(), kind, rules=rules, detail=as_arrays(self.detail))
 
     def __eq__(self, other: object) -> bool:
         """The same values in every field; nan equals nan."""
         return _same(self, other) if isinstance(other, Explanation) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
-
-
-def _arrays(value: Any) -> Any:
-    """Tensors as arrays, through mappings."""
-    if isinstance(value, Mapping):
-        return {key: _arrays(item) for key, item in value.items()}
-    return value.numpy() if isinstance(value, Tensor) else value
 
 
 def _same(a: Any, b: Any) -> bool:

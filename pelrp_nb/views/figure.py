@@ -9,28 +9,26 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
-from matplotlib import rcParams
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from ..amounts import account, digits, largest
-from .colour import NOT_A_NUMBER, diverging, palette
 from .data import Plain, PlainBoundary
+from .look import Look, drawable, look
 from .text import positions, visible
 
 NAMED = 48  # up to here every token has its label; beyond, only the largest have
 LABEL = 18  # characters of one label
-CONTENT, POSITION, QUIET = "#3b3936", "#1d9aa3", "#5f5c57"
-_GENERIC = ("sans-serif", "serif", "monospace", "cursive", "fantasy")
+QUIET = "#5f5c57"
+KINDS = ("all", "tokens", "layers", "ledger", "spectrum")
 
 
 class Picture(Figure):
@@ -42,62 +40,97 @@ class Picture(Figure):
         return file.getvalue()
 
 
-def panel(kind: str, data: Plain, frequencies: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """The whole figure or one panel, by name."""
-    if kind not in ("all", "tokens", "layers", "ledger", "spectrum"):
-        raise ValueError(f'kind must be "all", "tokens", "layers", "ledger" or "spectrum", got {kind!r}.')
+def panel(
+    kind: str, data: Plain, frequencies: Mapping[str, Mapping[str, Any]], ax: Axes | None = None,
+    size: tuple[float, float] | None = None, colours: Mapping[str, Any] | None = None,
+) -> Any:  # fmt: skip
+    """The whole figure or one panel, by name; ValueError for what cannot be drawn so.
+
+    ax: draw one panel there, and give its figure back; size: (width, height) in inches; colours: see `Look`
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}. Type figure('tokens').")
+    paints = look(colours)
+    if ax is not None:
+        _fits(kind, ax, size)
+    elif size is not None and not _is_size(size):
+        raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
     if kind == "spectrum":
-        return spectrum(frequencies)
-    return draw(data) if kind == "all" else alone(data, kind)
+        picture = spectrum(frequencies, paints, ax)
+    else:
+        picture = draw(data, paints) if kind == "all" else alone(data, kind, paints, ax)
+    if size is not None:
+        picture.set_size_inches(*size)
+    return picture
 
 
-def draw(data: Plain) -> Figure:
+def _fits(kind: str, ax: Any, size: Any) -> None:
+    """ValueError where a panel cannot be drawn into what the user gave."""
+    if not isinstance(ax, Axes):
+        came = "several axes" if isinstance(ax, np.ndarray) else type(ax).__name__
+        raise ValueError(f"ax must be one matplotlib Axes, got {came}. Type figure('tokens', ax=axes[0]).")
+    if kind == "all":
+        raise ValueError("The whole figure has several axes and cannot be drawn into one. Type figure('tokens', ax=ax).")
+    if size is not None:
+        raise ValueError("size is that of a figure, and ax has one already. Type plt.subplots(figsize=...) there.")
+
+
+def _is_size(size: Any) -> bool:
+    numbers = list(size) if isinstance(size, tuple | list) else []
+    return len(numbers) == 2 and all(isinstance(x, int | float) and 0 < x < 1000 for x in numbers)
+
+
+def draw(data: Plain, paints: Look) -> Figure:
     """Tokens with content and position, layers by tokens, ledger."""
     T = len(data["tokens"])
     rows = _stations(data)
-    bars = [{"content": CONTENT, "position": POSITION}] if T <= NAMED else [{"content": CONTENT}, {"position": POSITION}]
+    bars = [("content", "position")] if T <= NAMED else [("content",), ("position",)]
     tall = [2.0 / len(bars) ** 0.5] * len(bars) + ([min(5.0, max(0.7, 0.2 * len(rows)))] if rows else []) + [1.45]
     width = min(13.0, max(6.5, 1.8 + 0.3 * min(T, NAMED)))
     picture = Picture(figsize=(width, sum(tall) + 2.2), layout="constrained", facecolor="white")
     places = picture.add_gridspec(len(tall), 2, height_ratios=tall, width_ratios=[1, 0.014])
     _title(picture, data)
     above: list[Axes] = []
-    for i, colours in enumerate(bars):
+    for i, parts in enumerate(bars):
         above.append(picture.add_subplot(places[i, 0], sharex=above[0] if above else None))
-        _tokens(above[i], data, colours)
+        _tokens(above[i], data, parts, paints)
     if rows:
         above.append(picture.add_subplot(places[len(bars), 0], sharex=above[0]))
-        _layers(above[-1], picture.add_subplot(places[len(bars), 1]), data, rows)
+        _layers(above[-1], picture.add_subplot(places[len(bars), 1]), rows, paints)
     for axes in above:
         axes.tick_params(axis="x", length=0, labelbottom=axes is above[-1])
     _names(above[-1], data)
-    _ledger(picture.add_subplot(places[-1, 0]), data)
-    return _literal(picture)
+    _ledger(picture.add_subplot(places[-1, 0]), data, paints)
+    return _literal(picture, picture)
 
 
-def alone(data: Plain, kind: str) -> Figure:
+def alone(data: Plain, kind: str, paints: Look, ax: Axes | None = None) -> Any:
     """One panel for a paper: "tokens", "layers" or "ledger".  Raises ValueError where there is nothing to draw."""
     T, rows = len(data["tokens"]), _stations(data)
     if kind == "layers" and not rows:
         raise ValueError("There is no boundary with a number per token to draw. Type figure('tokens') instead.")
-    width = min(13.0, max(4.5, 1.8 + 0.3 * min(T, NAMED)))
-    height = {"tokens": 2.6, "layers": 1.6 + 0.2 * min(len(rows), 25), "ledger": 1.9}[kind]
-    picture = Picture(figsize=(5.2 if kind == "ledger" else width, height), layout="constrained", facecolor="white")
-    if kind == "ledger":
-        _ledger(picture.add_subplot(), data)
-        return _literal(picture)
-    places = picture.add_gridspec(1, 2, width_ratios=[1, 0.014])
-    axes = picture.add_subplot(places[0, 0])
-    if kind == "tokens":
-        _tokens(axes, data, {"content": CONTENT, "position": POSITION})
+    if ax is None:
+        width = min(13.0, max(4.5, 1.8 + 0.3 * min(T, NAMED)))
+        height = {"tokens": 2.6, "layers": 1.6 + 0.2 * min(len(rows), 25), "ledger": 1.9}[kind]
+        picture: Any = Picture(figsize=(5.2 if kind == "ledger" else width, height), layout="constrained", facecolor="white")
+        places = picture.add_gridspec(1, 2, width_ratios=[1, 0.014])
+        axes = picture.add_subplot(places[0, 0] if kind == "layers" else places[:])
+        beside = picture.add_subplot(places[0, 1]) if kind == "layers" else None
     else:
-        _layers(axes, picture.add_subplot(places[0, 1]), data, rows)
+        picture, axes, beside = ax.figure, ax, None
+    if kind == "ledger":
+        _ledger(axes, data, paints)
+        return _literal(picture, axes)
+    if kind == "tokens":
+        _tokens(axes, data, ("content", "position"), paints)
+    else:
+        _layers(axes, beside, rows, paints)
     axes.tick_params(axis="x", length=0)
     _names(axes, data)
-    return _literal(picture)
+    return _literal(picture, axes)
 
 
-def spectrum(frequencies: Mapping[str, Mapping[str, Any]]) -> Figure:
+def spectrum(frequencies: Mapping[str, Mapping[str, Any]], paints: Look, ax: Axes | None = None) -> Any:
     """Relevance of each rotary frequency, all tokens together, a panel per sink.
 
     frequencies: sink -> {"relevance": (T, F), "wavelength": (F,) in tokens}
@@ -105,11 +138,13 @@ def spectrum(frequencies: Mapping[str, Mapping[str, Any]]) -> Figure:
     if not frequencies:
         raise ValueError('There are no frequencies. Type explain(..., options=Options(detail={"frequencies"})).')
     sums = {sink: np.asarray(found["relevance"], float).sum(0) for sink, found in frequencies.items()}
+    if ax is not None and len(sums) > 1:
+        raise ValueError(f"The spectrum has {len(sums)} panels, one for each sink, and needs a figure of its own. Type figure('spectrum').")
     most = largest(*sums.values()) or 1.0
-    picture = Picture(figsize=(6.5, 1.1 * len(sums) + 0.7), layout="constrained", facecolor="white")
-    panels = picture.subplots(len(sums), 1, sharex=True, squeeze=False)[:, 0]
+    picture: Any = ax.figure if ax else Picture(figsize=(6.5, 1.1 * len(sums) + 0.7), layout="constrained", facecolor="white")
+    panels = [ax] if ax else picture.subplots(len(sums), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (sink, amounts) in zip(panels, sums.items(), strict=True):
-        axes.bar(range(len(amounts)), amounts, 0.76, color=[diverging(0.75 if x > 0 else -0.75).back for x in amounts])
+        axes.bar(range(len(amounts)), amounts, 0.76, color=[paints.signed(x) for x in amounts])
         axes.axhline(0, color=QUIET, linewidth=0.6)
         axes.set_ylim(-1.1 * most, 1.1 * most)
         axes.set_ylabel(_short(sink, 24), fontsize=8, rotation=0, ha="right", va="center")
@@ -119,7 +154,7 @@ def spectrum(frequencies: Mapping[str, Mapping[str, Any]]) -> Figure:
     names = [f"{wave:,.0f}" if math.isfinite(wave) else "inf" for wave in waves]
     panels[-1].set_xticks(range(0, len(waves), step), names[::step], fontsize=8)
     panels[-1].set_xlabel("wavelength in tokens", fontsize=8)
-    return _literal(picture)
+    return _literal(picture, *panels)
 
 
 def _stations(data: Plain) -> list[PlainBoundary]:
@@ -128,31 +163,12 @@ def _stations(data: Plain) -> list[PlainBoundary]:
     return [b for b in data["boundaries"] if b["kind"] in ("embeddings", "layer") and T and len(b["relevance"]) == T]
 
 
-def _literal(picture: Picture) -> Picture:
-    """A dollar sign in a token is a dollar sign."""
-    for text in picture.findobj(Text):
+def _literal(picture: Any, *drawn: Artist) -> Any:
+    """The picture; a dollar sign in what we drew is a dollar sign. (A title over somebody's axes is theirs.)"""
+    for text in (one for artist in drawn for one in artist.findobj(Text) if one is not getattr(artist, "title", None)):
         text.set_parse_math(False)
         text.set_usetex(False)
     return picture
-
-
-def drawable(text: str) -> str:
-    """Text with the code in place of each character that no configured font has."""
-    fonts: Any = rcParams  # its keys are a closed list to a type checker
-    known = _glyphs(tuple(fonts["font.family"]), *(tuple(fonts[f"font.{name}"]) for name in _GENERIC))
-    return "".join(letter if ord(letter) in known else f"[U+{ord(letter):04X}]" for letter in text)
-
-
-@lru_cache(maxsize=8)
-def _glyphs(families: tuple[str, ...], *generic: tuple[str, ...]) -> frozenset[int]:
-    named = dict(zip(_GENERIC, generic, strict=True))
-    found: set[int] = set()
-    for family in (name for one in families for name in named.get(one, (one,))):
-        try:
-            found |= set(get_font(findfont(FontProperties(family=[family]), fallback_to_default=False)).get_charmap())
-        except ValueError:  # a font that is not installed
-            continue
-    return frozenset(found) or frozenset(range(32, 127))
 
 
 def _short(text: str, most: int = LABEL) -> str:
@@ -168,11 +184,12 @@ def _title(picture: Figure, data: Plain) -> None:
     picture.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5, linespacing=1.5)
 
 
-def _tokens(axes: Axes, data: Plain, colours: Mapping[str, str]) -> None:
+def _tokens(axes: Axes, data: Plain, parts: Sequence[str], paints: Look) -> None:
     """A bar per token and part; a line where there are many."""
     signed, T = data["parts"]["signed"], len(data["tokens"])
-    parts = {name: np.nan_to_num(signed[name], nan=0.0, posinf=0.0, neginf=0.0) for name in colours}  # type: ignore[literal-required]
-    for i, (name, values) in enumerate(parts.items()):
+    colours = {name: getattr(paints, name) for name in parts}
+    for i, name in enumerate(parts):
+        values = np.nan_to_num(signed[name], nan=0.0, posinf=0.0, neginf=0.0)  # type: ignore[literal-required]
         if len(parts) > 1:
             axes.bar(np.arange(T) + 0.4 * i - 0.2, values, 0.38, color=colours[name])
         else:
@@ -185,16 +202,8 @@ def _tokens(axes: Axes, data: Plain, colours: Mapping[str, str]) -> None:
     lost = sum(not math.isfinite(x) for x in signed["both"])
     axes.set_ylabel("relevance" + (f"\n({lost} not finite)" if lost else ""), fontsize=8)
     keys = [Patch(color=colour, label=name) for name, colour in colours.items()]
-    axes.legend(
-        handles=keys,
-        loc="lower right",
-        bbox_to_anchor=(1, 1),
-        ncols=2,
-        borderaxespad=0.2,
-        frameon=False,
-        fontsize=8,
-        handlelength=1,
-    )
+    above = {"loc": "lower right", "bbox_to_anchor": (1, 1)} if isinstance(axes.figure, Picture) else {"loc": "best"}
+    axes.legend(handles=keys, **above, ncols=2, borderaxespad=0.2, frameon=False, fontsize=8, handlelength=1)
     _quiet(axes, ("left",))
 
 
@@ -211,40 +220,39 @@ def _names(axes: Axes, data: Plain) -> None:
     axes.tick_params(axis="x", pad=3)
 
 
-def _layers(axes: Axes, beside: Axes, data: Plain, rows: Sequence[PlainBoundary]) -> None:
+def _layers(axes: Axes, beside: Axes | None, rows: Sequence[PlainBoundary], paints: Look) -> None:
     """Relevance after each layer, the last on top, so that it flows down into the tokens."""
     amounts = np.ma.masked_invalid(np.array([row["relevance"] for row in reversed(rows)], dtype=float))
     scale = largest(amounts.compressed()) or 1.0
-    signed = LinearSegmentedColormap.from_list("signed", [paint.back for paint in palette()])
-    shades = signed.with_extremes(bad=NOT_A_NUMBER)
-    image = axes.imshow(amounts, cmap=shades, norm=Normalize(-scale, scale), aspect="auto", interpolation="nearest")
+    image = axes.imshow(amounts, cmap=paints.shades(), norm=Normalize(-scale, scale), aspect="auto", interpolation="nearest")
     names = [_short(row["name"], 24) for row in reversed(rows)]
     step = math.ceil(len(rows) / 24)
     axes.set_yticks(range(0, len(rows), step), names[::step], fontsize=8, parse_math=False)
     axes.tick_params(axis="y", length=0)
     _quiet(axes, ())
-    scale_bar = axes.figure.colorbar(image, cax=beside)
+    room: dict[str, Any] = {"cax": beside} if beside is not None else {"ax": axes, "fraction": 0.04, "pad": 0.02}
+    scale_bar = axes.figure.colorbar(image, **room)
     show = digits(scale, 2)
     scale_bar.set_ticks([-scale, 0, scale], labels=[show(-scale), "0", show(scale)])
     scale_bar.ax.tick_params(labelsize=7, length=0)
     scale_bar.outline.set_visible(False)
 
 
-def _ledger(axes: Axes, data: Plain) -> None:
+def _ledger(axes: Axes, data: Plain, paints: Look) -> None:
     """The account as bars with their numbers."""
     scale = largest(amount for _, amount in data["ledger"]["rows"]) or 1.0
     rows = account(data["ledger"]["rows"], data["ledger"]["closed"], digits(scale))
     names, amounts, shown = zip(*rows, strict=True)
     lengths = np.nan_to_num(amounts, nan=0.0, posinf=0.0, neginf=0.0)
-    colours = [diverging(0.75 if x > 0 else -0.75).back for x in lengths]
-    axes.barh(range(len(rows)), lengths, 0.62, color=colours)
+    axes.barh(range(len(rows)), lengths, 0.62, color=[paints.signed(x) for x in lengths])
     for i, (length, text) in enumerate(zip(lengths, shown, strict=True)):
         side = -1 if length < 0 else 1
         axes.text(length + side * 0.02 * scale, i, text, va="center", ha="left" if side > 0 else "right", fontsize=8)
     axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.get_yticklabels()[-1].set_fontweight("bold")
     axes.invert_yaxis()
-    axes.set_xlim(-1.25 * scale, 1.25 * scale)
+    room = 1.25 if isinstance(axes.figure, Picture) else 1.7  # for the numbers, in axes that may be narrow
+    axes.set_xlim(-room * scale, room * scale)
     axes.axvline(0, color=QUIET, linewidth=0.6)
     axes.axhline(len(rows) - 1.5, color=QUIET, linewidth=0.6)
     axes.set_xticks([])
