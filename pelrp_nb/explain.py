@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,7 +21,7 @@ from .engine.trace import Visible
 from .errors import CallError, InputError, PelrpError
 from .inputs.encode import encode_all, quiet
 from .inputs.padding import Padding, fill_of, grouped, harmless, of_row, padded
-from .results.build import explanation
+from .results.build import Told, common, explanation
 from .results.explanation import Explanation
 from .targets.resolve import Asked, answer, ask
 
@@ -155,26 +155,24 @@ class Run:
         found: list[list[Explanation]] = [[] for _ in asked]
         with propagate(self.model, self.composite, self.options) as flow:
             output = self.model(**batch.tensors, **quiet(self.model))
-            chosen = []
-            for i, one in enumerate(asked):
-                own = of_row(output, i, B, batch.visible[i])
-                tokens = spoken(one)
-                chosen.append([answer(q, own, self.model, self.processor, tokens) for q in one.questions])
-            last = max(map(len, chosen))
+            picked = all(q.picks for one in asked for q in one.questions)
+            with torch._C.DisableTorchFunction() if picked else nullcontext():  # what a function of the user's does has rules
+                rows = (of_row(output, i, B, visible) for i, visible in enumerate(batch.visible))
+                chosen = [[answer(q, own, self.model, self.processor, spoken(one)) for q in one.questions]
+                          for one, own in zip(asked, rows, strict=True)]  # fmt: skip
+            about, last = common(flow), max(map(len, chosen))
             for k in range(last):
                 here = [c[k] if k < len(c) else None for c in chosen]
                 cuts = [seen(a, k, v) for a, v in zip(asked, batch.visible, strict=True)]
                 traces = flow.traces([h and h[0] for h in here], keep=k + 1 < last, visible=cuts)
                 if B > 1 and mixed(flow, traces):
                     raise Together
-                for i, (trace, h) in enumerate(zip(traces, here, strict=True)):
-                    if trace is not None and h is not None:
-                        found[i].append(self.explanation(flow, asked[i], k, trace, h[1], float(h[0].detach())))
+                with torch._C.DisableTorchFunction():  # arithmetic on results is none of the model's: nothing is noted on them
+                    for one, trace, h, answers in zip(asked, traces, here, found, strict=True):
+                        if trace is not None and h is not None:
+                            told = Told(one.row, one.questions[k].upto, h[1], float(h[0].detach()))
+                            answers.append(explanation(flow, told, trace, about))
         return found
-
-    def explanation(self, flow: Propagation, asked: Asked, k: int, trace: Trace, text: str, value: float) -> Explanation:
-        """One answer with the names of its tokens."""
-        return explanation(flow, asked.row, asked.questions[k].upto, trace, text, value)
 
 
 class Together(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,31 @@ from . import image_maps
 from .explanation import Explanation
 
 
-def explanation(flow: Propagation, row: Encoded, upto: tuple[str, int] | None, trace: Trace, text: str, value: float) -> Explanation:
-    """One row's trace with names; further streams inside."""
-    recipe = card(flow, row, text)
-    recipe["roles"] = [[one.name, one.role, one.reason] for one in trace.roles]
-    recipe["notes"] = list(trace.notes)
-    single = Streamed(flow, row, upto, text, value, recipe)
-    with torch._C.DisableTorchFunction():  # arithmetic on results is none of the model's: nothing is noted on them
-        if not trace.streams:
-            return single.of(flow.streams.names[0] if flow.streams.several else "", trace)
-        streams = {name: single.of(name, part) for name, part in trace.streams.items()}
-        first = next(iter(trace.streams))
-        return single.of(first, trace, streams)
+@dataclass(frozen=True)
+class Told:
+    """One row's question as it is told: its input, what the answer covers (`Question.upto`), the target in words, its value."""
+
+    row: Encoded
+    upto: tuple[str, int] | None
+    text: str
+    value: float
+
+
+def explanation(flow: Propagation, told: Told, trace: Trace, about: dict[str, Any]) -> Explanation:
+    """One row's trace with names; further streams inside. `about`: `common` of the batch."""
+    single = Streamed(flow, told, card(told, trace, about))
+    if not trace.streams:
+        return single.of(flow.streams.names[0] if flow.streams.several else "", trace)
+    streams = {name: single.of(name, part) for name, part in trace.streams.items()}
+    first = next(iter(trace.streams))
+    return single.of(first, trace, streams)
 
 
 class Streamed:
     """What all streams of one answer share."""
 
-    def __init__(self, flow: Propagation, row: Encoded, upto: tuple[str, int] | None, text: str, value: float, recipe: dict) -> None:
-        self.flow, self.row, self.upto, self.text, self.value, self.recipe = flow, row, upto, text, value, recipe
+    def __init__(self, flow: Propagation, told: Told, recipe: dict) -> None:
+        self.flow, self.row, self.upto, self.text, self.value, self.recipe = flow, told.row, told.upto, told.text, told.value, recipe
 
     def of(self, stream: str, trace: Trace, streams: dict[str, Explanation] | None = None) -> Explanation:
         """One stream with its names."""
@@ -66,8 +73,18 @@ class Streamed:
         return Labels(tuple(map(str, range(T))), (False,) * T)
 
 
-def card(flow: Propagation, row: Encoded, text: str) -> dict[str, Any]:
+def card(told: Told, trace: Trace, about: dict[str, Any]) -> dict[str, Any]:
     """All that is needed to run it again."""
+    found = about | {"text": told.row.given, "target": told.text}
+    if told.row.picture is not None:
+        found["picture"] = list(told.row.picture)
+    found["roles"] = [[one.name, one.role, one.reason] for one in trace.roles]
+    found["notes"] = list(trace.notes)
+    return found
+
+
+def common(flow: Propagation) -> dict[str, Any]:
+    """The cards of a batch, as far as they are alike."""
     import transformers
 
     model = flow.model
@@ -76,8 +93,8 @@ def card(flow: Propagation, row: Encoded, text: str) -> dict[str, Any]:
     found = {
         "model": Path(getattr(config, "_name_or_path", "") or "").name or type(model).__name__,
         "class": type(model).__name__,
-        "text": row.given,
-        "target": text,
+        "text": None,
+        "target": None,
         "method": title(flow.composite),
         "composite": repr(flow.composite),
         "audit": flow.options.audit,
@@ -90,6 +107,4 @@ def card(flow: Propagation, row: Encoded, text: str) -> dict[str, Any]:
     }
     if own := own_pages(in_force(flow.composite)):
         found["rules"] = own
-    if row.picture is not None:
-        found["picture"] = list(row.picture)
     return found

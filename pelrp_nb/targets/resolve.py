@@ -26,6 +26,11 @@ class Question:
     foil: Any = None
     upto: tuple[str, int] | None = None
 
+    @property
+    def picks(self) -> bool:
+        """Whether the number stands in the output as it is; a function of the output may compute it."""
+        return not any(callable(x) and not isinstance(x, targets.Token | targets.Label) for x in (self.target, self.foil))
+
 
 @dataclass(frozen=True)
 class Asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -41,29 +42,28 @@ class Books:
     unknown: tuple[str, ...]
     tolerance: float
 
+    @cached_property
+    def rows(self) -> list[list[float]]:
+        """Of each row all amounts, in the order in which `ledger` reads them; the sums over the rows stand behind."""
+        kept = [amount for by in self.stretches.values() for amount in by.values()]
+        gaps = [gap for gap in self.gaps.values() if gap is not None]
+        amounts = torch.stack([self.tokens, self.positions, self.scale, *self.entries.values(), *kept, *gaps])
+        return [*amounts.T.tolist(), amounts.sum(1).tolist()]
+
     def ledger(self, row: int | None) -> Ledger:
         """One row's ledger, or that of the whole batch (None)."""
+        amounts = iter(self.rows[-1 if row is None else row])
+        tokens, positions, scale = (next(amounts) for _ in range(3))
         by: dict[str, dict[str, float]] = {"constants": {}, "softmax": {}, "stabilisers": {}}
-        for (category, name), amounts in self.entries.items():
-            by[category][name] = take(amounts, row)
+        for category, name in self.entries:
+            by[category][name] = next(amounts)
+        kept = {where: {what: next(amounts) for what in by} for where, by in self.stretches.items()}
         return Ledger(
-            value=sum(self.starts) if row is None else self.starts[row],
-            tokens=take(self.tokens, row), positions=take(self.positions, row), constants=by["constants"],
-            softmax=dict(sorted(by["softmax"].items(), key=natural)), stabilisers=sum(by["stabilisers"].values()),
-            scale=take(self.scale, row), tolerance=self.tolerance, audited=self.audited,
-            layers={name: take(gap, row) for name, gap in self.gaps.items() if gap is not None}, unknown=self.unknown,
-            kept={where: {what: take(x, row) for what, x in by.items()} for where, by in self.stretches.items()},
+            value=sum(self.starts) if row is None else self.starts[row], tokens=tokens, positions=positions, scale=scale,
+            constants=by["constants"], softmax=dict(sorted(by["softmax"].items(), key=natural)),
+            stabilisers=sum(by["stabilisers"].values()), tolerance=self.tolerance, audited=self.audited, kept=kept,
+            layers={name: next(amounts) for name, gap in self.gaps.items() if gap is not None}, unknown=self.unknown,
         )  # fmt: skip
-
-    def gap(self, name: str, row: int | None) -> float | None:
-        """The running gap at a boundary; None at branches, and where relevance passes by."""
-        found = self.gaps.get(name)
-        return None if found is None else take(found, row)
-
-
-def take(amounts: Tensor, row: int | None) -> float:
-    """One row's number, or the sum of all."""
-    return float(amounts.sum() if row is None else amounts[row])
 
 
 def natural(item: tuple[str, float]) -> tuple:

@@ -12,6 +12,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch._C import DisableTorchFunction
 from torch.utils.checkpoint import CheckpointError
 
 from ...errors import ModelError
@@ -29,8 +30,9 @@ def walk(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], keep: b
 
     Raises ModelError if float16 cannot hold them whatever the walk begins with, InputError if the detail asked for does not fit.
     """
-    check_detail(flow)
-    half = narrow(flow, [*targets, *leaves])
+    with DisableTorchFunction():
+        check_detail(flow)
+        half = narrow(flow, [*targets, *leaves])
     for power in POWERS if half else (1.0,):
         flow.account.clear()
         flow.recorder.clear(live=not half)
@@ -40,12 +42,15 @@ def walk(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], keep: b
             attention.forget()
         flow.power = power
         more = keep or (half and power != POWERS[-1])
-        seeds = [(first(flow, v) * power).to(v.dtype).reshape(v.shape) for v in targets]
+        with DisableTorchFunction():
+            seeds = [(first(flow, v) * power).to(v.dtype).reshape(v.shape) for v in targets]
         back = partial(through, walk=gradients) if flow.conditions else gradients
         grads = back(flow, targets, leaves, seeds, more)
-        divide(flow, power)
-        found = {id(leaf): finer(g, power) for leaf, g in zip(leaves, grads, strict=True) if g is not None}
-        if not half or finite(flow, found):
+        with DisableTorchFunction():
+            divide(flow, power)
+            found = {id(leaf): finer(g, power) for leaf, g in zip(leaves, grads, strict=True) if g is not None}
+            done = not half or finite(flow, found)
+        if done:
             flow.recorder.tell_held()
             return found
     raise ModelError(
