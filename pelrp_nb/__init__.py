@@ -5,6 +5,9 @@ model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
 pelrp_nb.explain(model, "a gorgeous , witty film", processor=tokenizer)
 """
 
+from importlib import import_module
+from typing import Any
+
 from . import live, reference, rules, target, zoo
 from .composites import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Composite
 from .doctor import doctor
@@ -13,14 +16,27 @@ from .engine.options import Options
 from .engine.propagation import propagate
 from .explain import explain
 from .ledger import Ledger
+from .methods import compare_methods
 from .plan import Plan, plan
 from .results.aggregate import aggregate
 from .results.explanation import Explanation
+from .results.explanations import Explanations
 from .rules import check_rule
 from .version import __version__ as __version__
 
 __all__ = [
-    "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Explanation", "Ledger",
-    "Options", "Plan", "aggregate", "check_rule", "doctor", "explain", "live", "plan", "propagate", "reference", "register", "rules",
-    "target", "zoo",
+    "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Explanation", "Explanations",
+    "Ledger", "Options", "Plan", "aggregate", "check_rule", "compare_methods", "doctor", "explain", "live", "plan", "propagate",
+    "reference", "register", "rules", "target", "zoo",
 ]  # fmt: skip
+_WHEN_TOUCHED = ("atlas", "bench", "errors", "faithfulness", "labs", "views")  # rooms that are loaded when they are named
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHEN_TOUCHED:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"pelrp_nb has no {name!r}; it has {', '.join(sorted({*__all__, *_WHEN_TOUCHED}))}.")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_WHEN_TOUCHED, "__version__"})

@@ -215,7 +215,7 @@ def _typed(given: Any) -> str:
     if isinstance(given, Mapping):
         return 'Type composite=replace(PA_LRP, linear=rules.gamma(0.05)), or PA_LRP.where({"layer 3": {...}}) for single layers.'
     if isinstance(given, list | tuple | set | frozenset):
-        return 'For several of them type pelrp_nb.compare(model, inputs, composites=("pa-lrp", "attn-lrp")).'
+        return 'For several of them type pelrp_nb.compare_methods(model, inputs, composites=("pa-lrp", "attn-lrp")).'
     return 'Type composite="pa-lrp", composite=PA_LRP, or replace(PA_LRP, ...).'
 
 

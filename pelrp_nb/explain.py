@@ -23,6 +23,7 @@ from .inputs.encode import encode_all, quiet
 from .inputs.padding import Padding, fill_of, grouped, harmless, of_row, padded
 from .results.build import Told, common, explanation
 from .results.explanation import Explanation
+from .results.explanations import Explanations
 from .targets.resolve import Asked, answer, ask
 
 __all__ = ["Options", "explain"]
@@ -53,7 +54,7 @@ def explain(
     contrast: Any = None,
     composite: Composite | str = "pa-lrp",
     options: Options | None = None,
-) -> Explanation | list[Explanation] | list[list[Explanation]]:
+) -> Explanation | Explanations:
     """Which tokens, positions and layers carry the model's answer.
 
     Args:
@@ -68,7 +69,8 @@ def explain(
         options: detail, audit, watch. See `Options`.
 
     Returns:
-        An Explanation; for several inputs a list, in their order; for `target.every`, `generated` and `read` a list per input.
+        An Explanation; for several inputs Explanations, a list in their order; for `target.every`, `generated` and `read` such a
+        list per input.
 
     Raises:
         InputError, TargetError: the input or target does not fit the model. ModelError: the model hides its operations.
@@ -87,7 +89,7 @@ def explain(
         rows, several = encode_all(model, inputs, processor)
         asked = ask(model, rows, target, contrast, several, processor)
         found = Run(model, processor, composite, options).all(asked)
-    answers: list[Any] = [a if one.several else a[0] for a, one in zip(found, asked, strict=True)]
+    answers = Explanations(Explanations(a) if one.several else a[0] for a, one in zip(found, asked, strict=True))
     return answers if several else answers[0]
 
 

@@ -104,6 +104,7 @@ ORDER = (  # a file may import those of its own line and of the lines above it
     "results",
     "target explanation words",
     "explain plan",
+    "methods",
     "zoo atlas",
     "faithfulness live",
     "labs",

@@ -116,7 +116,7 @@ WRONG: dict[str, tuple[Callable, str]] = {
     ),
     "several": (
         asked(composite=["pa-lrp", "cp-lrp"]),
-        f'{NOT} list. For several of them type pelrp_nb.compare(model, inputs, composites=("pa-lrp", "attn-lrp")).',
+        f'{NOT} list. For several of them type pelrp_nb.compare_methods(model, inputs, composites=("pa-lrp", "attn-lrp")).',
     ),
     "none": (
         asked(composite=None),

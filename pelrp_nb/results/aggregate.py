@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,30 +26,68 @@ def aggregate(explanations: Any, by: By = "token", share: bool = False) -> DataF
     distance: sink, distance (query - key), relevance summed over the pairs so far apart; needs Options(detail={"pairs"})
 
     Args:
-        explanations: Explanations in any nesting of lists, as `explain` returns them.
+        explanations: Explanations in any nesting of lists, as `explain` returns them, or a generator of them: each is read once
+            and let go.
         share: divide each explanation by its sum of |relevance| first, so that each counts alike.
 
     Returns:
-        One row per group with `count`, the number of occurrences (token, position) or explanations that it is the mean of.
+        One row per group with `count`, the number of occurrences (token, position) or explanations that it is the mean of; where
+        explanations have several streams, `stream` says which.
 
     Raises InputError if there is no explanation, or none with the detail that `by` needs.
     """
-    import pandas as pd
-
     if by not in RECORDS:
         raise InputError(f'by must be one of {", ".join(RECORDS)}; got {by!r}. Type aggregate(explanations, by="token").')
-    found = list(flat(explanations))
-    if not found:
-        raise InputError("There must be at least one explanation to aggregate, got none. Type aggregate(explain(model, texts)).")
     keys, records = RECORDS[by]
-    rows = [record for one in found for record in scaled(records(one), one, keys, share)]
-    if not rows:
+    keys = ["stream", *keys]
+    groups: dict[tuple[Any, ...], Group] = {}
+    met = False
+    for one in flat(explanations):
+        met = True
+        whole = _whole(one) if share else 1.0
+        for name, stream in (one.streams or {"": one}).items():
+            for record in records(stream):
+                place = (name, *(record.pop(key) for key in keys[1:]))
+                groups.setdefault(place, Group()).add(record, whole)
+    if not met:
+        raise InputError("There must be at least one explanation to aggregate, got none. Type aggregate(explain(model, texts)).")
+    if not groups:
         raise InputError(LACKING.get(by, f"No explanation has anything by {by}. Explain a model with layers."))
-    frame = pd.DataFrame(rows).groupby(keys, sort=by != "token", dropna=False)
-    means = frame.mean(numeric_only=True)
-    means.insert(0, "count", frame.size())
-    means = means.sort_values("size", ascending=False, kind="stable") if by == "token" else means
-    return means.reset_index()
+    return _framed(groups, keys, by)
+
+
+class Group:
+    """Occurrences of one thing: how many, and of each of its numbers the sum and how many there were."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sums: dict[str, tuple[float, int]] = {}
+
+    def add(self, record: Record, whole: float) -> None:
+        """One more, as a part of `whole`; what is no number is left out, as in a mean of pandas."""
+        self.count += 1
+        for name, amount in record.items():
+            total, n = self.sums.get(name, (0.0, 0))
+            self.sums[name] = (total, n) if math.isnan(amount) else (total + amount / (whole or 1.0), n + 1)
+
+    def means(self) -> Record:
+        """The mean of each number."""
+        return {"count": self.count, **{name: total / n if n else math.nan for name, (total, n) in self.sums.items()}}
+
+
+def _framed(groups: Mapping[tuple[Any, ...], Group], keys: list[str], by: str) -> DataFrame:
+    """The largest tokens first; the rest in the order of what they are grouped by."""
+    import pandas as pd
+
+    frame = pd.DataFrame([dict(zip(keys, place, strict=True)) | group.means() for place, group in groups.items()])
+    ordered: dict[str, Any] = {"by": "size", "ascending": False} if by == "token" else {"by": keys}
+    frame = frame.sort_values(kind="stable", ignore_index=True, **ordered)
+    return frame if any(name for name, *_ in groups) else frame.drop(columns="stream")
+
+
+def _whole(one: Explanation) -> float:
+    """The sum of |relevance| over all streams."""
+    return sum(float(part.relevance().abs().sum()) for part in (one.streams or {"": one}).values())
 
 
 def flat(given: Any) -> Iterator[Explanation]:
@@ -60,13 +99,6 @@ def flat(given: Any) -> Iterator[Explanation]:
             yield from flat(one)
     else:
         raise InputError(f"aggregate takes explanations, got {type(given).__name__}. Type aggregate(explain(model, texts, ...)).")
-
-
-def scaled(records: Iterable[Record], one: Explanation, keys: list[str], share: bool) -> Iterator[Record]:
-    """The records, as parts of the explanation's sum of |relevance| if asked."""
-    whole = float(one.relevance().abs().sum()) if share else 1.0
-    for record in records:
-        yield {k: v / whole if k not in keys and whole else v for k, v in record.items()} if share else record
 
 
 # --- what one explanation says ---------------------------------------------------------------------------------------
@@ -91,19 +123,18 @@ def _numbers(e: Explanation) -> Iterator[Record]:
 
 
 def by_layer(e: Explanation) -> Iterator[Record]:
-    """Each layer of each stream."""
-    for stream in (e.streams or {"": e}).values():
-        for b in stream.boundaries:
-            if b.kind != "layer":
-                continue
-            inside = [x for x in stream.boundaries if x.layer == b.layer]
-            branches = {kind: sum(x.total for x in inside if x.kind == kind) for kind in ("attention", "mlp")}
-            here = [i for i, name in enumerate(stream.sinks) if f"{name} ".startswith(f"{b.name} ")]
-            kept = sum(v for name, v in e.ledger.softmax.items() if f"{name} ".startswith(f"{b.name} "))
-            yield {
-                "layer": b.name, "number": b.layer, "relevance": b.total, "size": float(b.relevance.abs().sum()),
-                "positional": float(stream.positional[here].sum()), **branches, "softmax": kept,
-            }  # fmt: skip
+    """Each layer."""
+    for b in e.boundaries:
+        if b.kind != "layer":
+            continue
+        inside = [x for x in e.boundaries if x.layer == b.layer]
+        branches = {kind: sum(x.total for x in inside if x.kind == kind) for kind in ("attention", "mlp")}
+        here = [i for i, name in enumerate(e.sinks) if f"{name} ".startswith(f"{b.name} ")]
+        kept = sum(v for name, v in e.ledger.softmax.items() if f"{name} ".startswith(f"{b.name} "))
+        yield {
+            "layer": b.name, "number": b.layer, "relevance": b.total, "size": float(b.relevance.abs().sum()),
+            "positional": float(e.positional[here].sum()), **branches, "softmax": kept,
+        }  # fmt: skip
 
 
 def by_head(e: Explanation) -> Iterator[Record]:

@@ -230,6 +230,8 @@ class Explanation(Exports):
         Raises FileError if the file is missing, damaged, of a newer format, or not one of ours.
         """
         tree = read(path)
+        if "several" in tree:
+            raise FileError(f"{path} must hold one explanation, and holds several. Type Explanations.load({str(path)!r}).")
         try:
             return cls._grown(tree)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

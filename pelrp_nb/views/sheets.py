@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,7 +43,7 @@ def compare(results: Sequence[Result], names: Sequence[str] | None = None) -> Sh
     found = [result.plain() for result in results]
     if not found:
         raise ValueError("compare needs at least one result, got none. Type compare([result, other]).")
-    shown = list(names) if names is not None else _apart(found)
+    shown = list(names) if names is not None else apart(_facts(found))
     if len(shown) != len(found):
         raise ValueError(f"There must be one name per result, {len(found)}, got {len(shown)}.")
     items = [{"name": visible(name, 60), "data": payload(data)} for name, data in zip(shown, found, strict=True)]
@@ -100,13 +101,19 @@ def inspector(tree: Mapping[str, Any], *, model: str, method: str, sinks: Sequen
     return Sheet("inspector", drawn, f"Rules of {visible(model)}", said, listing(drawn))
 
 
-def _apart(found: Sequence[Plain]) -> list[str]:
-    """What tells results apart, in few words."""
-    facts = [(str(d["method"]), str(d["target"]), str(d["model"]), " ".join(d["tokens"])[:40]) for d in found]
-    for column in zip(*facts, strict=True):
-        if len(set(column)) == len(found):
-            return [str(name) for name in column]
-    return [f"{i + 1}: {method}, {target}" for i, (method, target, _, _) in enumerate(facts)]
+def _facts(found: Sequence[Plain]) -> list[list[str]]:
+    by = ("method", "target", "model")
+    return [*([str(d[name]) for d in found] for name in by), [" ".join(d["tokens"])[:40] for d in found]]  # type: ignore[literal-required]
+
+
+def apart(columns: Sequence[Sequence[str]]) -> list[str]:
+    """What tells results apart, in few words: the first of the columns that does, two of them together, or their numbers."""
+    for many in (1, 2):
+        for chosen in combinations(columns, many):
+            names = [", ".join(parts) for parts in zip(*chosen, strict=True)]
+            if len(set(names)) == len(names):
+                return names
+    return [f"{i + 1}: {', '.join(parts)}" for i, parts in enumerate(zip(*columns[:2], strict=True))]
 
 
 def _patches(tokens: Sequence[str]) -> tuple[int, int, int]:

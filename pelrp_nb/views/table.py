@@ -23,9 +23,9 @@ NAMES = 30  # keepers of the ledger named one by one
 BAR = 110  # pixels on each side of zero
 
 _TABLE = "border-collapse:collapse;border:0;margin:4px 0 12px 0;font-size:13px;line-height:1.5;text-align:left"
-_PLAIN = "padding:2px 10px 2px 0;border:0;text-align:left;white-space:nowrap;max-width:340px;overflow:hidden"
+PLAIN = "padding:2px 10px 2px 0;border:0;text-align:left;white-space:nowrap;max-width:340px;overflow:hidden"
 _HEAD = "padding:2px 10px;border:0;text-align:right;white-space:nowrap"
-_RIGHT = f"{_HEAD};font-family:monospace"
+RIGHT = f"{_HEAD};font-family:monospace"
 _SUM = "border-top:1px solid;font-weight:bold"
 _CHIP = "border:1px solid;border-radius:3px;margin:0 1px;padding:0 2px;font-size:75%;font-family:monospace"
 _FOLD = "margin:0 0 8px 0;font-size:13px"
@@ -36,7 +36,7 @@ def table(data: Plain) -> str:
     """One fragment of HTML: target and method, tokens in colour, numbers per token, ledger."""
     signed = data["parts"]["signed"]
     scale = largest(signed["content"], signed["position"], signed["both"])
-    parts = [_head(data), _strip(data, signed, scale), _tokens(data, signed, scale), _ledger(data)]
+    parts = [_head(data), strip(data, signed, scale), _tokens(data, signed, scale), _ledger(data)]
     for name, stream in data["streams"].items():
         parts.append(_fold(f"stream {escaped(name)}", table(stream)))
     return f'<div style="max-width:100%;overflow-x:auto">{"".join(parts)}</div>'
@@ -44,19 +44,19 @@ def table(data: Plain) -> str:
 
 def beside(names: Sequence[str], found: Sequence[Plain]) -> str:
     """Several results as columns of one table: the account of each, and its largest tokens."""
-    rows = [_cell("", _PLAIN) + "".join(_cell(escaped(name, 40), _HEAD) for name in names)]
-    rows.append(_cell("target", _PLAIN) + "".join(_cell(escaped(data["target"], 40), _HEAD) for data in found))
+    rows = [cell("", PLAIN) + "".join(cell(escaped(name, 40), _HEAD) for name in names)]
+    rows.append(cell("target", PLAIN) + "".join(cell(escaped(data["target"], 40), _HEAD) for data in found))
     accounts = [dict(data["ledger"]["rows"]) for data in found]
     show = digits(largest(*(amounts.values() for amounts in accounts)))
     shown = [account(data["ledger"]["rows"], data["ledger"]["closed"], show) for data in found]
-    rows += [_cell(row[0][0], _PLAIN) + "".join(_cell(amount, _RIGHT) for _, _, amount in row) for row in zip(*shown, strict=True)]
-    rows.append(_cell("ledger", _PLAIN) + "".join(_cell("closed" if d["ledger"]["closed"] else "open", _HEAD) for d in found))
+    rows += [cell(row[0][0], PLAIN) + "".join(cell(amount, RIGHT) for _, _, amount in row) for row in zip(*shown, strict=True)]
+    rows.append(cell("ledger", PLAIN) + "".join(cell("closed" if d["ledger"]["closed"] else "open", _HEAD) for d in found))
     strips = [
-        f'<div style="{_QUIET}">{escaped(name, 60)}</div>{_strip(data, signed, largest(signed["both"]))}'
+        f'<div style="{_QUIET}">{escaped(name, 60)}</div>{strip(data, signed, largest(signed["both"]))}'
         for name, data in zip(names, found, strict=True)
         for signed in [data["parts"]["signed"]]
     ]
-    return f'<div style="max-width:100%;overflow-x:auto">{"".join(strips)}{_table(rows)}</div>'
+    return f'<div style="max-width:100%;overflow-x:auto">{"".join(strips)}{grid(rows)}</div>'
 
 
 def listing(plan: Mapping[str, Any]) -> str:
@@ -70,8 +70,8 @@ def listing(plan: Mapping[str, Any]) -> str:
 
 def _branch(node: Mapping[str, Any]) -> str:
     facts = ("operation", "rule", "reason", "conserves")
-    rows = ["".join(_cell(escaped(rule[key], 120), _PLAIN) for key in facts) for rule in node["rules"]]
-    inside = (_table(rows) if rows else "") + "".join(_branch(child) for child in node["children"])
+    rows = ["".join(cell(escaped(rule[key], 120), PLAIN) for key in facts) for rule in node["rules"]]
+    inside = (grid(rows) if rows else "") + "".join(_branch(child) for child in node["children"])
     name = f"{escaped(node['name'] or 'the model')} {escaped(node['kind'])}"
     return _fold(name, inside, opened=not node["name"]) if inside else f'<div style="{_FOLD}">{name}</div>'
 
@@ -92,7 +92,7 @@ def _head(data: Plain) -> str:
     )
 
 
-def _strip(data: Plain, signed: Parts, scale: float) -> str:
+def strip(data: Plain, signed: Parts, scale: float) -> str:
     """The text as it is read, each token on the colour of its content and position together."""
     show = digits(scale)
     spans = []
@@ -111,20 +111,20 @@ def _tokens(data: Plain, signed: Parts, scale: float) -> str:
     columns = (signed["content"], signed["position"], signed["both"])
     order = sorted(range(T), key=lambda t: (not math.isnan(columns[2][t]), -abs(columns[2][t]), t))
     kept = sorted(order[:ROWS])
-    rows = ["".join(_cell(name, _HEAD + ";opacity:0.75") for name in ("content", "position", "both"))]
-    rows[0] = _cell("", _RIGHT) + _cell("token", _PLAIN + ";opacity:0.75") + rows[0]
+    rows = ["".join(cell(name, _HEAD + ";opacity:0.75") for name in ("content", "position", "both"))]
+    rows[0] = cell("", RIGHT) + cell("token", PLAIN + ";opacity:0.75") + rows[0]
     for t in kept:
         dim = ";opacity:0.75;font-style:italic" if data["special"][t] else ""
-        numbers = "".join(_cell(show(c[t]), f"{_RIGHT};{_paint(c[t], scale)}") for c in columns)
-        rows.append(_cell(str(t), _RIGHT + ";opacity:0.6") + _cell(escaped(data["tokens"][t], 40), _PLAIN + dim) + numbers)
+        numbers = "".join(cell(show(c[t]), f"{RIGHT};{_paint(c[t], scale)}") for c in columns)
+        rows.append(cell(str(t), RIGHT + ";opacity:0.6") + cell(escaped(data["tokens"][t], 40), PLAIN + dim) + numbers)
     if T > ROWS:
         rest = set(order[ROWS:])
-        sums = "".join(_cell(show(_sum([c[t] for t in rest])), _RIGHT) for c in columns)
-        rows.append(_cell("", _RIGHT) + _cell(f"{len(rest):,} tokens not shown, the smallest", _PLAIN) + sums)
-    sums = "".join(_cell(show(_sum(c)), f"{_RIGHT};{_SUM}") for c in columns)
-    rows.append(_cell("", f"{_RIGHT};{_SUM}") + _cell("sum", f"{_PLAIN};{_SUM}") + sums)
+        sums = "".join(cell(show(_sum([c[t] for t in rest])), RIGHT) for c in columns)
+        rows.append(cell("", RIGHT) + cell(f"{len(rest):,} tokens not shown, the smallest", PLAIN) + sums)
+    sums = "".join(cell(show(_sum(c)), f"{RIGHT};{_SUM}") for c in columns)
+    rows.append(cell("", f"{RIGHT};{_SUM}") + cell("sum", f"{PLAIN};{_SUM}") + sums)
     head = f"{T:,} tokens" if T <= ROWS else f"{T:,} tokens: the {ROWS} largest, and the sum of all"
-    return _fold(head, _table(rows), opened=T <= OPEN)
+    return _fold(head, grid(rows), opened=T <= OPEN)
 
 
 def _ledger(data: Plain) -> str:
@@ -135,20 +135,20 @@ def _ledger(data: Plain) -> str:
     rows = []
     for name, amount, shown in account(ledger["rows"], ledger["closed"], show):
         line = f";{_SUM}" if name == "value" else ""
-        cells = _cell(name, _PLAIN + line) + _cell(shown, _RIGHT + line) + _cell(_bar(amount, scale), _PLAIN + line)
+        cells = cell(name, PLAIN + line) + cell(shown, RIGHT + line) + cell(_bar(amount, scale), PLAIN + line)
         rows.append(cells)
     text = f'<div style="font-size:13px;margin:0 0 8px 0">Ledger {escaped(state(data, MINUS), 400)}</div>'
-    return text + _table(rows) + _keepers("constants", ledger["constants"], show) + _keepers("softmax", ledger["softmax"], show)
+    return text + grid(rows) + _keepers("constants", ledger["constants"], show) + _keepers("softmax", ledger["softmax"], show)
 
 
 def _keepers(what: str, amounts: Mapping[str, float], show: Digits) -> str:
     if not amounts:
         return ""
     order = by_size(amounts, show)
-    rows = [_cell(escaped(name, 80), _PLAIN) + _cell(show(amount), _RIGHT) for name, amount in order[:NAMES]]
+    rows = [cell(escaped(name, 80), PLAIN) + cell(show(amount), RIGHT) for name, amount in order[:NAMES]]
     if left := [amount for _, amount in order[NAMES:]]:
-        rows.append(_cell(f"{len(left):,} more, the smallest", _PLAIN) + _cell(show(_sum(left)), _RIGHT))
-    return _fold(f"{what} by name ({len(order):,})", _table(rows))
+        rows.append(cell(f"{len(left):,} more, the smallest", PLAIN) + cell(show(_sum(left)), RIGHT))
+    return _fold(f"{what} by name ({len(order):,})", grid(rows))
 
 
 def _bar(amount: float, scale: float) -> str:
@@ -170,11 +170,11 @@ def _paint(amount: float, scale: float) -> str:
     return f"background-color:{paint.back};color:{paint.text}"
 
 
-def _cell(content: str, style: str) -> str:
+def cell(content: str, style: str) -> str:
     return f'<td style="{style}">{content}</td>'
 
 
-def _table(rows: Sequence[str]) -> str:
+def grid(rows: Sequence[str]) -> str:
     lines = "".join(f'<tr style="background-color:transparent">{row}</tr>' for row in rows)
     return f'<table style="{_TABLE}">{lines}</table>'
 

@@ -1,0 +1,228 @@
+"""Several explanations: a list that shows itself, with tables over all of it.
+
+    found = explain(model, texts, processor=tokenizer)
+    found[3], found[:10], found["a dull film"]          one by its number or its name, some of them
+    found.table()                                       a row for each: text, target, value, ledger
+    found.to_frame(), found.aggregate("token")          a row for each token; means over all
+    found.matrix(), found.compare()                     relevance as one array; side by side
+    found.save("all.npz"), Explanations.load("all.npz")
+
+For several inputs with several targets each it is a list of such lists; tables and files take them as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import FileError, InputError
+from .aggregate import By, aggregate, flat
+from .arrays import Rows, listed
+from .explanation import Explanation
+from .reductions import Reduction
+from .serialisation import AGAIN, put, read, write
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ..views.sheet import Sheet
+
+MANY = "several"  # what a file of several explanations holds
+
+
+class Explanations(list[Any]):
+    """Explanations in the order of their inputs, or of their targets; a list like any other, and more."""
+
+    def __getitem__(self, at: Any) -> Any:
+        """One by its number or by its name (`names`), some by a slice, by numbers or by one flag for each."""
+        if isinstance(at, str):
+            return list.__getitem__(self, _named(at, self.names))
+        if isinstance(at, slice):
+            return Explanations(list.__getitem__(self, at))
+        numbers = at.tolist() if hasattr(at, "tolist") else at
+        if not isinstance(numbers, list | tuple):
+            return list.__getitem__(self, numbers)
+        if numbers and all(isinstance(one, bool) for one in numbers):
+            if len(numbers) != len(self):
+                raise InputError(f"There must be one flag for each explanation, {len(self)}, got {len(numbers)}. Type found[[0, 2]].")
+            numbers = [i for i, wanted in enumerate(numbers) if wanted]
+        return Explanations(list.__getitem__(self, i) for i in numbers)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and (hasattr(Explanation, name) or name in Explanation.__dataclass_fields__):
+            raise AttributeError(
+                f"`{name}` is of one explanation, and these are {len(self)}. Type found[0].{name}, or [e.{name} for e in found]."
+            )
+        raise AttributeError(f"Explanations has no `{name}`. Type found[0] for the first, or found.table() for all.")
+
+    @property
+    def flat(self) -> list[Explanation]:
+        """All of them in one list."""
+        return list(flat(self))
+
+    @property
+    def names(self) -> list[str]:
+        """What each is told from the others by: its text, target, method or model, or several of these."""
+        from ..views.sheets import apart
+
+        firsts = [next(flat(one)) for one in self]
+        facts = (_text, lambda e: e.target, lambda e: e.method, lambda e: e.model)
+        return apart([[fact(e) for e in firsts] for fact in facts])
+
+    def _placed(self) -> Iterator[tuple[int, Explanation]]:
+        """Each with the number of its row."""
+        for i, one in enumerate(self):
+            yield from ((i, found) for found in flat(one))
+
+    def _shown(self) -> tuple[list[Any], list[str], list[str]]:
+        """All of them without tensors, what tells them apart, and how each is reached: `[0]`, or `[0][1]`."""
+        places = []
+        for i, one in enumerate(self):
+            places += [f"[{i}][{k}]" for k in range(len(one))] if isinstance(one, list) else [f"[{i}]"]
+        found = self.flat
+        return [e.plain() for e in found], Explanations(found).names, places
+
+    # --- numbers -------------------------------------------------------------------------------------------------------
+
+    def table(self) -> DataFrame:
+        """One line per explanation: row, text, target, value, method, how many tokens, the largest of them, share of positions, ledger."""
+        import pandas as pd
+
+        lines = []
+        for i, e in self._placed():
+            R = e.relevance()
+            largest = e.tokens[int(R.abs().argmax())] if len(R) else None
+            lines.append(
+                {
+                    "row": i, "text": _text(e), "target": e.target, "value": e.value, "method": e.method, "tokens": len(e.tokens),
+                    "largest": largest, "positional_share": e.positional_share, "closed": e.ledger.closed, "gap": e.ledger.gap,
+                }
+            )  # fmt: skip
+        return pd.DataFrame(lines)
+
+    def to_frame(self) -> DataFrame:
+        """One line per token of each: row, target, stream where there are several, then what `Explanation.to_frame` has."""
+        import pandas as pd
+
+        frames = []
+        for i, e in self._placed():
+            for stream, part in (e.streams or {"": e}).items():
+                frame = part.to_frame()
+                if e.streams:
+                    frame.insert(0, "stream", stream)
+                frame.insert(0, "target", e.target)
+                frame.insert(0, "row", i)
+                frames.append(frame)
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    def aggregate(self, by: By = "token", share: bool = False) -> DataFrame:
+        """Means over all of them: see `pelrp_nb.aggregate`."""
+        return aggregate(self, by, share)
+
+    def matrix(self, reduction: Reduction = "signed") -> Rows:
+        """(N, T) the relevance of each token in each explanation, nan where one has no such place; rows by `names`.
+
+        Columns are the tokens where all have the same (targets or methods of one text, what is written next), else their numbers.
+        Raises InputError where there is none.
+        """
+        found = self.flat
+        if not found:
+            raise InputError("There must be an explanation to make a matrix of, got none. Type explain(model, texts, ...).matrix().")
+        longest = max(found, key=lambda e: len(e.tokens)).tokens
+        alike = all(e.tokens == longest[: len(e.tokens)] for e in found)
+        values = torch.full((len(found), len(longest)), torch.nan, dtype=found[0].semantic.dtype)
+        for row, e in zip(values, found, strict=True):
+            row[: len(e.tokens)] = e.relevance(reduction)
+        return Rows(values, tuple(Explanations(found).names), longest if alike else tuple(map(str, range(len(longest)))))
+
+    # --- shown ---------------------------------------------------------------------------------------------------------
+
+    def compare(self, names: Sequence[str] | None = None) -> Sheet:
+        """All of them side by side, with differences and linked hover. Raises InputError where there is none."""
+        from ..views import compare
+
+        try:
+            return compare(self.flat, names)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
+    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
+        """One page of all of them, without scripts; written to `path`, or returned as text if there is none."""
+        from ..views.several import page
+
+        text = page(*self._shown())
+        if path is None:
+            return text
+        put(Path(path), text.encode())
+        return None
+
+    def to_dict(self) -> list[Any]:
+        """Each as plain data that JSON takes; a list in it for each list in this one."""
+        return [one.to_dict() for one in self]
+
+    def to_latex(self, kind: str = "words", reduction: Reduction = "signed") -> str:
+        """All of them one after another: see `Explanation.to_latex`."""
+        return "\n".join(e.to_latex(kind, reduction) for e in self.flat)
+
+    def __repr__(self) -> str:
+        from ..views.several import lines
+
+        found, _, places = self._shown()
+        return lines(found, places)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        from ..views.several import fragment
+
+        found, _, places = self._shown()
+        return fragment(found, places)
+
+    # --- files ---------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write all of them to one .npz or .safetensors file, whole or not at all: see `Explanation.save`."""
+        write(path, {MANY: _trees(self)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Explanations:
+        """What `save` wrote, equal to what was saved; a file of one explanation is a list of one.
+
+        Raises FileError as `Explanation.load` does.
+        """
+        tree = read(path)
+        try:
+            return _grown(tree.get(MANY, [tree]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileError(f"{path} must hold whole explanations, and a part of them does not fit: {error}. {AGAIN}") from error
+
+
+def _trees(found: Sequence[Any]) -> list[Any]:
+    return [_trees(one) if isinstance(one, list) else one._tree() for one in found]
+
+
+def _grown(trees: Sequence[Any]) -> Explanations:
+    return Explanations(_grown(tree) if isinstance(tree, list) else Explanation._grown(tree) for tree in trees)
+
+
+def _text(e: Explanation) -> str:
+    """The text that was given, else the tokens."""
+    given = e.card.get("text")
+    return given if isinstance(given, str) and given else e.text or " ".join(e.tokens)
+
+
+def _named(name: str, names: Sequence[str]) -> int:
+    """The number of the one of that name."""
+    found = [i for i, one in enumerate(names) if one == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"{name!r} must name one explanation; {', '.join(map(str, found))} are called so. Type found[{found[0]}].")
+    near = get_close_matches(name, names, 1, 0.0)
+    hint = f"Type found[{near[0]!r}], or a number." if near else "There is none at all."
+    raise InputError(f"No explanation is called {name!r}; they are {listed([repr(one) for one in names], 4)}. {hint}")
