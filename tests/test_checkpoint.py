@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import warnings
 from dataclasses import replace
@@ -10,11 +11,13 @@ import pytest
 import torch
 from models import FAMILIES, build, inputs, score
 from test_engine import same, state
+from test_streams import written
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import checkpoint as torchs
 
 import pelrp_nb
+from pelrp_nb import rules
 from pelrp_nb.composites import CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION
 from pelrp_nb.engine import checkpointing, saved
 from pelrp_nb.engine.options import Options
@@ -91,6 +94,33 @@ def test_each_layer_runs_once_more_and_not_twice(monkeypatch):
         runs.clear()
         run(model, inputs("llama"), audit=True, checkpoint=not model.training)
         assert runs == [2, 1, 0]
+
+
+PASS = ("account", "inputs", "recorder", "streams")
+
+
+def state_of(flow) -> dict[str, object]:
+    """Every list, dict and set of a pass and of its parts, by name."""
+    parts = {"": flow, **{f"{name}.": getattr(flow, name) for name in PASS}}
+    return {f"{at}{k}": v for at, part in parts.items() for k, v in vars(part).items() if isinstance(v, list | dict | set)}
+
+
+@pytest.mark.parametrize("name", ["llama", "t5"])
+def test_what_a_pass_changes_is_its_twins_own(name):
+    """Looked at after every module, so that what grows and shrinks again is seen too."""
+    model, x = (build(name), inputs(name)) if name == "llama" else (written(name), {"input_ids": torch.arange(5, 9)[None]})
+    x |= {"decoder_input_ids": torch.tensor([[0, 3]])} if name == "t5" else {}
+    layer, mlp = ("layer 1", "model.layers.1.mlp") if name == "llama" else ("decoder layer 1", "decoder.block.1.layer.2")
+    options = Options(detail={"heads"}, only={layer: {"heads": [1]}})
+    with propagate(model, PA_LRP.where({mlp: {"linear": rules.gamma(0.1)}}), options) as flow:
+        before = {k: copy.copy(v) for k, v in state_of(flow).items()}
+        changed: set[str] = set()
+        look = lambda *_: changed.update(k for k, v in state_of(flow).items() if list(v) != list(before[k]))
+        for module in model.modules():
+            module.register_forward_hook(look)
+        model(**x)
+        twin = checkpointing.apart(flow)
+    assert len(changed) > 12 and not [k for k in changed if state_of(twin)[k] is state_of(flow)[k]]
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -55,6 +55,15 @@ def test_the_ledger_opens_where_the_mistake_is(models, name, variant):
         assert stations.index(between[1]) == stations.index(between[0]) + 1
 
 
+@pytest.mark.parametrize("variant", OPENS["gpt2"])
+def test_a_mistake_is_the_same_mistake_in_layers_that_run_again(models, variant):
+    model, x = models["gpt2"]
+    wrong = [
+        explain(model, x, target=score, composite=broken.variant(variant), options=replace(AUDIT, checkpoint=c)) for c in (True, False)
+    ]
+    assert wrong[0].ledger == wrong[1].ledger and torch.equal(wrong[0].semantic, wrong[1].semantic)
+
+
 def test_a_forgotten_bias_leaves_the_tokens_as_they_are(models):
     model, x = models["bert"]
     right = explain(model, x, target=score, options=AUDIT)

@@ -8,8 +8,9 @@ from models import build, inputs
 from shapes import words
 from test_engine import run
 from test_streams import heard, picture, processor, towers, written
+from torch import nn
 
-from pelrp_nb import Options, explain, live, zoo
+from pelrp_nb import Options, explain, live, propagate, zoo
 from pelrp_nb.engine.trace import Crossing
 
 MODELS = ["llama", "mixtral", "gpt2", "bert", "distilbert", "vit"]
@@ -31,6 +32,37 @@ def test_the_gap_known_on_the_way_is_the_gap_at_the_end(name, audit):
         assert boundary.gap == pytest.approx(found.ledger.layers[name], abs=1e-12 * found.ledger.scale)
         assert abs(boundary.gap) <= boundary.allowed < found.ledger.scale
     assert all(b.gap is None and b.allowed is None for b in said if b.kind not in TRUNK)
+
+
+class Windows(nn.Module):
+    """Layers that see a row as several windows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.layers = nn.ModuleList(nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.Tanh()) for _ in range(2))
+        self.head = nn.Linear(8, 1)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.embed(ids)
+        y = x.reshape(-1, 3, 8)
+        for layer in self.layers:
+            y = y + layer(y)
+        return self.head(y.reshape(x.shape).mean(1))
+
+
+def test_a_row_that_layers_see_as_windows_is_told_whole():
+    model, ids = Windows().double(), torch.arange(12).reshape(2, 6)
+    for rows in (ids[:1], ids):
+        said: list[Crossing] = []
+        with propagate(model, options=Options(watch=said.append)) as flow:
+            out = model(rows)
+            traces = flow.traces(list(out[:, 0]), visible=[{} for _ in rows])
+        for i, trace in enumerate(traces):
+            mine = said[i :: len(rows)]
+            assert [b.name for b in mine] == ["layer 1", "layer 0", "embeddings"]
+            kept = {b.name: b.relevance for b in trace.boundaries}
+            assert all(torch.equal(b.relevance, kept[b.name]) and b.relevance.shape == (6,) for b in mine)
 
 
 def test_watching_changes_no_number_and_leaves_no_hook():

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from .depth import Depth
-from .numerics import better, dot, total, visible
+from .numerics import better, dot, sums, total, visible
 from .saved import held
 
 Category = Literal["constants", "softmax", "stabilisers"]
@@ -33,19 +33,14 @@ class Account:
         """Forget all amounts; the next backward pass writes them anew."""
         self.amounts = {}
 
-    def by_row(self, amounts: Tensor) -> Tensor:
-        """Sum everything but the rows of the batch; a leading axis of B * T is taken for rows of T (and noted in `mixed`)."""
-        amounts = better(amounts)
-        if self.rows == 1:
-            return amounts.sum().reshape(1)
-        self.mixed = self.mixed or not amounts.dim() or amounts.shape[0] != self.rows
-        if amounts.dim() and amounts.shape[0] % self.rows == 0:
-            return amounts.reshape(self.rows, -1).sum(1)
-        return (amounts.sum() / self.rows).expand(self.rows)
+    def sums(self, amounts: Tensor) -> Tensor:
+        """(rows,): each row's amounts added up; a leading axis of B * T is taken for rows of T (and noted in `mixed`)."""
+        self.mixed = self.mixed or (self.rows > 1 and (not amounts.dim() or amounts.shape[0] != self.rows))
+        return sums(better(amounts), self.rows)
 
     def inner(self, x: Tensor, g: Tensor) -> Tensor:
         """x * g summed for each row of the batch."""
-        return total(x, g).reshape(1) if self.rows == 1 else self.by_row(dot(x, g))
+        return total(x, g).reshape(1) if self.rows == 1 else self.sums(dot(x, g))
 
     def add(self, category: Category, name: str, depth: Depth, amounts: Tensor) -> None:
         """Book `amounts`, already one number per row."""
@@ -63,7 +58,7 @@ class Account:
 
         def keep(g: Tensor) -> None:
             amount = better(g) * constant if value is None else visible(value(), g)
-            self.add("constants", name, depth, sign * self.by_row(amount))
+            self.add("constants", name, depth, sign * self.sums(amount))
 
         out.register_hook(keep)
 

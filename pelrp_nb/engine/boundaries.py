@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from ..errors import InputError
 from .context import Block, Context
 from .depth import Depth
 from .notes import Note, note_of, write
-from .numerics import by_place, dot
+from .numerics import by_place, by_row, dot
 from .places import credit
 from .places.follow import copy_provenance, provenance_of
 from .places.provenance import Provenance
@@ -65,6 +66,14 @@ class Recorder:
         self.visible: Sequence[Mapping[str, Visible]] = ()  # for each row, by stream, the places that are its own
         self.watch: Gaps | None = None  # the account during the walk, where somebody watches
         self.crossings: list[tuple[Mark, Tensor]] = []  # what layers read of other streams
+
+    def apart(self, flow: Context) -> Recorder:
+        """The same state for another flow, with boundaries of its own."""
+        twin = copy.copy(self)
+        twin.flow = flow
+        twin.marks, twin.heard, twin.crossings = [*self.marks], [*self.heard], [*self.crossings]
+        twin.frames, twin.roles = {**self.frames}, {**self.roles}
+        return twin
 
     def clear(self, live: bool) -> None:
         """Forget what arrived; `live` tells boundaries as they come."""
@@ -230,7 +239,7 @@ def at_places(flow: Context, known: Provenance | None, x: Tensor, g: Tensor) -> 
         if g.dim() != 3 or layout.axes not in ((0, 1), (1,)):
             return credit.summed(dot(x, g), layout, rows)[0].sum(-1)
     R = dot(x, g).sum(1).flatten(1) if g.dim() == 4 else by_place(x, g)  # (B, C, H, W): places are tokens
-    return R.reshape(R.shape[0], -1)
+    return by_row(R, rows).reshape(rows, -1)
 
 
 def first_carrier(values: Any) -> Tensor | None:

@@ -124,17 +124,17 @@ class Made:
 
 
 def apart(flow: ForwardPass) -> ForwardPass:
-    """A flow in the same state, with books, sinks and refusals of its own."""
+    """A copy of the pass for a rematerialisation: where it is, it is again; what it books, finds and refuses is its own.
+
+    The model, the rules, and what is known of both, of the inputs' places and of the graph are shared.
+    """
     twin = copy.copy(flow)
-    for name, value in vars(flow).items():
-        if isinstance(value, list | dict | set):
-            setattr(twin, name, copy.copy(value))
-        elif name in ("account", "inputs", "recorder", "streams"):
-            own = copy.copy(value)
-            for inner, state in vars(value).items():
-                setattr(own, inner, twin if state is flow else copy.copy(state) if isinstance(state, list | dict) else state)
-            setattr(twin, name, own)
-    twin.handled = []
+    twin.path, twin.blocks, twin.inside, twin.aside = [*flow.path], [*flow.blocks], [*flow.inside], [*flow.aside]
+    twin.leaves, twin.stream_of, twin.attentions = {**flow.leaves}, {**flow.stream_of}, [*flow.attentions]
+    twin.handled, twin.refused, twin.steps, twin.candidates, twin.open = [], [], {}, [], []
+    twin.account = copy.copy(flow.account)
+    twin.account.clear()
+    twin.inputs, twin.streams, twin.recorder = flow.inputs.apart(), flow.streams.apart(), flow.recorder.apart(twin)
     return twin
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from .boundaries import Recorder
-from .context import Context
+from .context import Context, Step
 from .module_hooks import Entry
 from .only import Condition
 from .trace import Role
@@ -23,6 +23,7 @@ class ForwardPass(Context, Protocol):
     patch:      (height, width) of a picture's patches; owned: parameters and buffers of the model
     entry:      its hooks on the model's modules
     placed:     rules of single layers and modules; inside: those modules that run, and in which layer; layer_name: the running one
+    steps:      operations as they were met, for `plan`
     checkpoint: whether layers are run again; open: those that run and will be; planning: whether this is for `plan`
     """
 
@@ -38,6 +39,7 @@ class ForwardPass(Context, Protocol):
     recorder: Recorder
     leaves: dict[int, Tensor]
     handled: list[list[int]]
+    steps: dict[tuple[str, str, str], Step]
     refused: list[tuple[int, int, str, str]]
     conditions: tuple[Condition, ...]
     candidates: list[Any]

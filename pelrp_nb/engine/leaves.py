@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -22,15 +23,6 @@ def columns_of(R: Tensor) -> Columns:
     """(B, T, features) summed over the features, (B, T), in each of `SUMS`."""
     total = R.sum(-1)
     return {"signed": total, "absolute": total.abs(), "positive": R.clamp(min=0).sum(-1), "squared": R.square().sum(-1)}
-
-
-def by_row(R: Tensor, rows: int) -> Tensor:
-    """The rows of the batch first; what all rows share is divided among them, axes merged with the rows come apart."""
-    if R.shape[0] == rows:
-        return R
-    if R.shape[0] % rows == 0:
-        return R.reshape(rows, -1, *R.shape[1:])
-    return R.expand(rows, *R.shape[1:]) / rows
 
 
 @dataclass(eq=False)
@@ -111,6 +103,10 @@ class Inputs:
     sinks: list[Leaf] = field(default_factory=list)
     constants: list[tuple[str, Depth, Tensor]] = field(default_factory=list)
     anchors: list[Tensor] = field(default_factory=list)
+
+    def apart(self) -> Inputs:
+        """The same leaves, for layers that are run again; the list of sinks may be one of a kind (`live/broken.py`), and stays so."""
+        return Inputs([*self.tokens], [*self.pixels], copy.copy(self.sinks), [*self.constants], [*self.anchors])
 
     def leaves(self) -> list[Tensor]:
         """All tensors whose gradient the backward pass must reach."""

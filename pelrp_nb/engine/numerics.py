@@ -67,7 +67,14 @@ def finer(g: Tensor, power: float) -> Tensor:
     return g if power == 1 else g / power
 
 
-def per_row(x: Tensor, rows: int) -> Tensor:
-    """(B,) float64 sums of x (B, ...), on the CPU."""
-    flat = x.detach().cpu().double()
-    return flat.reshape(rows, -1).sum(1) if flat.numel() % rows == 0 else (flat.sum() / rows).expand(rows)
+def by_row(x: Tensor, rows: int) -> Tensor:
+    """The rows of the batch first: axes merged with them come apart, what all rows share is divided among them."""
+    if x.dim() and x.shape[0] % rows == 0:
+        return x if x.shape[0] == rows else x.reshape(rows, -1, *x.shape[1:])
+    shared = x if x.dim() and x.shape[0] == 1 else x.sum().reshape(1)
+    return shared.expand(rows, *shared.shape[1:]) / rows
+
+
+def sums(x: Tensor, rows: int) -> Tensor:
+    """(rows,): everything of each row of the batch added up."""
+    return x.sum().reshape(1) if rows == 1 else by_row(x, rows).reshape(rows, -1).sum(1)

@@ -6,6 +6,7 @@ depth    how far the forward pass is, see `Depth`
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,12 @@ class Streams:
         self.current = self.names[0]
         self.calls = dict.fromkeys(self.names, 0)
         self.outputs: dict[int, tuple[str, Tensor]] = {}  # what a stream handed out, by identity
+
+    def apart(self) -> Streams:
+        """The same state, for layers that are run again."""
+        twin = copy.copy(self)
+        twin.inputs, twin.calls, twin.outputs = [*self.inputs], {**self.calls}, {**self.outputs}
+        return twin
 
     @property
     def several(self) -> bool:

@@ -25,6 +25,7 @@ from ..engine.notes import Note, carries, note_of, write
 from ..engine.propagation import Propagation, sequence
 from ..engine.layers import is_norm
 from ..engine.leaves import Leaf
+from ..engine.saved import flows
 from ..errors import InputError
 from ..ledger import Ledger
 from ..rules.identity import SLOPES
@@ -48,14 +49,9 @@ class ForgetsBiases(Account):
 class ForgetsActivations(Account):
     """Inside an activation written out, the 1 of `1 + tanh(...)` takes its share, and nobody books it."""
 
-    def __init__(self, flow: Propagation) -> None:
-        super().__init__()
-        self.flow = flow
-        self.open = flow.options.ledger
-
     def constant(self, out: Tensor, constant: Tensor | float, name: str, depth: Depth, sign: float = 1.0) -> None:
         """Book all but what an activation adds to its own argument."""
-        if not in_activation(self.flow):
+        if not in_activation(flows()[-1]):
             super().constant(out, constant, name, depth, sign)
 
 
@@ -94,7 +90,8 @@ class GeluByOperations(Propagation):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.account = self.books(self)
+        self.account = self.books()
+        self.account.open = self.options.ledger
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """As ever, but inside an activation nobody remembers that two factors are functions of the same x."""

@@ -162,10 +162,10 @@ def part(flow: ForwardPass, stop: Stop, g: Tensor, came: Tensor, before: Mapping
     """
     account, kind, name = flow.account, stop.condition.kind, stop.condition.layer
     R = dot(stop.at.detach(), g)
-    on, others = account.by_row(R * stop.mask), account.by_row(R * (1 - stop.mask))
+    on, others = account.sums(R * stop.mask), account.sums(R * (1 - stop.mask))
     new = {k: v - before[k] if k in before else v for k, v in account.amounts.items()}
     if boundary is not None:
-        came, new = account.by_row(boundary), {k: v for k, v in new.items() if k[2] == stop.depth}
+        came, new = account.sums(boundary), {k: v for k, v in new.items() if k[2] == stop.depth}
     past = came.to(on) - sum(new.values(), torch.zeros_like(on)) - on - others
     if flow.options.ledger:
         account.add("constants", f"not kept: other {kind} of {name}", stop.depth, others)
@@ -182,12 +182,12 @@ def put_aside(flow: ForwardPass, stop: Stop, gradients: Mapping[int, Tensor]) ->
     entries += [("another stream", mark.depth, x) for mark, x in flow.recorder.crossings]
     for what, depth, x in entries:
         if id(x) in gradients:
-            amount = account.by_row(dot(x.detach(), gradients[id(x)]))
+            amount = account.sums(dot(x.detach(), gradients[id(x)]))
             account.add("constants", f"not kept: {what} after {name}", depth, amount)
     for mark, x in flow.recorder.crossings:
         mark.relevance = None if id(x) in gradients else mark.relevance
     for leaf in flow.inputs.sinks:
         if leaf.columns:
-            heard = account.by_row(leaf.columns["signed"]) * flow.power
+            heard = account.sums(leaf.columns["signed"]) * flow.power
             account.add("constants", f"not kept: positions after {name}", leaf.depth, heard)
             leaf.forget()

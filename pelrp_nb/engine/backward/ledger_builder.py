@@ -14,7 +14,7 @@ from ...ledger import TOLERANCE, Ledger
 from ..boundaries import Mark
 from ..depth import Depth
 from ..forward_pass import ForwardPass
-from ..numerics import per_row
+from ..numerics import exact, sums
 from .arrivals import Part
 from .sink_totals import Received
 
@@ -82,14 +82,14 @@ def keep_books(
     """Everything that was measured, put together."""
     B = flow.account.rows
     starts = tuple(starts) if len(starts) == B else (sum(starts) / B,) * B
-    amounts = {key: v.detach().cpu().double() for key, v in flow.account.amounts.items()}
+    amounts = {key: exact(v) for key, v in flow.account.amounts.items()}
     entries: dict[tuple[str, str], Tensor] = {}
     for (category, name, _), amount in amounts.items():
         entries[category, name] = entries.get((category, name), torch.zeros(B, dtype=torch.float64)) + amount
     zero = torch.zeros(B, dtype=torch.float64)
-    tokens = sum((per_row(p.tokens, B) for p in parts.values()), zero)
-    places = sum((per_row(p.columns["signed"], B) for p in parts.values()), zero)
-    scale = sum((per_row(x.double().abs(), B) for p in parts.values() for x in (p.tokens, p.columns["signed"])), zero)
+    tokens = sum((sums(exact(p.tokens), B) for p in parts.values()), zero)
+    places = sum((sums(exact(p.columns["signed"]), B) for p in parts.values()), zero)
+    scale = sum((sums(exact(x).abs(), B) for p in parts.values() for x in (p.tokens, p.columns["signed"])), zero)
     if flow.conditions:  # a part of the relevance, of which rounding took its share when it was whole
         scale = sum((v.abs() for (_, name), v in entries.items() if name.startswith("not kept")), scale)
     began = torch.tensor(starts, dtype=torch.float64)
@@ -131,7 +131,7 @@ def kept(
     B = flow.account.rows
     found = [(depth, amount) for (_, _, depth), amount in amounts.items()]
     found += [(one.leaf.depth, one.totals) for one in received]
-    found += [(flow.streams.start(name), per_row(part.tokens, B)) for name, part in parts.items()]
+    found += [(flow.streams.start(name), sums(exact(part.tokens), B)) for name, part in parts.items()]
     return found
 
 
@@ -161,7 +161,7 @@ def gap_at(
             if aside is None:
                 return None
             behind = behind + aside
-    return starts - per_row(mark.relevance, len(starts)) - behind
+    return starts - sums(exact(mark.relevance), len(starts)) - behind
 
 
 def beside(flow: ForwardPass, mark: Mark, other: str, how: str, kept: list[tuple[Depth, Tensor]], B: int) -> Tensor | None:
@@ -176,7 +176,7 @@ def beside(flow: ForwardPass, mark: Mark, other: str, how: str, kept: list[tuple
     got = [m for m in drawn if m.relevance is not None]
     if not drawn or (not got and any(m.relevance is not None for m in flow.recorder.marks if m.stream == other)):
         return None
-    return sum((per_row(m.relevance, B) for m in got if m.depth > mark.depth), zero)
+    return sum((sums(exact(m.relevance), B) for m in got if m.depth > mark.depth), zero)
 
 
 def meetings(flow: ForwardPass) -> dict[tuple[str, str], str]:

@@ -23,7 +23,7 @@ class Rows:
     """Traces of a batch; `roles` and `notes` are the same for all of its rows."""
 
     def __init__(self, parts: Sequence[Part], books: Books, roles: tuple[Role, ...], notes: tuple[str, ...]) -> None:
-        self.streams = [Stream(part, len(books.starts)) for part in parts]
+        self.streams = [Stream(part) for part in parts]
         self.books, self.roles, self.notes = books, roles, notes
 
     def trace(self, row: int | None, visible: Mapping[str, Visible]) -> Trace:
@@ -56,13 +56,13 @@ class Stack:
 class Stream:
     """What arrived in one stream, in every reduction."""
 
-    def __init__(self, part: Part, rows: int) -> None:
+    def __init__(self, part: Part) -> None:
         self.part = part
         flat = part.tokens.flatten(-2) if part.tokens.dim() > 3 else part.tokens
         self.content = Stack({"semantic.positive": flat.clamp(min=0).sum(-1), "semantic.l2": flat.norm(dim=-1)})
         self.positional = Stack({f"positional.{name}": column for name, column in part.columns.items()})
         self.marks = [m for m in part.marks if m.relevance is not None]
-        self.boundaries = Stack({i: by_row(m.relevance.cpu(), rows) for i, m in enumerate(self.marks) if m.relevance is not None})
+        self.boundaries = Stack({i: m.relevance.cpu() for i, m in enumerate(self.marks) if m.relevance is not None})
 
     def trace(self, row: int | None, visible: Visible | None, ledger: Ledger) -> Trace:
         """One row; places that are padding left out."""
@@ -79,11 +79,6 @@ class Stream:
         detail = {k: cut_detail(v, k, cut) for k, v in part.detail.items()}
         reductions = positional | self.content.row(row, visible if part.tokens.dim() == 3 else None)
         return Trace(tokens, part.sinks, signed, reductions, boundaries, ledger, detail)
-
-
-def by_row(R: Tensor, rows: int) -> Tensor:
-    """(B, T) where a layer saw a row as several (windows)."""
-    return R if R.shape[0] == rows or R.shape[0] % rows else R.reshape(rows, -1)
 
 
 def cut_detail(value: Any, kind: str, cut: Callable[..., Tensor]) -> Any:

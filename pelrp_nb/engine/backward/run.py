@@ -71,7 +71,7 @@ def arrived(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> t
     with DisableTorchFunction():  # what follows is ours, and none of the model's operations
         for name, depth, leaf in inputs.constants:
             if id(leaf) in gradients:
-                flow.account.add("constants", name, depth, flow.account.by_row(dot(leaf.detach(), gradients[id(leaf)])))
+                flow.account.add("constants", name, depth, flow.account.sums(dot(leaf.detach(), gradients[id(leaf)])))
         received = receive(inputs.sinks, gradients, B)
         parts = [part for name in flow.streams.names if (part := part_of(flow, name, gradients, received)) is not None]
         books = keep_books(flow, starts, {p.name: p for p in parts}, received, unknown, dtype)

@@ -16,8 +16,7 @@ from torch import Tensor
 from ..boundaries import Mark
 from ..depth import Depth
 from ..forward_pass import ForwardPass
-from ..leaves import by_row
-from ..numerics import dot, per_row
+from ..numerics import dot, exact, sums
 from . import ledger_builder
 
 
@@ -52,7 +51,7 @@ class Watch:
         rows = self.flow.account.rows
 
         def hear(g: Tensor) -> None:
-            self.heard.append((depth, per_row(by_row(dot(leaf.detach(), g), rows), rows)))
+            self.heard.append((depth, sums(exact(dot(leaf.detach(), g)), rows)))
             then()
 
         return leaf.register_hook(hear)
@@ -63,15 +62,15 @@ class Watch:
         later = [name for name in flow.streams.names if name != mark.stream and self.meet[mark.stream, name] == "apart"]
         if mark.kind not in ("layer", "embeddings") or not self.reached.issuperset(later):
             return None
-        kept = [(depth, amount.detach().cpu().double()) for (_, _, depth), amount in flow.account.amounts.items()]
-        kept += [(leaf.depth, per_row(leaf.columns["signed"], flow.account.rows)) for leaf in flow.inputs.sinks if leaf.columns]
+        kept = [(depth, exact(amount)) for (_, _, depth), amount in flow.account.amounts.items()]
+        kept += [(leaf.depth, sums(exact(leaf.columns["signed"]), flow.account.rows)) for leaf in flow.inputs.sinks if leaf.columns]
         found = ledger_builder.gap_at(flow, mark, flow.starts, kept + self.heard, self.meet)
         wide = found is not None and not flow.streams.several and bool((found.abs() > self.allowed(mark)).any())
         return None if wide and ledger_builder.passed_by(flow, mark.name) else found
 
     def allowed(self, mark: Mark) -> Tensor:
         """How much of a gap is rounding there, per row; the ledger's own scale is known at the end and seldom smaller."""
-        return self.tolerance * per_row(mark.relevance.abs(), self.flow.account.rows)
+        return self.tolerance * sums(exact(mark.relevance.abs()), self.flow.account.rows)
 
 
 def watch_of(flow: ForwardPass, tolerance: float) -> Watch | None:

@@ -57,8 +57,8 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     def keep(g: Tensor) -> None:
         A, s = weights(), scores()
         into = better(A) * (g - (A * g).sum(dim, keepdim=True))
-        through = flow.account.by_row(visible(s, into))
-        flow.account.add("softmax", name, layer, flow.account.by_row(dot(A, g)) - through)
+        through = flow.account.sums(visible(s, into))
+        flow.account.add("softmax", name, layer, flow.account.sums(dot(A, g)) - through)
         if met is not None:
             met.scores = through / flow.power
 
@@ -78,7 +78,7 @@ def logsumexp(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tenso
     def keep(g: Tensor) -> None:
         lifted = g if pick(args, kwargs, 2, "keepdim", False) else g.unsqueeze(dim)
         scores = s()
-        kept = flow.account.by_row(dot(y(), g)) - flow.account.by_row(visible(scores, better(scores).softmax(dim) * lifted))
+        kept = flow.account.sums(dot(y(), g)) - flow.account.sums(visible(scores, better(scores).softmax(dim) * lifted))
         flow.account.add("softmax", name, layer, kept)
 
     if flow.options.ledger:
@@ -148,7 +148,7 @@ def added_to_scores(flow: Context, mask: Tensor | None, q: Tensor, k: Tensor) ->
 def constant_tap(flow: Context, constant: Tensor, name: str, depth: Depth) -> Tensor:
     """A constant inside a fused kernel, its share booked by name."""
     value = held(constant)
-    return tap(flow, constant, lambda g: flow.account.add("constants", name, depth, flow.account.by_row(visible(value(), g))))
+    return tap(flow, constant, lambda g: flow.account.add("constants", name, depth, flow.account.sums(visible(value(), g))))
 
 
 def bend_by(x: Tensor | None, factor: float) -> Tensor | None:
@@ -200,7 +200,7 @@ def audited(flow: Context, out: Tensor, given: tuple, share: float, causal: bool
             values = v if v.dim() < 4 or v.shape[1] == A.shape[1] else v.repeat_interleave(A.shape[1] // v.shape[1], 1)
             g_A = share * torch.matmul(better(g[..., rows, :]), better(values).transpose(-1, -2))
             into = A * (g_A - (A * g_A).sum(-1, keepdim=True))
-            kept = flow.account.by_row(A * g_A) - flow.account.by_row(visible(s, into))
+            kept = flow.account.sums(A * g_A) - flow.account.sums(visible(s, into))
             total = kept if total is None else total + kept
         if total is not None:
             flow.account.add("softmax", name, layer, total)

@@ -95,7 +95,7 @@ def bent_later(flow: Context, choice: Choice, x: Tensor, z: LinearMap, weight: T
         if rule != rules.epsilon:
             account.between(keeper(bias), z.name, depth, out, into)
         elif bias is not None:
-            account.add("constants", z.name, depth, account.by_row(visible(z.column(bias), out[1])))
+            account.add("constants", z.name, depth, account.sums(visible(z.column(bias), out[1])))
 
     with torch.no_grad():
         value = z.apply(x, weight, bias)

@@ -131,7 +131,7 @@ def bent(flow: Context, choice: Choice, x: Tensor, z: Quantised, value: Tensor, 
         account.constant(out, bias, z.biased, depth)
     if account.open:
         given, made, b = held(x), held(out), None if bias is None else bias.detach()
-        out.register_hook(lambda g: account.add("constants", z.rounded, depth, account.by_row(z.rounding(given(), (made(), g), b))))
+        out.register_hook(lambda g: account.add("constants", z.rounded, depth, account.sums(z.rounding(given(), (made(), g), b))))
     return out
 
 
@@ -144,8 +144,8 @@ def bent_later(flow: Context, choice: Choice, x: Tensor, z: Quantised, value: Te
             account.between(keeper(bias), z.name, depth, out, into)
             return
         if bias is not None:
-            account.add("constants", z.biased, depth, account.by_row(visible(bias, out[1])))
-        account.add("constants", z.rounded, depth, account.by_row(z.rounding(into[0], out, bias)))
+            account.add("constants", z.biased, depth, account.sums(visible(bias, out[1])))
+        account.add("constants", z.rounded, depth, account.sums(z.rounding(into[0], out, bias)))
 
     return deferred(choice, x, value, Later(z.bend, book if account.open else None), value, bias)
 

@@ -69,7 +69,7 @@ def bias_sink(flow: Context, constant: Tensor, known: Provenance, found: Meeting
     def hear(g: Tensor) -> None:
         bias, g = value(), finer(g, flow.power)
         if leaf.taken is False:
-            flow.account.add("constants", name, depth, flow.account.by_row(visible(bias, g)) * flow.power)
+            flow.account.add("constants", name, depth, flow.account.sums(visible(bias, g)) * flow.power)
             return
         distance = in_distance(bias, g) if leaf.kind == PositionKind.ALIBI else None
         book(flow, leaf, visible(bias, g) if distance is None else distance[0])
