@@ -111,6 +111,10 @@ def scores(rng: Generator, n: Sizes, dim: int, mask: bool) -> Case:
     return (normal(rng, n.batch, n.tokens, n.tokens),), {"dim": dim, "mask": causal(n.tokens) if mask else None}
 
 
+def answers(rng: Generator, n: Sizes, **more: Any) -> Case:
+    return (normal(rng, n.batch, n.tokens + 1, n.width + 1),), more
+
+
 def heads(rng: Generator, n: Sizes, bias: bool = False, mask: str | None = None, groups: int = 1, **more: Any) -> Case:
     """q, k, v and a bias for 2 query heads; `mask` is "bool" (True where visible) or "inf" (added)."""
     q = normal(rng, n.batch, 2, n.tokens, n.width)
@@ -200,6 +204,8 @@ CASES: dict[str, tuple[Draw, ...]] = {
     "division": (quotient,),
     "identity": tuple(partial(activation, name=k, closed=c) for k in ACTIVATIONS for c in (False, True) if k in SLOPES or not c),
     "softmax": tuple(partial(scores, dim=d, mask=m) for d, m in ((-1, True), (-1, False), (1, False))),
+    "logsumexp": (answers,),
+    "log_softmax": (answers, partial(answers, dim=1)),
     "rms_norm": NORMS,
     "layer_norm": NORMS,
     "residual": (branches,),

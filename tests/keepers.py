@@ -77,8 +77,24 @@ def attention_keeps(rule, R, inputs, c):
     return kept(R_A, s)
 
 
+def entropy(x, dim):
+    p = x.softmax(dim)
+    return -(p * p.log()).sum(dim)
+
+
+def logsumexp_keeps(rule, R, inputs, c):
+    (x,) = inputs
+    return R / x.exp().sum(-1).log() * entropy(x, -1)
+
+
+def log_softmax_keeps(rule, R, inputs, c):
+    (x,), dim = inputs, c.get("dim", -1)
+    return -(R / x.softmax(dim).log()).sum(dim) * entropy(x, dim)
+
+
 KEEPS = {
     "epsilon": epsilon_keeps, "gamma": gamma_keeps, "alpha_beta": alpha_beta_keeps, "zplus": alpha_beta_keeps, "zbox": box_keeps,
     "identity": activation_keeps, "rms_norm": norm_keeps, "layer_norm": norm_keeps, "attention": attention_keeps,
     "softmax": lambda rule, R, inputs, c: kept(R, *inputs, **c), "constant": lambda rule, R, inputs, c: R,
+    "logsumexp": logsumexp_keeps, "log_softmax": log_softmax_keeps,
 }  # fmt: skip

@@ -111,7 +111,7 @@ PLAIN = {
     "uniform": lambda *f, multiply, n=None: torch.einsum(multiply, *f),
     "division": torch.div, "identity": lambda x, f, slope=None: f(x), "residual": torch.add, "reslrp": torch.add,
     "softmax": lambda x, dim=-1, mask=None: (x if mask is None else x.masked_fill(~mask, -torch.inf)).softmax(dim),
-    "constant": lambda x: x, "absolute": torch.add, "relative_bias": torch.add, "alibi": torch.add,
+    "logsumexp": lambda x: x.logsumexp(-1), "log_softmax": lambda x, dim=-1: x.log_softmax(dim), "constant": lambda x: x, "absolute": torch.add, "relative_bias": torch.add, "alibi": torch.add,
     "learnable": lambda E, table, positions: E + table[positions], "modulation": torch.mul, "decay": torch.mul,
     "joined": lambda E, P: torch.cat((E, P.expand(*E.shape[:-1], -1)), -1),
     "relative_embedding": lambda q, table, rows: (q @ table.T).gather(-1, rows.expand(*q.shape[:-1], -1)),

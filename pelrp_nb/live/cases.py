@@ -134,9 +134,9 @@ def activation() -> Case:
     return Case((*row("x", (1.0,)), curve), ("x",), ("y",), build)
 
 
-def scores() -> Case:
-    """One row of attention scores."""
-    return Case(row("x", (2.0, 0.5, -1.0)), ("x",), ("s 1", "s 2", "s 3"), lambda v: ((vector(v, "x"),), {}))
+def scores(results: tuple[str, ...] = ("s 1", "s 2", "s 3")) -> Case:
+    """One row of scores."""
+    return Case(row("x", (2.0, 0.5, -1.0)), ("x",), results, lambda v: ((vector(v, "x"),), {}))
 
 
 def norm(bias: bool) -> Case:
@@ -235,6 +235,8 @@ CASES: dict[str, Case] = {
     "division": pair("a", "b", (2.0, 0.5)),
     "identity": activation(),
     "softmax": scores(),
+    "logsumexp": scores(("y",)),
+    "log_softmax": scores(("y 1", "y 2", "y 3")),
     "rms_norm": norm(bias=False),
     "layer_norm": norm(bias=True),
     "residual": pair("a", "b", (2.0, -1.5)),

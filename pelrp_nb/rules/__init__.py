@@ -17,6 +17,8 @@ from .uniform import uniform
 from .division import division
 from .identity import identity
 from .softmax import softmax
+from .logsumexp import logsumexp
+from .log_softmax import log_softmax
 from .rms_norm import rms_norm
 from .layer_norm import layer_norm
 from .residual import residual
@@ -37,7 +39,8 @@ from .kinds import PositionKind as PositionKind
 
 ALL: tuple[Rule, ...] = (
     epsilon, gamma, alpha_beta, zplus, zbox,             # linear maps
-    uniform, division, identity, softmax,                # products, activations, softmax
+    uniform, division, identity,                         # products, activations
+    softmax, logsumexp, log_softmax,                     # softmax and its logarithm
     rms_norm, layer_norm, residual, reslrp, constant,    # what holds a transformer together
     attention,                                           # all of these composed
     absolute, learnable, rotary, modulation, joined,     # where positions enter: at tokens,

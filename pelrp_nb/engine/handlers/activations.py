@@ -67,6 +67,8 @@ def power(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         p = 0.5
     if func in (torch.square, Tensor.square):
         p = 2
+    if isinstance(x, int | float) and carries(p):
+        return exponential(flow, Tensor.__rpow__, (p, x), {})
     if not isinstance(p, int | float) or not carries(x):
         return REFUSED
     if p <= 0:
@@ -76,7 +78,14 @@ def power(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     return elementwise_note(flow, func, args, kwargs, out)
 
 
+def exponential(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """b ** x, a number to the power of a carrier: an activation with f(0) = 1."""
+    return activation(flow, func, args, kwargs) if isinstance(args[1], int | float) else REFUSED
+
+
 def variance(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
-    """var is homogeneous of degree two."""
+    """var is homogeneous of degree two, std and the mean beside it of degree one."""
     out = func(*args, **kwargs)
-    return scale(out, 1 / 2) if isinstance(out, Tensor) else tuple(scale(o, 1 / 2) for o in out)
+    if isinstance(out, Tensor):
+        return scale(out, 1 / 2)
+    return out if getattr(func, "__name__", "") == "std_mean" else (scale(out[0], 1 / 2), out[1])

@@ -12,7 +12,7 @@ from torch import Tensor
 from ... import rules
 from ...verbs import freeze, route, scale, share
 from .. import heads
-from ..context import Context
+from ..context import REFUSED, Context
 from ..leaves import Leaf
 from ..places.contractions import of_einsum
 from ..places.follow import provenance_of
@@ -20,7 +20,7 @@ from ..places.matrices import matrices
 from ..places.products import product_of_two
 from ..positions import detection, relative
 from ..notes import Note, carries, note_of, pick, write
-from . import attention
+from . import attention, composed
 from .chains import elementwise, elementwise_note, one_activation
 from .linear import weighted
 from .rotations import turned
@@ -31,32 +31,12 @@ def addmm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """bias + x @ W, as GPT-2 writes a linear map."""
     bias, x, weight = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "mat1", "mat2")))
     if kwargs.get("beta", 1) != 1 or kwargs.get("alpha", 1) != 1 or carries(weight) or carries(bias) or not carries(x):
-        return add(flow, torch.add, (product(flow, torch.mm, (x, weight), {}), bias), {})
+        return composed.composed(flow, func, args, kwargs, composed.addmm)
 
     def apply(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         return torch.mm(x, w.T) if b is None else torch.addmm(b, x, w.T)
 
     return weighted(flow, x, weight.T, bias, apply, axis=-1)
-
-
-def addcmul(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
-    """input + value * a * b, and with a division a / b: the sum and the product that it is short for."""
-    x, a, b = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "tensor1", "tensor2")))
-    value = kwargs.get("value", 1)
-    with torch.no_grad():
-        out = func(*args, **kwargs)
-    with flow:
-        part = torch.div(a, b) if getattr(func, "__name__", "").startswith("addcdiv") else torch.mul(a, b)
-        return route(out, torch.add(x, part, alpha=value) if value != 1 else torch.add(x, part))
-
-
-def lerp(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
-    """a + w (b - a), as (1 - w) a + w b: a sum of two scaled terms."""
-    a, b, w = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "end", "weight")))
-    with torch.no_grad():
-        out = func(*args, **kwargs)
-    with flow:
-        return route(out, torch.add(torch.mul(a, 1 - w), torch.mul(b, w)))
 
 
 def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -167,6 +147,20 @@ def by_place(flow: Context, func: Callable, args: tuple, kwargs: dict, operands:
         return fresh if x is carrier else x
 
     return tuple(map(swapped, args)), {k: swapped(v) for k, v in kwargs.items()}, leaf
+
+
+def powers(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """prod: 1/n to each of n factors; cumprod: the k-th product has k."""
+    x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim")
+    rule = flow.composite.product
+    flow.used("product", rule)
+    if "cum" not in getattr(func, "__name__", ""):
+        return rule.forward(multiply=partial(func, *args, **kwargs), n=x.numel() if dim is None else x.shape[dim])
+    if rule != rules.uniform:
+        return REFUSED
+    counts = torch.arange(1, x.shape[dim] + 1, dtype=x.dtype, device=x.device)
+    out = func(*args, **kwargs)
+    return scale(out, (1 / counts).reshape(-1, *[1] * (x.dim() - 1 - dim % x.dim())).expand(out.shape))
 
 
 def bends(flow: Context, x: Tensor) -> bool:

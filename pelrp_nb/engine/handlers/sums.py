@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..context import Context
 from ..places.follow import provenance_of
@@ -17,6 +18,7 @@ from ..places.selections import joined_axis
 from ..places.selections import set_item as set_item_provenance
 from ..positions import detection, relative
 from ..notes import Note, carries, hand_on, note_of, pick, write
+from . import activations, passthrough
 from .chains import elementwise, elementwise_note
 
 
@@ -183,4 +185,36 @@ def where(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
         side = side.detach() if isinstance(side, Tensor) else torch.tensor(float(side), dtype=out.dtype)
         side = torch.where(place, side.to(out.device, out.dtype), torch.zeros((), dtype=out.dtype, device=out.device))
         flow.account.constant(out, side, flow.name_of(side, "filler"), flow.depth)
+    return out
+
+
+def extremum(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
+    """max and min: plain along an axis, or of two carriers; beside a number an activation; what was chosen of a constant is one."""
+    a, b = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other")
+    if not isinstance(b, Tensor) or (carries(a) and carries(b)):
+        return passthrough.plain(flow, func, args, kwargs)
+    carrier, constant = (a, b) if carries(a) else (b, a)
+    if constant.numel() == 1:
+        return activations.activation(flow, func, (carrier, constant), {})
+    out = func(a, b)
+    hand_on(flow, carrier, out)
+    chosen = torch.where(out == constant, constant.to(out.dtype), torch.zeros((), dtype=out.dtype, device=out.device))
+    flow.account.constant(out, torch.where(carrier == constant, 0, chosen).detach(), flow.name_of(constant, "chosen"), flow.depth)
+    return out
+
+
+def written(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
+    """What is written into a tensor by index, and padding: linear in what carries, what does not is a constant of its places."""
+    pieces, how = tree_flatten((args, kwargs))
+    fixed = [x for x in pieces if isinstance(x, Tensor) and x.is_floating_point() and not carries(x)]
+    number = pick(args, kwargs, 1 if "diagonal" in getattr(func, "__name__", "") else 3, "value", kwargs.get("fill_value"))
+    if not (isinstance(number, int | float) and number) and not any(bool(x.any()) for x in fixed):
+        return passthrough.plain(flow, func, args, kwargs)
+    with torch.no_grad():
+        empty = [torch.zeros_like(x) if carries(x) else x.clone() if isinstance(x, Tensor) else x for x in pieces]
+        start_args, start_kwargs = tree_unflatten(empty, how)
+        start = func(*start_args, **start_kwargs)
+    out = passthrough.plain(flow, func, args, kwargs)
+    if carries(out):
+        flow.account.constant(out, start, flow.name_of(fixed[0] if fixed else None, "written"), flow.depth)
     return out

@@ -15,16 +15,22 @@ from torch import Tensor
 
 from ..context import Handler
 from ..operations import ROOMS
-from . import activations, attention, division, linear, multi_head, norms, passthrough, products, sums
+from . import activations, attention, composed, division, linear, multi_head, norms, passthrough, products, sums
 
 LINEAR = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 MULTIPLY = "mul multiply __mul__ __rmul__"
-PRODUCT = "matmul __matmul__ __rmatmul__ mm bmm mv dot inner outer einsum tensordot multi_dot vecdot chain_matmul"
+PRODUCT = "matmul __matmul__ __rmatmul__ mm bmm mv dot inner outer einsum tensordot multi_dot vecdot chain_matmul kron cross"
 DIVIDE = "div divide true_divide __div__ __truediv__ __rdiv__ __rtruediv__"
 FROZEN = "rsqrt reciprocal"
 POWER = "pow __pow__ sqrt square float_power"
-VARIANCE = "var var_mean"
+VARIANCE = "var var_mean std_mean"
+EXTREMA = "max min maximum minimum fmax fmin"
+POWERS = "prod cumprod"
 ADD = "add sub subtract rsub __add__ __radd__ __sub__ __rsub__"
+WRITE = (
+    "pad constant_pad_nd index_add index_copy index_put index_fill scatter scatter_add scatter_reduce masked_scatter copy_ index_add_ "
+    "index_copy_ index_put_ index_fill_ scatter_ scatter_add_ scatter_reduce_ masked_scatter_ fill_diagonal_"
+)
 JOIN = "cat concat concatenate stack hstack vstack"
 CAST = "to float double half bfloat16 type type_as contiguous clone cpu cuda"
 DROPOUT = "dropout alpha_dropout feature_dropout dropout1d dropout2d dropout3d"
@@ -35,22 +41,23 @@ ACTIVATIONS = {
     "log1p": None, "erf": None, "softsign": None, "tanhshrink": None, "softshrink": None, "hardshrink": None, "hardtanh": None,
     "relu6": None, "clamp": None, "clip": None, "clamp_min": None, "clamp_max": None, "clamp_": None, "sin": None, "cos": None,
     "atan": None, "sinh": None, "arctan": None, "expit": "sigmoid", "threshold": None,
+    "erfc": None, "exp2": None, "asinh": None, "arcsinh": None, "cosh": None, "sinc": None, "atanh": None, "arctanh": None, "tan": None,
+    "asin": None, "acos": None,
 }  # fmt: skip
 # Linear, or homogeneous of degree one (relu, abs, max, a norm): x * gradient is already y * gradient.
 PLAIN = """
 view reshape view_as reshape_as flatten unflatten ravel transpose permute t swapaxes swapdims movedim moveaxis T mT H adjoint
 squeeze unsqueeze expand expand_as broadcast_to repeat repeat_interleave tile split chunk tensor_split hsplit unbind
 split_with_sizes __getitem__ select narrow index_select gather take take_along_dim masked_select diagonal diag diag_embed tril triu
-flip roll rot90 sum mean nanmean cumsum max min amax amin maximum minimum topk sort msort median kthvalue quantile mode
+flip roll rot90 sum nansum mean nanmean cumsum cummax cummin amax amin aminmax topk sort msort median nanmedian kthvalue quantile mode
+diff block_diag hypot nll_loss
 positive abs absolute relu leaky_relu prelu rrelu norm vector_norm std as_strided unfold fold
-pad constant_pad_nd interpolate upsample grid_sample pixel_shuffle pixel_unshuffle avg_pool1d avg_pool2d avg_pool3d
+interpolate upsample grid_sample pixel_shuffle pixel_unshuffle avg_pool1d avg_pool2d avg_pool3d
 adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d
 max_pool1d_with_indices max_pool2d_with_indices lp_pool1d lp_pool2d
-index_add index_copy index_put scatter scatter_add scatter_reduce masked_scatter index_fill
 fft ifft fft2 ifft2 fftn ifftn rfft rfftn irfft irfftn
 real imag view_as_real view_as_complex complex conj resolve_conj resolve_neg requires_grad_ atleast_1d atleast_2d
-copy_ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_ masked_scatter_ zero_ squeeze_ unsqueeze_
-t_ transpose_ fill_diagonal_ trace nan_to_num broadcast_tensors meshgrid channel_shuffle
+zero_ squeeze_ unsqueeze_ t_ transpose_ trace nan_to_num broadcast_tensors meshgrid channel_shuffle
 """
 # Not differentiable, or nothing of the model's arithmetic.
 SILENT = "detach item tolist numpy is_floating_point size dim numel argmax argmin argsort __len__ __bool__ __repr__ __format__"
@@ -62,10 +69,11 @@ IN_PLACE = {
     "reciprocal_": "reciprocal", "baddbmm_": "baddbmm", "addmm_": "addmm",
 }  # fmt: skip
 NAMED: dict[str, Handler] = {
-    "addcmul": products.addcmul, "addcdiv": products.addcmul, "lerp": products.lerp, "__setitem__": sums.set_item,
+    **{d.__name__: partial(composed.composed, definition=d) for d in composed.DEFINITIONS}, "__setitem__": sums.set_item,
     "addmm": products.addmm, "baddbmm": products.baddbmm, "normalize": division.normalize, "masked_fill": sums.masked_fill,
     "where": sums.where, "layer_norm": norms.layer_norm, "rms_norm": norms.rms_norm, "group_norm": norms.group_norm,
-    "batch_norm": norms.batch_norm, "softmax": attention.softmax, "logsumexp": attention.logsumexp, "log": activations.logarithm,
+    "batch_norm": norms.batch_norm, "softmax": attention.softmax, "logsumexp": attention.logsumexp,
+    **dict.fromkeys(("log", "log2", "log10"), activations.logarithm), "__rpow__": activations.exponential,
     "solve_triangular": division.solve, "linalg_solve_triangular": division.solve, "solve": division.solve,
     "embedding": passthrough.embedding, "scaled_dot_product_attention": attention.fused_attention,
     "multi_head_attention_forward": multi_head.multi_head,
@@ -86,7 +94,8 @@ def _table() -> dict[Any, Handler]:
     families: list[tuple[str, Handler]] = [
         (PLAIN, passthrough.plain), (LINEAR, linear.linear), (PRODUCT, products.product), (MULTIPLY, products.multiply),
         (DIVIDE, division.divide), (FROZEN, division.frozen), (POWER, activations.power),
-        (VARIANCE, activations.variance), (ADD, sums.add), (JOIN, sums.join),
+        (VARIANCE, activations.variance), (ADD, sums.add), (JOIN, sums.join), (EXTREMA, sums.extremum),
+        (WRITE, sums.written), (POWERS, products.powers),
         (CAST, passthrough.cast), ("neg negative __neg__", passthrough.negative), (DROPOUT, passthrough.dropout),
         (SILENT, passthrough.silent),
     ]  # fmt: skip

@@ -1,0 +1,204 @@
+"""What torch does in one call and is short for several: written out here, in operations that have rules.
+
+Each definition takes what the function takes.  Its value is not used: the output is the model's own, the way back is that of the
+definition.  `REFUSED` is returned for arguments that are not written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...verbs import route
+from ..context import REFUSED, Context
+from ..notes import carries, note_of, write
+from ..places.follow import copy_provenance
+
+
+def composed(flow: Context, func: Callable, args: tuple, kwargs: dict, definition: Callable) -> Any:
+    """The value of the function, the gradient of its definition; what is known of the one is known of the other."""
+    with torch.no_grad():
+        value = func(*args, **kwargs)
+    with flow:
+        through = definition(*args, **kwargs)
+    if not carries(through):
+        return REFUSED
+    out = route(value, through)
+    copy_provenance(through, out)
+    note = note_of(flow, through)
+    return out if note is None else write(out, note)
+
+
+# --- sums and products -----------------------------------------------------------------------------------------------
+
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input + value * a * b"""
+    return input + scaled(torch.mul(tensor1, tensor2), value)
+
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input + value * a / b"""
+    return input + scaled(torch.div(tensor1, tensor2), value)
+
+
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """a + w (b - a), as (1 - w) a + w b: a sum of two scaled terms."""
+    return torch.mul(input, 1 - weight) + torch.mul(end, weight)
+
+
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * input + alpha * a @ b, and so with a matrix and a vector."""
+    return scaled(torch.matmul(mat1, mat2), alpha) + scaled(input, beta)
+
+
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * input + alpha * matrix @ vector"""
+    return scaled(torch.mv(mat, vec), alpha) + scaled(input, beta)
+
+
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * input + alpha * the sum over the batch of a @ b"""
+    return scaled(torch.bmm(batch1, batch2).sum(0), alpha) + scaled(input, beta)
+
+
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * input + alpha * the outer product of two vectors"""
+    return scaled(torch.outer(vec1, vec2), alpha) + scaled(input, beta)
+
+
+def scaled(x: Tensor, factor: float) -> Tensor:
+    """factor * x; x itself where that is 1."""
+    return x if factor == 1 else x * factor
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half times the sigmoid of the second."""
+    a, b = input.chunk(2, dim)
+    return a * b.sigmoid()
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W_k y for every k: a product of two carriers, or a linear map of one."""
+    mapped = torch.einsum("...i,kij->...kj", input1, weight)
+    out = torch.einsum("...kj,...j->...k", mapped, input2)
+    return out if bias is None else out + bias
+
+
+# --- lengths and distances -------------------------------------------------------------------------------------------
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Two vectors divided by their lengths, multiplied."""
+    return (F.normalize(x1, dim=dim, eps=eps) * F.normalize(x2, dim=dim, eps=eps)).sum(dim)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The length of a difference."""
+    return (x1 - x2 + eps).norm(p, -1, keepdim)
+
+
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
+    """The length of the difference of each pair of rows."""
+    return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
+
+
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The length of the difference of two tensors."""
+    return (input - other).norm(p)
+
+
+def instance_norm(
+    input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Tensor | None = None,
+    bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """A group norm with one channel per group; with frozen statistics a batch norm."""
+    if use_input_stats:
+        return F.group_norm(input, input.shape[1], weight, bias, eps)
+    return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+
+
+# --- softmax, its logarithm, losses ----------------------------------------------------------------------------------
+
+
+def softmin(input: Tensor, dim: int = -1, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> Tensor:
+    """The softmax of -x."""
+    return (-input).softmax(dim, dtype)
+
+
+def log_softmax(input: Tensor, dim: int = -1, _stacklevel: Any = 3, dtype: torch.dtype | None = None) -> Tensor:
+    """x - log sum exp x"""
+    wide = _stacklevel if isinstance(_stacklevel, torch.dtype) else dtype  # Tensor.log_softmax has it in third place
+    x = input if wide is None else input.to(wide)
+    return x - torch.logsumexp(x, dim, keepdim=True)
+
+
+def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+    """log(exp a + exp b)"""
+    return torch.logsumexp(torch.stack(torch.broadcast_tensors(input, other)), 0)
+
+
+def cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: Any = None, ignore_index: int = -100,
+    reduce: Any = None, reduction: str = "mean", label_smoothing: float = 0.0,
+) -> Any:  # fmt: skip
+    """-log p of the labels, p = softmax(x); with smoothing, or labels that are probabilities, the sum of -log p weighed by them."""
+    if size_average is not None or reduce is not None:
+        return REFUSED
+    axis = 0 if input.dim() == 1 else 1
+    log_p = torch.log_softmax(input, axis)
+    probabilities = target.is_floating_point()
+    if not (probabilities or label_smoothing):
+        return F.nll_loss(log_p, target, weight, ignore_index=ignore_index, reduction=reduction)
+    if weight is not None:
+        return REFUSED
+    if probabilities:
+        wanted, count = target, input.numel() // input.shape[axis]
+    else:
+        seen = target != ignore_index
+        wanted = F.one_hot(target.clamp(min=0), input.shape[axis]).movedim(-1, axis).to(log_p.dtype)
+        count = int(seen.sum())
+    wanted = wanted * (1 - label_smoothing) + label_smoothing / input.shape[axis]
+    if not probabilities:
+        wanted = wanted * seen.unsqueeze(axis)
+    loss = -(log_p * wanted.detach()).sum(axis)
+    return loss if reduction == "none" else loss.sum() / count if reduction == "mean" else loss.sum()
+
+
+def mse_loss(
+    input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean", weight: Tensor | None = None
+) -> Any:  # fmt: skip
+    """The square of a difference."""
+    return REFUSED if any(x is not None for x in (size_average, reduce, weight)) else reduced((input - target).square(), reduction)
+
+
+def l1_loss(
+    input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean", weight: Tensor | None = None
+) -> Any:  # fmt: skip
+    """The size of a difference."""
+    return REFUSED if any(x is not None for x in (size_average, reduce, weight)) else reduced((input - target).abs(), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: Any = None, reduce: Any = None,
+    reduction: str = "mean", pos_weight: Tensor | None = None,
+) -> Any:  # fmt: skip
+    """softplus(x) - x * label"""
+    if any(x is not None for x in (weight, size_average, reduce, pos_weight)):
+        return REFUSED
+    return reduced(F.softplus(input) - input * target, reduction)
+
+
+def reduced(x: Tensor, reduction: str) -> Tensor:
+    """What a loss makes of the losses of all entries."""
+    return {"none": lambda: x, "mean": x.mean, "sum": x.sum}[reduction]()
+
+
+DEFINITIONS: tuple[Callable, ...] = (
+    addcmul, addcdiv, lerp, addmv, addbmm, addr, glu, bilinear, cosine_similarity, pairwise_distance, cdist, dist, instance_norm, softmin,
+    log_softmax, logaddexp, cross_entropy, mse_loss, l1_loss, binary_cross_entropy_with_logits,
+)  # fmt: skip
