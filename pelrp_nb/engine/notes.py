@@ -41,6 +41,7 @@ class Note:
     sinks:  leaves of factors that entered on the way here (they learn from it whether they turn queries or keys)
     awaiting: biases that were added to these scores, and are positions only if a softmax follows
     stacked: the leaf that was stacked beside a carrier: if they are added up, it was an added one
+    form:   what this is in an operation that is written out in several (`handlers/idioms.py`)
     again:  (f, parts) where this is f(*parts) and the parts are kept for the way back anyway: this need not be kept as well
     """
 
@@ -56,6 +57,7 @@ class Note:
     sinks: tuple = ()
     awaiting: tuple = ()
     stacked: Any = None
+    form: Any = None
     again: tuple[Any, tuple[Tensor, ...]] | None = None
 
     def __setstate__(self, state: Any) -> None:

@@ -14,6 +14,7 @@ from ...verbs import scale
 from ..context import REFUSED, Context
 from ..numerics import FILLER
 from ..notes import carries, note_of, pick
+from . import idioms
 from .chains import elementwise, elementwise_note, one_activation
 from .division import frozen
 
@@ -26,6 +27,9 @@ def activation(
     more = {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
     if any(map(carries, rest)):
         return REFUSED
+    whole = idioms.exponential(flow, x) if slope == "exp" and rule is None else None
+    if whole is not None:
+        return whole
 
     def f(x: Tensor) -> Tensor:
         return func(x, *rest, **more)
@@ -43,7 +47,9 @@ def activation(
         hidden = x.detach() < -FILLER  # a masked place: f is 0 there, and nothing is f(0)
         start = torch.where(hidden, 0.0, at_zero).to(out.dtype) if bool(hidden.any()) else at_zero
         flow.account.constant(out, start, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
-    return out
+    if "clamp" in getattr(func, "__name__", ""):
+        idioms.passed(flow, func, "clone", (x, *rest), more, out)
+    return idioms.raised(flow, x, out) if slope == "exp" else out
 
 
 def own_start(func: Callable, rest: tuple, more: dict) -> float:
@@ -53,11 +59,20 @@ def own_start(func: Callable, rest: tuple, more: dict) -> float:
 
 def logarithm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """log has no value at 0, so it has a rule only as the end of a chain that has: log(1 + exp x), log(sigmoid x)."""
+    whole = idioms.logarithm(flow, args[0]) if getattr(func, "__name__", "") == "log" else None
+    if whole is not None:
+        return whole
     merged = elementwise(flow, func, args, kwargs)
     if merged is None or not bool(torch.isfinite(merged[1])):
         return REFUSED
     bent = one_activation(flow, func, args, merged)
     return REFUSED if bent is None else bent
+
+
+def log_of_more(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """log1p is an activation; log1p exp x is another, of x."""
+    exponential = idioms.form_of(flow, args[0], "exp") is not None
+    return (logarithm if exponential else activation)(flow, func, args, kwargs)
 
 
 def power(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:

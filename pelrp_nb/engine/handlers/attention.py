@@ -8,6 +8,7 @@ everywhere else.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from ..positions import detection, relative
 from ..positions.sinks import tap
 from ..notes import Note, carries, pick, write
 from ..saved import held
+from . import idioms
 
 CHUNK = 256  # queries whose attention weights are computed at a time in an audit
 
@@ -42,7 +44,8 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     if attention:
         flow.saw_attention()
         met = heads.begin(flow)
-    note = Note(made="softmax", attends=flow.projections.are_scores(x, flow.began))
+    form = idioms.Form("softmax", idioms.kept(flow, x), dim=-1 if dim is None else dim)
+    note = Note(made="softmax", attends=flow.projections.are_scores(x, flow.began), form=form)
     if note.attends:
         flow.projections.feed((x,), flow.began)
     if flow.composite.softmax_is_constant:
@@ -71,7 +74,7 @@ def logsumexp(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tenso
     x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim")
     flow.used("softmax", flow.composite.softmax)
     if flow.composite.softmax_is_constant:
-        return func(freeze(x), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
+        return noted(flow, func(freeze(x), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"}), x, dim)
     out = func(*args, **kwargs)
     name, layer, y, s = f"{flow.where_am_i()} logsumexp", flow.depth, held(out), held(x)
 
@@ -83,7 +86,12 @@ def logsumexp(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tenso
 
     if flow.options.ledger:
         out.register_hook(keep)
-    return out
+    return noted(flow, out, x, dim)
+
+
+def noted(flow: Context, out: Tensor, x: Tensor, dim: Any) -> Tensor:
+    """A logsumexp over one axis remembers of what it is one."""
+    return idioms.be(flow, out, idioms.Form("logsumexp", idioms.kept(flow, x), dim=dim)) if isinstance(dim, int) else out
 
 
 def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:

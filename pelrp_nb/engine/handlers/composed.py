@@ -7,16 +7,15 @@ definition.  `REFUSED` is returned for arguments that are not written out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...verbs import route
 from ..context import REFUSED, Context
-from ..notes import carries, note_of, write
-from ..places.follow import copy_provenance
+from .idioms import same_as
 
 
 def composed(flow: Context, func: Callable, args: tuple, kwargs: dict, definition: Callable) -> Any:
@@ -25,12 +24,7 @@ def composed(flow: Context, func: Callable, args: tuple, kwargs: dict, definitio
         value = func(*args, **kwargs)
     with flow:
         through = definition(*args, **kwargs)
-    if not carries(through):
-        return REFUSED
-    out = route(value, through)
-    copy_provenance(through, out)
-    note = note_of(flow, through)
-    return out if note is None else write(out, note)
+    return REFUSED if through is REFUSED else same_as(flow, value, through)
 
 
 # --- sums and products -----------------------------------------------------------------------------------------------
@@ -74,6 +68,11 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: f
 def scaled(x: Tensor, factor: float) -> Tensor:
     """factor * x; x itself where that is 1."""
     return x if factor == 1 else x * factor
+
+
+def chained(*matrices: Any) -> Tensor:
+    """The product of several matrices, from the left."""
+    return reduce(torch.matmul, matrices[0] if isinstance(matrices[0], list | tuple) else matrices)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
@@ -195,7 +194,7 @@ def binary_cross_entropy_with_logits(
 
 def reduced(x: Tensor, reduction: str) -> Tensor:
     """What a loss makes of the losses of all entries."""
-    return {"none": lambda: x, "mean": x.mean, "sum": x.sum}[reduction]()
+    return x if reduction == "none" else x.mean() if reduction == "mean" else x.sum()
 
 
 DEFINITIONS: tuple[Callable, ...] = (

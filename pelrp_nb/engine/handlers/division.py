@@ -13,6 +13,7 @@ from ..context import Context
 from ..notes import Note, carries, pick, write
 from ..places.follow import provenance_of
 from ..positions import detection
+from . import idioms
 from .chains import elementwise, elementwise_note, one_activation
 from .rotations import turned
 
@@ -21,8 +22,11 @@ def divide(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """a / b: all to a."""
     a, b = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other")
     if func is Tensor.__rdiv__ or func is Tensor.__rtruediv__:
-        return func(freeze(a), b)
+        return frozen(flow, func, (a, b), {})
     more = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
+    whole = idioms.quotient(flow, func, a, b) if carries(a) and carries(b) and not more else None
+    if whole is not None:
+        return whole
     if carries(a) and carries(b):
         merged = elementwise(flow, func, (a, b), more)
         one = one_activation(flow, partial(func, **more), (a, b), merged) if merged is not None else None
@@ -50,12 +54,28 @@ def solve(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 def normalize(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.normalize: x / |x|, the norm frozen."""
     x, p, dim, eps = (pick(args, kwargs, i, n, d) for i, (n, d) in enumerate((("input", None), ("p", 2.0), ("dim", 1), ("eps", 1e-12))))
+    part = idioms.form_of(flow, x, "exp")
+    if part is not None and p == 1 and not part.then:
+        with torch.no_grad():
+            value = func(x, p, dim, eps)
+        whole = idioms.normalised(flow, part, dim, value)
+        if whole is not None:
+            return whole
     flow.used("division", flow.composite.division)
     length = freeze(x).norm(p, dim, keepdim=True).clamp_min(eps)
     return route(func(freeze(x), p, dim, eps), x / length)
 
 
 def frozen(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
-    """1 / x and 1 / sqrt(x): a denominator, which gets nothing."""
+    """1 / x and 1 / sqrt(x): a denominator, which gets nothing; but 1 / (1 + exp x) is an activation of x."""
+    x = args[0]
+    merged = None if idioms.form_of(flow, x, "logistic") is None else elementwise(flow, func, args, kwargs)
+    one = None if merged is None else one_activation(flow, partial(func, **kwargs), args, merged)
+    if one is not None:
+        return one
     flow.used("division", flow.composite.division)
-    return func(freeze(args[0]), *args[1:], **kwargs)
+    out = func(freeze(x), *args[1:], **kwargs)
+    return idioms.inverted(flow, x, out) if func in INVERSES or args[1:] in ((1,), (-1,)) else out
+
+
+INVERSES = {torch.reciprocal, Tensor.reciprocal}  # beside 1 / x and x ** -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from ..notes import carries, pick
 from ..numerics import visible
 from ..positions import detection
 from ..projections import Choice
-from . import quantised
+from . import idioms, quantised
 from .deferred import Later, deferred
 from .sums import add
 
@@ -69,7 +70,19 @@ def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, appl
     choice.step = flow.used("linear", choice.rule)
     out = (bent if choice.known else bent_later)(flow, choice, x, LinearMap(apply, axis, name), weight, bias)
     flow.projections.met(out, choice)
+    if bias is None and not (choice.known and choice.rule == rules.epsilon):
+        idioms.be(flow, out, idioms.Form("map", dim=axis, again=partial(biased, x, weight, apply, axis)))
     return out
+
+
+def biased(x: Tensor, weight: Tensor, apply: Callable, axis: int, flow: Context, bias: Tensor) -> Tensor:
+    """The linear map once more, with a bias that was added to what it gave."""
+
+    def both(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        z = apply(x, w, None)
+        return z if b is None else z + b.reshape(-1, *[1] * (-1 - axis))
+
+    return weighted(flow, x, weight, bias, both, axis)
 
 
 def bent(flow: Context, choice: Choice, x: Tensor, z: LinearMap, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -13,6 +13,8 @@ from ...errors import ModelError
 from ..context import Context, Handler
 from ..places.follow import copy_provenance, provenance_of
 from ..positions import relative
+from . import idioms
+from .chains import elementwise_note
 from ..notes import SHAPES, Note, carries, chain, hand_on, note_of, pick, write
 
 
@@ -26,6 +28,7 @@ def cast(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     note = note or Note()
     write(out, Note(origin=origin, zero=zero, made=note.made, attends=note.attends, stream=note.stream))
     hand_on(flow, args[0], out)
+    idioms.passed(flow, func, "clone", args, kwargs, out)
     return out
 
 
@@ -45,6 +48,7 @@ def plain(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     out = func(*args, **kwargs)
     if args:
         hand_on(flow, args[0], out, same=getattr(func, "__name__", "") in SHAPES)
+        idioms.passed(flow, func, getattr(func, "__name__", ""), args, kwargs, out)
         stacked = note_of(flow, args[0]) if isinstance(args[0], Tensor) and getattr(func, "__name__", "") in ("sum", "mean") else None
         if stacked is not None and stacked.stacked is not None:
             stacked.stacked.part = "sum"  # what stood beside is added
@@ -85,14 +89,20 @@ def in_place(flow: Context, func: Callable, args: tuple, kwargs: dict, handler: 
     return write(target, note_of(flow, out) or Note())
 
 
+def filled(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
+    """nan_to_num: rows of attention without a visible score are filled."""
+    return plain(flow, func, (idioms.filled(flow, args[0]), *args[1:]), kwargs)
+
+
 def silent(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     """No arithmetic of the model's."""
-    return func(*args, **kwargs)
+    out = func(*args, **kwargs)
+    return idioms.detached(flow, args[0], out) if isinstance(out, Tensor) and out is not args[0] else out
 
 
 def negative(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """-x: linear, and cheap to do again."""
-    out = plain(flow, func, args, kwargs)
+    out = elementwise_note(flow, func, args, kwargs, plain(flow, func, args, kwargs))
     note = note_of(flow, out) or Note()
     note.again = (torch.neg, (args[0].detach(),))
     return write(out, note)

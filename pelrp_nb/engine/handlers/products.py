@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ... import rules
 from ...verbs import freeze, route, scale, share
@@ -20,11 +22,11 @@ from ..places.matrices import matrices
 from ..places.products import product_of_two
 from ..positions import detection, relative
 from ..notes import Note, carries, note_of, pick, write
-from . import attention, composed
+from . import attention, composed, idioms
 from .chains import elementwise, elementwise_note, one_activation
 from .linear import weighted
 from .rotations import turned
-from .sums import add, entered
+from .sums import entered
 
 
 def addmm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -64,9 +66,14 @@ def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor
     leaf = detection.multiplied(flow, constant, carrier, shape)
     if leaf is not None:
         out = turned(flow, carrier, leaf)
-        return write(out, Note(sinks=(*detection.sinks_of(flow, carrier), leaf), awaiting=detection.awaiting(flow, carrier)))
+        write(out, Note(sinks=(*detection.sinks_of(flow, carrier), leaf), awaiting=detection.awaiting(flow, carrier)))
+        return idioms.masked(flow, carrier, constant, out)
+    whole = idioms.quotient(flow, func, carrier, constant)
+    if whole is not None:
+        return whole
     out = func(a, b, **{k: v for k, v in kwargs.items() if k not in ("input", "other")})
-    return elementwise_note(flow, func, (a, b), {}, out)
+    elementwise_note(flow, func, (a, b), {}, out)
+    return idioms.masked(flow, carrier, constant, out) if isinstance(constant, Tensor) else out
 
 
 SCALING = {torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__}
@@ -99,11 +106,47 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     leaf: Leaf | None = None
     if n == 1 and len(operands) == 2 and not flat and flow.composite.positions == "sink":
         args, kwargs, leaf = by_place(flow, func, args, kwargs, operands)
+    if n == 1 and len(operands) == 2 and not flat and leaf is None and weighed is None:
+        x, weight = operands if carries(operands[0]) else operands[::-1]
+        if provenance_of(weight) is None and bends(flow, x):
+            return weighted(flow, x, weight, None, *left_open(func, args, kwargs, x, weight))
     out = flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
     if weighed is not None and flow.attentions and out.dim() > 2:
         heads.at_output(flow, flow.attentions[-1], out, 1 / n)
     of_attention(flow, operands, weighed, out)
+    part = idioms.form_of(flow, operands[0], "exp") if len(operands) == 2 == len(args) and func in MATRIX_PRODUCTS else None
+    if part is not None and not part.then:
+        idioms.be(flow, out, replace(part, kind="weighted", again=partial(again, func, operands[1])))
     return out if leaf is None else write(out, Note(sinks=(leaf,)))
+
+
+def left_open(func: Callable, args: tuple, kwargs: dict, x: Tensor, weight: Tensor) -> tuple[Callable, int]:
+    """A product as a linear map `apply(x, weight, bias)`, and the axis of its outputs, from the end."""
+    pieces, how = tree_flatten((args, kwargs))
+    places = [next(i for i, one in enumerate(pieces) if one is wanted) for wanted in (x, weight)]
+    pieces = [None if i in places else one for i, one in enumerate(pieces)]
+
+    def apply(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        given = list(pieces)
+        given[places[0]], given[places[1]] = x, w
+        those, named = tree_unflatten(given, how)
+        z = func(*those, **named)
+        return z if b is None else z + b
+
+    if isinstance(args[0], str):
+        letters, out = of_einsum(args[0], [one for one in args[1:] if isinstance(one, Tensor)])
+        first = next(i for i, one in enumerate(args[1:]) if one is x)
+        return apply, next((i for i, one in enumerate(out) if one not in letters[first]), len(out) - 1) - len(out)
+    return apply, -2 if places[0] > places[1] and x.dim() > 1 and weight.dim() > 1 and func not in INNER else -1
+
+
+INNER = {torch.inner, Tensor.inner}
+MATRIX_PRODUCTS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm}
+
+
+def again(func: Callable, values: Tensor, weights: Tensor) -> Tensor:
+    """The product once more, with other weights."""
+    return func(weights, values)
 
 
 def three(flow: Context, func: Callable, args: tuple) -> Tensor | None:
@@ -136,6 +179,8 @@ def by_place(flow: Context, func: Callable, args: tuple, kwargs: dict, operands:
     leaf = None
     if given is not None:
         leaf, fresh = given
+    elif bends(flow, carrier):
+        return args, kwargs, None
     elif carrier is operands[0] and constant.dim() == 2:
         leaf, fresh = detection.looped(flow, constant, relative.relative_values(flow, carrier), "matmul")
     else:
@@ -147,6 +192,14 @@ def by_place(flow: Context, func: Callable, args: tuple, kwargs: dict, operands:
         return fresh if x is carrier else x
 
     return tuple(map(swapped, args)), {k: swapped(v) for k, v in kwargs.items()}, leaf
+
+
+def chain(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """multi_dot: a product of several carriers, or linear maps of one, one after another."""
+    matrices = args[0] if isinstance(args[0], list | tuple) else args
+    if sum(map(carries, matrices)) == 1:
+        return composed.composed(flow, func, args, kwargs, composed.chained)
+    return product(flow, func, args, kwargs)
 
 
 def powers(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -192,6 +245,8 @@ def added_product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> T
     """What is added may be a bias of positions, so it is looked at before the sum."""
     added, a, b = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "batch1", "batch2")))
     more = {k: v for k, v in kwargs.items() if k in ("beta", "alpha")}
+    if carries(a) != carries(b) and bends(flow, a if carries(a) else b):
+        return composed.composed(flow, func, args, kwargs, composed.addmm)
     pair = product_of_two(a, b)
     detection.take_roles(flow, [a, b])
     if carries(a) and carries(b):

@@ -18,7 +18,7 @@ from ..places.selections import joined_axis
 from ..places.selections import set_item as set_item_provenance
 from ..positions import detection, relative
 from ..notes import Note, carries, hand_on, note_of, pick, write
-from . import activations, passthrough
+from . import activations, idioms, passthrough
 from .chains import elementwise, elementwise_note
 
 
@@ -27,6 +27,7 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     a, b = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other")
     more = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
     if carries(a) and carries(b):
+        whole = a
         a, b = relative.relative(flow, a, b, torch.broadcast_shapes(a.shape, b.shape))
         out = flow.residual(a, b, partial(func, **more), plain=not more and func in ADDITIONS)
         found = elementwise(flow, func, (a, b), more) if note_of(flow, out) is None else None
@@ -36,7 +37,7 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             note.origin, note.zero = found or (note.origin, note.zero)
             note.sinks, note.awaiting = sinks, awaiting
             write(out, note)
-        return out
+        return idioms.subtracted(flow, func, whole, b, out)
     carrier, constant = (a, b) if carries(a) else (b, a)
     shape = torch.broadcast_shapes(a.shape, b.shape) if isinstance(constant, Tensor) else carrier.shape
     sink = detection.added(flow, constant, carrier, shape, "sum")
@@ -44,13 +45,17 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         out = func(sink, b, **more) if constant is a else func(a, sink, **more)
         hand_on(flow, carrier, out)
         return entered(flow, sink, out)
+    mapped = idioms.with_bias(flow, func, carrier, constant, more)
+    if mapped is not None:
+        return mapped
     out = func(a, b, **more)
     sign = -1.0 if (func in SUBTRACTIONS and constant is b) or (func in REVERSED and constant is a) else 1.0
     sign *= more.get("alpha", 1) if constant is b else 1
     book_constant(flow, out, constant, sign)
     elementwise_note(flow, func, (a, b), more, out)
     hand_on(flow, carrier, out)
-    return out
+    idioms.subtracted(flow, func, a, b, out)
+    return idioms.added(flow, carrier, constant, out) if func in ADDITIONS else out
 
 
 def entered(flow: Context, sink: Tensor, out: Tensor) -> Tensor:
@@ -159,14 +164,15 @@ def turned(flow: Context, func: Callable, pieces: list, rest: tuple, more: dict)
 
 def masked_fill(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """The filler is a constant of its places, and nothing where it is a mask."""
+    x, value = pick(args, kwargs, 0, "input"), pick(args, kwargs, 2, "value")
+    args = (idioms.filled(flow, x), *args[1:])
     out = func(*args, **kwargs)
-    hand_on(flow, pick(args, kwargs, 0, "input"), out)
-    value = pick(args, kwargs, 2, "value")
+    hand_on(flow, x, out)
     value = float(value) if isinstance(value, Tensor) and value.numel() == 1 and not carries(value) else value
     mask = pick(args, kwargs, 1, "mask")
     if isinstance(value, int | float) and value and abs(value) < 1e30 and carries(out):
         flow.account.constant(out, mask.to(out.dtype) * value, f"{flow.place}: filled with {value:g}", flow.depth)
-    return out
+    return idioms.masked(flow, x, mask, out) if value == 0 else out
 
 
 def where(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
@@ -177,14 +183,17 @@ def where(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     if len(args) + len(kwargs) < 3:
         return func(*args, **kwargs)
     condition, a, b = pick(args, kwargs, 0, "condition"), pick(args, kwargs, 1, "input"), pick(args, kwargs, 2, "other")
+    a, b = idioms.filled(flow, a), idioms.filled(flow, b)
     out = func(condition, a, b)
     hand_on(flow, a if carries(a) else b, out)
-    for side, place in ((a, condition), (b, ~condition)):
+    for side, other, place in ((a, b, condition), (b, a, ~condition)):
         if carries(side) or not carries(out):
             continue
         side = side.detach() if isinstance(side, Tensor) else torch.tensor(float(side), dtype=out.dtype)
         side = torch.where(place, side.to(out.device, out.dtype), torch.zeros((), dtype=out.dtype, device=out.device))
         flow.account.constant(out, side, flow.name_of(side, "filler"), flow.depth)
+        if not bool(side.any()):
+            idioms.masked(flow, other, place, out)
     return out
 
 

@@ -19,7 +19,8 @@ from . import activations, attention, composed, division, linear, multi_head, no
 
 LINEAR = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 MULTIPLY = "mul multiply __mul__ __rmul__"
-PRODUCT = "matmul __matmul__ __rmatmul__ mm bmm mv dot inner outer einsum tensordot multi_dot vecdot chain_matmul kron cross"
+PRODUCT = "matmul __matmul__ __rmatmul__ mm bmm mv dot inner outer einsum tensordot vecdot kron cross"
+CHAIN = "multi_dot chain_matmul"
 DIVIDE = "div divide true_divide __div__ __truediv__ __rdiv__ __rtruediv__"
 FROZEN = "rsqrt reciprocal"
 POWER = "pow __pow__ sqrt square float_power"
@@ -38,7 +39,7 @@ DROPOUT = "dropout alpha_dropout feature_dropout dropout1d dropout2d dropout3d"
 ACTIVATIONS = {
     "silu": "silu", "gelu": "gelu", "tanh": "tanh", "mish": "mish", "elu": "elu", "sigmoid": "sigmoid", "exp": "exp",
     "softplus": None, "selu": None, "celu": None, "hardswish": None, "hardsigmoid": None, "logsigmoid": None, "expm1": None,
-    "log1p": None, "erf": None, "softsign": None, "tanhshrink": None, "softshrink": None, "hardshrink": None, "hardtanh": None,
+    "erf": None, "softsign": None, "tanhshrink": None, "softshrink": None, "hardshrink": None, "hardtanh": None,
     "relu6": None, "clamp": None, "clip": None, "clamp_min": None, "clamp_max": None, "clamp_": None, "sin": None, "cos": None,
     "atan": None, "sinh": None, "arctan": None, "expit": "sigmoid", "threshold": None,
     "erfc": None, "exp2": None, "asinh": None, "arcsinh": None, "cosh": None, "sinc": None, "atanh": None, "arctanh": None, "tan": None,
@@ -57,7 +58,7 @@ adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d max_pool1d max_pool2
 max_pool1d_with_indices max_pool2d_with_indices lp_pool1d lp_pool2d
 fft ifft fft2 ifft2 fftn ifftn rfft rfftn irfft irfftn
 real imag view_as_real view_as_complex complex conj resolve_conj resolve_neg requires_grad_ atleast_1d atleast_2d
-zero_ squeeze_ unsqueeze_ t_ transpose_ trace nan_to_num broadcast_tensors meshgrid channel_shuffle
+zero_ squeeze_ unsqueeze_ t_ transpose_ trace broadcast_tensors meshgrid channel_shuffle
 """
 # Not differentiable, or nothing of the model's arithmetic.
 SILENT = "detach item tolist numpy is_floating_point size dim numel argmax argmin argsort __len__ __bool__ __repr__ __format__"
@@ -72,8 +73,9 @@ NAMED: dict[str, Handler] = {
     **{d.__name__: partial(composed.composed, definition=d) for d in composed.DEFINITIONS}, "__setitem__": sums.set_item,
     "addmm": products.addmm, "baddbmm": products.baddbmm, "normalize": division.normalize, "masked_fill": sums.masked_fill,
     "where": sums.where, "layer_norm": norms.layer_norm, "rms_norm": norms.rms_norm, "group_norm": norms.group_norm,
-    "batch_norm": norms.batch_norm, "softmax": attention.softmax, "logsumexp": attention.logsumexp,
+    "batch_norm": norms.batch_norm, "softmax": attention.softmax, "logsumexp": attention.logsumexp, "log1p": activations.log_of_more,
     **dict.fromkeys(("log", "log2", "log10"), activations.logarithm), "__rpow__": activations.exponential,
+    "nan_to_num": passthrough.filled,
     "solve_triangular": division.solve, "linalg_solve_triangular": division.solve, "solve": division.solve,
     "embedding": passthrough.embedding, "scaled_dot_product_attention": attention.fused_attention,
     "multi_head_attention_forward": multi_head.multi_head,
@@ -92,7 +94,8 @@ def functions(name: str) -> Iterable[Callable]:
 def _table() -> dict[Any, Handler]:
     table: dict[Any, Handler] = {}
     families: list[tuple[str, Handler]] = [
-        (PLAIN, passthrough.plain), (LINEAR, linear.linear), (PRODUCT, products.product), (MULTIPLY, products.multiply),
+        (PLAIN, passthrough.plain), (LINEAR, linear.linear), (PRODUCT, products.product), (CHAIN, products.chain),
+        (MULTIPLY, products.multiply),
         (DIVIDE, division.divide), (FROZEN, division.frozen), (POWER, activations.power),
         (VARIANCE, activations.variance), (ADD, sums.add), (JOIN, sums.join), (EXTREMA, sums.extremum),
         (WRITE, sums.written), (POWERS, products.powers),

@@ -154,7 +154,12 @@ class Places:
     def follow(self, func: Callable, name: str, args: tuple, kwargs: dict, out: Any) -> None:
         """Write what `out` has of the inputs."""
         outs = [o for o in (out if isinstance(out, tuple | list) else (out,)) if isinstance(o, Tensor)]
-        if not outs or name in SHAPE_ALONE or (name in OPENED and outs[0].requires_grad) or (name in SHAPE_OF_OTHER and provenance_of(args[0]) is None):
+        if (
+            not outs
+            or name in SHAPE_ALONE
+            or (name in OPENED and outs[0].requires_grad)
+            or (name in SHAPE_OF_OTHER and provenance_of(args[0]) is None)
+        ):
             return
         key = self.key_of(name, args, kwargs, outs)
         step = None if key is None else _steps.get(key)

@@ -1,0 +1,113 @@
+"""The page of operations is true: each is closed in a micro model, spelt in any way it is the same, or it is refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from operations import IDS, OPERATIONS, PAGE, Family, Micro, entries, page
+
+from pelrp_nb import CP_LRP, PA_LRP, Options, rules
+from pelrp_nb.engine.handlers.composed import DEFINITIONS
+from pelrp_nb.engine.places.follow import OPENED
+from pelrp_nb.engine.propagation import propagate
+from pelrp_nb.engine.trace import Trace
+from pelrp_nb.errors import RuleError
+
+CLOSED = [family for _, family in entries() if not family.refused]
+REFUSED = [family for _, family in entries() if family.refused]
+BENT = {
+    "PA-LRP": PA_LRP,
+    "CP-LRP": CP_LRP,
+    "gamma": replace(PA_LRP, linear=rules.gamma(0.25), projection=rules.gamma(0.25)),
+    "alpha-beta": replace(PA_LRP, linear=rules.alpha_beta(2), projection=rules.alpha_beta(2)),
+    "gamma, told later": replace(PA_LRP, linear=rules.gamma(0.25)),
+}
+
+
+def first(family: Family) -> str:
+    return family.spellings[0]
+
+
+def traced(spelling: str, composite=PA_LRP) -> Trace:
+    """The explanation of the largest answer; its value is the model's."""
+    model = Micro(spelling)
+    plain = model(IDS)
+    with propagate(model, composite, Options(audit=True)) as flow:
+        out = model(IDS)
+        found = flow.trace(out[0].max())
+    torch.testing.assert_close(out.detach(), plain.detach(), rtol=1e-12, atol=1e-12)
+    return found
+
+
+@pytest.mark.parametrize("family", CLOSED, ids=first)
+def test_an_operation_is_closed_and_spelt_in_any_way_the_same(family):
+    known = traced(first(family))
+    for spelling in family.spellings:
+        found = traced(spelling)
+        assert found.ledger.closed, spelling
+        torch.testing.assert_close(found.tokens, known.tokens, rtol=1e-7, atol=1e-9, msg=lambda m, s=spelling: f"{s}: {m}")
+        assert float(found.tokens.abs().sum()) > 1e-6, "nothing arrived, so nothing was tried"
+
+
+MAPS, WRITTEN_OUT = OPERATIONS["Linear maps"], OPERATIONS["Softmax"][:3]
+
+
+@pytest.mark.parametrize("composite", [name for name in BENT if name != "PA-LRP"])
+@pytest.mark.parametrize("family", [*MAPS, *WRITTEN_OUT], ids=first)
+def test_linear_maps_and_softmaxes_are_the_same_under_every_rule(family, composite):
+    known = traced(first(family), BENT[composite])
+    for spelling in family.spellings[1:]:
+        found = traced(spelling, BENT[composite])
+        torch.testing.assert_close(found.tokens, known.tokens, rtol=1e-7, atol=1e-9, msg=lambda m, s=spelling: f"{s}: {m}")
+        assert found.ledger.closed
+
+
+@pytest.mark.parametrize("family", REFUSED, ids=first)
+def test_what_has_no_rule_is_refused_by_name(family):
+    with pytest.raises(RuleError, match=rf"No rule for `{family.refused}` in Micro.*Give it one"):
+        traced(first(family))
+
+
+def test_a_plain_gradient_in_place_of_a_rule_would_be_seen():
+    """What closes here closes because of rules: the derivative of the same product does not."""
+    model = Micro("torch.special.i0(x)")
+    with propagate(model, replace(PA_LRP, unknown="gradient")) as flow:
+        assert not flow.trace(model(IDS)[0].max()).ledger.closed
+
+
+@pytest.mark.parametrize("other", ["(e.sum(-1, keepdim=True) + 1)", "e.mT.sum(-1, keepdim=True)", "x.exp().sum(-1, keepdim=True)"])
+def test_what_only_looks_like_a_softmax_is_none(other):
+    assert traced("((e := (x @ y.mT).exp()) / e.sum(-1, keepdim=True)) @ x").ledger.softmax
+    found = traced(f"((e := (x @ y.mT).exp()) / {other}) @ x")
+    assert found.ledger.closed and not found.ledger.softmax
+
+
+def test_a_softmax_over_another_axis_is_one_over_that_axis():
+    known = traced("(x @ y.mT).softmax(-2) @ x")
+    found = traced("((e := (x @ y.mT).exp()) / e.sum(-2, keepdim=True)) @ x")
+    torch.testing.assert_close(found.tokens, known.tokens)
+
+
+def test_the_page_says_what_is_tested():
+    assert PAGE.read_text(encoding="utf-8") == page(), "type: python -m tests.operations"
+
+
+def test_enough_is_tried():
+    spelt = sum(len(family.spellings) for family in CLOSED)
+    assert f"{len(CLOSED)} operations and idioms in {spelt} spellings" in (PAGE.parent.parent / "README.md").read_text(encoding="utf-8")
+    assert len(CLOSED) >= 50 and len(CLOSED) + len(REFUSED) >= 55
+
+
+def test_what_is_written_out_is_followed_through_its_own_calls():
+    missing = {d.__name__ for d in DEFINITIONS} - OPENED
+    assert not missing, f"add {missing} to OPENED in engine/places/follow.py"
+
+
+def test_without_a_ledger_an_idiom_is_recognised_all_the_same():
+    spelling = "-((p := x.softmax(-1)) * p.log()).sum(-1)"
+    model = Micro(spelling)
+    with propagate(model, PA_LRP, Options(ledger=False)) as flow:
+        found = flow.trace(model(IDS)[0].max())
+    torch.testing.assert_close(found.tokens, traced(spelling).tokens)
