@@ -11,7 +11,7 @@ import warnings
 import pytest
 import torch
 from interrupts import (
-    MODELS, Interrupt, alarm, by_hand, changed, equal, explained, interrupted, model_of, of_each_line, steps_of, surroundings,
+    MODELS, Alarm, Interrupt, by_hand, changed, equal, explained, interrupted, model_of, of_each_line, steps_of, surroundings,
 )  # fmt: skip
 from models import build, inputs, score
 from torch import nn
@@ -61,7 +61,7 @@ def test_a_signal_at_any_time_leaves_nothing_behind():
     right, before, rng = run(), surroundings(model), random.Random(0)
     came = 0
     for _ in range(15):
-        came += interrupted(run, alarm(rng.uniform(0.001, 0.03)))
+        came += interrupted(run, Alarm(rng.uniform(0.001, 0.03)))
         assert not changed(before, surroundings(model))
     assert came and equal(run(), right)
 
@@ -102,7 +102,7 @@ def test_an_interrupt_before_leaving_has_begun_leaves_nothing_behind_while_its_t
     model, x = build("llama"), inputs("llama", 5)
     run = lambda: by_hand(model, x)
     before, begins = surroundings(model), leaving.Leaving.__exit__.__code__
-    at = [k for k, step in enumerate(steps_of(run)) if step == ("__exit__", begins.co_firstlineno + 1)]
+    at = [k for k, step in enumerate(steps_of(run)) if step == ("Leaving.__exit__", begins.co_firstlineno + 1)]
     assert len(at) == 4  # twice of the propagation, twice of its walk back
     for k in at:
         with pytest.raises(KeyboardInterrupt) as kept, Interrupt(k):
