@@ -31,7 +31,7 @@ class Ledger:
     tolerance:   the part of the scale that rounding may take
     audited:     True: every softmax was measured; False: in fused attention it is the difference, and proves nothing there
     layers:      name of each layer boundary -> the gap seen up to there, walking back from the value
-    kept:        stretch of the walk back -> what it kept, by category: "head" (from the value to the last layer's output),
+    kept:        segment of the walk back -> what it kept, by category: "head" (from the value to the last layer's output),
                  "layer 3" (from its output to its input), "embeddings" (below the first layer's input)
     unknown:     operations whose plain gradient was accepted (composite.unknown="gradient"), by name
     """

@@ -104,7 +104,7 @@ def share(
 ) -> Float[Tensor, "*#shape"]:  # fmt: skip
     """The value of `a * b`, to the bit; the gradients of both times `part`. Shapes broadcast; real tensors.
 
-    `again = (f, parts)` with `a = f(*parts)` keeps the parts, which others keep anyway, in place of a.
+    `again = (f, parts)` with `a = f(*parts)` saves the parts, which others save anyway, and rematerialises a from them.
     """
     f, parts = again or (None, ())
     return _Share.apply(a, b, part, f, *(x.detach() for x in parts))

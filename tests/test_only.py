@@ -88,8 +88,8 @@ def test_every_line_but_what_went_past_is_measured():
 def before_layer(found, layer: int) -> float:
     """All that was kept in a layer and in those before it, apart from what a condition did not let through."""
     kept = found.ledger.kept
-    stretches = [s for s in kept if s == "embeddings" or (s.startswith("layer") and int(s.split()[1]) <= layer)]
-    amounts = sum(v for s in stretches for k, v in kept[s].items() if k != "positions")
+    segments = [s for s in kept if s == "embeddings" or (s.startswith("layer") and int(s.split()[1]) <= layer)]
+    amounts = sum(v for s in segments for k, v in kept[s].items() if k != "positions")
     return amounts - sum(found.ledger.constants[f"not kept: {w} heads of layer {layer}"] for w in ("other", "past the"))
 
 

@@ -52,7 +52,7 @@ class Gaps(Protocol):
 
 
 class Recorder:
-    """Hangs on layers while the model runs forward; hears of relevance while it runs back."""
+    """Finds layer boundaries in the forward pass, and records their relevance in the backward pass, by hooks on tensors."""
 
     def __init__(self, flow: Context) -> None:
         self.flow = flow

@@ -1,4 +1,4 @@
-"""Layers run again in the backward pass: memory for time, and the same numbers.
+"""Gradient checkpointing: a layer's saved tensors are dropped and rematerialised in the backward pass, the same to the bit.
 
 The graph of the forward pass stays as it is, with its hooks, sinks and leaves; only the tensors that a layer saved are dropped when
 it ends.  The first of them that is needed makes the layer run again, under the same rules, in a flow of its own: nothing is booked
@@ -26,7 +26,7 @@ from .saved import Slot, flows, here, stack
 
 
 class Layer:
-    """One run of one layer whose saved tensors are dropped at its end."""
+    """One run of a checkpointed layer: its saved tensors are dropped at its end, and rematerialised when the first is wanted."""
 
     def __init__(self, flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.module, self.args, self.kwargs = module, args, kwargs
@@ -67,7 +67,7 @@ class Layer:
             slot.value = slot.value.detach() if self.pinned and slot.value is not None else None
 
     def again(self) -> None:
-        """Run once more and fill every slot that somebody still wants.
+        """Rematerialise: run the layer once more, and fill every slot that somebody still wants.
 
         Raises ModelError if the layer does not do the same again.
         """
@@ -106,7 +106,7 @@ class Layer:
 
 
 class Made:
-    """What a second run saves, all of it until it ends."""
+    """The saved tensors of a rematerialisation, all of them until it ends."""
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
@@ -147,7 +147,7 @@ def theirs(model: nn.Module) -> bool:
 
 
 def begin(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> None:
-    """A layer begins; run it again later if that is wanted, and if this is not already the second time."""
+    """A layer begins: checkpoint it where that is asked for, unless this is a rematerialisation."""
     if flow.checkpoint and not flow.planning and not any(isinstance(x, Made) for x in stack()):
         layer = Layer(flow, module, args, kwargs)
         layer.enter()

@@ -17,7 +17,7 @@ ATTRIBUTE = "_pelrp_note"
 
 
 class Origin:
-    """The carrier of which others are elementwise functions; held weakly, so that a note keeps no activation alive."""
+    """The input of a chain of elementwise functions; a weak reference, so that a note keeps no activation alive."""
 
     __slots__ = ("ref", "start")
 
@@ -42,7 +42,7 @@ class Note:
     awaiting: biases that were added to these scores, and are positions only if a softmax follows
     stacked: the leaf that was stacked beside a carrier: if they are added up, it was an added one
     form:   what this is in an operation that is written out in several (`handlers/idioms.py`)
-    again:  (f, parts) where this is f(*parts) and the parts are kept for the way back anyway: this need not be kept as well
+    again:  (f, parts) where this is f(*parts) and the parts are saved tensors anyway: this can be rematerialised from them
     """
 
     source: str | None = None

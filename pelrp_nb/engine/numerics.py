@@ -36,7 +36,7 @@ def _flat(x: Tensor) -> Tensor:
 
 
 def _dense(x: Tensor) -> bool:
-    """Whether the elements fill a stretch of memory without holes, in whatever order of axes."""
+    """Whether the elements fill a piece of memory without holes, in whatever order of axes."""
     expected = 1
     for stride, size in sorted(zip(x.stride(), x.shape, strict=True)):
         if size != 1 and stride != expected:
@@ -62,7 +62,7 @@ def visible(constant: Tensor, g: Tensor) -> Tensor:
 
 
 def finer(g: Tensor, power: float) -> Tensor:
-    """g / power in float32 or better."""
+    """The gradient without its loss scale: g / power, in float32 or better."""
     g = g if g.is_complex() else better(g)
     return g if power == 1 else g / power
 

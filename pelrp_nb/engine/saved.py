@@ -1,4 +1,4 @@
-"""Saved tensors: what is kept for the way back, or dropped and made again by the layer that saved it."""
+"""Saved tensors: kept for the backward pass, or dropped and rematerialised by the checkpointed layer that saved them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Repeatable(Protocol):
     pinned: bool
 
     def again(self) -> None:
-        """Run once more, and fill every slot that somebody still wants."""
+        """Rematerialise: run once more, and fill every slot that somebody still wants."""
 
 
 class Slot:
-    """One tensor that a layer saved: there until the layer ends, and again after its second run until it is taken."""
+    """One saved tensor of a layer: there until the layer ends, and from its rematerialisation until it is taken."""
 
     __slots__ = ("__weakref__", "layer", "like", "value")
 
@@ -45,7 +45,7 @@ class Slot:
 
 
 def held(x: Tensor) -> Callable[[], Tensor]:
-    """x for a hook of the backward pass, taken once: kept, or in a layer that is run again, made again."""
+    """x as a saved tensor of a backward hook, to be read once: kept, or rematerialised where its layer is checkpointed."""
     value = x.detach()
     layers = stack()
     kept = layers[-1].save(value) if layers else value

@@ -1,7 +1,7 @@
 """The walk from the answer back to position-token pairs, step by step: what moved, what was kept, and a sentence that says it.
 
-A boundary is a place where relevance is known token by token; a stretch is the way between two of them, named after the layer that
-is walked through, "head" above the last layer and "embeddings" below the first.  What a stretch keeps is measured there
+A boundary is a place where relevance is known token by token; a segment is the way between two of them, named after the layer that
+is walked through, "head" above the last layer and "embeddings" below the first.  What a segment keeps is measured there
 (`ledger["kept"]`); where that is missing it is what the boundaries and their gaps leave over.
 
 Where a model works on several inputs the walk is that of one stream, and what the others got has a line of its own.
@@ -35,7 +35,7 @@ RULES = {  # what happens on a step -> fields of the composite whose rules do it
 
 
 PARTS = ("mlp", "attention", "cross")  # boundaries that are no stations
-Above = tuple[str, float, str, int | None]  # where a stretch begins: boundary, what it carries, name of the stretch, layer
+Above = tuple[str, float, str, int | None]  # where a segment begins: boundary, what it carries, name of the segment, layer
 
 
 class Step(TypedDict):
@@ -104,7 +104,7 @@ class _Walk:
         self.show = digits(max((abs(x) for x in (data["value"], self.start) if math.isfinite(x)), default=0.0))
 
     def steps(self) -> list[Step]:
-        """The answer, then every stretch with its branches, then the inputs."""
+        """The answer, then every segment with its branches, then the inputs."""
         found = [self._step("answer", "the answer", None, None, {"from": [], "to": [("the answer", self.start)]}, self.start)]
         above: Above = ("the answer", self.start, f"{self.prefix}head", None)
         for index, station in self.stations:
@@ -138,20 +138,20 @@ class _Walk:
         return self._step(branch["kind"], branch["name"], layer, index, flow, amount)
 
     def _arrive(self, above: Above, index: int, station: PlainBoundary) -> Step:
-        name, amount, stretch, layer = above
+        name, amount, segment, layer = above
         paid = len(self.paid)
-        kept = self._keep(stretch, layer, amount - station["total"], station["gap"])
+        kept = self._keep(segment, layer, amount - station["total"], station["gap"])
         rules = "head" if layer is None else "paid" if len(self.paid) > paid else "layer"
         flow = {"from": self._sources(name, amount, layer), "to": [("tokens", station["total"]), *kept.items()]}
         return self._step("layer", station["name"], layer, index, flow, station["total"], rules=rules)
 
     def _inputs(self, above: Above) -> Step:
         rows = dict(self.data["ledger"]["rows"])
-        name, amount, stretch, layer = above
+        name, amount, segment, layer = above
         before = dict(self.kept)
         if self.prefix:  # the ledger is of all streams
             rows["tokens"] = math.fsum(self.data["parts"]["signed"]["content"])
-            self._keep(stretch, layer, amount - rows["tokens"], self.data["ledger"]["gap"])
+            self._keep(segment, layer, amount - rows["tokens"], self.data["ledger"]["gap"])
             rows["positions"] = self.kept["positions"]
         else:
             self.kept = {keeper: rows[keeper] for keeper in KEEPERS}
@@ -167,21 +167,21 @@ class _Walk:
         parts = [(part, b["total"]) for part, _, b in reversed(self.branches.get(layer, []))]
         return [("skip", amount - sum(x for _, x in parts)), *parts] if parts else [(name, amount)]
 
-    def _keep(self, stretch: str, layer: int | None, lost: float, gap: float | None) -> dict[str, float]:
-        """What stayed in a stretch, by keeper; adds it to the running account."""
+    def _keep(self, segment: str, layer: int | None, lost: float, gap: float | None) -> dict[str, float]:
+        """What stayed in a segment, by keeper; adds it to the running account."""
         allowed = ROUNDING * max(abs(self.start), abs(lost))
         paid = [s for s, name in enumerate(self.data["sinks"]) if layer is not None and layer_of(name) == layer]
         self.paid += paid
         measured = self.data["ledger"].get("kept")
         if measured:
-            kept = {keeper: float(measured.get(stretch, {}).get(keeper, 0.0)) for keeper in KEEPERS}
+            kept = {keeper: float(measured.get(segment, {}).get(keeper, 0.0)) for keeper in KEEPERS}
             if self.prefix:  # what is neither here, nor kept, nor missing went on in another stream
                 others = lost - math.fsum(kept.values()) - (0.0 if gap is None else gap - self.gap)
                 kept[OTHERS] = 0.0 if is_rounding(others, allowed) else others
         else:
             kept = dict.fromkeys(KEEPERS, 0.0)
             kept["positions"] = sum(math.fsum(self.data["positional"][s]) for s in paid)
-            kept["softmax"] = self.data["ledger"]["softmax"].get(stretch, 0.0)
+            kept["softmax"] = self.data["ledger"]["softmax"].get(segment, 0.0)
             seen = 0.0 if gap is None else gap - self.gap
             kept["constants"] = lost - seen - kept["positions"] - kept["softmax"]
             if is_rounding(kept["constants"], allowed):

@@ -27,7 +27,7 @@ Walk = Callable[..., tuple]
 
 @dataclass(eq=False)
 class Stop:
-    """Where the walk back keeps a part: the tensor, how many parts it has, how many leaves had been met before it."""
+    """A gate of the backward pass: the tensor of which heads or neurons are kept, how many it has, and how many leaves came before."""
 
     condition: Condition
     at: Tensor
@@ -136,7 +136,7 @@ def stops_of(flow: ForwardPass) -> list[Stop]:
 def through(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], seeds: list[Tensor], keep: bool, walk: Walk) -> tuple:
     """The gradients of `leaves`, of what passes through every stop; the rest is booked by name.
 
-    `walk(flow, targets, leaves, seeds, keep)` is one stretch of the way back.
+    `walk(flow, targets, leaves, seeds, keep)` goes over one segment.
     """
     rest, came = list(leaves), flow.starts * flow.power
     for stop in reversed(stops_of(flow)):
@@ -174,7 +174,7 @@ def part(flow: ForwardPass, stop: Stop, g: Tensor, came: Tensor, before: Mapping
 
 
 def put_aside(flow: ForwardPass, stop: Stop, gradients: Mapping[int, Tensor]) -> None:
-    """Leaves that stand behind a stop got theirs on another way: it is booked here, and nothing is left in them."""
+    """Book relevance that leaves got without passing the gate (they came after it), and take it away from them."""
     account, name = flow.account, stop.condition.layer
     entries = [("tokens", flow.streams.start(flow.stream_of[id(x)]), x) for x in flow.inputs.tokens]
     entries += [("positions", leaf.depth, leaf.tensor) for leaf in flow.inputs.sinks if leaf.tensor is not None]

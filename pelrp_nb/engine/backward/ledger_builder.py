@@ -27,7 +27,7 @@ class Books:
 
     entries:   (category, name) -> (B,)
     tokens, positions, scale: (B,)
-    stretches: stretch of the walk back -> category -> (B,), see `Ledger.kept`
+    segments: segment of the walk back -> category -> (B,), see `Ledger.kept`
     gaps:      name of a layer boundary -> (B,), None where streams meet in a way that cannot be followed
     """
 
@@ -36,7 +36,7 @@ class Books:
     tokens: Tensor
     positions: Tensor
     scale: Tensor
-    stretches: Mapping[str, Mapping[str, Tensor]]
+    segments: Mapping[str, Mapping[str, Tensor]]
     gaps: Mapping[str, Tensor | None]
     audited: bool
     unknown: tuple[str, ...]
@@ -45,7 +45,7 @@ class Books:
     @cached_property
     def rows(self) -> list[list[float]]:
         """Of each row all amounts, in the order in which `ledger` reads them; the sums over the rows stand behind."""
-        kept = [amount for by in self.stretches.values() for amount in by.values()]
+        kept = [amount for by in self.segments.values() for amount in by.values()]
         gaps = [gap for gap in self.gaps.values() if gap is not None]
         amounts = torch.stack([self.tokens, self.positions, self.scale, *self.entries.values(), *kept, *gaps])
         return [*amounts.T.tolist(), amounts.sum(1).tolist()]
@@ -57,7 +57,7 @@ class Books:
         by: dict[str, dict[str, float]] = {"constants": {}, "softmax": {}, "stabilisers": {}}
         for category, name in self.entries:
             by[category][name] = next(amounts)
-        kept = {where: {what: next(amounts) for what in by} for where, by in self.stretches.items()}
+        kept = {where: {what: next(amounts) for what in by} for where, by in self.segments.items()}
         return Ledger(
             value=sum(self.starts) if row is None else self.starts[row], tokens=tokens, positions=positions, scale=scale,
             constants=by["constants"], softmax=dict(sorted(by["softmax"].items(), key=natural)),
@@ -97,8 +97,8 @@ def keep_books(
     if not flow.streams.several:
         wide = [name for name, gap in gaps.items() if gap is not None and bool((gap.abs() > tolerance_of(dtype) * scale).any())]
         gaps |= {name: None for name in wide if passed_by(flow, name)}
-    stretches = by_stretch(flow, amounts, received)
-    return Books(starts, entries, tokens, places, scale, stretches, gaps, flow.audited, unknown, tolerance_of(dtype))
+    segments = by_segment(flow, amounts, received)
+    return Books(starts, entries, tokens, places, scale, segments, gaps, flow.audited, unknown, tolerance_of(dtype))
 
 
 def tolerance_of(dtype: str) -> float:
@@ -106,19 +106,19 @@ def tolerance_of(dtype: str) -> float:
     return TOLERANCE.get(dtype, 1e-1)
 
 
-def by_stretch(flow: ForwardPass, amounts: Mapping[Any, Tensor], received: Sequence[Received]) -> dict[str, dict[str, Tensor]]:
-    """What each stretch between two layer boundaries kept, by category."""
+def by_segment(flow: ForwardPass, amounts: Mapping[Any, Tensor], received: Sequence[Received]) -> dict[str, dict[str, Tensor]]:
+    """What each segment between two layer boundaries kept, by category."""
     found: dict[str, dict[str, Tensor]] = {}
     entries = [(category, depth, amount) for (category, _, depth), amount in amounts.items()]
     entries += [("positions", one.leaf.depth, one.totals) for one in received]
     for category, depth, amount in entries:
-        by = found.setdefault(stretch(flow, depth), {})
+        by = found.setdefault(segment(flow, depth), {})
         by[category] = by[category] + amount if category in by else amount
     return found
 
 
-def stretch(flow: ForwardPass, depth: Depth) -> str:
-    """The stretch of the walk back that a depth lies in: "head", "layer 3", "embeddings", behind the stream's name."""
+def segment(flow: ForwardPass, depth: Depth) -> str:
+    """The segment of the walk back that a depth lies in: "head", "layer 3", "embeddings", behind the stream's name."""
     name, layer = flow.streams.names[depth.stream], depth.segment
     where = "embeddings" if layer < 0 else "head" if layer >= flow.streams.calls[name] else f"layer {layer}"
     return f"{name} {where}" if flow.streams.several else where
@@ -180,7 +180,7 @@ def beside(flow: ForwardPass, mark: Mark, other: str, how: str, kept: list[tuple
 
 
 def meetings(flow: ForwardPass) -> dict[tuple[str, str], str]:
-    """How each stream takes in each other one: "before" its first layer, in its "layers", or not at all ("apart")."""
+    """Where each stream reads each other one: "before" its first layer, in its "layers" (cross-attention), or never ("apart")."""
     found: dict[tuple[str, str], str] = {}
     for name in flow.streams.names:
         marks = [m for m in flow.recorder.marks if m.stream == name and m.kind in ("layer", "embeddings") and m.node is not None]

@@ -78,12 +78,12 @@ def first(flow: ForwardPass, value: Tensor) -> Tensor:
 
 
 def narrow(flow: ForwardPass, tensors: list[Tensor]) -> bool:
-    """Whether float16 takes part."""
+    """Whether float16 takes part, whose range asks for a loss scale."""
     return any(x.dtype == torch.float16 for x in (*tensors, *flow.model.parameters()))
 
 
 def divide(flow: ForwardPass, power: float) -> None:
-    """Take the power of two out of all that was booked."""
+    """Unscale what was booked: every amount and boundary without the loss scale."""
     if power == 1:
         return
     for key, amount in flow.account.amounts.items():
@@ -93,7 +93,7 @@ def divide(flow: ForwardPass, power: float) -> None:
 
 
 def finite(flow: ForwardPass, gradients: dict[int, Tensor]) -> bool:
-    """Whether the walk stayed inside the range."""
+    """Whether no gradient overflowed at this loss scale."""
     marks = (m.relevance for m in flow.recorder.marks if m.relevance is not None)
     heard = (column for sink in flow.inputs.sinks for column in sink.columns.values())
     found = (*gradients.values(), *flow.account.amounts.values(), *marks, *heard)

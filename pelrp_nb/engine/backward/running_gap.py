@@ -21,7 +21,7 @@ from . import ledger_builder
 
 
 class Watch:
-    """Hears what leaves receive, and closes the account of each layer boundary when it is reached.
+    """The running balance: adds up what leaves receive, and closes the account of each layer boundary when relevance reaches it.
 
     tolerance: part of the relevance at a boundary that a gap may be and count as rounding
     """

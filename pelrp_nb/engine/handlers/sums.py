@@ -150,7 +150,7 @@ def keep_base(flow: Context, base: Tensor, args: tuple) -> None:
 
 
 def turned(flow: Context, func: Callable, pieces: list, rest: tuple, more: dict) -> tuple | None:
-    """How to join two halves again, one of them negated (half of a rotation), from views of what is kept anyway."""
+    """How to rematerialise a rotated pair of halves, (-b, a), from views of what is saved anyway; None for any other join."""
     if len(pieces) != 2 or not all(map(carries, pieces)):
         return None
     notes = [note_of(flow, p) for p in pieces]

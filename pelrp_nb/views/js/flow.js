@@ -21,7 +21,7 @@ function wholeFlow(scene) {
   );
 }
 
-// Stations are the answer, every boundary, and the inputs; between them stretches, whose keepers drop into lanes of their own.
+// Stations are the answer, every boundary, and the inputs; between them segments, whose keepers drop into lanes of their own.
 function stationsOf(scene) {
   const stops = range(scene.last + 1).filter((at) => ["answer", "layer", "inputs"].includes(scene.walk[at].kind));
   return stops.map((at) => ({ at, name: scene.walk[at].name, amounts: Object.fromEntries(scene.walk[at].account) }));
