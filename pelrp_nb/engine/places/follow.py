@@ -154,12 +154,7 @@ class Places:
     def follow(self, func: Callable, name: str, args: tuple, kwargs: dict, out: Any) -> None:
         """Write what `out` has of the inputs."""
         outs = [o for o in (out if isinstance(out, tuple | list) else (out,)) if isinstance(o, Tensor)]
-        if (
-            not outs
-            or name in SHAPE_ALONE
-            or (name in OPENED and outs[0].requires_grad)
-            or (name in SHAPE_OF_OTHER and provenance_of(args[0]) is None)
-        ):
+        if not outs or name in SHAPE_ALONE or (name in SHAPE_OF_OTHER and provenance_of(args[0]) is None) or followed(outs[0], args):
             return
         key = self.key_of(name, args, kwargs, outs)
         step = None if key is None else _steps.get(key)
@@ -220,6 +215,11 @@ def word(x: Any) -> Any:
     return x
 
 
+def followed(out: Tensor, args: tuple) -> bool:
+    """Whether a fresh result was followed already: it was made by calls of its own."""
+    return ATTRIBUTE in out.__dict__ and all(out is not x for x in args)
+
+
 def index_of(args: tuple) -> tuple:
     """What stands between the brackets of x[...]."""
     index = args[1] if len(args) > 1 else ()
@@ -241,9 +241,6 @@ new_full new_tensor size dim numel stride is_floating_point is_complex __len__ i
 element_size storage_offset""")
 # functions of a tensor that use of the second one but its shape or type
 SHAPE_OF_OTHER = words("expand_as type_as to view_as reshape_as")
-# functions whose own calls were followed one by one
-OPENED = words("""multi_head_attention_forward addcmul addcdiv lerp addmv addbmm addr glu bilinear cosine_similarity pairwise_distance cdist
-dist instance_norm softmin log_softmax logaddexp cross_entropy mse_loss l1_loss binary_cross_entropy_with_logits""")
 # selections by tensors: which entries are picked depends on values
 BY_VALUES = words("""gather index_select take_along_dim masked_select take index_add index_copy index_put scatter scatter_add
 scatter_reduce masked_scatter __setitem__ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_
