@@ -59,6 +59,7 @@ DOCTOR = """examples:
 PAGES = (EXPLAIN, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, LABS, DOCTOR)
 ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitlines()[1:3])])
 DEMO = 71  # which of the packaged held-out sentences the demo explains
+STATUS = {"closed": 0, "open": 1, "cannot tell": 3}  # of `explain`, by the ledger's state
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
 
 
@@ -125,7 +126,10 @@ def _faithfulness_options(command: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0 done, 1 a check failed, 2 something the user can mend, 130 interrupted."""
+    """Run one command; the exit status.
+
+    0 done, 1 a check failed, 2 something the user can mend, 3 a check that cannot tell at this precision, 130 interrupted
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     run = {
         "explain": _explain, "plan": _plan, "faithfulness": _faithfulness, "zoo": _zoo, "bench": _bench, "atlas": atlas.run,
@@ -198,7 +202,7 @@ def _explain(given: argparse.Namespace) -> int:
         _print(found, given, demo)
     for name in written:
         print(f"wrote {name}", file=sys.stderr if given.json else sys.stdout)
-    return 0 if found.ledger.closed else 1
+    return STATUS[found.ledger.state]
 
 
 def _print(found: Any, given: argparse.Namespace, demo: Any) -> None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 MINUS = "\u2212"
 ROUNDING = "rounding"
+NOT_KEPT = "not kept"
+State = Literal["closed", "open", "cannot tell", "not kept"]
 Show = Callable[[float], str]
 
 
@@ -60,9 +63,15 @@ def unless_rounding(amount: float, allowed: float, show: Show = size) -> str:
     return ROUNDING if is_rounding(amount, allowed) else show(amount)
 
 
-def account(rows: Iterable[tuple[str, float]], closed: bool, show: Show) -> list[tuple[str, float, str]]:
-    """The rows of a ledger as (name, amount, as it is printed): the gap of one that closes is rounding."""
-    return [(name, amount, ROUNDING if name == "gap" and closed else show(amount)) for name, amount in rows]
+def account(rows: Iterable[tuple[str, float]], state: State, show: Show) -> list[tuple[str, float, str]]:
+    """The rows of a ledger as (name, amount, as it is printed): the gap of one that closes is rounding, what nobody kept says so."""
+
+    def printed(name: str, amount: float) -> str:
+        if state == NOT_KEPT and name not in ("tokens", "positions", "value"):
+            return NOT_KEPT
+        return ROUNDING if name == "gap" and state == "closed" else show(amount)
+
+    return [(name, amount, printed(name, amount)) for name, amount in rows]
 
 
 def by_size(amounts: Mapping[str, float], show: Digits) -> list[tuple[str, float]]:
@@ -75,10 +84,28 @@ def by_size(amounts: Mapping[str, float], show: Digits) -> list[tuple[str, float
     return sorted(amounts.items(), key=place)
 
 
-def balance(gap: float, allowed: float, opened: str | None, audited: bool, unknown: Iterable[str] = (), show: Show = size) -> str:
-    """Whether an account closes, what that proves, and what was accepted: the same words wherever a ledger is told."""
-    word = "closed" if opened is None else f"open at {opened}"
+def verdict(state: State, opened: str | None, precision: str) -> str:
+    """Which of the four states an account is in, in one phrase: the same wherever a ledger is told."""
+    where = {"open": f" at {opened}", "cannot tell": f" in {precision or 'this precision'}"}
+    return f"{state}{where.get(state, '')}"
+
+
+FINER = {"float32": "type model.double()", "float64": "so small a value is lost among what flows"}
+
+
+def balance(
+    state: State, told: str, gap: float, allowed: float, precision: str, audited: bool, unknown: Iterable[str] = (), show: Show = size
+) -> str:
+    """What was told of an account, what that proves, what to type where it proves nothing, and what was accepted."""
     how = "every softmax measured" if audited else "fast: the softmax of fused attention is the difference"
+    if state == NOT_KEPT:
+        said = f"{told} (type Options(ledger=True))"
+    elif state == "cannot tell":
+        finer = FINER.get(precision, 'type Options(precision="float32")')
+        said = (
+            f"{told} (the gap is {show(gap)}, and up to {show(allowed)} may be rounding, which is too much for this value: {finer}; {how})"
+        )
+    else:
+        said = f"{told} (the gap is {unless_rounding(gap, allowed, show)}, {show(allowed)} allowed; {how})"
     accepted = ", ".join(unknown)
-    said = f"{word} (the gap is {unless_rounding(gap, allowed, show)}, {show(allowed)} allowed; {how})"
     return f"{said}; plain gradient accepted for {accepted}" if accepted else said

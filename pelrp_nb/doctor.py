@@ -161,5 +161,5 @@ def self_check() -> Line:
         found = explain_one(model, "a gorgeous , witty film", processor=processor, options=Options(audit=True))
     except (PelrpError, OSError, ImportError) as error:
         return Line("self check", f"failed: {error}", False, remedy)
-    state = "closed" if found.ledger.closed else f"open at {found.ledger.opened}"
-    return Line("self check", f"a review explained as {found.target}; its ledger is {state}", found.ledger.closed, remedy)
+    told = found.ledger.verdict if found.ledger.state == "cannot tell" else f"is {found.ledger.verdict}"
+    return Line("self check", f"a review explained as {found.target}; its ledger {told}", found.ledger.closed, remedy)

@@ -28,6 +28,7 @@ from .targets.resolve import Asked, answer, ask
 
 __all__ = ["Options", "explain"]
 
+ROUNDS = {"float64": 1e-7, "float32": 1e-5}  # the part of a ledger's scale that rounding takes at most
 MEANT = {  # keywords that people try -> what to type
     **dict.fromkeys(("method", "methods", "rule", "rules", "lrp"), "composite={}"),
     **{name: f"processor={name}" for name in ("tokenizer", "image_processor", "feature_extractor", "preprocessor")},
@@ -184,12 +185,7 @@ class Together(Exception):
 def mixed(flow: Propagation, traces: Sequence[Trace | None]) -> bool:
     """Whether amounts may be in the wrong row's books: they came in another order (experts), and a gap is more than rounding."""
     ledgers = [t.ledger for t in traces if t is not None]
-    return flow.account.mixed and any(not abs(x.gap) <= rounding(x.tolerance) * x.scale for x in ledgers)
-
-
-def rounding(tolerance: float) -> float:
-    """The part of the scale that rounding takes at most, by the precision that a ledger's tolerance is for."""
-    return next(part for limit, part in ((1e-6, 1e-7), (1e-3, 1e-5), (1.0, 3e-2)) if tolerance <= limit)
+    return flow.account.mixed and any(not abs(x.gap) <= max(ROUNDS.get(x.precision, 0.0) * x.scale, x.rounding) for x in ledgers)
 
 
 def spoken(asked: Asked) -> tuple[str, ...]:

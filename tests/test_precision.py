@@ -51,7 +51,7 @@ def test_half_precision_ranks_tokens_as_float32_does(attention):
         assert half.tokens.dtype == half.positional.dtype == torch.float32
         assert correlation(half.semantic, full.semantic) > 0.99
         assert correlation(half.semantic + half.positional.sum(0), full.semantic + full.positional.sum(0)) > 0.99
-        assert half.ledger.closed and half.ledger.tolerance == 0.1
+        assert half.ledger.closed and f"torch.{half.ledger.precision}" == str(dtype)
         assert all(torch.isfinite(b.relevance).all() and b.relevance.dtype == torch.float32 for b in half.boundaries)
 
 

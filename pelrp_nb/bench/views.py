@@ -129,8 +129,8 @@ def sheet(tokens: int, layers: int) -> Any:
     value = float(content.sum() + position.sum())
     rows = [("tokens", float(content.sum())), ("positions", float(position.sum())), ("constants", 0.0), ("softmax", 0.0),
             ("stabilisers", 0.0), ("gap", 0.0), ("value", value)]  # fmt: skip
-    ledger: Any = {"rows": rows, "constants": {}, "softmax": {}, "gap": 0.0, "scale": 1.0, "tolerance": 1e-3, "closed": True,
-                   "opened": None, "audited": True, "layers": {}, "unknown": []}  # fmt: skip
+    ledger: Any = {"rows": rows, "constants": {}, "softmax": {}, "gap": 0.0, "scale": 1.0, "allowed": 1e-3, "precision": "float32",
+                   "state": "closed", "closed": True, "opened": None, "audited": True, "layers": {}, "unknown": []}  # fmt: skip
     names = [f"layer {layer} rotary" for layer in range(layers)]
     reductions = ("signed", "absolute", "positive", "l2")
     data: Any = {

@@ -29,7 +29,10 @@ sequence = torch._C._autograd._get_sequence_nr  # the number of the next node of
 
 @dataclass
 class Mark:
-    """A boundary while the backward pass has not reached it (relevance None) or has (B, T)."""
+    """A boundary while the backward pass has not reached it (relevance None) or has (B, T).
+
+    squares: sums of its squared entries, per row, where rounding is measured
+    """
 
     name: str
     kind: Kind
@@ -38,7 +41,9 @@ class Mark:
     depth: Depth
     node: Any = None  # where in the graph it stands, for streams that meet
     number: int | None = None  # the number of that node; None at a leaf
+    dtype: torch.dtype = torch.float32
     relevance: Tensor | None = None
+    squares: Tensor | None = None
 
 
 class Gaps(Protocol):
@@ -66,6 +71,7 @@ class Recorder:
         self.visible: Sequence[Mapping[str, Visible]] = ()  # for each row, by stream, the places that are its own
         self.watch: Gaps | None = None  # the account during the walk, where somebody watches
         self.crossings: list[tuple[Mark, Tensor]] = []  # what layers read of other streams
+        self.measures = False  # whether rounding is measured
 
     def apart(self, flow: Context) -> Recorder:
         """The same state for another flow, with boundaries of its own."""
@@ -79,7 +85,7 @@ class Recorder:
         """Forget what arrived; `live` tells boundaries as they come."""
         self.live, self.heard = live, []
         for mark in self.marks:
-            mark.relevance = None
+            mark.relevance = mark.squares = None
 
     def tell_held(self) -> None:
         """Tell the boundaries that were held back."""
@@ -204,12 +210,15 @@ class Recorder:
             return
         value, flow = held(x), self.flow
         mark.node = at.grad_fn if flow.streams.several else None
-        mark.number = at.grad_fn._sequence_nr() if at.grad_fn is not None else None
-
+        mark.number, mark.dtype = at.grad_fn._sequence_nr() if at.grad_fn is not None else None, x.dtype
         known = provenance_of(x)
 
         def arrived(g: Tensor) -> None:
-            mark.relevance = at_places(flow, known, value(), g).detach()  # (B, T)
+            x = value()
+            mark.relevance = at_places(flow, known, x, g).detach()  # (B, T)
+            if self.measures:
+                R = dot(x, g)
+                mark.squares = at_places(flow, known, R, R).detach().sum(1)
             if flow.options.watch is not None:
                 self.hear(mark)
 

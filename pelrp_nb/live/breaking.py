@@ -63,8 +63,7 @@ class Breaks:
         return self.sheet().explore(**given)
 
     def __repr__(self) -> str:
-        states = {name: self[name].ledger.opened for name in ("right", *self.wrong)}
-        told = [f"{name} closed" if opened is None else f"{name} open at {visible(opened)}" for name, opened in states.items()]
+        told = [f"{name} {visible(self[name].ledger.verdict)}" for name in ("right", *self.wrong)]
         return f"Breaks({', '.join(told)})"
 
 
@@ -80,17 +79,18 @@ def switched(name: str, e: Explanation, broken: Broken | None) -> dict[str, Any]
     """One position of the switch: what is wrong, the account at every boundary, and the whole explanation for the stepper."""
     book, plain = e.ledger, e.plain()
     totals = {b.name: b.total for b in e.boundaries}
+    told = book.state in ("closed", "open")
     stations = [{"name": "the answer", "total": book.value, "gap": 0.0, "closed": True}]
     stations += [
-        {"name": visible(name), "total": totals[name], "gap": gap, "closed": is_rounding(gap, book.allowed)}
+        {"name": visible(name), "total": totals[name], "gap": gap, "closed": is_rounding(gap, book.allowed) if told else None}
         for name, gap in book.layers.items()
     ]
-    stations.append({"name": "the inputs", "total": book.tokens + book.positions, "gap": book.gap, "closed": book.closed})
+    stations.append({"name": "the inputs", "total": book.tokens + book.positions, "gap": book.gap, "closed": book.closed if told else None})
     between = leak(book)
     return {
         "name": name, "mistake": RIGHT if broken is None else broken.mistake, "needs": "" if broken is None else broken.needs,
         "written": [] if broken is None else written(broken), "closed": book.closed, "gap": book.gap,
-        "account": state(plain, MINUS), "stations": stations,
+        "verdict": visible(book.verdict), "account": state(plain, MINUS), "stations": stations,
         "between": None if between is None else [visible(station) for station in between],
         "data": payload(plain, in_force(broken or PA_LRP, e.sink_kinds)),
     }  # fmt: skip

@@ -165,13 +165,20 @@ def _gelu_by_operations(x: Tensor, *, f: Callable, slope: Callable | None = None
 
 def _plain_layer_norm(x: Tensor, *, weight=None, bias=None, eps: float = 1e-5, normalized_shape=None) -> Tensor:
     """The gradient through mean and standard deviation."""
+    weight, bias = _as_wide(x, weight, bias)
     return F.layer_norm(x, tuple(normalized_shape or weight.shape), weight, bias, eps)
 
 
 def _plain_rms_norm(x: Tensor, *, weight=None, bias=None, eps: float = 1e-6, normalized_shape=None) -> Tensor:
     """The gradient through the root mean square."""
+    weight, bias = _as_wide(x, weight, bias)
     y = F.rms_norm(x, tuple(normalized_shape or weight.shape), weight, eps)
     return y if bias is None else y + bias
+
+
+def _as_wide(x: Tensor, *parameters: Tensor | None) -> list[Tensor | None]:
+    """The parameters of a norm in the dtype of x: in half precision the rules of norms work in single."""
+    return [None if p is None else p.to(x.dtype) for p in parameters]
 
 
 # --- the variants ----------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from ..engine.trace import Boundary
 from ..errors import PelrpError
 from ..results.explanation import Explanation
 from ..views.data import clean
-from ..views.payload import label
-from ..views.text import positions, visible
+from ..views.payload import label, rounds_below
+from ..views.text import positions, verdict, visible
 from ..views.text import state as account
 from .worker import State
 
@@ -48,28 +48,29 @@ def crossed(boundaries: Sequence[Boundary], result: Explanation | None = None) -
     While the walk runs it is what the engine knew when relevance arrived there (`Crossing`), afterwards what the ledger says.
     """
     every = [] if result is None else [b for stream in (result, *result.streams.values()) for b in stream.boundaries]
-    gaps, limit = {b.name: b.gap for b in every}, 0.0 if result is None else result.ledger.allowed
+    gaps, book = {b.name: b.gap for b in every}, None if result is None else result.ledger
     found = []
     for b in boundaries:
-        gap, allowed = (b.gap, getattr(b, "allowed", None)) if result is None else (gaps.get(b.name), limit)
+        gap, allowed = (b.gap, getattr(b, "allowed", None)) if book is None else (gaps.get(b.name), book.allowed)
+        tells = book is None or book.state in ("closed", "open")
         found.append({
             "name": visible(b.name), "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist(), "total": b.total,
-            "gap": gap, "closed": None if gap is None or allowed is None else is_rounding(gap, allowed),
+            "gap": gap, "closed": is_rounding(gap, allowed) if tells and gap is not None and allowed is not None else None,
         })  # fmt: skip
     return found
 
 
 def outcome(result: Explanation) -> dict[str, Any]:
     """The result as the monitor shows it: what was explained, tokens, the account."""
-    book = result.ledger
+    book, plain = result.ledger, result.plain()
     content, position = result.parts("signed")
     return {
         "target": visible(result.target, 120), "value": result.value,
         "model": visible(result.model), "method": visible(result.method, 120),
         "content": content.tolist(), "position": position.tolist(), "share": result.positional_share,
-        "unbooked": None if result.sinks else positions(result.plain()),
-        "rows": [list(row) for row in book.rows()], "gap": book.gap, "allowed": book.allowed, "closed": book.closed,
-        "opened": None if book.opened is None else visible(book.opened), "account": account(result.plain(), MINUS),
+        "unbooked": None if result.sinks else positions(plain),
+        "rows": [list(row) for row in book.rows()], "gap": book.gap, "allowed": rounds_below(plain["ledger"]), "closed": book.closed,
+        "verdict": verdict(plain), "account": account(plain, MINUS),
     }  # fmt: skip
 
 

@@ -100,7 +100,8 @@ class Explanations(list[Any]):
             lines.append(
                 {
                     "row": i, "text": _text(e), "target": e.target, "value": e.value, "method": e.method, "tokens": len(e.tokens),
-                    "largest": largest, "positional_share": e.positional_share, "closed": e.ledger.closed, "gap": e.ledger.gap,
+                    "largest": largest, "positional_share": e.positional_share, "closed": e.ledger.closed,
+                    "ledger": e.ledger.verdict, "gap": e.ledger.gap,
                 }
             )  # fmt: skip
         return pd.DataFrame(lines)

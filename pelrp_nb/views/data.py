@@ -10,6 +10,8 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
+from ..amounts import State
+
 
 class Parts(TypedDict):
     """One reduction per token: `content` + `position` = `both`; each of length T."""
@@ -38,7 +40,9 @@ class PlainLedger(TypedDict):
     softmax: dict[str, float]
     gap: float
     scale: float
-    tolerance: float
+    allowed: float
+    precision: str
+    state: State
     closed: bool
     opened: str | None
     audited: bool

@@ -23,7 +23,7 @@ from matplotlib.text import Text
 from ..amounts import account, digits, largest
 from .data import Plain, PlainBoundary
 from .look import Look, drawable, look
-from .text import positions, visible
+from .text import positions, verdict, visible
 
 NAMED = 48  # up to here every token has its label; beyond, only the largest have
 LABEL = 18  # characters of one label
@@ -241,7 +241,7 @@ def _layers(axes: Axes, beside: Axes | None, rows: Sequence[PlainBoundary], pain
 def _ledger(axes: Axes, data: Plain, paints: Look) -> None:
     """The account as bars with their numbers."""
     scale = largest(amount for _, amount in data["ledger"]["rows"]) or 1.0
-    rows = account(data["ledger"]["rows"], data["ledger"]["closed"], digits(scale))
+    rows = account(data["ledger"]["rows"], data["ledger"]["state"], digits(scale))
     names, amounts, shown = zip(*rows, strict=True)
     lengths = np.nan_to_num(amounts, nan=0.0, posinf=0.0, neginf=0.0)
     axes.barh(range(len(rows)), lengths, 0.62, color=[paints.signed(x) for x in lengths])
@@ -256,8 +256,7 @@ def _ledger(axes: Axes, data: Plain, paints: Look) -> None:
     axes.axvline(0, color=QUIET, linewidth=0.6)
     axes.axhline(len(rows) - 1.5, color=QUIET, linewidth=0.6)
     axes.set_xticks([])
-    word = "closed" if data["ledger"]["closed"] else f"open at {_short(str(data['ledger']['opened']))}"
-    axes.set_title(f"ledger, {word}", fontsize=8.5, loc="left", color=QUIET)
+    axes.set_title(f"ledger, {_short(verdict(data))}", fontsize=8.5, loc="left", color=QUIET)
     _quiet(axes, ())
     axes.tick_params(axis="y", length=0)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from ..amounts import MINUS, by_size, digits, largest
 from .colour import STEPS
-from .data import Parts, Plain, packed, single
+from .data import Parts, Plain, PlainLedger, packed, single
 from .steps import layer_of, walk
-from .text import pieces, positions, state, visible
+from .text import pieces, positions, state, verdict, visible
 
 
 def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -45,8 +45,9 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
         "rules": rules["pages"],
         "ledger": {
             "rows": ledger["rows"],
-            "closed": ledger["closed"],
-            "allowed": ledger["tolerance"] * ledger["scale"],
+            "closed": ledger["state"] == "closed",
+            "allowed": rounds_below(ledger),
+            "verdict": verdict(data),
             "state": state(data, MINUS),
             "keepers": {what: ordered(ledger[what], ledger["rows"]) for what in ("constants", "softmax")},
             "layers": [[visible(name), gap] for name, gap in ledger["layers"].items()],
@@ -54,6 +55,11 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
         "card": [[visible(key), told(value)] for key, value in data["card"].items()],
         "streams": {visible(name): payload(stream, rules) for name, stream in data["streams"].items()},
     }  # fmt: skip
+
+
+def rounds_below(ledger: PlainLedger) -> float | None:
+    """Below which a gap is rounding, and nothing else: of an account that cannot tell there is none; None where none was kept."""
+    return {"not kept": None, "cannot tell": 0.0}.get(ledger["state"], ledger["allowed"])
 
 
 def label(token: str) -> str | list[list[Any]]:

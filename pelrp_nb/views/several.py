@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..amounts import digits, largest
 from .data import Plain
 from .table import PLAIN, RIGHT, cell, escaped, grid, strip, table
-from .text import line
+from .text import line, verdict
 
 SHOWN = 20  # results that a notebook's cell shows
 DOCUMENT = """<!doctype html>
@@ -38,7 +38,7 @@ def fragment(found: Sequence[Plain], places: Sequence[str], most: int = SHOWN) -
     rows = ["".join(cell(head, f"{PLAIN};opacity:0.75") for head in heads)]
     for data, at in zip(found[:most], places, strict=False):
         signed = data["parts"]["signed"]
-        word = "closed" if data["ledger"]["closed"] else f"open at {escaped(str(data['ledger']['opened']))}"
+        word = escaped(verdict(data), 60)
         told = [cell(escaped(str(data[name]), 40), PLAIN) for name in facts]  # type: ignore[literal-required]
         tokens = cell(strip(data, signed, largest(signed["both"])), "border:0;text-align:left;padding:2px 10px 2px 0")
         rows.append("".join([cell(at, f"{RIGHT};opacity:0.6"), *told, cell(show(data["value"]), RIGHT), tokens, cell(word, PLAIN)]))

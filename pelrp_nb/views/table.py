@@ -14,7 +14,7 @@ from typing import Any
 from ..amounts import MINUS, Digits, account, by_size, digits, largest
 from .colour import diverging, share
 from .data import Parts, Plain
-from .text import pieces, positions, state
+from .text import pieces, positions, state, verdict
 
 ROWS = 80  # tokens that get a row of their own
 STRIP = 400  # tokens in the running text
@@ -48,9 +48,9 @@ def beside(names: Sequence[str], found: Sequence[Plain]) -> str:
     rows.append(cell("target", PLAIN) + "".join(cell(escaped(data["target"], 40), _HEAD) for data in found))
     accounts = [dict(data["ledger"]["rows"]) for data in found]
     show = digits(largest(*(amounts.values() for amounts in accounts)))
-    shown = [account(data["ledger"]["rows"], data["ledger"]["closed"], show) for data in found]
+    shown = [account(data["ledger"]["rows"], data["ledger"]["state"], show) for data in found]
     rows += [cell(row[0][0], PLAIN) + "".join(cell(amount, RIGHT) for _, _, amount in row) for row in zip(*shown, strict=True)]
-    rows.append(cell("ledger", PLAIN) + "".join(cell("closed" if d["ledger"]["closed"] else "open", _HEAD) for d in found))
+    rows.append(cell("ledger", PLAIN) + "".join(cell(escaped(verdict(d), 60), _HEAD) for d in found))
     strips = [
         f'<div style="{_QUIET}">{escaped(name, 60)}</div>{strip(data, signed, largest(signed["both"]))}'
         for name, data in zip(names, found, strict=True)
@@ -133,7 +133,7 @@ def _ledger(data: Plain) -> str:
     scale = largest([amount for _, amount in ledger["rows"]])
     show = digits(scale, 5)
     rows = []
-    for name, amount, shown in account(ledger["rows"], ledger["closed"], show):
+    for name, amount, shown in account(ledger["rows"], ledger["state"], show):
         line = f";{_SUM}" if name == "value" else ""
         cells = cell(name, PLAIN + line) + cell(shown, RIGHT + line) + cell(_bar(amount, scale), PLAIN + line)
         rows.append(cells)

@@ -38,8 +38,8 @@ def show(data: Plain, console: Console, reduction: str = "signed") -> None:
         console.print(Text(positions(data)))
     console.print()
     console.print(account(data))
-    closed = data["ledger"]["closed"]
-    console.print(Text(f"ledger {state(data)}", style="green" if closed else "bold red"))
+    styles = {"closed": "green", "open": "bold red"}
+    console.print(Text(f"ledger {state(data)}", style=styles.get(data["ledger"]["state"], "yellow")))
 
 
 def strip(data: Plain, reduction: str) -> Text:
@@ -84,7 +84,7 @@ def account(data: Plain) -> Table:
     shown = digits(largest(amount for _, amount in ledger["rows"]), 5)
     named = {"constants": by_size(ledger["constants"], shown)[:3], "softmax": ledger["softmax"].items()}
     rows = _table("ledger", "amount")
-    for name, _, amount in account_of(ledger["rows"], ledger["closed"], partial(shown, minus="-")):
+    for name, _, amount in account_of(ledger["rows"], ledger["state"], partial(shown, minus="-")):
         rows.add_row(name, amount, style="bold" if name == "value" else None)
         for keeper, part in named.get(name, ()):
             rows.add_row(_name(f"  {visible(keeper, 60)}"), *_numbers([part], shown), style="dim")

@@ -7,7 +7,8 @@ import unicodedata
 from functools import partial
 from typing import NamedTuple
 
-from ..amounts import Show, account, balance, digits, largest, size
+from .. import amounts
+from ..amounts import Show, account, digits, largest, size
 from .data import Plain
 
 CONSTANT = "this method books no positions: it takes them for constants"
@@ -97,11 +98,17 @@ def positions(data: Plain) -> str:
     return CONSTANT if constant else "no positions found in this model"
 
 
-def state(data: Plain, minus: str = "-") -> str:
-    """Whether the ledger closes, and what that proves."""
+def verdict(data: Plain) -> str:
+    """In which state the ledger is: "closed", "open at layer 3", "cannot tell in bfloat16", "not kept"."""
     ledger = data["ledger"]
-    return balance(
-        ledger["gap"], ledger["tolerance"] * ledger["scale"], None if ledger["closed"] else visible(str(ledger["opened"])),
+    return amounts.verdict(ledger["state"], visible(str(ledger["opened"])), ledger["precision"])
+
+
+def state(data: Plain, minus: str = "-") -> str:
+    """The verdict, and what it proves."""
+    ledger = data["ledger"]
+    return amounts.balance(
+        ledger["state"], verdict(data), ledger["gap"], ledger["allowed"], ledger["precision"],
         ledger["audited"], map(visible, ledger["unknown"]), lambda amount: size(amount).replace("-", minus),
     )  # fmt: skip
 
@@ -112,9 +119,8 @@ def line(data: Plain, most: int = 3) -> str:
     order = sorted(range(len(both)), key=lambda t: (math.isnan(both[t]), -abs(both[t]), t))[:most]
     show = digits(largest(both), 3)
     top = ", ".join(f"{visible(data['tokens'][t], 20)} {show(both[t], '-')}" for t in order) or "no tokens"
-    ledger = data["ledger"]
-    word = "closed" if ledger["closed"] else f"open at {visible(str(ledger['opened']))}"
-    return f"Explanation({visible(data['model'], 60)}: {title(data)}; {top}; positions {data['positional_share']:.0%}; ledger {word})"
+    share = f"positions {data['positional_share']:.0%}"
+    return f"Explanation({visible(data['model'], 60)}: {title(data)}; {top}; {share}; ledger {verdict(data)})"
 
 
 def screen(data: Plain, most: int = 40) -> str:
@@ -135,6 +141,6 @@ def screen(data: Plain, most: int = 40) -> str:
     lines.append(f"{'sum':<{room}}" + "".join(f"{show(sum(column), '-'):>{width}}" for column in columns))
     rows = data["ledger"]["rows"]
     shown: Show = partial(digits(largest(amount for _, amount in rows)), minus="-")
-    told = (f"{name} {amount}" for name, _, amount in account(rows, data["ledger"]["closed"], shown))
+    told = (f"{name} {amount}" for name, _, amount in account(rows, data["ledger"]["state"], shown))
     lines += ["", "  ".join(told), f"ledger {state(data)}"]
     return "\n".join(lines)

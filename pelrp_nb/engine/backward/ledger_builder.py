@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...ledger import TOLERANCE, Ledger
+from ...ledger import Ledger
 from ..boundaries import Mark
 from ..depth import Depth
 from ..forward_pass import ForwardPass
 from ..numerics import exact, sums
 from .arrivals import Part
+from .rounding import Precision
 from .sink_totals import Received
 
 Gradients = dict[int, Tensor]  # of leaves, by identity
@@ -26,7 +27,7 @@ class Books:
     """Amounts of the whole batch, float64 on the CPU: a number per row each.
 
     entries:   (category, name) -> (B,)
-    tokens, positions, scale: (B,)
+    tokens, positions, scale, rounding: (B,)
     segments: segment of the walk back -> category -> (B,), see `Ledger.kept`
     gaps:      name of a layer boundary -> (B,), None where streams meet in a way that cannot be followed
     """
@@ -40,7 +41,9 @@ class Books:
     gaps: Mapping[str, Tensor | None]
     audited: bool
     unknown: tuple[str, ...]
-    tolerance: float
+    precision: Precision
+    rounding: Tensor
+    written: bool
 
     @cached_property
     def rows(self) -> list[list[float]]:
@@ -61,8 +64,10 @@ class Books:
         return Ledger(
             value=sum(self.starts) if row is None else self.starts[row], tokens=tokens, positions=positions, scale=scale,
             constants=by["constants"], softmax=dict(sorted(by["softmax"].items(), key=natural)),
-            stabilisers=sum(by["stabilisers"].values()), tolerance=self.tolerance, audited=self.audited, kept=kept,
+            stabilisers=sum(by["stabilisers"].values()), tolerance=self.precision.tolerance, audited=self.audited, kept=kept,
             layers={name: next(amounts) for name, gap in self.gaps.items() if gap is not None}, unknown=self.unknown,
+            rounding=float(self.rounding.norm() if row is None else self.rounding[row]), precision=self.precision.name,
+            written=self.written,
         )  # fmt: skip
 
 
@@ -77,7 +82,7 @@ def keep_books(
     parts: Mapping[str, Part],
     received: Sequence[Received],
     unknown: tuple[str, ...],
-    dtype: str,
+    precision: Precision,
 ) -> Books:
     """Everything that was measured, put together."""
     B = flow.account.rows
@@ -92,18 +97,14 @@ def keep_books(
     scale = sum((sums(exact(x).abs(), B) for p in parts.values() for x in (p.tokens, p.columns["signed"])), zero)
     if flow.conditions:  # a part of the relevance, of which rounding took its share when it was whole
         scale = sum((v.abs() for (_, name), v in entries.items() if name.startswith("not kept")), scale)
-    began = torch.tensor(starts, dtype=torch.float64)
+    began, rounding = torch.tensor(starts, dtype=torch.float64), precision.bound(flow)
     gaps = running(flow, began, kept(flow, amounts, parts, received)) if flow.options.ledger else {}
     if not flow.streams.several:
-        wide = [name for name, gap in gaps.items() if gap is not None and bool((gap.abs() > tolerance_of(dtype) * scale).any())]
+        allowed = torch.maximum(precision.tolerance * scale, rounding)
+        wide = [name for name, gap in gaps.items() if gap is not None and bool((gap.abs() > allowed).any())]
         gaps |= {name: None for name in wide if passed_by(flow, name)}
     segments = by_segment(flow, amounts, received)
-    return Books(starts, entries, tokens, places, scale, segments, gaps, flow.audited, unknown, tolerance_of(dtype))
-
-
-def tolerance_of(dtype: str) -> float:
-    """The part of the relevance that rounding may take in this dtype."""
-    return TOLERANCE.get(dtype, 1e-1)
+    return Books(starts, entries, tokens, places, scale, segments, gaps, flow.audited, unknown, precision, rounding, flow.options.ledger)
 
 
 def by_segment(flow: ForwardPass, amounts: Mapping[Any, Tensor], received: Sequence[Received]) -> dict[str, dict[str, Tensor]]:

@@ -90,6 +90,7 @@ def divide(flow: ForwardPass, power: float) -> None:
         flow.account.amounts[key] = amount / power
     for mark in flow.recorder.marks:
         mark.relevance = None if mark.relevance is None else mark.relevance / power
+        mark.squares = None if mark.squares is None else mark.squares / power**2
 
 
 def finite(flow: ForwardPass, gradients: dict[int, Tensor]) -> bool:

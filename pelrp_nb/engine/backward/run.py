@@ -18,7 +18,8 @@ from ..trace import Trace, Visible
 from . import loss_scaling
 from .arrivals import Part, part_of
 from .graph_audit import audit_graph
-from .ledger_builder import Books, keep_books, tolerance_of
+from .ledger_builder import Books, keep_books
+from .rounding import precision_of
 from .rows import Rows
 from .running_gap import watch_of
 from .sink_totals import receive
@@ -63,9 +64,9 @@ def arrived(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> t
         starts = [0.0 if v is None else next(said) for v in values]
         B = flow.account.rows
         flow.starts = torch.tensor(starts if len(starts) == B else [sum(starts) / B] * B, dtype=torch.float64)
-        dtype = str(targets[0].dtype).removeprefix("torch.")
-        flow.recorder.values = targets
-        watch = flow.recorder.watch = watch_of(flow, tolerance_of(dtype))
+        precision = precision_of(flow, targets)
+        flow.recorder.values, flow.recorder.measures = targets, bool(precision.eps)
+        watch = flow.recorder.watch = watch_of(flow, precision)
     with nullcontext() if watch is None else watch.listening():
         gradients = loss_scaling.walk(flow, targets, leaves, keep)
     with DisableTorchFunction():  # what follows is ours, and none of the model's operations
@@ -74,7 +75,7 @@ def arrived(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> t
                 flow.account.add("constants", name, depth, flow.account.sums(dot(leaf.detach(), gradients[id(leaf)])))
         received = receive(inputs.sinks, gradients, B)
         parts = [part for name in flow.streams.names if (part := part_of(flow, name, gradients, received)) is not None]
-        books = keep_books(flow, starts, {p.name: p for p in parts}, received, unknown, dtype)
+        books = keep_books(flow, starts, {p.name: p for p in parts}, received, unknown, precision)
     flow.recorder.values = ()  # the graph may go
     return parts, books
 

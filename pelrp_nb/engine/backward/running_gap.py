@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from ..boundaries import Mark
@@ -18,16 +19,17 @@ from ..depth import Depth
 from ..forward_pass import ForwardPass
 from ..numerics import dot, exact, sums
 from . import ledger_builder
+from .rounding import Precision
 
 
 class Watch:
     """The running balance: adds up what leaves receive, and closes the account of each layer boundary when relevance reaches it.
 
-    tolerance: part of the relevance at a boundary that a gap may be and count as rounding
+    precision: of the walk
     """
 
-    def __init__(self, flow: ForwardPass, tolerance: float) -> None:
-        self.flow, self.tolerance = flow, tolerance
+    def __init__(self, flow: ForwardPass, precision: Precision) -> None:
+        self.flow, self.precision = flow, precision
         self.meet = ledger_builder.meetings(flow) if flow.streams.several else {}
         self.heard: list[tuple[Depth, Tensor]] = []  # depth, amount per row
         self.reached: set[str] = set()  # streams whose tokens have theirs
@@ -70,11 +72,12 @@ class Watch:
 
     def allowed(self, mark: Mark) -> Tensor:
         """How much of a gap is rounding there, per row; the ledger's own scale is known at the end and seldom smaller."""
-        return self.tolerance * sums(exact(mark.relevance.abs()), self.flow.account.rows)
+        part = self.precision.tolerance * sums(exact(mark.relevance.abs()), self.flow.account.rows)
+        return torch.maximum(part, self.precision.bound(self.flow))
 
 
-def watch_of(flow: ForwardPass, tolerance: float) -> Watch | None:
+def watch_of(flow: ForwardPass, precision: Precision) -> Watch | None:
     """None where nobody watches, or the account cannot be followed during the walk."""
     options = flow.options
     wanted = options.watch is not None and options.ledger and not flow.conditions
-    return Watch(flow, tolerance) if wanted and len({x.device for x in flow.inputs.leaves()}) == 1 else None
+    return Watch(flow, precision) if wanted and len({x.device for x in flow.inputs.leaves()}) == 1 else None

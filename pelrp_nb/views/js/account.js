@@ -41,7 +41,7 @@ function ledger(data) {
     "Ledger",
     "Where every unit of the value went. The gap is what nobody can explain.",
     ledgerOf("ledger", rows, data.ledger.allowed).node,
-    make("p", { class: `quiet${data.ledger.closed ? "" : " bad"}`, role: "status" }, `Ledger ${data.ledger.state}.`),
+    make("p", { class: `quiet ${toneOf(data.ledger.verdict)}`, role: "status" }, `Ledger ${data.ledger.state}.`),
     keepers,
   );
 }

@@ -59,10 +59,20 @@ function digits(scale, figures = 4) {
 const tiny = (x) => (x === 0 ? "0" : Number(x).toExponential(1).replace(/-/g, MINUS));
 
 // What should be zero: its number where it is not, the word where it is; the digits of rounding differ between processors.
-const ROUNDING = "rounding";
-const unlessRounding = (amount, allowed, show = tiny) =>
-  Number.isFinite(amount) && Math.abs(amount) <= allowed ? ROUNDING : show(amount);
-const booked = (name, amount, allowed, show) => (name === "gap" ? unlessRounding(amount, allowed, show) : show(amount));
+// Of an account that nobody kept (allowed is null) only what arrived is known.
+const [ROUNDING, NOT_KEPT] = ["rounding", "not kept"];
+const unlessRounding = (amount, allowed, show = tiny) => {
+  if (allowed === null) return NOT_KEPT;
+  return Number.isFinite(amount) && Math.abs(amount) <= allowed ? ROUNDING : show(amount);
+};
+const booked = (name, amount, allowed, show) => {
+  if (name === "gap") return unlessRounding(amount, allowed, show);
+  return allowed === null && !["tokens", "positions", "value"].includes(name) ? NOT_KEPT : show(amount);
+};
+
+// The class of what is told of a ledger: closed, open, and what says neither.
+const toneOf = (verdict) => (verdict === "closed" ? "good" : verdict.startsWith("open") ? "bad" : "quiet");
+const markOf = (verdict) => ({ good: "\u2713 ", bad: "\u2717 " })[toneOf(verdict)] ?? "";
 
 // The class of a signed number's colour: p-20 to p20, or nan.
 function shade(amount, scale, steps = 20) {

@@ -37,7 +37,7 @@ kinds.broken = (root, face) => {
     face.on("variant", show);
     pick.show(chosen.name);
     write(mistake, chosen.mistake);
-    verdict.className = chosen.closed ? (chosen === right ? "good" : "quiet") : "bad";
+    verdict.className = chosen === right || !chosen.closed ? toneOf(chosen.verdict) : "quiet";
     write(verdict, verdictOf(chosen, right));
     path.show(chosen);
     const scene = sceneOf(face, chosen.data);
@@ -55,6 +55,7 @@ kinds.broken = (root, face) => {
 };
 
 function verdictOf(chosen, right) {
+  if (!chosen.between && !chosen.closed) return `Ledger: ${chosen.account}.`;
   if (chosen === right) return `\u2713 The ledger is ${chosen.account}.`;
   if (chosen.closed) return `Still closed: this model has no ${chosen.needs}, or they took no more than rounding here.`;
   return (
@@ -115,8 +116,9 @@ function pathOf(stations, scale) {
       write(cells[0], print(Number(sum)));
       write(cells[1], closed ? ROUNDING : print(Number(gap)));
       clear(cells[2], bar(closed ? 0 : Number(gap), wide));
-      cells[3].className = `check ${closed ? "good" : "bad"}`;
-      write(cells[3], closed ? "\u2713 closed" : "\u2717 open");
+      const verdict = closed === null ? "\u2013" : closed ? "closed" : "open";
+      cells[3].className = `check ${toneOf(verdict)}`;
+      write(cells[3], `${markOf(verdict)}${verdict}`);
       line.classList.toggle("leak", Boolean(chosen.between) && name === placed(chosen.between[1]));
     });
   };

@@ -196,7 +196,7 @@ function accounts(items) {
           ),
           line(
             "ledger",
-            items.map((item) => (item.data.ledger.closed ? "closed" : "OPEN")),
+            items.map((item) => item.data.ledger.verdict),
           ),
         ),
       ),

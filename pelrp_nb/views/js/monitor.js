@@ -249,8 +249,7 @@ function meterOf() {
 
 function spokenEnd({ phase, result, error }) {
   if (phase === "done") {
-    const closed = result.closed ? "closed" : `open at ${result.opened}`;
-    return `Done. ${result.target} ${digits(Math.abs(result.value), 5)(Number(result.value))}. Ledger ${closed}.`;
+    return `Done. ${result.target} ${digits(Math.abs(result.value), 5)(Number(result.value))}. Ledger ${result.verdict}.`;
   }
   return phase === "failed" ? `Failed. ${error.text}` : ENDED[phase];
 }

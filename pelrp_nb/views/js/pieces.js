@@ -138,7 +138,7 @@ function ledgerOf(name, rows, allowed, scale = largest(rows.map(([, amount]) => 
     next.forEach(([row, amount], i) => {
       const text = booked(row, amount, allowed, show);
       write(lines[i].amount, text);
-      clear(lines[i].filled, bar(text === ROUNDING ? 0 : amount, most));
+      clear(lines[i].filled, bar([ROUNDING, NOT_KEPT].includes(text) ? 0 : amount, most));
     });
   };
   paint(rows);

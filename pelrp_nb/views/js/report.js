@@ -95,9 +95,9 @@ function pageOf(face, report) {
           ledgerOf(
             "ledger",
             result.rows.map(([name, x]) => [name, Number(x)]),
-            Number(result.allowed),
+            result.allowed === null ? null : Number(result.allowed),
           ).node,
-          make("p", { class: result.closed ? "good" : "bad" }, `${result.closed ? "\u2713" : "\u2717"} ledger ${result.account}`),
+          make("p", { class: toneOf(result.verdict) }, `${markOf(result.verdict)}ledger ${result.account}`),
         ),
       );
   };

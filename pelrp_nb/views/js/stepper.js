@@ -9,9 +9,8 @@ kinds.stepper = (root, face) => {
 function head(data) {
   const value = Number(data.value);
   const share = Number.isNaN(Number(data.share)) ? "nan" : percent(Number(data.share));
-  const state = data.ledger.closed
-    ? make("span", { class: "good" }, "ledger closed")
-    : make("span", { class: "bad" }, "ledger OPEN");
+  const { verdict } = data.ledger;
+  const state = make("span", { class: toneOf(verdict) }, `ledger ${verdict}`);
   const said = [data.model, data.method, data.unbooked ?? `positions carry ${share}`];
   return make(
     "header",
@@ -152,7 +151,7 @@ function insideAttention([[, brought], past], { values, scores }) {
 }
 
 function accountPane(scene) {
-  const { allowed } = scene.data.ledger;
+  const { allowed, verdict } = scene.data.ledger;
   const book = ledgerOf("account so far", scene.step().account, allowed);
   const scale = largest(...scene.walk.map((step) => step.account.map(([, x]) => x)));
   const gap = make("p", { class: "quiet" });
@@ -161,8 +160,9 @@ function accountPane(scene) {
     book.paint(account, scale);
     const left = account.find(([name]) => name === "gap")[1];
     const told = unlessRounding(left, allowed);
-    gap.className = told === ROUNDING ? "good" : "bad";
-    write(gap, `the gap is ${told}, ${tiny(allowed)} allowed`);
+    const known = allowed !== null && !verdict.startsWith("cannot");
+    gap.className = known ? (told === ROUNDING ? "good" : "bad") : "quiet";
+    write(gap, known ? `the gap is ${told}, ${tiny(allowed)} allowed` : `the gap: ${told}; ledger ${verdict}`);
   };
   return {
     node: make("section", { "aria-label": "Account so far" }, make("h3", {}, "The account so far"), book.node, gap),
