@@ -7,8 +7,8 @@ import unicodedata
 from functools import partial
 from typing import NamedTuple
 
-from .. import amounts
-from ..amounts import Show, account, digits, largest, size
+from ..amounts import Show, account, balance, digits, largest, size
+from ..amounts import verdict as phrase
 from .data import Plain
 
 CONSTANT = "this method books no positions: it takes them for constants"
@@ -101,13 +101,13 @@ def positions(data: Plain) -> str:
 def verdict(data: Plain) -> str:
     """In which state the ledger is: "closed", "open at layer 3", "cannot tell in bfloat16", "not kept"."""
     ledger = data["ledger"]
-    return amounts.verdict(ledger["state"], visible(str(ledger["opened"])), ledger["precision"])
+    return phrase(ledger["state"], visible(str(ledger["opened"])), ledger["precision"])
 
 
 def state(data: Plain, minus: str = "-") -> str:
     """The verdict, and what it proves."""
     ledger = data["ledger"]
-    return amounts.balance(
+    return balance(
         ledger["state"], verdict(data), ledger["gap"], ledger["allowed"], ledger["precision"],
         ledger["audited"], map(visible, ledger["unknown"]), lambda amount: size(amount).replace("-", minus),
     )  # fmt: skip
