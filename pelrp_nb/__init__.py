@@ -5,6 +5,7 @@ model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
 pelrp_nb.explain(model, "a gorgeous , witty film", processor=tokenizer)
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -35,7 +36,8 @@ _WHEN_TOUCHED = ("atlas", "bench", "errors", "faithfulness", "labs", "views")  #
 def __getattr__(name: str) -> Any:
     if name in _WHEN_TOUCHED:
         return import_module(f".{name}", __name__)
-    raise AttributeError(f"pelrp_nb has no {name!r}; it has {', '.join(sorted({*__all__, *_WHEN_TOUCHED}))}.")
+    near = get_close_matches(name, __dir__(), 1)
+    raise AttributeError(f"pelrp_nb has no {name!r}; {f'did you mean {near[0]}?' if near else 'dir(pelrp_nb) lists what it has.'}")
 
 
 def __dir__() -> list[str]:

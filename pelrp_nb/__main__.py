@@ -12,6 +12,7 @@ from typing import Any
 from .atlas import command as atlas
 from .composites import NAMED
 from .errors import InputError, PelrpError
+from .version import __version__
 
 EXPLAIN = """examples:
   python -m pelrp_nb explain --demo --html demo.html
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m pelrp_nb", description="Where relevance goes in a transformer, positions included.", epilog=ROOT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    root.add_argument("--version", action="version", version=f"pelrp_nb {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, what: str, examples: str, **more: Any) -> argparse.ArgumentParser:

@@ -15,6 +15,10 @@ class CallError(InputError, TypeError):
     """The arguments do not fit the function that was called."""
 
 
+class MissingError(InputError, ImportError):
+    """A package of an extra is not installed."""
+
+
 class TargetError(InputError):
     """The target names something the model does not have."""
 

@@ -58,6 +58,8 @@ def explain(
 ) -> Explanation | Explanations:
     """Which tokens, positions and layers carry the model's answer.
 
+        explain(model, "a gorgeous , witty film", processor=tokenizer, target="positive")
+
     Args:
         model: a transformers model (any torch model that returns logits) in eval mode, a pipeline, or a SentenceTransformer.
         inputs: a text; a pair of texts (a tuple); a conversation (messages with role and content); a picture (PIL, path or array);

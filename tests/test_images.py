@@ -10,7 +10,7 @@ from models import randomise
 from tolerance import rounding
 
 from pelrp_nb import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Options, explain, propagate, rules, zoo
-from pelrp_nb.errors import InputError, ZooError
+from pelrp_nb.errors import InputError, MissingError
 from pelrp_nb.inputs.image_processor import as_picture
 from pelrp_nb.results.image_maps import resized
 from pelrp_nb.zoo import scene_models, scenes
@@ -281,7 +281,7 @@ def test_the_same_seed_gives_the_same_scenes():
 
 def test_without_scikit_learn_training_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ZooError, match="pip install scikit-learn"):
+    with pytest.raises(MissingError, match=r'pip install "pelrp_nb\[train\]"'):
         scenes.digits(held_out=False)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pelrp_nb import zoo
 from pelrp_nb.errors import PelrpError, ZooError
@@ -309,3 +309,53 @@ def test_importing_the_zoo_loads_no_transformers():
     code = "import sys, pelrp_nb.zoo as zoo; zoo.names(); zoo.card('reviews-rotary'); zoo.task('reviews')"
     code += "; assert not {'transformers', 'tokenizers', 'safetensors'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def of_layers(keep) -> dict[str, torch.Tensor]:
+    """The weights of the rotary model whose names are kept."""
+    return {name: x for name, x in load_file(MODELS / "reviews-rotary" / "model.safetensors").items() if keep(name)}
+
+
+WEIGHTS = {  # what is wrong -> (the config, the weights, what is said)
+    "a layer is missing": ({}, lambda: of_layers(lambda n: ".layers.3." not in n), r"missing.*model\.layers\.3\.input_layernorm\.weight"),
+    "one matrix is missing": ({}, lambda: of_layers(lambda n: n != "score.weight"), r"missing, so that random.*: score\.weight\."),
+    "a layer too many": ({"num_hidden_layers": 3}, None, r"of layers that its config\.json does not have: model\.layers\.3\."),
+    "another shape": ({"intermediate_size": 340}, None, r"of another shape: model\.layers\.0\.mlp\.down_proj\.weight is \(64, 170\)"),
+    "of another model": ({}, lambda: {f"gpt.{n}": x for n, x in of_layers(bool).items()}, r"missing.*model\.embed_tokens\.weight"),
+}
+
+
+def changed(folder: Path, config: dict, weights=None) -> Path:
+    """The folder without its card, with another config and other weights."""
+    (folder / "card.json").unlink()
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(told | config), encoding="utf-8")
+    if weights is not None:
+        save_file(weights(), folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("wrong", WEIGHTS)
+def test_weights_that_are_not_those_of_the_model_are_refused(copy_of_rotary, wrong):
+    config, weights, words = WEIGHTS[wrong]
+    with pytest.raises(ZooError, match=words):
+        zoo.load(changed(copy_of_rotary, config, weights))
+
+
+def test_weights_that_the_model_has_no_place_for_do_no_harm(copy_of_rotary, loaded):
+    model, _ = zoo.load(changed(copy_of_rotary, {}, lambda: {**of_layers(bool), "pooler.bias": torch.ones(3)}))
+    theirs = loaded["reviews-rotary"][0].state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["a kind that transformers has", "a kind of its own"])
+def test_code_that_a_folder_brings_is_not_run_and_nobody_is_asked(copy_of_rotary, known, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("somebody was asked"))
+    own = {"AutoConfig": "own.Config", "AutoModelForSequenceClassification": "own.Model"}
+    folder = changed(copy_of_rotary, {"auto_map": own} if known else {"auto_map": own, "model_type": "own"})
+    (folder / "own.py").write_text("raise SystemExit('this code was run')", encoding="utf-8")
+    if known:
+        assert type(zoo.load(folder)[0]).__name__ == "LlamaForSequenceClassification"
+    else:
+        with pytest.raises(ZooError, match=r"code of its own \(auto_map\), which is not run here.*trust_remote_code=True"):
+            zoo.load(folder)

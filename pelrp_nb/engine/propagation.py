@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from .. import rules
-from ..composites import PA_LRP, Composite, as_composite
+from ..composites import Composite, as_composite
 from ..errors import InputError, ModelError
 from . import checkpointing, only
 from .account import Account
@@ -311,8 +311,17 @@ class Propagation(TorchFunctionMode, Following):
 
 
 @contextmanager
-def propagate(model: nn.Module, composite: Composite | str = PA_LRP, options: Options | None = None) -> Iterator[Propagation]:
+def propagate(model: nn.Module, composite: Composite | str = "pa-lrp", options: Options | None = None) -> Iterator[Propagation]:
     """Put the composite's rules in force on `model` for this thread, inside the `with`.
+
+    Relevance at any tensor t is t * g(t), so that of a module's output needs a hook and nothing of ours:
+
+        heard = []
+        with propagate(model) as flow:
+            mlp = model.get_submodule("model.layers.1.mlp")
+            hook = mlp.register_forward_hook(lambda _, inputs, out: out.register_hook(lambda g: heard.append(out.detach() * g)) and None)
+            trace = flow.trace(model(**encoding).logits[0, 1])     # heard[0]: (1, T, D)
+        hook.remove()
 
     Raises ModelError if the model hides its operations (compiled, DataParallel, flash or flex attention, active dropout).
     """

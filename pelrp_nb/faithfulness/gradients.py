@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..extras import extra
 from ..targets.target import logits_of
 from .images import cover
 from .read import ordinary, without
@@ -136,9 +136,5 @@ def folded(x: Tensor, case: Case) -> Tensor:
 
 
 def captum(name: str) -> Any:
-    """A class of captum; InputError says what to install where it is missing."""
-    try:
-        from captum import attr
-    except ImportError:
-        raise InputError("integrated-gradients and smooth-grad need the package captum. Type pip install 'pelrp_nb[compare]'.") from None
-    return getattr(attr, name)
+    """A class of captum; MissingError says what to install where it is missing."""
+    return getattr(extra("captum.attr", f"The method {name}"), name)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..extras import extra
 from .examples import Example
 from .sources import Columns, of_the_hub, rows_of
 
@@ -86,10 +87,7 @@ def imagenet_segmentation(path: Path, split: str) -> Iterator[Example]:
         return
     if not path.is_file():
         raise InputError(f"imagenet-segmentation needs the file gtsegs_ijcv.mat or a folder; there is no {path}.")
-    try:
-        import h5py
-    except ImportError:
-        raise InputError("imagenet-segmentation reads HDF5 with the package h5py. Type pip install 'pelrp_nb[compare]'.") from None
+    h5py = extra("h5py", "imagenet-segmentation")
     try:
         with h5py.File(path, "r") as file:
             images, masks = file["value/img"], file["value/gt"]

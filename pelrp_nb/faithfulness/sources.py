@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..extras import extra
 
 Columns = Mapping[str, Any]
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -63,11 +64,7 @@ def _array(path: Path) -> Iterator[Columns]:
 
 
 def _parquet(path: Path) -> Iterator[Columns]:
-    try:
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise InputError("A parquet file needs the package pyarrow. Type pip install pyarrow.") from None
-    with pq.ParquetFile(path) as file:
+    with extra("pyarrow.parquet", "A parquet file").ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=64):
             yield from batch.to_pylist()
 
@@ -78,10 +75,7 @@ def of_the_hub(name: str, split: str) -> Iterator[Columns]:
     `owner/name:configuration` picks one of several.
     Raises InputError where the package `datasets` is missing or finds no such data.
     """
-    try:
-        import datasets
-    except ImportError:
-        raise InputError("A dataset of the hub needs the package datasets. Type pip install 'pelrp_nb[compare]'.") from None
+    datasets = extra("datasets", "A dataset of the hub")
     path, _, part = name.partition(":")
     try:
         if Path(path).is_dir() and (Path(path) / "dataset_info.json").exists():

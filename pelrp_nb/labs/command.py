@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
+from ..extras import extra
 from .course import LABS, of_lab
 
 EXAMPLES = """examples:
@@ -100,11 +101,10 @@ def _list(given: argparse.Namespace) -> int:
 
 
 def _build(given: argparse.Namespace) -> int:
-    import nbformat
-
     from .execute import execute
     from .notebooks import build, masters
 
+    nbformat = extra("nbformat", "Building the labs")
     for lab in chosen(given.labs):
         path = masters()[lab]
         notebook, seconds, megabytes = execute(build(lab), path.parent)

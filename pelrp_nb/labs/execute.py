@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..extras import extra
 from .notebooks import build, masters
 
 SECONDS, MEGABYTES = 60, 1200  # what a tutorial may take on one core
@@ -36,13 +37,11 @@ def execute(notebook: Any, folder: Path, *, seconds: int = 300) -> tuple[Any, fl
 
     Raises nbclient's CellExecutionError for a cell that raises.
     """
-    import nbformat
-    from nbclient import NotebookClient
-
+    nbformat, nbclient = extra("nbformat", "Running a lab"), extra("nbclient", "Running a lab")
     os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
     notebook = nbformat.from_dict(notebook)
     notebook.cells.append(nbformat.v4.new_code_cell(PEAK))
-    client = NotebookClient(notebook, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client = nbclient.NotebookClient(notebook, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     client.record_timing = False
     with client.setup_kernel(stderr=subprocess.DEVNULL):
         began = time.monotonic()

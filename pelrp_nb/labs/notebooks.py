@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InputError
+from ..extras import extra
 from .course import LABS, by_name
 from .exercise import Exercise
 
@@ -48,10 +49,9 @@ def build(lab: str, kind: Kind = "tutorial", *, own_seed: bool = False) -> Any:
     solution: answers filled in; instructor: answers, what each exercise is worth, and the mistakes that are recognised.
     `own_seed` asks for the student's name, from which the numbers are drawn.
     """
-    import jupytext
-
     from ..version import __version__
 
+    jupytext, nbformat = extra("jupytext", "Building a lab"), extra("nbformat", "Building a lab")
     path = master(lab)
     read = jupytext.read(path)
     kept = {name: value for name, value in read.metadata.items() if name != "jupytext"}
@@ -66,8 +66,6 @@ def build(lab: str, kind: Kind = "tutorial", *, own_seed: bool = False) -> Any:
             cells.append(_code(opening(lab, own_seed), role="start"))
     for number, cell in enumerate(cells):
         cell["id"] = hashlib.sha256(f"{number} {cell['source']}".encode()).hexdigest()[:8]
-    import nbformat
-
     return nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
@@ -105,8 +103,7 @@ def stub(source: str) -> str:
 
 def solution(exercise: Exercise, path: Path) -> str:
     """The answer to an exercise, as the master has it."""
-    import jupytext
-
+    jupytext = extra("jupytext", "Building a lab")
     latest = ""
     for cell in jupytext.read(path).cells:
         if "# BEGIN SOLUTION" in cell.source:

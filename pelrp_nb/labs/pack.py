@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..extras import extra
 from .course import by_name, of_lab
 from .notebooks import CHECK, build, links, master
 
@@ -43,8 +44,7 @@ def _notebooks(lab: str, own_seed: bool) -> Iterator[tuple[Path, Any]]:
 
 
 def _save(path: Path, notebook: Any) -> Path:
-    import nbformat
-
+    nbformat = extra("nbformat", "Writing a lab")
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     return path
@@ -69,7 +69,7 @@ def for_nbgrader(lab: str, own_seed: bool = False) -> Any:
 
 def for_otter(lab: str, own_seed: bool = False) -> Any:
     """A notebook with otter's raw cells around each question."""
-    import nbformat
+    nbformat = extra("nbformat", "Writing a lab")
 
     def raw(text: str) -> Any:
         return nbformat.v4.new_raw_cell(text)
@@ -97,8 +97,7 @@ def for_otter(lab: str, own_seed: bool = False) -> Any:
 
 def marked(lab: str, own_seed: bool = False) -> Any:
     """The student's notebook with the answers between `# BEGIN SOLUTION` and `# END SOLUTION`, which those graders take out."""
-    import jupytext
-
+    jupytext = extra("jupytext", "Writing a lab")
     notebook = build(lab, "student", own_seed=own_seed)
     answers = [cell.source for cell in jupytext.read(master(lab)).cells if "# BEGIN SOLUTION" in cell.source]
     places = [cell for cell in notebook.cells if cell.metadata.get("pelrp", {}).get("role") == "answer"]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ZooError
+from ..extras import extra
 
 SIDE = 32  # pixels of a scene's side
 SIZE, STEP = 12, 4  # pixels of a digit's side, and between two places where it may stand
@@ -88,11 +88,7 @@ def digits(held_out: bool) -> Digits:
 
 def _source() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All digits as bytes (N, 8, 8), their classes, and which are held out."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ZooError("To draw scenes to learn from, scikit-learn must be installed. Type: pip install scikit-learn") from error
-    found = load_digits()
+    found = extra("sklearn.datasets", "To draw scenes to learn from").load_digits()
     pixels = found.images.astype(np.uint8)
     out = [int(hashlib.sha256(one.tobytes()).hexdigest()[:8], 16) % 100 < HELD_OUT for one in pixels]
     return pixels, found.target.astype(np.uint8), np.array(out)

@@ -18,6 +18,7 @@ from .measure import accuracy
 from .tasks import Task, task
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedConfig
 
 _MODELS = Path(__file__).parent / "models"
@@ -32,6 +33,7 @@ _AUTO_CLASSES = (  # how a class name ends -> the auto class that loads it
     ("LMHeadModel", "AutoModelForCausalLM"),
     ("ForConditionalGeneration", "AutoModelForSeq2SeqLM"),
 )
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")  # of a layer, in the name of a weight
 _OURS = "DINOv3ViTClassifier"  # a head that transformers has no class for
 
 
@@ -45,7 +47,8 @@ def load(name: str | Path) -> tuple[Any, Any]:
 
     `name` is a name of the zoo, a local folder as `save_pretrained` writes it, or a hub name with its owner
     (`owner/name`): only that last one may be fetched.
-    Raises ZooError where there is no such model, or where its files are missing or damaged.
+    Raises ZooError where there is no such model, or where its files are missing, damaged, or not those of the model. Nobody is asked
+    anything, and no code that a folder brings is run.
     """
     local = _folder(name)
     if local is None and not _HUB_NAME.fullmatch(str(name)):
@@ -59,7 +62,14 @@ def load(name: str | Path) -> tuple[Any, Any]:
     try:
         with _quiet(only_local):
             return _load(source, only_local)
+    except ZooError:
+        raise
     except Exception as error:  # safetensors and tokenizers raise kinds of their own
+        if "trust_remote_code" in str(error):
+            raise ZooError(
+                f"`{name}` brings Python code of its own (auto_map), which is not run here. If you trust it, load it yourself and pass "
+                f"the model: transformers.AutoModel.from_pretrained({str(name)!r}, trust_remote_code=True)."
+            ) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ZooError(f"`{name}` must be a model with its processor, but loading it failed: {reason}") from error
 
@@ -139,10 +149,31 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
 def _load(source: str, only_local: bool) -> tuple[Any, Any]:
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(source, local_files_only=only_local)
+    where: dict[str, Any] = {"local_files_only": only_local, "trust_remote_code": False}  # nobody is asked, no code of a folder is run
+    config = transformers.AutoConfig.from_pretrained(source, **where)
     model_class, processor_class = (_class(found) for found in _classes(config))
-    model = model_class.from_pretrained(source, config=config, local_files_only=only_local)
-    return model.eval(), processor_class.from_pretrained(source, local_files_only=only_local)
+    model, report = model_class.from_pretrained(source, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **where)
+    _whole(source, model, report)
+    return model.eval(), processor_class.from_pretrained(source, **where)
+
+
+def _whole(source: str, model: nn.Module, report: Mapping[str, Any]) -> None:
+    """Raises ZooError where weights are missing, of another shape, or of layers that the model has not: others would be random."""
+    sizes = [f"{name} is {tuple(came)} where the model has {tuple(wanted)}" for name, came, wanted in report["mismatched_keys"]]
+    missing = sorted(report["missing_keys"])
+    kinds = {_NUMBER.sub("#", name) for name in model.state_dict()}
+    layers = sorted(name for name in report["unexpected_keys"] if _NUMBER.sub("#", name) in kinds)
+    for found, said in (
+        (sorted(sizes), "of another shape"),
+        (missing, "missing, so that random numbers would stand there"),
+        (layers, "of layers that its config.json does not have"),
+    ):
+        if found:
+            shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+            raise ZooError(
+                f"The weights of `{source}` must be those of {type(model).__name__}, but these are {said}: {shown}. "
+                "Save the model again with save_pretrained, or load it yourself and pass it: explain(model, ...)."
+            )
 
 
 def _class(name: str) -> Any:
