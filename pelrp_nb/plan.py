@@ -108,9 +108,11 @@ class Plan:
     @property
     def unbooked(self) -> str:
         """Why there would be no sink, where there is none."""
-        from .views.text import CONSTANT
+        from .views.text import CONSTANT, UNSURE, UNTOLD
 
-        return CONSTANT if self.positions == "constant" else f"no positional encoding found in {self.model}"
+        if self.positions == "constant":
+            return CONSTANT
+        return UNSURE if any(UNTOLD in note for note in self.notes) else f"no positional encoding found in {self.model}"
 
     def __str__(self) -> str:
         by: dict[tuple[str, str, str], list[str]] = {}
@@ -201,7 +203,7 @@ def plan(
     refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where, _ in flow.refused))
     modules = tuple((path, type(module).__name__) for path, module in model.named_modules())
     return Plan(name, title(composite), tuple(flow.steps.values()), sinks_of(flow), refusals, needs, modules,
-                composite.positions, flow.told(), tuple(flow.places.notes))  # fmt: skip
+                composite.positions, flow.told(), flow.places.noted())  # fmt: skip
 
 
 def sinks_of(flow: Propagation) -> tuple[Sink, ...]:

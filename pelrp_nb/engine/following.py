@@ -17,9 +17,9 @@ from .places.follow import write as keep
 from .places.maps import Axis, words
 from .places.meetings import Meeting
 from .places.provenance import provenance
-from .places.selections import set_item
 from .places.table import steps_of
 from .places.values import Values
+from .places.writing import set_item
 from .positions import constants
 from .positions.judging import judge
 from .trace import Role
@@ -47,6 +47,19 @@ def fresh(name: str, out: Any) -> Any:
     return out
 
 
+def cuts(name: str) -> bool:
+    """Whether a call of this name hands no gradient on."""
+    return name in CUTS or not torch.is_grad_enabled()
+
+
+def cut(out: Any) -> None:
+    """What was made carries no more, because the model says so."""
+    for piece in out if isinstance(out, tuple | list) else (out,):
+        known = provenance_of(piece)
+        if known is not None and known.content:
+            keep(piece, known.but(cut=True))
+
+
 class Following(Base):
     """A base of `Propagation`.
 
@@ -65,7 +78,7 @@ class Following(Base):
 
     def notice(self, name: str, met: Met) -> None:
         """Where the stream is cut, or its values leave torch: said if the target turns out to depend on no input."""
-        if met.carrying and (name in CUTS or not torch.is_grad_enabled()):
+        if met.carrying and cuts(name):
             how = name if torch.is_grad_enabled() else "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
             self.places.cuts[how, self.place] = None
         elif met.raw and name in LEAVING:
@@ -76,6 +89,8 @@ class Following(Base):
         """What a call without carriers made."""
         if met.placed:
             self.keep_places(func, name, met, out)
+            if met.carrying:
+                cut(out)
             hand_on(self, met.args[0] if met.args else None, out, same=name in SAME)
         if met.noted or func in constants.COUNTERS:
             constants.inherit(self, func, name, met.noted, met.args, out)
@@ -86,6 +101,8 @@ class Following(Base):
             constants.inherit(self, func, name, met.noted, met.args, out)  # a carrier lent its shape alone
         if met.placed:
             self.keep_places(func, name, met, out)
+            if name in CUTS:
+                cut(out)
         for leaf in self.inputs.tokens[looked_up:]:
             keep(leaf, provenance_of(out))
             its = set() if (known := provenance_of(leaf)) is None else known.streams()

@@ -112,4 +112,10 @@ def lost(flow: ForwardPass) -> str:
     if flow.places.left:
         name, (how, where) = next(iter(flow.places.left.items()))
         return f" No ids were seen: the values of `{name}` leave torch by {how}() in {where}. Look tokens up by the tensor itself."
-    return f" The stream is cut by {cut}: call that part with gradients." if cut else ""
+    if cut:
+        return f" The stream is cut by {cut}: call that part with gradients."
+    numbers = [name for name, (role, x) in flow.recorder.roles.items() if role == "content" and not x.is_floating_point()]
+    if flow.inputs.leaves() or not numbers:
+        return ""
+    said = " or ".join(f"`{name}`" for name in numbers)
+    return f" No table was looked up by {said}: look vectors up by table[ids], F.embedding(ids, table) or F.one_hot(ids) @ table."

@@ -23,7 +23,7 @@ from matplotlib.text import Text
 from ..amounts import account, digits, largest
 from .data import Plain, PlainBoundary
 from .look import Look, drawable, look
-from .text import positions, verdict, visible
+from .text import notes, positions, verdict, visible
 
 NAMED = 48  # up to here every token has its label; beyond, only the largest have
 LABEL = 18  # characters of one label
@@ -180,7 +180,8 @@ def _title(picture: Figure, data: Plain) -> None:
     value = digits(abs(data["value"]), 5)(data["value"])
     facts = f"{_short(data['model'], 40)}, {_short(data['method'], 60)}, {positions(data)}"
     room = int(7.3 * picture.get_figwidth())  # characters in a line, of the widest letter
-    lines = [line for text in (f"{_short(data['target'], 60)} {value}", facts) for line in wrap(text, room)]
+    told = [f"note: {drawable(note)}" for note in notes(data)[:2]]
+    lines = [line for text in (f"{_short(data['target'], 60)} {value}", facts, *told) for line in wrap(text, room)]
     picture.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5, linespacing=1.5)
 
 

@@ -12,7 +12,7 @@ from ..amounts import MINUS, by_size, digits, largest
 from .colour import STEPS
 from .data import Parts, Plain, PlainLedger, packed, single
 from .steps import layer_of, walk
-from .text import pieces, positions, state, verdict, visible
+from .text import notes, pieces, positions, state, verdict, visible
 
 
 def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -31,6 +31,7 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
         "method": visible(data["method"], 120),
         "share": data["positional_share"],
         "unbooked": None if data["sinks"] else positions(data),
+        "notes": notes(data),
         "parts": parts,
         "sums": {name: sums(columns) for name, columns in parts.items()},
         "sinks": [

@@ -14,7 +14,7 @@ from typing import Any
 from ..amounts import MINUS, Digits, account, by_size, digits, largest
 from .colour import diverging, share
 from .data import Parts, Plain
-from .text import pieces, positions, state, verdict
+from .text import notes, pieces, positions, state, verdict
 
 ROWS = 80  # tokens that get a row of their own
 STRIP = 400  # tokens in the running text
@@ -36,10 +36,15 @@ def table(data: Plain) -> str:
     """One fragment of HTML: target and method, tokens in colour, numbers per token, ledger."""
     signed = data["parts"]["signed"]
     scale = largest(signed["content"], signed["position"], signed["both"])
-    parts = [_head(data), strip(data, signed, scale), _tokens(data, signed, scale), _ledger(data)]
+    parts = [_head(data), *_notes(data), strip(data, signed, scale), _tokens(data, signed, scale), _ledger(data)]
     for name, stream in data["streams"].items():
         parts.append(_fold(f"stream {escaped(name)}", table(stream)))
     return f'<div style="max-width:100%;overflow-x:auto">{"".join(parts)}</div>'
+
+
+def _notes(data: Plain) -> list[str]:
+    """What could have been read otherwise, a line each."""
+    return [f'<div style="{_QUIET}">Note: {escaped(note, 400)}</div>' for note in notes(data)]
 
 
 def beside(names: Sequence[str], found: Sequence[Plain]) -> str:

@@ -11,7 +11,7 @@ from ..amounts import Digits, by_size, digits, largest
 from ..amounts import account as account_of
 from .colour import diverging, share
 from .data import Plain
-from .text import positions, state, title, visible
+from .text import notes, positions, state, title, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +40,8 @@ def show(data: Plain, console: Console, reduction: str = "signed") -> None:
     console.print(account(data))
     styles = {"closed": "green", "open": "bold red"}
     console.print(Text(f"ledger {state(data)}", style=styles.get(data["ledger"]["state"], "yellow")))
+    for note in notes(data):
+        console.print(Text(f"note: {note}", style="yellow"))
 
 
 def strip(data: Plain, reduction: str) -> Text:

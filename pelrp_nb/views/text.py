@@ -11,6 +11,8 @@ from ..amounts import Show, account, balance, digits, largest, size
 from ..amounts import verdict as phrase
 from .data import Plain
 
+UNTOLD = "could not be told"  # what the notes say of a constant behind places that were lost
+UNSURE = "whether there are positions could not be told, see the notes"
 CONSTANT = "this method books no positions: it takes them for constants"
 LONGEST = 80  # characters of one token that a view shows
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -94,8 +96,14 @@ def positions(data: Plain) -> str:
     """How much positions carry, or why they carry nothing: the method takes them for constants, or the model has none."""
     if data["sinks"]:
         return f"positions carry {data['positional_share']:.0%}"
-    constant = "positions='constant'" in str(data["card"].get("composite", ""))
-    return CONSTANT if constant else "no positions found in this model"
+    if "positions='constant'" in str(data["card"].get("composite", "")):
+        return CONSTANT
+    return UNSURE if any(UNTOLD in note for note in notes(data)) else "no positions found in this model"
+
+
+def notes(data: Plain) -> list[str]:
+    """What could have been read otherwise, and what could not be told."""
+    return [visible(str(note), 400) for note in data["card"].get("notes", ())]
 
 
 def verdict(data: Plain) -> str:
@@ -120,7 +128,8 @@ def line(data: Plain, most: int = 3) -> str:
     show = digits(largest(both), 3)
     top = ", ".join(f"{visible(data['tokens'][t], 20)} {show(both[t], '-')}" for t in order) or "no tokens"
     share = f"positions {data['positional_share']:.0%}"
-    return f"Explanation({visible(data['model'], 60)}: {title(data)}; {top}; {share}; ledger {verdict(data)})"
+    told = "; ".join([title(data), top, share, f"ledger {verdict(data)}", *(f"note: {note}" for note in notes(data)[:1])])
+    return f"Explanation({visible(data['model'], 60)}: {told})"
 
 
 def screen(data: Plain, most: int = 40) -> str:
@@ -142,5 +151,5 @@ def screen(data: Plain, most: int = 40) -> str:
     rows = data["ledger"]["rows"]
     shown: Show = partial(digits(largest(amount for _, amount in rows)), minus="-")
     told = (f"{name} {amount}" for name, _, amount in account(rows, data["ledger"]["state"], shown))
-    lines += ["", "  ".join(told), f"ledger {state(data)}"]
+    lines += ["", "  ".join(told), f"ledger {state(data)}", *(f"note: {note}" for note in notes(data))]
     return "\n".join(lines)

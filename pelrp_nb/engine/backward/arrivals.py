@@ -82,12 +82,12 @@ def tokens_of(
 
     Places that constants brought along (CLS, registers), if a position was added there, come first, and hold no content.
     """
-    found, order = [], None
+    found: list[tuple[Tensor, list[credit.Place] | None]] = []
     for leaf in leaves:
         known = provenance_of(leaf)
         R = dot(leaf.detach(), gradients[id(leaf)]) if id(leaf) in gradients else torch.zeros_like(better(leaf.detach()))
         if known is None:
-            found.append(R.reshape(flow.account.rows, -1, R.shape[-1]))
+            found.append((R.reshape(flow.account.rows, -1, R.shape[-1]), None))
             continue
         streams = [s for s in flow.places.inputs if s in known.streams()]
         stream = next((s for s in streams if flow.streams.of_input(s) == name), streams[0])
@@ -100,12 +100,11 @@ def tokens_of(
         if len(streams) > 1:
             mine = [i for i, p in enumerate(places) if all(c is None or c >= 0 for c in p)]
             R, places = R[:, mine], tuple(places[i] for i in mine)
-        if order is None:
-            order = list(places)
-        found.append(R if list(places) == order else credit.aligned(R, places, order))
-    order = order or [(i,) for i in range(found[0].shape[1])]
+        found.append((R, list(places)))
+    order = credit.united([places for _, places in found if places]) or [(i,) for i in range(found[0][0].shape[1])]
     own = credit.in_order([p for p in told if p not in set(order) and all(c is not None for c in p)])
-    tokens = found[0] if len(found) == 1 else torch.cat([R for R in found if R.shape[:2] == found[0].shape[:2]], -1)
+    each = [R if places is None or places == order else credit.aligned(R, places, order) for R, places in found]
+    tokens = each[0] if len(each) == 1 else torch.cat([R for R in each if R.shape[:2] == each[0].shape[:2]], -1)
     if own:
         tokens = torch.cat([tokens.new_zeros(tokens.shape[0], len(own), tokens.shape[2]), tokens], 1)
     return tokens, [*own, *order]

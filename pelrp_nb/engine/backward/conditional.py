@@ -17,7 +17,7 @@ from ...errors import InputError
 from ..depth import Depth
 from ..forward_pass import ForwardPass
 from ..layers import holds_experts, layers
-from ..numerics import dot
+from ..numerics import dot, visible
 from ..only import HOW, Condition
 from ..notes import carries
 
@@ -182,7 +182,7 @@ def put_aside(flow: ForwardPass, stop: Stop, gradients: Mapping[int, Tensor]) ->
     entries += [("another stream", mark.depth, x) for mark, x in flow.recorder.crossings]
     for what, depth, x in entries:
         if id(x) in gradients:
-            amount = account.sums(dot(x.detach(), gradients[id(x)]))
+            amount = account.sums(visible(x.detach(), gradients[id(x)]))
             account.add("constants", f"not kept: {what} after {name}", depth, amount)
     for mark, x in flow.recorder.crossings:
         mark.relevance = None if id(x) in gradients else mark.relevance

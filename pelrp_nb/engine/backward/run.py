@@ -12,8 +12,8 @@ from torch._C import DisableTorchFunction
 
 from ...errors import InputError, ModelError
 from ..forward_pass import ForwardPass
-from ..numerics import dot
 from ..notes import carries
+from ..numerics import visible as unmasked
 from ..trace import Trace, Visible
 from . import loss_scaling
 from .arrivals import Part, part_of
@@ -44,7 +44,7 @@ def apart(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> Row
     """One backward pass; its rows, with what was taken for what, and what could have been read otherwise."""
     parts, books = arrived(flow, values, keep)
     with DisableTorchFunction():
-        return Rows(parts, books, flow.told(), tuple(flow.places.notes))
+        return Rows(parts, books, flow.told(), flow.places.noted())
 
 
 # --- back to the leaves ----------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def arrived(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> t
     with DisableTorchFunction():  # what follows is ours, and none of the model's operations
         for name, depth, leaf in inputs.constants:
             if id(leaf) in gradients:
-                flow.account.add("constants", name, depth, flow.account.sums(dot(leaf.detach(), gradients[id(leaf)])))
+                flow.account.add("constants", name, depth, flow.account.sums(unmasked(leaf, gradients[id(leaf)])))
         received = receive(inputs.sinks, gradients, B)
         parts = [part for name in flow.streams.names if (part := part_of(flow, name, gradients, received)) is not None]
         books = keep_books(flow, starts, {p.name: p for p in parts}, received, unknown, precision)

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..boundaries import Mark
 from ..depth import Depth
 from ..forward_pass import ForwardPass
-from ..numerics import dot, exact, sums
+from ..numerics import exact, sums, visible
 from . import ledger_builder
 from .rounding import Precision
 
@@ -53,7 +53,7 @@ class Watch:
         rows = self.flow.account.rows
 
         def hear(g: Tensor) -> None:
-            self.heard.append((depth, sums(exact(dot(leaf.detach(), g)), rows)))
+            self.heard.append((depth, sums(exact(visible(leaf.detach(), g)), rows)))
             then()
 
         return leaf.register_hook(hear)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...rules import PositionKind
 from ..leaves import SUMS, Columns, Leaf, columns_of
-from ..numerics import better, dot, visible
+from ..numerics import better, visible
 from ..places import credit
 from ..trace import Sink
 
@@ -34,7 +34,7 @@ def relevance(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
     x, g = leaf.tensor.detach(), gradients.get(id(leaf.tensor))
     if g is None:
         return torch.zeros_like(better(x.real if x.is_complex() else x))
-    return visible(x, g) if leaf.part == "sum" else dot(x, g)  # what is added may hold fillers, of places that nobody sees
+    return visible(x, g)  # what is added or joined may hold fillers, of places that nobody sees
 
 
 def features_of(leaf: Leaf, dims: int) -> int | None:

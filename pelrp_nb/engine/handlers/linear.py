@@ -21,6 +21,7 @@ from ..positions import detection
 from ..projections import Choice
 from . import idioms, quantised
 from .deferred import Later, deferred
+from .passthrough import looked_up
 from .sums import add
 
 
@@ -34,7 +35,7 @@ def linear(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         return special
     if not carries(x) or carries(weight):
         out = func(x, weight, None, *rest, **more)
-        out = scale(out, 1 / 2) if carries(x) else out
+        out = scale(out, 1 / 2) if carries(x) else looked_up(flow, out, args, kwargs)
         return out if bias is None else add(flow, torch.add, (out, bias), {})
 
     def apply(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:

@@ -15,7 +15,7 @@ from ..places.follow import provenance_of
 from ..places.provenance import Provenance, provenance, unified
 from ..places.shapes import moved
 from ..places.selections import joined_axis
-from ..places.selections import set_item as set_item_provenance
+from ..places.writing import set_item as set_item_provenance
 from ..positions import detection, relative
 from ..notes import Note, carries, hand_on, note_of, pick, write
 from . import activations, idioms, passthrough

@@ -78,7 +78,7 @@ def contract(a: Spelt, b: Spelt, out: Sequence[str], sizes: Sequence[int], embed
     pair = not weights and (moving or alone) and not any(p.pair for p in known)
     result.found = provenance(
         content=True, pair=pair, lost=any(p.lost for p in known if p.content) and not moving,
-        step=max(p.step for p in known) + 1, maps=found,
+        cut=any(p.cut for p in known), step=max(p.step for p in known) + 1, maps=found,
     )  # fmt: skip
     return result
 
@@ -88,15 +88,20 @@ def renamed(one: PlaceMap, letters: Sequence[str], out: Sequence[str]) -> PlaceM
     with DisableTorchFunction():
         cells = one.cells
         for axis, letter in enumerate(letters):
-            if letter not in out:  # places of another input are none of its own
-                mixed = cells.shape[axis] > 1 and bool((cells < 0).any())
-                cells = cells.amax(axis, keepdim=True) if mixed else cells.narrow(axis, 0, 1)
+            if letter not in out:
+                cells = beginning(cells, axis)
         order = sorted((out.index(letter), axis) for axis, letter in enumerate(letters) if letter in out)
         gone = [axis for axis, letter in enumerate(letters) if letter not in out]
         cells = cells.permute([*gone, *(axis for _, axis in order)])
         cells = cells.reshape(cells.shape[len(gone) :])
         size = {place: n for (place, _), n in zip(order, cells.shape, strict=True)}
         return place_map(one.key, cells.reshape([size.get(place, 1) for place in range(len(out))]))
+
+
+def beginning(cells: Tensor, axis: int) -> Tensor:
+    """The place at which what is summed along an axis begins; places of another input, or of none, are left out."""
+    mixed = cells.shape[axis] > 1 and bool((cells < 0).any())
+    return cells.amax(axis, keepdim=True) if mixed else cells.narrow(axis, 0, 1)
 
 
 # --- the letters of torch's own products -----------------------------------------------------------------------------
@@ -147,16 +152,20 @@ def of_einsum(equation: str, operands: Sequence[Tensor]) -> tuple[list[list[str]
 
 
 def reduced(given: Provenance, x: Tensor, dims: Iterable[int], out: Tensor) -> Contracted:
-    """A reduction over `dims`: what varied along them is no place any more."""
+    """A reduction over `dims`: what varied along them alone is no place any more; windows of places are a new grid."""
     gone = {d % max(x.dim(), 1) for d in dims}
     found, mixed = [], []
     for one in given.maps:
         if any(axis in gone for axis in one.axes):
             mixed += [] if one.key.of_weight else [one.key]
-            continue
+            if one.key.of_weight or gone.issuperset(one.axes):
+                continue
         with DisableTorchFunction():
-            kept = [n for axis, n in enumerate(one.cells.shape) if axis not in gone]
-            found.append(one if out.dim() == x.dim() else place_map(one.key, one.cells.reshape(kept)))
+            cells = one.cells
+            for axis in gone:
+                cells = beginning(cells, axis)
+            kept = [n for axis, n in enumerate(cells.shape) if axis not in gone]
+            found.append(place_map(one.key, cells if out.dim() == x.dim() else cells.reshape(kept)))
     return Contracted(given.but(maps=found, pair=given.pair and not gone), mixed=mixed)
 
 

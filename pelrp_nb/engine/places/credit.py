@@ -111,7 +111,7 @@ def make_index(layout: Layout, axes: tuple[int, ...], sizes: tuple[int, ...]) ->
     told = torch.stack([spread(m).reshape(-1) for m in layout.maps], 1) if layout.maps else torch.zeros(1, 0, dtype=torch.int64)
     unique, at = torch.unique(told, dim=0, return_inverse=True)
     places = tuple(tuple(None if m is None else int(c) for m, c in zip(layout.maps, row, strict=True)) for row in unique.tolist())
-    at = spread(layout.rows).reshape(-1) * len(places) + at
+    at = spread(layout.rows).clamp(min=0).reshape(-1) * len(places) + at  # what is of no row is the first one's
     return (None if torch.equal(at, torch.arange(len(at))) else at), places
 
 
@@ -120,6 +120,12 @@ def in_order(places: Sequence[Place]) -> list[Place]:
     own = [p for p in places if any(c is not None and c < 0 for c in p)]
     rest = [p for p in places if all(c is not None and c >= 0 for c in p)]
     return [*sorted(dict.fromkeys(own), key=lambda p: [-(c or 0) for c in p]), *sorted(dict.fromkeys(rest))]
+
+
+def united(given: Sequence[Sequence[Place]]) -> list[Place]:
+    """The places of several tensors: those of the first in their order, and among them those that only others have."""
+    found = list(dict.fromkeys(place for places in given for place in places))
+    return list(given[0]) if given and (len(found) == len(given[0]) or any(None in p for p in found)) else in_order(found)
 
 
 def aligned(found: Tensor, places: Sequence[Place], order: Sequence[Place]) -> Tensor:

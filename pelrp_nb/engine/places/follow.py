@@ -67,7 +67,7 @@ class Places:
     features: axes that hold features, found where they are first summed with weights
     mixed:    axes along which something was added up, so that they are no batch
     embedded: inputs that have met weights
-    notes:    what could not be followed, in words; reasons: operations at which places were lost
+    notes:    what could not be followed, in words, and where; reasons: operations at which places were lost
     """
 
     def __init__(self, table: Callable[[str], Callable[..., Found]]) -> None:
@@ -76,7 +76,7 @@ class Places:
         self.features: set[Axis] = set()
         self.mixed: set[Axis] = set()
         self.embedded: set[str] = set()
-        self.notes: dict[str, None] = {}
+        self.notes: dict[str, dict[str, None]] = {}
         self.reasons: dict[str, None] = {}
         self.batches: dict[str, int | None] = {}
         self.questions: dict[str, str] = {}  # whole numbers used as numbers, whose role has to be asked for, and where
@@ -146,8 +146,15 @@ class Places:
         """A constant that may differ by place met a carrier whose places are lost."""
         if any(n > 1 and constant.stride(axis) for axis, n in enumerate(constant.shape[:-1])):
             why = f" ({', '.join(self.reasons)})" if self.reasons else ""
-            shape = tuple(constant.shape)
-            self.notes[f"whether the constant of shape {shape} in {place} is a position could not be told: places were lost{why}"] = None
+            self.note(f"whether a constant of shape {tuple(constant.shape)} is a position could not be told: places were lost{why}", place)
+
+    def note(self, text: str, place: str) -> None:
+        """Something that could have been read otherwise, and the module in which it was met."""
+        self.notes.setdefault(text, {})[place] = None
+
+    def noted(self) -> tuple[str, ...]:
+        """All notes, each once, with the first places in which it was met."""
+        return tuple(f"{text} (in {some(tuple(where))})" for text, where in self.notes.items())
 
     # --- operations ---------------------------------------------------------------------------------------------------
 
@@ -178,6 +185,8 @@ class Places:
             return None
         more = frozenset(self.embedded) if name in CONTRACTING else None
         key: list[Any] = [name, outs[0].shape, outs[0].dtype, len(outs), self.signature, more]
+        if name == "as_strided":
+            key += (args[0].stride(), args[0].storage_offset())
         for x in args:
             key.append(word(x))
         for k, x in kwargs.items():
@@ -201,6 +210,12 @@ class Places:
     def contract(self, a: Spelt, b: Spelt, out: list[str], sizes: Any) -> Contracted:
         """A product of two, of which one at least is content."""
         return contract(a, b, out, tuple(sizes), frozenset(self.embedded))
+
+
+def some(where: Sequence[str], most: int = 2) -> str:
+    """The first of several places, and how many more."""
+    more = len(where) - most
+    return ", ".join(where[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def word(x: Any) -> Any:

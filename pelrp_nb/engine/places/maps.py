@@ -13,6 +13,8 @@ from torch import Tensor
 from torch._C import DisableTorchFunction
 
 WEIGHT = ""  # the stream of axes that no input has: features, heads, distances
+OWN = -1000  # places that a constant piece brings along count from here, downwards, piece by piece
+FOREIGN = torch.iinfo(torch.int32).min  # cells that belong to nothing of the tensor
 TOO_MANY = 50_000  # maps and steps kept before all are forgotten
 
 
@@ -71,6 +73,14 @@ def compact(cells: Tensor) -> Tensor:
         if n > 1 and bool((cells == cells.narrow(axis, 0, 1)).all()):
             cells = cells.narrow(axis, 0, 1)
     return cells.to(torch.int32).contiguous()
+
+
+def own_beside(cells: Tensor) -> Tensor:
+    """Cells in which what is FOREIGN has places of its own, one after the other, along the axes on which it depends."""
+    outside = cells == FOREIGN
+    pattern = compact(outside)
+    rank = pattern.flatten().cumsum(0, dtype=torch.int32).view_as(pattern) - 1
+    return torch.where(outside, OWN - rank, cells)
 
 
 def counting(key: Axis, n: int, axis: int, dims: int) -> PlaceMap:

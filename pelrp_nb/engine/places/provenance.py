@@ -20,18 +20,19 @@ class Provenance:
     maps:    whose places the axes are; without axes: one place that was picked out
     pair:    scores: some axes are the places of queries, others of keys
     lost:    places were there, and an operation that cannot be followed has mixed them up
+    cut:     the user cut it from the stream (detach, no_grad), or what it was made of
     normed:  divided by a statistic over its own places: what it is multiplied with is the affine part of a norm
     step:    of a place picked out alone: how many operations with weights since then (a loop over places meets the same at the same step)
     """
 
-    __slots__ = ("content", "fixed", "lost", "maps", "mask", "normed", "number", "pair", "raw", "step")
+    __slots__ = ("content", "cut", "fixed", "lost", "maps", "mask", "normed", "number", "pair", "raw", "step")
 
     def __init__(self, facts: tuple, number: int) -> None:
-        self.content, self.raw, self.mask, self.fixed, self.pair, self.lost, self.normed, self.step, self.maps = facts
+        self.content, self.raw, self.mask, self.fixed, self.pair, self.lost, self.cut, self.normed, self.step, self.maps = facts
         self.number = number
 
     def __repr__(self) -> str:
-        words = [w for w in ("content", "raw", "mask", "fixed", "pair", "lost", "normed") if getattr(self, w)]
+        words = [w for w in ("content", "raw", "mask", "fixed", "pair", "lost", "cut", "normed") if getattr(self, w)]
         return f"Provenance({' '.join(words)}, {list(self.maps)})"
 
     def but(self, **changed) -> Provenance:
@@ -52,7 +53,7 @@ class Provenance:
         return {a for m in self.moving() for a in m.axes}
 
 
-FACTS = ("content", "raw", "mask", "fixed", "pair", "lost", "normed", "step", "maps")
+FACTS = ("content", "raw", "mask", "fixed", "pair", "lost", "cut", "normed", "step", "maps")
 _interned: dict[tuple, Provenance] = {}
 _numbers = count()
 
@@ -64,6 +65,7 @@ def provenance(
     fixed: bool = False,
     pair: bool = False,
     lost: bool = False,
+    cut: bool = False,
     normed: bool = False,
     step: int = 0,
     maps: Iterable[PlaceMap] = (),
@@ -72,9 +74,9 @@ def provenance(
     maps = tuple(dict.fromkeys(maps))
     if any(m.axes for m in maps):  # `step` matters only where one place was picked out
         step = 0 if not any(not m.axes for m in maps) else step
-    name = (content, raw, mask, fixed, pair, lost, normed, step, tuple(m.number for m in maps))
+    name = (content, raw, mask, fixed, pair, lost, cut, normed, step, tuple(m.number for m in maps))
     found = _interned.get(name)
-    facts = (content, raw, mask, fixed, pair, lost, normed, step, maps)
+    facts = (content, raw, mask, fixed, pair, lost, cut, normed, step, maps)
     return found if found is not None else _interned.setdefault(name, Provenance(facts, next(_numbers)))
 
 
@@ -106,7 +108,8 @@ def unified(given: Sequence[Provenance], shape: Sequence[int]) -> Provenance:
     return provenance(
         content=any(p.content for p in given), raw=all(p.raw for p in content), mask=all(p.mask for p in given),
         fixed=any(p.fixed for p in given), pair=pair,
-        lost=lost and not settled, normed=any(p.normed for p in content), step=max(p.step for p in content), maps=maps,
+        lost=lost and not settled, cut=any(p.cut for p in given), normed=any(p.normed for p in content),
+        step=max(p.step for p in content), maps=maps,
     )  # fmt: skip
 
 

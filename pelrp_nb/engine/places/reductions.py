@@ -53,3 +53,18 @@ def windowed(places: Places, func: Callable, name: str, args: tuple, kwargs: dic
     convolves = name.startswith("conv")
     spatial = next((int(c) for c in name if c in "123"), x.dim() - 2)
     return places.step(contractions.windowed(given, x, spatial, convolves, outs[0]), outs)
+
+
+def transformed(places: Places, func: Callable, name: str, args: tuple, kwargs: dict, outs: list[Tensor]) -> Found:
+    """Fourier transforms: along their axes every place has gone into every frequency."""
+    x = args[0] if args else kwargs["input"]
+    given = provenance_of(x)
+    if given is None:
+        return [None] * len(outs)
+    usual = (-2, -1) if name.endswith("2") else tuple(range(x.dim())) if name.endswith("n") else -1
+    dim = pick(args, kwargs, 2, "dim", usual)
+    dims = {d % x.dim() for d in ((dim,) if isinstance(dim, int) else dim or usual)}
+    gone = [m for m in given.maps if dims.intersection(m.axes)]
+    mixed = tuple(m.key for m in gone if not m.key.of_weight)
+    found = given.but(maps=[m for m in given.maps if m not in gone], lost=given.lost or bool(mixed))
+    return Step((found,) * len(outs), mixed=mixed, notes=(f"`{name}`",) if mixed else ())

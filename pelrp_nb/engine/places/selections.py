@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor
 from torch._C import DisableTorchFunction
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from . import shapes
 from .arguments import given_in, pick
 from .elementwise import elementwise
 from .follow import Found, Places, Step, index_of, provenance_of
 from .maps import place_map
-from .provenance import Provenance, provenance, unified
+from .provenance import provenance, unified
 
 
 def shape(places: Places, func: Callable, name: str, args: tuple, kwargs: dict, outs: list[Tensor]) -> Found:
@@ -80,35 +80,3 @@ def one_hot(places: Places, func: Callable, name: str, args: tuple, kwargs: dict
     if known is None:
         return [None]
     return [known.but(maps=[place_map(m.key, m.cells.reshape(*m.cells.shape, 1)) for m in known.maps])]
-
-
-def written(places: Places, func: Callable, name: str, args: tuple, kwargs: dict, outs: list[Tensor]) -> Found:
-    """Operations that write into a tensor: __setitem__ and copies are followed, scattered writes keep what the base has."""
-    base = args[0]
-    mine = provenance_of(base)
-    values = [x for x in tree_leaves((args[1:], kwargs)) if isinstance(x, Tensor) and x.is_floating_point()]
-    value = values[-1] if values else None
-    theirs = provenance_of(value) if value is not None else None
-    if name in ("copy_", "copy"):
-        return [theirs]
-    if mine is None and theirs is None:
-        return [None] * len(outs)
-    if name in ("masked_scatter", "masked_scatter_") and mine is not None and mine.content:
-        return [mine.but(raw=False)]
-    if name in ("index_copy", "index_copy_", "index_put", "index_put_") and isinstance(pick(args, kwargs, 1, "indices"), tuple | list):
-        index = tree_map_only(Tensor, on_host, tuple(pick(args, kwargs, 1, "indices")))
-        return [shapes.written(mine, theirs, base, value, index)]
-    if mine is not None and mine.content and mine.maps:
-        return [mine]
-    return Step((provenance(content=True, lost=True, step=(theirs or mine).step),) * len(outs),
-                notes=(f"`{name}`",))  # fmt: skip
-
-
-def set_item(places: Places, args: tuple) -> Provenance | None:
-    """x[index] = value, which returns nothing: what x has of the inputs from now on."""
-    base, index, value = args[0], args[1], args[2]
-    theirs = provenance_of(value) if isinstance(value, Tensor) else None
-    mine = provenance_of(base)
-    if theirs is None and mine is None:
-        return None
-    return shapes.written(mine, theirs, base, value, tree_map_only(Tensor, on_host, index))

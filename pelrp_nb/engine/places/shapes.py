@@ -10,10 +10,8 @@ from torch import Tensor
 from torch._C import DisableTorchFunction
 from torch.nn import functional as F
 
-from .maps import Axis, PlaceMap, padded, place_map
+from .maps import FOREIGN, OWN, Axis, PlaceMap, own_beside, padded, place_map
 from .provenance import Provenance, provenance
-
-OWN = -1000  # places that a constant piece brings along count from here, downwards, piece by piece
 
 
 def moved(func: Callable, name: str, given: Provenance, x: Tensor, args: tuple, kwargs: dict, outs: Sequence[Tensor]) -> list[Provenance]:
@@ -49,6 +47,8 @@ def shaped(func: Callable, name: str, one: PlaceMap, x: Tensor, args: tuple, kwa
         return [regrouped(cells, tuple(x.shape), tuple(out.shape))]
     if name == "pad":
         return [padded_out(one, args, kwargs)]
+    if name == "as_strided":
+        return strided(cells, x, *args, **kwargs)
     if name in ("flip", "fliplr", "flipud"):
         made: Any = func(cells, *args, **kwargs)
     else:
@@ -65,6 +65,16 @@ def run_on(func: Callable, cells: Tensor, args: tuple, kwargs: dict) -> Any:
     except RuntimeError:
         made = func(cells.double(), *args, **kwargs)
         return made.round().to(torch.int32)
+
+
+def strided(cells: Tensor, x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> list[Tensor] | None:
+    """Cells laid out in memory as x is, and read as x is; None where what is read is none of x."""
+    last = sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
+    memory = torch.full((last + 1,), FOREIGN, dtype=torch.int32)
+    memory.as_strided(x.shape, x.stride()).copy_(cells.expand(x.shape))
+    begin = x.storage_offset() if storage_offset is None else storage_offset
+    made = memory.as_strided(size, stride, begin - x.storage_offset())
+    return None if bool((made == FOREIGN).any()) else [made]
 
 
 GROWING = {"expand", "expand_as", "broadcast_to", "broadcast_tensors"}
@@ -112,7 +122,7 @@ def matching(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[list
 
 
 def padded_out(one: PlaceMap, args: tuple, kwargs: dict) -> Tensor:
-    """Cells behind F.pad: padding is no place, along the map's own axes only."""
+    """Cells behind F.pad: padding has places of its own, along the map's own axes only."""
     given = args[0] if args else kwargs["pad"]
     mode = (args[1] if len(args) > 1 else kwargs.get("mode")) or "constant"
     widths = list(given)
@@ -120,7 +130,7 @@ def padded_out(one: PlaceMap, args: tuple, kwargs: dict) -> Tensor:
         if one.cells.dim() - 1 - i not in one.axes:
             widths[2 * i] = widths[2 * i + 1] = 0
     if mode == "constant":
-        return F.pad(one.cells, widths, value=-1)
+        return own_beside(F.pad(one.cells, widths, value=FOREIGN))
     return F.pad(one.cells.double(), widths, mode=mode).to(torch.int32)
 
 
@@ -157,7 +167,7 @@ def joined(
     return provenance(
         content=any(p.content for p in known), raw=bool(content) and all(p.raw for p in content),
         mask=not any(p.content for p in known) and len(known) == len(members), fixed=any(p.fixed for p in known),
-        pair=any(p.pair for p in content), lost=any(p.lost for p in content) and not found, maps=found,
+        pair=any(p.pair for p in content), lost=any(p.lost for p in content) and not found, cut=any(p.cut for p in known), maps=found,
         step=max((p.step for p in content), default=0),
     )  # fmt: skip
 
@@ -200,41 +210,3 @@ def along(key: Axis, per: list[PlaceMap | None], shapes: list[tuple[int, ...]], 
     full = [max(p.shape[a] for p in pieces) for a in range(len(shapes[0]))]
     pieces = [p.expand([p.shape[a] if a == dim else full[a] for a in range(p.dim())]) for p in pieces]
     return place_map(key, torch.cat(pieces, dim))
-
-
-def written(base: Provenance | None, value: Provenance | None, x: Tensor, given: Any, index: Any) -> Provenance:
-    """x[index] = given: places of what was written, at the places where it was written."""
-    keys = dict.fromkeys(m.key for p in (base, value) if p is not None for m in p.maps if not m.key.of_weight)
-    found, lost = [], False
-    with DisableTorchFunction():
-        for key in keys:
-            old = next((m for m in base.maps if m.key == key), None) if base is not None else None
-            new = next((m for m in value.maps if m.key == key), None) if value is not None else None
-            cells = (old.cells.expand(x.shape) if old is not None else torch.full(tuple(x.shape), -1, dtype=torch.int32)).clone()
-            if new is not None and isinstance(given, Tensor):
-                try:
-                    cells[index] = new.cells.expand(given.shape)
-                except (RuntimeError, IndexError):
-                    lost = True
-                    continue
-            found.append(place_map(key, spread_out(cells)))
-    known = [p for p in (base, value) if p is not None]
-    return provenance(
-        content=any(p.content for p in known), raw=all(p.raw for p in known), mask=all(p.mask for p in known),
-        fixed=any(p.fixed for p in known), pair=any(p.pair for p in known), lost=lost or any(p.lost for p in known), maps=found,
-        step=max((p.step for p in known), default=0),
-    )  # fmt: skip
-
-
-def spread_out(cells: Tensor) -> Tensor:
-    """Cells of what was written in part: where one axis alone tells the place, it tells it beside what was written, too."""
-    written = cells >= 0
-    if bool(written.all()) or not bool(written.any()):
-        return cells
-    for axis, n in enumerate(cells.shape):
-        others = [a for a in range(cells.dim()) if a != axis]
-        high = cells.amax(others) if others else cells
-        low = torch.where(written, cells, torch.iinfo(torch.int32).max).amin(others) if others else cells
-        if n > 1 and bool((high == low).all()):
-            return high.reshape([n if a == axis else 1 for a in range(cells.dim())]).expand(cells.shape)
-    return cells

@@ -41,7 +41,7 @@ def storage_of(x: Tensor) -> int:
 
 def differs(x: Tensor, axis: int, factor: bool) -> bool:
     """Whether entries of x along one axis differ."""
-    if x.shape[axis] < 2 or x.stride(axis) == 0:
+    if x.shape[axis] < 2 or x.stride(axis) == 0 or not x.numel():
         return False
     if x.is_meta:  # without values what may differ is taken to differ
         return True

@@ -71,8 +71,10 @@ def ask(flow: Context, constant: Tensor) -> None:
         for name in known.streams():
             if not name.endswith(CONTENT) and flow.role_of(name) is None:
                 flow.places.questions.setdefault(name, flow.place)
-    else:
-        flow.places.notes[f"what was cut from the stream before {flow.place} (a detached tensor) is booked there as a constant"] = None
+    elif known.cut:
+        flow.places.note(
+            "what was cut from the stream (detach, no_grad) is a constant: nothing is handed on to what it was made of", flow.place
+        )
 
 
 def entering(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int], operation: str, part: str) -> Leaf | None:
