@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from models import build, build_position, inputs, score, texts
+from spellings import GROUPS
 from tolerance import assert_same, rounding
 from torch import Tensor, nn
 
@@ -318,3 +319,30 @@ def test_a_vector_for_each_place_in_a_window_is_a_position_and_one_for_each_head
         found = flow.trace(flow.model(torch.tensor([[3, 4, 5, 6, 7, 8]])))
     assert [s.kind for s in found.sinks] == kinds and found.ledger.closed
     assert all(float(row.abs().min()) > 0 for row in found.positional)
+
+
+# --- reductions do not hang on how a rotation is written -------------------------------------------------------------
+
+TURNED = {spelling.name: spelling for spelling in GROUPS["rotary", "neighbours"].spellings}
+
+
+def turned(name: str):
+    with propagate(TURNED[name].build(), PA_LRP, Options(audit=True)) as flow:
+        return flow.trace(TURNED[name].pick(flow.model(*TURNED[name].inputs)))
+
+
+@pytest.mark.parametrize("name", [name for name in TURNED if "complex" in name])
+def test_every_reduction_of_a_complex_table_is_that_of_its_real_and_imaginary_part(name):
+    ours, theirs = turned(name), turned("computed")
+    assert set(ours.reductions) == set(theirs.reductions) and not ours.notes
+    for key, wanted in theirs.reductions.items():
+        torch.testing.assert_close(ours.reductions[key], wanted, rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(ours.reductions["positional.absolute"].sum(0), ours.positional.sum(0).abs())
+
+
+@pytest.mark.parametrize("name", [name for name in TURNED if "matrices" in name])
+def test_where_parts_cannot_be_told_apart_a_note_says_which_reductions_that_changes(name):
+    found = turned(name)
+    (note,) = found.notes
+    assert "'absolute'" in note and "matrices" in note and "layer 0" in note
+    torch.testing.assert_close(found.positional, turned("computed").positional, rtol=1e-9, atol=1e-12)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from spellings.added import ROWS, Table
-from spellings.base import IDS, PLACES, WIDTH, Body, Net, linear
+from spellings.base import IDS, PLACES, VOCABULARY, WIDTH, Body, Net, linear
 from spellings.byhand import by_hand
 from test_engine import same
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pelrp_nb import PA_LRP, Options, explain, plan, propagate
 from pelrp_nb.errors import InputError, ModelError, PelrpError
@@ -243,6 +244,42 @@ class Unseen(Net):
 def test_ids_made_where_nothing_is_seen(word, through):
     with pytest.raises(InputError, match=rf"(?s)(?=.*[Nn]o ids? )(?=.*{word})"):
         trace(Unseen(through), IDS)
+
+
+class Compared(Net):
+    """Rows of zeros and a one that are made by comparing: masks, of which nothing is looked up."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return Body.forward(self, (ids[..., None] == torch.arange(VOCABULARY)).double() @ self.tokens.weight)
+
+
+class Numbered(Net):
+    """The same by scattering ones, which is a look-up."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        zeros = torch.zeros(*ids.shape, VOCABULARY, dtype=torch.float64)
+        return Body.forward(self, zeros.scatter_(-1, ids[..., None], 1.0) @ self.tokens.weight)
+
+
+def test_ids_that_look_nothing_up_are_said_with_what_to_type():
+    with pytest.raises(InputError, match=r"depends on no input.*No table was looked up by `ids`: .*F\.one_hot\(ids\) @ table"):
+        trace(Compared(), IDS)
+
+
+@pytest.mark.parametrize("how", [Numbered, lambda: HotNet(torch.matmul), lambda: HotNet(lambda one, table: F.linear(one, table.T))])
+def test_rows_of_zeros_and_a_one_look_tokens_up(how):
+    torch.testing.assert_close(trace(how(), IDS).tokens, trace(Net(), IDS).tokens, rtol=1e-9, atol=1e-12)
+
+
+class HotNet(Net):
+    """Tokens as a product of one-hot rows and their table."""
+
+    def __init__(self, times) -> None:
+        super().__init__()
+        self.times = times
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return Body.forward(self, self.times(F.one_hot(ids, VOCABULARY).double(), self.tokens.weight))
 
 
 def test_a_compiled_function():

@@ -20,13 +20,24 @@ from ..trace import Sink
 
 @dataclass(eq=False)
 class Received:
-    """What one leaf received: found (rows, places, features), the places, and the sum of each row (rows,), float64 on the CPU."""
+    """What one leaf received: found (rows, places, features), the places, and the sum of each row (rows,), float64 on the CPU.
+
+    real: of a complex table what its real part received, which is the cosine's
+    """
 
     leaf: Leaf
     columns: Columns
     places: tuple[credit.Place, ...]
     totals: Tensor
     found: Tensor | None = None
+    real: Tensor | None = None
+
+    def parts(self) -> dict[str, Tensor]:
+        """What the reductions take apart: by the part that it is, a complex table by its real and its imaginary one."""
+        assert self.found is not None
+        if self.real is None:
+            return {self.leaf.part: self.found}
+        return {"cos": self.real, "sin": self.found - self.real}
 
 
 def relevance(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
@@ -55,8 +66,12 @@ def received(leaf: Leaf, gradients: dict[int, Tensor], rows: int) -> Received:
         totals = torch.zeros(rows, dtype=torch.float64) if signed is None else signed.detach().cpu().double().sum(1)
         return Received(leaf, leaf.columns, leaf.told, totals)
     R = relevance(leaf, gradients)
-    found, places = credit.summed(R, leaf.layout(R.dim()), rows, features_of(leaf, R.dim()))
-    return Received(leaf, {}, places, found.detach().cpu().double().sum((1, 2)), found)
+    layout, features = leaf.layout(R.dim()), features_of(leaf, R.dim())
+    found, places = credit.summed(R, layout, rows, features)
+    real = None
+    if leaf.tensor.is_complex() and id(leaf.tensor) in gradients:
+        real, _ = credit.summed(leaf.tensor.detach().real * gradients[id(leaf.tensor)].real, layout, rows, features)
+    return Received(leaf, {}, places, found.detach().cpu().double().sum((1, 2)), found, real)
 
 
 def summarise(all_of: list[Received], rows: int, order: Sequence[credit.Place]) -> tuple[tuple[Sink, ...], Columns]:
@@ -84,9 +99,10 @@ def _together(members: list[Received], rows: int, order: Sequence[credit.Place])
         if one.found is None:
             each += [_placed(one.columns, one.places, order)] if one.columns else []
             continue
-        R = credit.aligned(one.found, one.places, order)
-        key = (one.leaf.part, R.shape[-1])
-        parts[key] = parts[key] + R if key in parts else R
+        for part, R in one.parts().items():
+            R = credit.aligned(R, one.places, order)
+            key = (part, R.shape[-1])
+            parts[key] = parts[key] + R if key in parts else R
     each = [columns_of(R) for R in parts.values()] + each
     if not each:
         return {key: torch.zeros(rows, len(order)) for key in SUMS}

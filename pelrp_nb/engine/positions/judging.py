@@ -48,6 +48,9 @@ def judge(flow: Context) -> None:
     seen: Seen = {}
     for leaf in taken:
         label(leaf, taken, seen)
+        if leaf.kind == PositionKind.ROTARY and leaf.part == "matrix":
+            flow.places.note("of a rotation written as matrices, cosine and sine are not told apart: relevance('absolute'), 'positive' and "
+                             "'l2' take both as one", leaf.where)  # fmt: skip
 
 
 def keys_of(flow: Context, leaf: Leaf) -> tuple[Axis, ...]:
