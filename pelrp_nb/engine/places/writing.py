@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .arguments import pick
 from .follow import Found, Places, Step, provenance_of
-from .maps import FOREIGN, PlaceMap, own_beside, place_map
+from .maps import FOREIGN, Axis, PlaceMap, own_beside, place_map
 from .provenance import Provenance, provenance
 from .selections import on_host
 
@@ -114,20 +115,29 @@ def set_item(places: Places, args: tuple) -> Provenance | None:
 
 def write_into(base: Provenance | None, value: Provenance | None, x: Tensor, given: Any, way: Writing) -> Provenance:
     """What x has of the inputs when `given` was written into it: places of what was written, where it was written."""
-    keys = dict.fromkeys(m.key for p in (base, value) if p is not None for m in p.maps if not m.key.of_weight)
+    mine, theirs = by_key(base), by_key(value if isinstance(given, Tensor) else None)
     found, lost = [], False
     with DisableTorchFunction():
-        for key in keys:
-            old, new = ((None if p is None else next((m for m in p.maps if m.key == key), None)) for p in (base, value))
-            cells = cells_of(old, new if isinstance(given, Tensor) else None, x, given, way)
-            lost = lost or cells is None
-            found += [] if cells is None else [place_map(key, own_beside(spread_out(cells)))]
+        for key in dict.fromkeys((*mine, *theirs)):
+            for old, new in zip_longest(mine.get(key, ()), theirs.get(key, ())):  # of scores: queries first, then keys
+                cells = cells_of(old, new, x, given, way)
+                lost = lost or cells is None
+                found += [] if cells is None else [place_map(key, own_beside(spread_out(cells)))]
     known = [p for p in (base, value) if p is not None]
     return provenance(
         content=any(p.content for p in known), raw=all(p.raw for p in known), mask=all(p.mask for p in known),
         fixed=any(p.fixed for p in known), pair=any(p.pair for p in known), lost=lost or any(p.lost for p in known),
         cut=any(p.cut for p in known), maps=found, step=max((p.step for p in known), default=0),
     )  # fmt: skip
+
+
+def by_key(known: Provenance | None) -> dict[Axis, list[PlaceMap]]:
+    """The maps of inputs, by what they are maps of."""
+    found: dict[Axis, list[PlaceMap]] = {}
+    for one in () if known is None else known.maps:
+        if not one.key.of_weight:
+            found.setdefault(one.key, []).append(one)
+    return found
 
 
 def cells_of(old: PlaceMap | None, new: PlaceMap | None, x: Tensor, given: Any, way: Writing) -> Tensor | None:
