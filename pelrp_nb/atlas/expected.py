@@ -25,7 +25,7 @@ ANNOUNCED = {
 # kind that the engine finds -> kind that names announce
 FOUND = {
     "rotary": "rotary", "learnable": "added", "absolute": "added", "relative bias": "bias", "relative embedding": "bias",
-    "alibi": "bias",
+    "alibi": "bias", "joined": "added",
 }  # fmt: skip
 
 # Architectures without positional encoding of any kind: why there must be no sink.

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..amounts import unless_rounding
 from .names import MAIN
-from .verdict import LEGEND, TOLERANCE, VERDICTS, counts, verdict
+from .verdict import LEGEND, TOLERANCE, VERDICTS, allowed, counts, verdict
 
 HEADER = ("name", "class", "input", "verdict", "positions found", "forward", "gap float64", "gap float32", "as before", "seconds")
 
@@ -34,7 +34,8 @@ PA-LRP with an audited ledger, in float64 and again in float32. No code per mode
 `input` is what the one random input holds: models of text and pictures or sound are given text alone where they answer to it, and
 the towers that did not run are not judged. `forward` is the largest difference between the logits under the rules and the plain
 model's, as a part of the largest logit; `gap` is what the ledger cannot explain, as a part of its scale. Both are rounding up to 1e-6
-in float64 and 1e-3 in float32."""
+in float64 and 1e-3 in float32; a model that computes parts in float32 whatever its precision may have as much more as the ledger has
+measured there (`Ledger.allowed`)."""
 
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:
@@ -78,14 +79,17 @@ def called(row: dict[str, Any]) -> str:
     return f"{row['name']} ({row['option']})" if row["option"] else row["name"]
 
 
-def moved(difference: float, allowed: float) -> str:
+def moved(difference: float, tolerance: float) -> str:
     """How far the logits under the rules are from the plain model's."""
-    return "equal" if difference == 0 else unless_rounding(difference, allowed)
+    return "equal" if difference == 0 else unless_rounding(difference, tolerance)
 
 
-def gap(run: dict[str, Any] | None, allowed: float) -> str:
+def gap(run: dict[str, Any] | None, tolerance: float) -> str:
     """The gap as a part of the scale; empty where there is no ledger."""
-    return "" if run is None or run["gap"] is None else unless_rounding(run["gap"] / (run["scale"] or 1), allowed)
+    if run is None or run["gap"] is None:
+        return ""
+    scale = run["scale"] or 1
+    return unless_rounding(run["gap"] / scale, allowed(run, tolerance) / scale)
 
 
 def escape(text: str) -> str:

@@ -30,7 +30,7 @@ class Run:
     outcome:    "explained", "refused" (a reason is given), "crashed" (a fault of ours)
     difference: largest difference between the logits under the rules and the plain ones, as a part of the largest logit
     sinks:      kind of position -> how many sinks of it; layers: how many layers the model was seen to have
-    gap, scale: of the audited ledger; opened: the layer at which it opened
+    gap, scale, allowed: of the audited ledger; opened: the layer at which it opened; notes: of the explanation
     changed:    what was not as before afterwards
     """
 
@@ -41,10 +41,12 @@ class Run:
     layers: int = 0
     gap: float | None = None
     scale: float | None = None
+    allowed: float | None = None
     opened: str | None = None
     audited: bool = False
     positional: float | None = None
     changed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -149,8 +151,8 @@ def explained(found: Any) -> Run:
     sinks = Counter(kind for part in parts for kind in part.sink_kinds)
     layers = sum(b.kind == "layer" for b in found.boundaries)
     return Run(
-        "explained", sinks=dict(sinks), layers=layers, gap=ledger.gap, scale=ledger.scale, opened=ledger.opened,
-        audited=ledger.audited, positional=ledger.positions,
+        "explained", sinks=dict(sinks), layers=layers, gap=ledger.gap, scale=ledger.scale, allowed=ledger.allowed,
+        opened=ledger.opened, audited=ledger.audited, positional=ledger.positions, notes=list(found.notes),
     )  # fmt: skip
 
 

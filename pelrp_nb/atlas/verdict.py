@@ -38,13 +38,18 @@ def verdict(row: dict[str, Any]) -> tuple[str, str]:
 def faults(run: dict[str, Any], tolerance: float, dtype: str) -> list[str]:
     """What does not hold in one explanation."""
     found = []
-    if not abs(run["gap"]) <= tolerance * run["scale"]:
+    if not abs(run["gap"]) <= allowed(run, tolerance):
         found.append(f"gap of {size(run['gap'] / (run['scale'] or 1))} of the scale in {dtype}, at {run['opened']}")
     if run["difference"] is None or not run["difference"] <= tolerance:
         found.append(f"forward differs by {size(run['difference'])} of the largest logit in {dtype}")
     if not run["audited"]:
         found.append(f"not audited in {dtype}")
     return found
+
+
+def allowed(run: dict[str, Any], tolerance: float) -> float:
+    """How large a gap may be: a part of the scale, or what the ledger itself measured to be rounding."""
+    return max(tolerance * run["scale"], run.get("allowed") or 0.0)
 
 
 def counts(rows: list[dict[str, Any]]) -> dict[str, int]:

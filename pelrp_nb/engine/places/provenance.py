@@ -101,7 +101,7 @@ def unified(given: Sequence[Provenance], shape: Sequence[int]) -> Provenance:
             found.append(one)
         elif not one.axes and int(one.cells.max()) > int(same.cells.max()):
             found[found.index(same)] = one
-    pair = any(p.pair for p in content)  # of which one side may be a place picked out, while the other side moves
+    pair = any(p.pair for p in content) or crossed(found)  # of which one side may be a place picked out, while the other side moves
     moving = set() if pair else {m.key for m in found if m.axes}
     maps = [m for m in found if m.axes or m.key not in moving][:MOST]
     settled = any(m.axes and not m.key.of_weight for m in maps)
@@ -111,6 +111,12 @@ def unified(given: Sequence[Provenance], shape: Sequence[int]) -> Provenance:
         lost=lost and not settled, cut=any(p.cut for p in given), normed=any(p.normed for p in content),
         step=max(p.step for p in content), maps=maps,
     )  # fmt: skip
+
+
+def crossed(maps: Sequence[PlaceMap]) -> bool:
+    """Whether the places of one axis of an input lie along two axes: every one beside every other."""
+    moving = [m.key for m in maps if m.axes and not m.key.of_weight]
+    return len(moving) > len(set(moving))
 
 
 def forget() -> None:

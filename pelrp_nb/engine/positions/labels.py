@@ -39,10 +39,13 @@ def part_of(table: Tensor) -> str:
 
 
 def by_distance(bias: Tensor) -> bool:
-    """Whether each row of a bias (..., Tq, Tk) is a straight line on either side of the query, as ALiBi is."""
+    """Whether each row of a bias (..., Tq, Tk) is a straight line on either side of the query, as ALiBi is.
+
+    Through so few keys that any numbers lie on such lines, the heads must have one line and a slope each.
+    """
     x = better(bias.detach())
-    if x.dim() < 2 or x.shape[-1] < 3:
-        return True
+    if x.dim() < 2 or x.shape[-1] < 3 or (x.shape[-2] == 1 and x.shape[-1] <= 4):
+        return proportional(x)
     bend = (x[..., 2:] - 2 * x[..., 1:-1] + x[..., :-2]).abs()
     if x.shape[-2] == 1:  # straight lines, bent at the query and where padding begins
         return bool(((torch.where(visible(x), bend, 0) > CLOSE * size(x)).sum(-1) <= 2).all())
@@ -50,6 +53,16 @@ def by_distance(bias: Tensor) -> bool:
     shift = x.shape[-1] - x.shape[-2]
     aside = (i + shift != j) & visible(x)
     return bool((torch.where(aside, bend, 0) <= CLOSE * size(x)).all())
+
+
+def proportional(bias: Tensor) -> bool:
+    """Whether the heads of a bias (..., H, Tq, Tk) differ by a factor alone."""
+    if bias.dim() < 3:
+        return True
+    x = bias.masked_fill(bias <= HIDES, 0).reshape(-1, bias.shape[-2] * bias.shape[-1])
+    largest = x[x.norm(dim=-1).argmax()]
+    along = (x @ largest / (largest @ largest).clamp(min=torch.finfo(x.dtype).tiny))[:, None] * largest
+    return bool((x - along).abs().amax() <= CLOSE * x.abs().amax())
 
 
 def visible(x: Tensor) -> Tensor:
