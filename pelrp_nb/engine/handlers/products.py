@@ -95,10 +95,7 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         return looked_up(flow, func(*args, **kwargs), args, kwargs)
     weighed = next((x for x in operands if (m := note_of(flow, x)) is not None and m.made == "softmax"), None)
     if len(operands) == 2 and not flat:
-        if weighed is None:
-            detection.take_roles(flow, operands)
-        else:
-            detection.take_roles(flow, [operands[1]], ("value",))
+        detection.take_roles(flow, *((operands,) if weighed is None else (operands[1:], ("value",))))
         if n == 1 and carries(operands[0]) and func in (torch.matmul, Tensor.matmul, torch.mm, Tensor.__matmul__):
             weight = operands[1]
             if weight.dim() == 2 and bends(flow, operands[0]):
