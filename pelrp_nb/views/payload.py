@@ -38,10 +38,7 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
             {"name": visible(name), "kind": visible(kind), "layer": layer_of(name), "relevance": single(row), "total": total(row)}
             for name, kind, row in zip(data["sinks"], data["sink_kinds"], data["positional"], strict=True)
         ],
-        "boundaries": [
-            {**boundary, "name": visible(boundary["name"]), "relevance": single(boundary["relevance"])}
-            for boundary in data["boundaries"]
-        ],
+        "boundaries": [{**one, "name": visible(one["name"]), "relevance": single(one["relevance"])} for one in data["boundaries"]],
         "walk": [{**step, "name": visible(step["name"])} for step in walk(data, rules["fields"])],
         "rules": rules["pages"],
         "ledger": {
