@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from ..calls import fitting_fields, shown
 from ..errors import InputError
@@ -32,6 +32,8 @@ class Options:
     operations: handlers of one's own, {torch.special.i0: rules.identity}; `pelrp_nb.register` says what a handler is
     roles:      what an argument of `forward`, a parameter, a buffer or an attribute is, by its name or path: "content", "positions",
                 "constant", "mask" or "control"; overrules what the engine sees
+    truncation: cut a text to what the model takes; False: refuse one that is longer
+    on_error:   "raise", or "skip": an input that cannot be explained leaves a placeholder (`Skipped`) that says why
     """
 
     detail: frozenset[str] = frozenset()
@@ -42,16 +44,20 @@ class Options:
     ledger: bool = True
     operations: Any = ()
     roles: Mapping[str, str] = field(default_factory=dict)
+    truncation: bool = False
+    on_error: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", details(self.detail))
-        for name in ("audit", "checkpoint", "ledger"):
+        for name in ("audit", "checkpoint", "ledger", "truncation"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} must be True or False, got {getattr(self, name)!r}. Type Options({name}=True).")
         if self.watch is not None and not callable(self.watch):
             raise InputError(f"watch must be a function of a boundary, got {type(self.watch).__name__}. Type Options(watch=print).")
         object.__setattr__(self, "only", conditions(self.only))
         object.__setattr__(self, "operations", operations(self.operations))
+        if self.on_error not in ("raise", "skip"):
+            raise InputError(f'on_error must be "raise" or "skip", got {self.on_error!r}. Type Options(on_error="skip").')
         if not isinstance(self.roles, Mapping):
             came = type(self.roles).__name__
             raise InputError(f'roles must map names to what they are, got {came}. Type roles={{"covariates": "content"}}.')

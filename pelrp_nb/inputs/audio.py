@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .image_processor import is_array
+from .arguments import refuse_unheard
+from .convert import is_array
 from .model_input import Labels
 from .text import accepted, tokenizer_of
 
@@ -33,6 +34,7 @@ def from_sound(model: nn.Module, samples: Any, processor: Any, rate: int | None)
     """Tensors of one recording, and how many seconds they hold; without a rate, the one that the extractor expects."""
     worker = extractor_of(processor)
     if worker is None:
+        refuse_unheard(model, "Sound", NAMES)
         raise InputError(
             f"Sound needs the feature extractor that {type(model).__name__} was trained with. "
             "Type processor=AutoProcessor.from_pretrained(name), or pass dict(input_features=...)."

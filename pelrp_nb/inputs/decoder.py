@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..engine.streams import Streams
+from ..engine.streams import Streams, roots
 from ..engine.support import device_of
 from ..errors import InputError
+from .arguments import call
 from .model_input import Labels
 from .text import needed, of_ids
-
-ABSENT = -100  # how labels say that a place does not count
 
 
 def has_decoder(model: nn.Module) -> bool:
@@ -41,11 +41,12 @@ def start_of(model: nn.Module) -> int:
 
 
 def add_decoder(
-    model: nn.Module, tensors: dict[str, Tensor], processor: Any, written: str | None = None, labels: Tensor | None = None
+    model: nn.Module, tensors: dict[str, Tensor], processor: Any, written: str | None = None, more: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Tensor], Labels | None]:
     """The tensors with `decoder_input_ids`, and what those are called.
 
-    `written` is the text that the decoder has written so far; `labels` (1, T) are ids that it is to write, read one place later.
+    `written` is the text that the decoder has written so far.  Of prepared arguments (`more` is given) the decoder reads what the
+    model itself would let it read: labels one place later, a copy of the input; its start token where the model would refuse.
     """
     if not has_decoder(model):
         return tensors, None
@@ -59,11 +60,30 @@ def add_decoder(
         rest = tokenizer(text_target=written, return_tensors="pt")["input_ids"]
         ends = rest.shape[1] and int(rest[0, -1]) == tokenizer.eos_token_id
         ids = torch.cat([start, rest[:, :-1] if ends else rest], 1)
-    elif labels is not None:
-        ids = torch.cat([start.to(labels), labels[:, :-1]], 1)
-        ids = ids.masked_fill(ids == ABSENT, start_of(model))
+    elif more is not None and (read := read_by_itself(model, {**tensors, **more})) is not None:
+        ids = read
     elif writes(model) or "input_ids" not in tensors:
         ids = start
     else:
         ids = torch.cat([start.to(tensors["input_ids"]), tensors["input_ids"][:, :-1]], 1)
     return {**tensors, "decoder_input_ids": ids.to(device)}, of_ids(ids[0].tolist(), processor)
+
+
+@torch.no_grad()
+def read_by_itself(model: nn.Module, given: Mapping[str, Any]) -> Tensor | None:
+    """The ids that the model's decoder reads if none are passed; None where the model wants some."""
+    decoder = next(m for m in model.modules() if roots(model).get(id(m)) == "decoder")
+    heard: list[Tensor] = []
+
+    def listen(_: nn.Module, args: tuple, kwargs: dict) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        heard.extend([ids] if isinstance(ids, Tensor) and not ids.is_floating_point() else [])
+
+    handle = decoder.register_forward_pre_hook(listen, with_kwargs=True)
+    try:
+        call(model, given)
+    except (ValueError, RuntimeError, TypeError, AttributeError, IndexError):
+        return None
+    finally:
+        handle.remove()
+    return heard[0].clone() if heard else None

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..engine.places.roles import role_of
 from ..engine.streams import Streams
 from ..errors import InputError
-from . import audio, image_processor
+from . import audio, image_processor, own
+from .arguments import call, check_names, named, of_transformers, quiet, takes
+from .convert import is_array, is_nested_numbers, plain
 from .decoder import add_decoder, has_decoder, writes
 from .model_input import MAIN, Encoded, Labels
+from .rows import Errors
 from .tensors import from_tensors
-from .text import from_messages, from_text, from_texts, of_ids, table_of
+from .text import foreign_processor, from_messages, from_text, from_texts, limit_of, of_ids, table_of
+
+__all__ = ["call", "encode", "encode_all", "limit_of", "quiet", "takes"]
 
 RAW = ("text", "text_pair", "images", "audio", "sampling_rate", "labels")
 
 
-def encode_all(model: nn.Module, given: Any, processor: Any) -> tuple[list[Encoded], bool]:
-    """Every input as the model takes it, and whether there may be several: then the answer is a list, even of one."""
-    if isinstance(given, Mapping) and any(name in given for name in MAIN):
-        found = from_tensors(model, given, processor)
-        return checked(model, found), len(found) > 1
+def encode_all(
+    model: nn.Module, given: Any, processor: Any, truncation: bool = False, errors: Errors | None = None
+) -> tuple[list[Any], bool]:
+    """Every input as the model takes it (`Encoded`), and whether there may be several: then the answer is a list, even of one.
+
+    What could not be read is refused by its number; with `on_error="skip"` a `Skipped` stands in its place.
+    """
+    errors = errors or Errors()
+    given = plain(given)
+    arguments = as_arguments(model, given, processor)
+    if arguments is not None:
+        found = from_tensors(model, arguments, processor, errors)
+        return errors.of(len(found) > 1).each(found, checker(model)), len(found) > 1
     if image_processor.is_batch(given):
         given = list(given)
     if isinstance(given, Sequence) and not isinstance(given, str | bytes) and not is_one(given):
         if not len(given):
             raise InputError("There is no input in the list. Type at least one text.")
-        texts = encode_texts(model, given, processor) if all(isinstance(x, str) for x in given) else None
-        return texts or [encode(model, x, processor) for x in given], True
-    return [encode(model, given, processor)], False
+        mixed(given)
+        return encode_list(model, given, processor, truncation, errors.of(True)), True
+    return [encode(model, given, processor, truncation)], False
 
 
-def encode_texts(model: nn.Module, texts: Sequence[str], processor: Any) -> list[Encoded] | None:
-    """Several texts from one call of the tokenizer; None where each must be read by itself."""
-    found = None if has_decoder(model) else from_texts(model, texts, processor)
-    if found is None:
-        return None
-    stream = Streams(model).of_input("input_ids")
-    return checked(model, [Encoded(tensors, {stream: labels}, given=labels.text) for tensors, labels in found])
+def encode_list(model: nn.Module, given: Sequence, processor: Any, truncation: bool, errors: Errors) -> list[Any]:
+    """Several inputs; texts from one call of the tokenizer, where none has to be read by itself."""
+    if all(isinstance(x, str) and x.strip() for x in given) and not has_decoder(model):
+        found = from_texts(model, given, processor, truncation)
+        if found is not None:
+            stream, notes = Streams(model).of_input("input_ids"), foreign_processor(model, processor)
+            rows = [Encoded(tensors, {stream: labels}, given=labels.text, notes=notes) for tensors, labels in found]
+            return errors.each(rows, checker(model))
+    return errors.each(given, lambda x: encode(model, x, processor, truncation))
 
 
 def is_one(given: Sequence) -> bool:
@@ -57,60 +71,120 @@ def is_conversation(given: Any) -> bool:
     return isinstance(given, Sequence) and bool(given) and all(isinstance(m, Mapping) and "role" in m for m in given)
 
 
-def encode(model: nn.Module, given: Any, processor: Any) -> Encoded:
+def mixed(given: Sequence) -> None:
+    """Refuse a list of texts and pictures: each of them would lack what the other has."""
+    kinds = ["text" if isinstance(x, str) else "picture" if image_processor.is_pil(x) or (is_array(x) and x.ndim == 3) else None for x in given]
+    if {"text", "picture"} <= set(kinds):
+        first, other = kinds.index("text"), kinds.index("picture")
+        raise InputError(
+            f"Inputs must be of one kind; input {first} is a text and input {other} a picture. Type dict(text=..., images=...) for "
+            "each input, if the model takes both."
+        )
+
+
+def encode(model: nn.Module, given: Any, processor: Any, truncation: bool = False) -> Encoded:
     """One input, checked against the model.
 
     Raises InputError for empty or too long text, a missing or foreign processor, tensors elsewhere, cached prefixes.
     """
-    if isinstance(given, Mapping) and any(name in given for name in MAIN):
-        found = from_tensors(model, given, processor)
+    given = plain(given)
+    arguments = as_arguments(model, given, processor)
+    if arguments is not None:
+        found = from_tensors(model, arguments, processor)
         if len(found) > 1:
             raise InputError(f"There must be one input here, got a batch of {len(found)}. Type explain(model, that batch).")
-        return checked(model, found)[0]
-    if isinstance(given, Mapping):
-        return checked(model, [from_mapping(model, given, processor)])[0]
-    if image_processor.is_picture(given, processor):
-        return checked(model, [from_mapping(model, {"images": given}, processor)])[0]
-    if audio.is_sound(given):
-        return checked(model, [from_mapping(model, {"audio": given}, processor)])[0]
-    if isinstance(given, str):
-        return checked(model, [from_mapping(model, {"text": given}, processor)])[0]
+        return checked(model, found[0])
+    raw = as_raw(model, given, processor)
+    if raw is not None:
+        return checked(model, from_mapping(model, raw, processor, truncation))
     if isinstance(given, Sequence) and is_conversation(given):
         tensors, labels = from_messages(model, given, processor)
-        return checked(model, [assembled(model, tensors, labels, processor)])[0]
-    if isinstance(given, tuple) and is_one(given):
-        second = "labels" if writes(model) else "text_pair"
-        return checked(model, [from_mapping(model, {"text": given[0], second: given[1]}, processor)])[0]
+        return checked(model, assembled(model, tensors, labels, processor))
     raise InputError(
         f"An input must be a text or a mapping of tensors (or a picture, sound, a pair of texts, messages), got "
         f'{type(given).__name__}. Type explain(model, "some text", processor=tokenizer).'
     )
 
 
-def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any) -> Encoded:
-    """Texts, pictures and sound by name, together: what a processor takes."""
-    strange = [k for k in given if k not in RAW]
-    if strange or not {"text", "images", "audio"} & set(given):
-        came = ", ".join(map(str, given)) or "nothing"
+def as_raw(model: nn.Module, given: Any, processor: Any) -> dict[str, Any] | None:
+    """Texts, pictures and sound by name, for the processor; None for something else."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    if image_processor.is_picture(given, processor):
+        return {"images": given}
+    if audio.is_sound(given):
+        return {"audio": given}
+    if isinstance(given, str):
+        return {"text": given}
+    if isinstance(given, tuple) and is_one(given):
+        return {"text": given[0], "labels" if writes(model) else "text_pair": given[1]}
+    return None
+
+
+def as_arguments(model: nn.Module, given: Any, processor: Any) -> Mapping[str, Any] | None:
+    """The arguments of `forward` by name, where the input is prepared already; None for what needs a processor first."""
+    if isinstance(given, Mapping):
+        return given if is_prepared(model, given) else None
+    if not own.is_tensor_like(given) and not isinstance(given, tuple):
+        return None
+    if not of_transformers(model):
+        return None if image_processor.image_processor_of(processor) or audio.extractor_of(processor) else own.as_arguments(model, given)
+    if is_nested_numbers(given):
+        return {"input_ids": given} if whole_numbers(given) and reads_ids(model) else None
+    if isinstance(given, tuple) or image_processor.image_processor_of(processor) or audio.extractor_of(processor):
+        return None
+    main = getattr(model, "main_input_name", "input_ids")
+    if whole_numbers(given) and reads_ids(model):
+        return {"input_ids": given} if given.ndim else None
+    return {main: given} if given.ndim >= {"pixel_values": 4, "input_features": 3, "input_values": 2}.get(main, 99) else None
+
+
+def reads_ids(model: nn.Module) -> bool:
+    """Whether a bare tensor of whole numbers can only be token ids."""
+    return takes(model, "input_ids") and getattr(model, "main_input_name", "input_ids") == "input_ids"
+
+
+def whole_numbers(x: Any) -> bool:
+    """Whether an array or a list holds whole numbers."""
+    if isinstance(x, list | tuple):
+        return all(whole_numbers(y) for y in x)
+    if isinstance(x, Tensor):
+        return not (x.is_floating_point() or x.is_complex() or x.dtype in (torch.bool, torch.uint8))
+    return isinstance(x, int) and not isinstance(x, bool) or getattr(getattr(x, "dtype", None), "kind", "") in ("i",)
+
+
+def is_prepared(model: nn.Module, given: Mapping[str, Any]) -> bool:
+    """Whether a mapping holds arguments of `forward`, rather than what a processor takes."""
+    raw = [k for k in ("text", "images", "audio") if k in given and not (k in named(model) and is_array(given[k]))]
+    ready = [k for k in MAIN if k in given]
+    if raw and ready:
         raise InputError(
-            f"The mapping must hold one of {', '.join(MAIN)}, or text, images or audio for the processor; got {came}. "
-            "Type dict(input_ids=ids)."
+            f"An input must be given once; the mapping holds `{raw[0]}` and `{ready[0]}`. Leave one of them out: the processor makes "
+            "the second from the first."
         )
+    return not raw
+
+
+def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any, truncation: bool = False) -> Encoded:
+    """Texts, pictures and sound by name, together: what a processor takes; flags for the model beside them."""
+    more = {k: v for k, v in given.items() if k not in RAW}
+    notes = check_names(model, more)
     tensors: dict[str, Tensor] = {}
     labels = None
-    more: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if "text" in given:
-        tensors, labels = from_text(model, given["text"], processor, given.get("text_pair"))
+        tensors, labels = from_text(model, given["text"], processor, given.get("text_pair"), truncation)
     if "images" in given:
-        seen, more["picture"] = image_processor.from_picture(model, given["images"], processor, given.get("text"))
-        more["cropped"] = bool(getattr(image_processor.image_processor_of(processor), "do_center_crop", False))
+        seen, found["picture"] = image_processor.from_picture(model, given["images"], processor, given.get("text"))
+        found["cropped"] = bool(getattr(image_processor.image_processor_of(processor), "do_center_crop", False))
         tensors |= seen
     if "audio" in given:
-        heard, more["seconds"] = audio.from_sound(model, given["audio"], processor, given.get("sampling_rate"))
+        heard, found["seconds"] = audio.from_sound(model, given["audio"], processor, given.get("sampling_rate"))
         tensors |= heard
-    if labels is not None and tensors["input_ids"].shape[1] != len(labels.tokens):  # the processor made room for the picture
-        labels = of_ids(tensors["input_ids"][0].tolist(), processor)
-    return replace(assembled(model, tensors, labels, processor, given.get("labels")), **more)
+    if labels is not None and "input_ids" in tensors and tensors["input_ids"].shape[1] != len(labels.tokens):
+        labels = of_ids(tensors["input_ids"][0].tolist(), processor)  # the processor made room for the picture
+    made = assembled(model, tensors, labels, processor, given.get("labels"))
+    return replace(made, more=more, notes=(*notes, *made.notes), **found)
 
 
 def assembled(model: nn.Module, tensors: dict[str, Tensor], labels: Labels | None, processor: Any, written: str | None = None) -> Encoded:
@@ -120,66 +194,55 @@ def assembled(model: nn.Module, tensors: dict[str, Tensor], labels: Labels | Non
     by = {} if labels is None else {streams.of_input("input_ids"): labels}
     if decoder is not None:
         by["decoder"] = decoder
-    return Encoded(tensors, by, given=None if labels is None else labels.text)
+    notes = foreign_processor(model, processor) if labels is not None else ()
+    return Encoded(tensors, by, given=None if labels is None else labels.text, notes=notes)
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
-def checked(model: nn.Module, found: list[Encoded]) -> list[Encoded]:
-    """Inputs that the model takes, ids that it has, a length it can, finite numbers."""
+def checked(model: nn.Module, row: Encoded) -> Encoded:
+    """The row, if the model takes it. Raises InputError otherwise."""
+    return checker(model)(row)
+
+
+def checker(model: nn.Module) -> Callable[[Encoded], Encoded]:
+    """A check of rows: names that the model takes, ids that it has, a length it can, finite numbers; it hands on what passes."""
     known: set[frozenset[str]] = set()
     size, limit = getattr(table_of(model), "num_embeddings", None), limit_of(model)
-    for row in found:
+
+    def check(row: Encoded) -> Encoded:
         if (names := frozenset(row.tensors)) not in known:
-            foreign(model, row.tensors)
+            check_names(model, row.tensors)
             known.add(names)
-        for name, tensor in row.tensors.items():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise InputError(f"`{name}` must be finite; it holds NaN or infinite values.")
+        for name, tensor in {**row.tensors, **row.more}.items():
+            finite(name, tensor)
         if "input_ids" in row.tensors:
             in_range(row.tensors["input_ids"], size, limit)
-    return found
+        return row
+
+    return check
 
 
-def foreign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse inputs that the model does not take, or would swallow without a word."""
-    parameters = inspect.signature(model.forward).parameters
-    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for name in tensors:
-        if name in parameters or (anything and not name.endswith("position_ids")):
-            continue
-        inside = (m for m in model.modules() if anything and hasattr(m, "main_input_name"))
-        if not any(name in inspect.signature(m.forward).parameters for m in inside):
-            taken = ", ".join(n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD)
-            raise InputError(f"{type(model).__name__} takes no `{name}`. Leave it out, or pass some of {taken}.")
+def finite(name: str, x: Any) -> None:
+    """Raise InputError for NaN, and for infinite values in what is no mask."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        return
+    if x.isnan().any() or (role_of(name, x) != "mask" and not torch.isfinite(x).all()):
+        raise InputError(f"`{name}` must be finite; it holds NaN or infinite values. Type torch.nan_to_num({name}), or drop that row.")
 
 
 def in_range(ids: Tensor, size: int | None, limit: int) -> None:
     """Ids that the model has, `size` of them if it says so, and no more of them than it has positions for."""
-    if size is not None and (int(ids.max()) >= size or int(ids.min()) < 0):
+    if ids.is_floating_point():
+        raise InputError(f"Token ids must be whole numbers, got {ids.dtype}. Type input_ids=ids.long(), or inputs_embeds= for vectors.")
+    least, most = (int(x) for x in ids.aminmax())
+    if size is not None and (most >= size or least < 0):
         raise InputError(
-            f"Token ids must lie between 0 and {size - 1} for this model; the processor made {int(ids.max())}. "
-            "It belongs to another model: type processor=AutoTokenizer.from_pretrained(the model's own name)."
+            f"Token ids must lie between 0 and {size - 1} for this model, got {most if most >= size else least}. A processor that makes it "
+            "belongs to another model: type processor=AutoTokenizer.from_pretrained(the model's own name)."
         )
     if limit < ids.shape[1]:
-        raise InputError(f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it.")
-
-
-def limit_of(model: nn.Module) -> int:
-    """The most tokens that the model has positions for, as far as it says so."""
-    config = getattr(model, "config", None)
-    limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else sys.maxsize
-
-
-def quiet(model: nn.Module) -> dict[str, Any]:
-    """No cache: the model would keep keys that carry relevance."""
-    config = getattr(model, "config", None)
-    return {"use_cache": False} if getattr(config, "use_cache", None) is not None and takes(model, "use_cache") else {}
-
-
-def takes(model: nn.Module, name: str) -> bool:
-    """Whether the model's forward takes an argument, or hands it on."""
-    parameters = inspect.signature(model.forward).parameters
-    return name in parameters or (hasattr(model, "generation_config") and any(p.kind is p.VAR_KEYWORD for p in parameters.values()))
+        raise InputError(
+            f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it, or type options=Options(truncation=True)."
+        )

@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .arguments import refuse_unheard
+from .convert import is_array
 from .text import accepted, tokenizer_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
@@ -53,11 +55,6 @@ def is_pil(x: Any) -> bool:
     return any(f"{c.__module__}.{c.__name__}" == "PIL.Image.Image" for c in type(x).__mro__)
 
 
-def is_array(x: Any) -> bool:
-    """Whether x is a tensor or a numpy array."""
-    return isinstance(x, Tensor) or (hasattr(x, "__array__") and hasattr(x, "ndim") and not is_pil(x))
-
-
 def is_picture(x: Any, processor: Any) -> bool:
     """Whether x is a picture: PIL, an array of two or three axes, or a path where only pictures are processed."""
     if is_pil(x) or (is_array(x) and x.ndim in (2, 3)):
@@ -93,6 +90,7 @@ def from_picture(model: nn.Module, given: Any, processor: Any, text: str | None)
     """Tensors of one picture, and its own (height, width); with a text where the processor makes room for the picture in it."""
     worker = image_processor_of(processor)
     if worker is None:
+        refuse_unheard(model, "A picture", ("pixel_values",))
         raise InputError(
             f"A picture needs the image processor that {type(model).__name__} was trained with. "
             "Type processor=AutoImageProcessor.from_pretrained(name), or pass dict(pixel_values=...)."

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ..engine.places.roles import role_of
+
 MAIN = ("input_ids", "inputs_embeds", "pixel_values", "input_features", "input_values", "inputs")
 SEQUENCES = ("input_ids", "inputs_embeds")  # inputs that are padded along their second axis
 
@@ -37,9 +39,15 @@ class Labels:
 
 @dataclass(frozen=True)
 class Encoded:
-    """One input as tensors, a batch of one without padding, and what its places are called.
+    """One input as a batch of one, and what its places are called.
 
+    tensors: the arguments that have a row of their own for each input
+    more:    all other arguments of `forward`: numbers, flags, None, containers, tensors that all rows share
     labels:  by stream: "" for a model with one, else "encoder", "decoder", "text" ...
+    own:     (first, end) of the places that are no padding, by what their arguments' names begin with: "" or "decoder_"
+    whole:   labels with the padding, for models on which padding acts
+    alone:   it shares no batch with others
+    notes:   what could have been meant otherwise
     picture: (height, width) of the user's own picture, before any processor
     cropped: whether the processor cut its edges off
     seconds: how long the sound is
@@ -48,6 +56,11 @@ class Encoded:
 
     tensors: Mapping[str, Tensor]
     labels: Mapping[str, Labels] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    whole: Mapping[str, Labels] | None = None
+    alone: bool = False
+    notes: tuple[str, ...] = ()
     picture: tuple[int, int] | None = None
     given: Any = None
     cropped: bool = False
@@ -61,9 +74,26 @@ class Encoded:
     @property
     def main(self) -> str:
         """The name of the input that is explained first."""
-        return next(name for name in MAIN if name in self.tensors)
+        return main_of(self.tensors)
 
     @property
     def length(self) -> int:
         """How many places the main input has; 0 for pictures and sound."""
         return self.tensors[self.main].shape[1] if self.main in SEQUENCES else 0
+
+    def without_padding(self) -> Encoded:
+        """The row cut to the places that are no padding."""
+        tensors = dict(self.tensors)
+        for prefix, (first, end) in self.own.items():
+            T = self.tensors["decoder_input_ids" if prefix else self.main].shape[1]
+            for name, x in tensors.items():
+                if name.startswith("decoder_") == bool(prefix) and not name.startswith("pixel") and x.dim() >= 2 and x.shape[1] == T:
+                    tensors[name] = x[:, first:end]
+        return replace(self, tensors=tensors, own={}, whole=None)
+
+
+def main_of(tensors: Mapping[str, Any]) -> str:
+    """The argument that is explained first: one of the usual names, else the first that is content."""
+    known = next((name for name in MAIN if isinstance(tensors.get(name), Tensor)), None)
+    content = (name for name, x in tensors.items() if role_of(name, x) == "content")
+    return known or next(content, None) or next(iter(tensors))

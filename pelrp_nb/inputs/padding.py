@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from ..engine.streams import Streams
 from ..engine.trace import Visible
-from .encode import quiet, takes
+from .arguments import call, takes
 from .model_input import SEQUENCES, Encoded
+from .outputs import equal, of_row
 from .text import table_of, tokenizer_of
 
 TOKENS = 4096  # padded places in one batch, at most (a longer row is a batch of its own)
 ROWS = 64
-# outputs with an axis of tokens -> how many axes they have then
-OUTPUTS = {"logits": 3, "prediction_logits": 3, "last_hidden_state": 3, "hidden_states": 3, "start_logits": 2, "end_logits": 2,
-           "decoder_hidden_states": 3, "encoder_last_hidden_state": 3, "encoder_hidden_states": 3}  # fmt: skip
-PAIRS = ("logits_per_image", "logits_per_text")  # rows against columns of the batch
+IGNORED = -100  # how labels say that a place does not count
+PLAIN = (bool, int, float, str, type(None))  # arguments that are the same if they are equal
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,16 @@ class Padding:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows as one input of the model; `visible`: for each row, by stream, the places that are its own."""
+    """Rows as one input of the model; `visible`: for each row, by stream, the places that are its own; `more`: what they share."""
 
     tensors: Mapping[str, Tensor]
     visible: tuple[Mapping[str, Visible], ...]
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All that the model is called with."""
+        return {**self.tensors, **self.more}
 
 
 # --- which rows together ---------------------------------------------------------------------------------------------
@@ -50,7 +55,8 @@ def grouped(rows: Sequence[Encoded], padded: bool) -> list[list[int]]:
     def alike(i: int) -> tuple:
         row = rows[i]
         shapes = tuple((k, v.dim(), None if belongs(row, k, v) else tuple(v.shape)) for k, v in sorted(row.tensors.items()))
-        return shapes, () if padded else lengths(row)
+        shared = tuple((k, v if isinstance(v, PLAIN) else id(v)) for k, v in sorted(row.more.items()))
+        return shapes, shared, () if padded else lengths(row), i if row.alone else None
 
     groups: dict[tuple, list[int]] = {}
     for i in sorted(range(len(rows)), key=lambda i: (sum(lengths(rows[i])), i)):
@@ -102,20 +108,21 @@ def fill_of(model: nn.Module, processor: Any) -> int:
 
 def padded(model: nn.Module, rows: Sequence[Encoded], padding: Padding) -> Batch:
     """The rows as one input. The decoder's ids are always padded at their end: what comes later is not seen there."""
-    if len(rows) == 1:
-        return Batch(rows[0].tensors, ({},))
     streams = Streams(model)
+    if len(rows) == 1:
+        own = visible(rows[0], streams, lengths(rows[0]), padding.side) if rows[0].own else {}
+        return Batch(rows[0].tensors, (own,), rows[0].more)
     longest = [max(lengths(row)[i] for row in rows) for i in (0, 1)]
     shorter = any(lengths(row)[0] < longest[0] for row in rows if row.main in SEQUENCES)
     rows = [with_mask(row, shorter, padding) for row in rows]
     tensors = {}
     for name in rows[0].tensors:
         second = name.startswith("decoder_")
-        fill = padding.fill if name.endswith("input_ids") else 0
+        fill = padding.fill if name.endswith("input_ids") else IGNORED if name == "labels" else 0
         side = "right" if second else padding.side
         pieces = ((row, row.tensors[name]) for row in rows)
         tensors[name] = torch.cat([end_padded(x, longest[second], fill, side) if belongs(row, name, x) else x for row, x in pieces])
-    return Batch(tensors, tuple(visible(row, streams, longest, padding.side) for row in rows))
+    return Batch(tensors, tuple(visible(row, streams, longest, padding.side) for row in rows), rows[0].more)
 
 
 def with_mask(row: Encoded, shorter: bool, padding: Padding) -> Encoded:
@@ -144,10 +151,11 @@ def visible(row: Encoded, streams: Streams, longest: Sequence[int], side: str) -
     own = lengths(row)
     found = {}
     if row.main in SEQUENCES:
-        first = longest[0] - own[0] if side == "left" else 0
-        found[streams.of_input(row.main)] = Visible(longest[0], torch.arange(first, first + own[0]))
+        moved = longest[0] - own[0] if side == "left" else 0
+        first, end = row.own.get("", (0, own[0]))
+        found[streams.of_input(row.main)] = Visible(longest[0], torch.arange(moved + first, moved + end))
     if own[1]:
-        found["decoder"] = Visible(longest[1], torch.arange(own[1]))
+        found["decoder"] = Visible(longest[1], torch.arange(*row.own.get("decoder_", (0, own[1]))))
     return found
 
 
@@ -173,12 +181,13 @@ def harmless(model: nn.Module, rows: Sequence[Encoded], groups: Sequence[Sequenc
     ways = [Padding("left", True, fill)] if side == "left" and counted else []
     ways += [Padding(chosen, False, fill) for chosen in dict.fromkeys((side, "right"))]
     with torch.no_grad():
-        alone = model(**row.tensors, **quiet(model))
+        single = padded(model, [row], ways[0])
+        alone = of_row(call(model, single.arguments), 0, 1, single.visible[0])
         for way in ways:
             batch = padded(model, [row, filler(row, longest)], way)
-            first = Batch({k: v[:1] for k, v in batch.tensors.items()}, batch.visible[:1])
+            first = Batch({k: v[:1] for k, v in batch.tensors.items()}, batch.visible[:1], row.more)
             try:
-                found = model(**first.tensors, **quiet(model))
+                found = call(model, first.arguments)
             except (ValueError, RuntimeError, IndexError, NotImplementedError, TypeError):
                 continue
             if equal(of_row(found, 0, 1, first.visible[0]), alone):
@@ -190,55 +199,4 @@ def filler(row: Encoded, longest: Encoded) -> Encoded:
     """A row some places longer, so that padding is tried: as many as its own, no more than the longest has."""
     T = min(2 * lengths(row)[0], lengths(longest)[0])
     main = [k for k, v in longest.tensors.items() if belongs(longest, k, v) and not k.startswith("decoder_")]
-    return Encoded({k: v[:, :T] if k in main else v for k, v in longest.tensors.items()})
-
-
-def equal(ours: Any, theirs: Any) -> bool:
-    """Whether two outputs are the same up to rounding, in every number that has a name."""
-    if isinstance(ours, Tensor):
-        if not isinstance(theirs, Tensor) or ours.shape != theirs.shape:
-            return False
-        if not ours.is_floating_point():
-            return True
-        close = {torch.float64: 1e-5, torch.float32: 1e-4}.get(ours.dtype, 0.05)
-        most = close * max(1e-6, float(theirs.abs().max()))
-        return bool(torch.isfinite(ours).all()) and float((ours - theirs).abs().max()) <= most
-    if isinstance(ours, Mapping):
-        return all(equal(v, theirs.get(k)) for k, v in ours.items() if k in OUTPUTS or k in PAIRS)
-    return True
-
-
-# --- outputs apart ---------------------------------------------------------------------------------------------------
-
-
-def of_row(output: Any, row: int, B: int, visible: Mapping[str, Visible], name: str = "") -> Any:
-    """The model's output for one row, as it would be alone: a batch of one without padding."""
-    if isinstance(output, Tensor):
-        return own_part(output, row, B, visible, name)
-    if isinstance(output, Mapping):
-        parts = {k: of_row(v, row, B, nested(visible, k), k) for k, v in output.items()}
-        return type(output)(**parts) if hasattr(output, "to_tuple") else parts
-    if isinstance(output, tuple | list):
-        return type(output)(of_row(v, row, B, visible, name) for v in output) if not hasattr(output, "_fields") else output
-    return output
-
-
-def nested(visible: Mapping[str, Visible], name: str) -> Mapping[str, Visible]:
-    """The places of a tower, inside its own output."""
-    tower = {"text_model_output": "text", "vision_model_output": "image"}.get(name)
-    return visible if tower is None else {k: v for k, v in visible.items() if k == tower}
-
-
-def own_part(x: Tensor, row: int, B: int, visible: Mapping[str, Visible], name: str) -> Tensor:
-    """One row of a tensor, its padding left out."""
-    if x.dim() == 0 or x.shape[0] != B:
-        return x
-    if B > 1 and name in PAIRS and x.shape[1] == B:
-        return x[row : row + 1, row : row + 1]
-    x = x[row : row + 1] if B > 1 else x
-    stream = "encoder" if name.startswith("encoder_") else "decoder" if "decoder" in visible else next(iter(visible), None)
-    place = visible.get(stream) if stream is not None else None
-    axes = OUTPUTS.get(name, 3)
-    if place is None or x.dim() != axes or x.shape[1] != place.length or len(place.at) == place.length:
-        return x
-    return x[:, int(place.at[0]) : int(place.at[-1]) + 1]
+    return Encoded({k: v[:, :T] if k in main else v for k, v in longest.tensors.items()}, more=longest.more)

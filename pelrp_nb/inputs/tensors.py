@@ -1,78 +1,174 @@
-"""Tensors the user prepared: rows of a batch apart, without the padding at their ends."""
+"""The arguments of `forward` as the user prepared them: nothing is dropped, rows of a batch apart, padding known as such."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from ..engine.places.roles import role_of
 from ..engine.streams import Streams
 from ..engine.support import device_of
 from ..errors import InputError
+from . import own
+from .arguments import check_names, check_required, of_transformers
+from .convert import as_tensor, holds_tensors, is_uneven
 from .decoder import add_decoder
-from .model_input import MAIN, SEQUENCES, Encoded
-from .text import of_ids
+from .model_input import MAIN, SEQUENCES, Encoded, main_of
+from .rows import Errors
+from .text import foreign_processor, of_ids, table_of, tokenizer_of
+
+CACHES = ("past_key_values", "cache_params", "mems")
+SHARED = ("cache_position", "logits_to_keep")  # never one for each row, however long they are
 
 
-def from_tensors(model: nn.Module, given: Mapping[str, Any], processor: Any) -> list[Encoded]:
-    """One Encoded per row of a mapping of tensors; tokens by the tokenizer, if there is one."""
-    if given.get("past_key_values") is not None:
-        raise InputError("A cached prefix (past_key_values) hides the tokens it came from. Pass the whole input_ids instead.")
-    tensors = {k: v for k, v in given.items() if isinstance(v, Tensor)}
-    main = next((k for k in MAIN if k in tensors), None)
-    if main is None:
-        came = ", ".join(f"{k} ({type(v).__name__})" for k, v in given.items())
-        raise InputError(f"The mapping must hold one of {', '.join(MAIN)} as a tensor; got {came}. Type dict(input_ids=ids).")
-    x = tensors[main]
-    if x.dim() < 2 or 0 in x.shape:
-        raise InputError(f"{main} must be a batch (B, ...), and not empty; got {tuple(x.shape)}. Type {main}[None].")
-    check_device(model, tensors)
-    for name, tensor in tensors.items():
-        if tensor.dim() == 0 or tensor.shape[0] not in (1, len(x)):
-            raise InputError(
-                f"`{name}` must have {len(x)} rows, like {main}; got {tuple(tensor.shape)}. Pass one row of it for each input."
-            )
+def from_tensors(model: nn.Module, given: Mapping[str, Any], processor: Any, errors: Errors | None = None) -> list[Any]:
+    """One Encoded per row of a mapping of arguments; tokens by the tokenizer, if there is one."""
+    if any(is_uneven(given.get(name)) for name in MAIN):
+        return apart(model, given, processor, errors)
+    notes = check_names(model, given)
+    for name in CACHES:
+        if given.get(name) is not None:
+            raise InputError(f"A cached prefix ({name}) hides the tokens it came from. Pass the whole input_ids instead.")
     written = given.get("labels") if isinstance(given.get("labels"), str) else None
-    rows = ({k: v if len(v) == 1 else v[i : i + 1] for k, v in tensors.items()} for i in range(len(x)))
-    return [row(model, one, processor, written, i) for i, one in enumerate(rows)]
+    values = {k: as_tensor(model, k, v) for k, v in given.items() if not (k == "labels" and written is not None)}
+    check_required(model, values)
+    tensors = with_batch({k: v for k, v in values.items() if isinstance(v, Tensor)}, of_transformers(model))
+    more = {k: v for k, v in values.items() if not isinstance(v, Tensor)}
+    main = content_of(model, tensors, more)
+    check_device(model, tensors)
+    notes += tuple(f"`{k}` holds tensors inside a {type(v).__name__}: they are taken for constants" for k, v in more.items() if holds_tensors(v))
+    notes += foreign_processor(model, processor) if "input_ids" in tensors else ()
+    rows, shared, alone = apart_by_rows(model, tensors, more, main)
+    shared = {**more, **shared}
+    numbers = range(len(rows))
+    return (errors or Errors()).of(len(rows) > 1).each(numbers, lambda i: row(model, rows[i], shared, processor, written, i, notes, alone))
 
 
-def row(model: nn.Module, tensors: dict[str, Tensor], processor: Any, written: str | None, number: int) -> Encoded:
-    """One row, trimmed, with what its decoder reads."""
-    tensors = {k: v.clone() if v.is_inference() else v for k, v in tensors.items()}
-    tensors = trimmed(tensors, "attention_mask", SEQUENCES, "", number)
-    tensors = trimmed(tensors, "decoder_attention_mask", ("decoder_input_ids",), "decoder_", number)
+def apart(model: nn.Module, given: Mapping[str, Any], processor: Any, errors: Errors | None) -> list[Any]:
+    """Rows of unequal length, each a mapping of its own."""
+    main = next(name for name in MAIN if is_uneven(given.get(name)))
+    B = len(given[main])
+    short = [k for k, v in given.items() if isinstance(v, list | tuple) and len(v) != B]
+    if short:
+        raise InputError(f"`{short[0]}` must have {B} rows, like {main}; got {len(given[short[0]])}. Pass one row of it for each input.")
+    each = [{k: v[i] if isinstance(v, list | tuple) else v for k, v in given.items()} for i in range(B)]
+    return (errors or Errors()).of(True).each(each, lambda one: from_tensors(model, one, processor)[0])
+
+
+def with_batch(tensors: dict[str, Tensor], known: bool) -> dict[str, Tensor]:
+    """Ids and masks of one row as a batch of one, as transformers' models take them."""
+    main = next((k for k in SEQUENCES if k in tensors), None) if known else None
+    if main is None or tensors[main].dim() != SEQUENCES.index(main) + 1:
+        return tensors
+    T = len(tensors[main])
+    return {k: v[None] if k == main or (v.dim() == 1 and len(v) == T and k.endswith(("_ids", "mask"))) else v for k, v in tensors.items()}
+
+
+def content_of(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[str, Any]) -> str:
+    """The name of the input that is explained first; InputError where there is none."""
+    if not any(role_of(k, v) == "content" for k, v in tensors.items()):
+        came = ", ".join(f"{k} ({type(v).__name__})" for k, v in {**tensors, **more}.items()) or "nothing"
+        inside = [k for k, v in more.items() if holds_tensors(v)]
+        if inside:
+            raise InputError(
+                f"An input that is explained must be an argument of its own; `{inside[0]}` holds tensors inside a "
+                f"{type(more[inside[0]]).__name__}, which are not followed. Wrap the model in a module whose forward takes them one by one."
+            )
+        taken = f"one of {', '.join(MAIN)} as a tensor" if of_transformers(model) else "a tensor that is no mask"
+        raise InputError(f"The mapping must hold {taken}; got {came}. Type {example(model)}.")
+    main = main_of(tensors)
+    x = tensors[main]
+    if 0 in x.shape or x.dim() < 2 and of_transformers(model):
+        raise InputError(f"{main} must be a batch (B, ...), and not empty; got {tuple(x.shape)}. Type {main}[None] for one row.")
+    if not x.dim():
+        raise InputError(f"{main} must have places or features, and is a single number. Type {main}[None].")
+    return main
+
+
+def example(model: nn.Module) -> str:
+    """How a mapping for this model is typed."""
+    if of_transformers(model):
+        name = getattr(model, "main_input_name", "input_ids")
+        return f"dict({name}={'ids' if name == 'input_ids' else 'x'})"
+    return f"explain(model, dict({own.called(model)}))"
+
+
+def apart_by_rows(
+    model: nn.Module, tensors: dict[str, Tensor], more: Mapping[str, Any], main: str
+) -> tuple[list[dict[str, Tensor]], dict[str, Tensor], bool]:
+    """The tensors of each row, those that all rows share, and whether the rows must not meet in a batch."""
+    if not of_transformers(model):
+        return own.rows_of(model, tensors, more, main)
+    B = len(tensors[main])
+    shared = {k: v for k, v in tensors.items() if v.dim() == 0 or k in SHARED or (B == 1 and len(v) != 1)}
+    for name, x in tensors.items():
+        if name not in shared and x.shape[0] not in (1, B):
+            raise InputError(f"`{name}` must have {B} rows, like {main}; got {tuple(x.shape)}. Pass one row of it for each input.")
+    mine = {k: v for k, v in tensors.items() if k not in shared}
+    return [{k: v if len(v) == 1 else v[i : i + 1] for k, v in mine.items()} for i in range(B)], shared, False
+
+
+def row(
+    model: nn.Module, tensors: dict[str, Tensor], more: Mapping[str, Any], processor: Any, written: str | None, number: int,
+    notes: tuple[str, ...], alone: bool,
+) -> Encoded:  # fmt: skip
+    """One row, with what its decoder reads, its padding, and the names of its places."""
+    tensors, decoder = add_decoder(model, tensors, processor, written, more)
+    own_places: dict[str, tuple[int, int]] = {}
+    for mask, names, prefix in (("attention_mask", SEQUENCES, ""), ("decoder_attention_mask", ("decoder_input_ids",), "decoder_")):
+        found, said = padding(model, processor, tensors, mask, names, number)
+        notes += said
+        if found is not None:
+            own_places[prefix] = found
     streams = Streams(model)
-    target = tensors.pop("labels", None)
-    tensors, decoder = add_decoder(model, tensors, processor, written, target)
-    labels = {}
-    if "input_ids" in tensors:
-        labels[streams.of_input("input_ids")] = of_ids(tensors["input_ids"][0].tolist(), processor)
-    if decoder is not None:
-        labels["decoder"] = decoder
-    return Encoded(tensors, labels)
+    labels, whole = {}, {}
+    ids = {"": tensors.get("input_ids"), "decoder_": tensors.get("decoder_input_ids") if decoder else None}
+    for prefix, x in ids.items():
+        if x is not None and x.dim() == 2:
+            stream = "decoder" if prefix else streams.of_input("input_ids")
+            first, end = own_places.get(prefix, (0, x.shape[1]))
+            whole[stream] = of_ids(x[0].tolist(), processor)
+            labels[stream] = of_ids(x[0, first:end].tolist(), processor)
+    return Encoded(tensors, labels, more, own_places, whole if own_places else None, alone, notes)
 
 
-def trimmed(tensors: dict[str, Tensor], mask: str, names: tuple[str, ...], prefix: str, number: int) -> dict[str, Tensor]:
-    """The row without the padding at its ends; what a mask hides inside stays where it is, hidden."""
+def padding(
+    model: nn.Module, processor: Any, tensors: Mapping[str, Tensor], mask: str, names: tuple[str, ...], number: int
+) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
+    """(first, end) of the places that are no padding; None for all. Real tokens that a mask hides at an end stay, with a note."""
     main = next((name for name in names if name in tensors), None)
     seen = tensors.get(mask)
     if main is None or seen is None or seen.dim() != 2 or seen.shape[1] != tensors[main].shape[1]:
-        return tensors
+        return None, ()
     if not seen.any():
         raise InputError(f"Each row must have a token left; in row {number} the {mask} hides every one. Drop that row.")
-    visible = seen[0].nonzero()
-    first, last = int(visible.min()), int(visible.max()) + 1
+    places = seen[0].nonzero()
+    first, end = int(places.min()), int(places.max()) + 1
     T = seen.shape[1]
-    if (first, last) == (0, T):
-        return tensors
+    if (first, end) == (0, T):
+        return None, ()
+    x = tensors[main][0]
+    ends = torch.cat([x[:first], x[end:]])
+    if is_padding(model, processor, ends):
+        return (first, end), ()
+    where = ", ".join(map(str, [*range(first), *range(end, T)]))
+    return None, (f"the {mask} hides tokens that are no padding, at {where}: they keep their places, as the model saw them",)
 
-    def cut(name: str, x: Tensor) -> Tensor:
-        belongs = name.startswith("decoder_") == bool(prefix) and not name.startswith("pixel")
-        return x[:, first:last] if belongs and x.dim() >= 2 and x.shape[1] == T else x
 
-    return {name: cut(name, x) for name, x in tensors.items()}
+def is_padding(model: nn.Module, processor: Any, x: Tensor) -> bool:
+    """Whether what a mask hides is padding: ids to pad with, or vectors that are all the same."""
+    if x.is_floating_point():
+        return bool((x == x[:1]).all()) and (len(x) > 1 or not x.any())
+    tables, config, tokenizer = table_of(model), getattr(model, "config", None), tokenizer_of(processor)
+    told = [getattr(config, "pad_token_id", None), getattr(tables, "padding_idx", None), getattr(tokenizer, "pad_token_id", None)]
+    known = {i for i in told if isinstance(i, int)}
+    ends = getattr(config, "eos_token_id", None)
+    known |= {0} if not known else set()
+    known |= {ends} if isinstance(ends, int) else set(ends or ())
+    return len(x.unique()) == 1 and int(x[0]) in known
 
 
 def check_device(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

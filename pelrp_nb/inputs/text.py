@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -32,28 +33,34 @@ def needed(model: nn.Module, processor: Any) -> Any:
     return found
 
 
-def from_text(model: nn.Module, text: str, processor: Any, pair: str | None = None) -> tuple[dict[str, Tensor], Labels]:
-    """Tensors and labels of a text, or of two texts that the model compares.
+def from_text(
+    model: nn.Module, text: str, processor: Any, pair: str | None = None, truncation: bool = False
+) -> tuple[dict[str, Tensor], Labels]:
+    """Tensors and labels of a text, or of two texts that the model compares; `truncation` cuts it to what the model takes.
 
     Offsets count in the text; of a pair, in the two with a line break between them.
     """
     for piece in (text,) if pair is None else (text, pair):
         not_empty(piece)
     tokenizer = needed(model, processor)
-    encoding = tokenizer(text, pair, **ways(tokenizer)) if pair is not None else tokenizer(text, **ways(tokenizer))
+    texts = (text,) if pair is None else (text, pair)
+    encoding = tokenizer(*texts, **ways(tokenizer), **(shortened(model, tokenizer) if truncation else {}))
     starts = (0,) if pair is None else (0, len(text) + 1)
     labels = read_off(tokenizer, encoding, text if pair is None else f"{text}\n{pair}", starts)
     return accepted(model, encoding), labels
 
 
-def from_texts(model: nn.Module, texts: Sequence[str], processor: Any) -> list[tuple[dict[str, Tensor], Labels]] | None:
+def from_texts(
+    model: nn.Module, texts: Sequence[str], processor: Any, truncation: bool = False
+) -> list[tuple[dict[str, Tensor], Labels]] | None:
     """`from_text` of each of several texts, from one call of the tokenizer; None of a tokenizer that does not tell their places."""
     tokenizer = tokenizer_of(processor)
     if not getattr(tokenizer, "is_fast", False):
         return None
     for text in texts:
         not_empty(text)
-    encoding = tokenizer(list(texts), return_special_tokens_mask=True, return_offsets_mapping=True)
+    cut = shortened(model, tokenizer) if truncation else {}
+    encoding = tokenizer(list(texts), return_special_tokens_mask=True, return_offsets_mapping=True, **cut)
     marks, spans = encoding.pop("special_tokens_mask"), encoding.pop("offset_mapping")
     taken, device = taken_by(model, encoding), device_of(model)
     found = []
@@ -68,8 +75,11 @@ def from_texts(model: nn.Module, texts: Sequence[str], processor: Any) -> list[t
     return found
 
 
-def not_empty(text: str) -> None:
-    """Raise InputError for a text without a word."""
+def not_empty(text: Any) -> None:
+    """Raise InputError for what is no text, and for a text without a word."""
+    if not isinstance(text, str):
+        empty = " (an empty cell?)" if text is None or text != text else ""
+        raise InputError(f'A text must be a str, got {type(text).__name__} {text!r:.60}{empty}. Type text="some words".')
     if not text.strip():
         raise InputError("The text is empty; there is nothing to explain. Type at least one word.")
 
@@ -97,6 +107,28 @@ def from_messages(model: nn.Module, messages: Sequence[Mapping[str, Any]], proce
     marked = [i in tokenizer.all_special_ids for i in encoding["input_ids"][0].tolist()]
     encoding["special_tokens_mask"] = torch.tensor([marked]).long()
     return accepted(model, encoding), read_off(tokenizer, encoding, text, (0,), keep=True)
+
+
+def shortened(model: nn.Module, tokenizer: Any) -> dict[str, Any]:
+    """How a tokenizer is asked to cut a text to what the model takes."""
+    limit = min(limit_of(model), getattr(tokenizer, "model_max_length", None) or sys.maxsize)
+    return {"truncation": True, "max_length": limit} if limit < 10**9 else {}
+
+
+def limit_of(model: nn.Module) -> int:
+    """The most tokens that the model has positions for, as far as it says so."""
+    config = getattr(model, "config", None)
+    limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else sys.maxsize
+
+
+def foreign_processor(model: nn.Module, processor: Any) -> tuple[str, ...]:
+    """A note where a tokenizer knows more tokens than the model: its ids may happen to be valid, and mean other words."""
+    tokenizer, size = tokenizer_of(processor), getattr(table_of(model), "num_embeddings", None)
+    known = len(tokenizer) if hasattr(tokenizer, "__len__") else 0
+    if size is None or known <= size:
+        return ()
+    return (f"the tokenizer knows {known} tokens and the model {size}: it may be another model's, and the tokens other words",)
 
 
 def ways(tokenizer: Any) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""Arrays, lists and tables as tensors and texts: what else a person holds numbers and sentences in."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..engine.support import device_of
+from ..errors import InputError
+from .arguments import of_transformers, parameters_of
+
+SEQUENCE_TYPES = ("list", "tuple", "Sequence", "Iterable")  # annotations of arguments that are lists
+
+
+def is_array(x: Any) -> bool:
+    """Whether x is a tensor, a numpy array, or a column of a table."""
+    return isinstance(x, Tensor) or (hasattr(x, "__array__") and hasattr(x, "ndim") and not hasattr(x, "convert"))
+
+
+def is_table(x: Any) -> bool:
+    """Whether x has columns with names and rows with numbers: a DataFrame."""
+    return hasattr(x, "columns") and hasattr(x, "iloc")
+
+
+def plain(given: Any) -> Any:
+    """Texts out of arrays, columns and tables; anything else as it is.
+
+    Raises InputError for what can be read only once, and for what has no order.
+    """
+    if is_table(given):
+        if all(kind.kind in "biuf" for kind in given.dtypes):
+            return given.to_numpy()
+        rows = given.to_dict("records")
+        return [next(iter(row.values())) for row in rows] if len(given.columns) == 1 else rows
+    if isinstance(given, Iterator):
+        raise InputError(f"Inputs must come in a list, which can be read twice; got a {type(given).__name__}. Type list(...) around it.")
+    if isinstance(given, Set) and not isinstance(given, Mapping):
+        raise InputError(f"Inputs must come in an order; a {type(given).__name__} has none. Type a list: [first, second].")
+    if is_array(given) and not isinstance(given, Tensor) and not is_number(given):
+        return given.tolist()
+    if type(given).__module__.startswith("datasets.") and isinstance(given, Sequence | Mapping) is False and hasattr(given, "__getitem__"):
+        return list(given)
+    return given
+
+
+def is_number(array: Any) -> bool:
+    """Whether an array holds numbers or booleans, rather than texts or objects."""
+    return getattr(getattr(array, "dtype", None), "kind", "O") in "biufc"
+
+
+def is_nested_numbers(x: Any) -> bool:
+    """Whether x is a list of numbers, or of such lists."""
+    if not isinstance(x, list | tuple) or not x:
+        return False
+    return all(isinstance(y, int | float) or hasattr(y, "item") and getattr(y, "ndim", 0) == 0 for y in x) or all(map(is_nested_numbers, x))
+
+
+def is_uneven(x: Any) -> bool:
+    """Whether x is a list of lists of numbers that differ in length: rows without padding."""
+    return isinstance(x, list | tuple) and len(x) > 1 and all(map(is_nested_numbers, x)) and len({len(y) for y in x}) > 1
+
+
+def as_tensor(model: nn.Module, name: str, value: Any) -> Any:
+    """An array or a list of numbers as the tensor that it stands for, where the model is; anything else as it is.
+
+    Floats that are no tensor get the type of the model's weights.  Raises InputError for rows of unequal length.
+    """
+    if isinstance(value, Tensor):
+        return value.clone() if value.is_inference() else value
+    if is_array(value) and not is_number(value):
+        value = value.tolist()
+    listed = isinstance(value, list | tuple) and not wants_list(model, name)
+    if listed and value and all(isinstance(x, Tensor) for x in value) and of_transformers(model):
+        shapes = {tuple(x.shape) for x in value}
+        if len(shapes) == 1:
+            return torch.stack(list(value))
+    if not (is_array(value) or (listed and is_nested_numbers(value))):
+        return value
+    try:
+        found = torch.as_tensor(value if not is_array(value) else value.__array__().copy())
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"`{name}` must be numbers in rows of one length, got lists that differ. Pad them, or pass one mapping for each row."
+        ) from error
+    if found.is_floating_point():
+        dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), found.dtype)
+        found = found.to(dtype)
+    return found.to(device_of(model))
+
+
+def wants_list(model: nn.Module, name: str) -> bool:
+    """Whether an argument is annotated as a list, so that one is passed on as it is."""
+    parameter = parameters_of(model).get(name)
+    if parameter is None or parameter.annotation is inspect.Parameter.empty:
+        return False
+    said = parameter.annotation if isinstance(parameter.annotation, str) else getattr(parameter.annotation, "__name__", str(parameter.annotation))
+    return said.removeprefix("typing.").startswith(SEQUENCE_TYPES) and not of_transformers(model)
+
+
+def holds_tensors(x: Any) -> bool:
+    """Whether a container holds tensors, at any depth."""
+    if isinstance(x, Mapping):
+        return any(isinstance(v, Tensor) or holds_tensors(v) for v in x.values())
+    return isinstance(x, list | tuple) and any(isinstance(v, Tensor) or holds_tensors(v) for v in x)

@@ -1,0 +1,109 @@
+"""Modules that people write: which argument an input is, and along which axis its rows lie.
+
+A model of one's own follows no convention, so its rows are told by what they do: rows are rows where each, alone, gives what it gives
+among the others.  The first axis is tried, then the second (sequence first); where neither is one of rows, the input is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .arguments import call, first_of, named, required
+from .convert import is_array, is_nested_numbers
+from .outputs import equal, held, rebuilt
+
+Rows = tuple[list[dict[str, Tensor]], dict[str, Tensor], bool]
+
+
+def called(model: nn.Module) -> str:
+    """The arguments that `forward` must have, as they are typed."""
+    return ", ".join(f"{name}=..." for name in required(model) or named(model)[:1])
+
+
+def as_arguments(model: nn.Module, given: Any) -> dict[str, Any] | None:
+    """Arguments for a module of one input, or of several that came in a tuple; None for what is no such input."""
+    needs = required(model)
+    if isinstance(given, tuple) and 1 < len(given) <= len(named(model)) and len(needs) > 1 and all(map(is_tensor_like, given)):
+        return dict(zip(named(model), given, strict=False))
+    return {first_of(model): given} if is_tensor_like(given) else None
+
+
+def is_tensor_like(x: Any) -> bool:
+    """Whether x is an array of numbers, or lists of them."""
+    return (is_array(x) and getattr(x.dtype, "kind", "f") in "biufc") or is_nested_numbers(x)
+
+
+def rows_of(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[str, Any], main: str) -> Rows:
+    """The rows of a batch, told by what they do; what all share; whether they must not meet in a batch."""
+    x = tensors[main]
+    for axis in range(min(2, x.dim())):
+        B = x.shape[axis]
+        if B == 1 and axis == 0:
+            return one_row(tensors, False)
+        if B == 1:
+            break
+        mine = {k: v for k, v in tensors.items() if v.dim() > axis and v.shape[axis] == B}
+        shared = {k: v for k, v in tensors.items() if k not in mine}
+        rows = [{k: v.narrow(axis, i, 1) for k, v in mine.items()} for i in range(B)]
+        if independent(model, tensors, rows, {**more, **shared}, axis):
+            return rows, shared, axis > 0
+    refuse_uneven(tensors, main)
+    return one_row(tensors, True)
+
+
+def one_row(tensors: Mapping[str, Tensor], alone: bool) -> Rows:
+    """All of it is one input; tensors that have no row of their own are shared."""
+    shared = {k: v for k, v in tensors.items() if v.dim() == 0 or (not alone and v.shape[0] != 1)}
+    return [{k: v for k, v in tensors.items() if k not in shared}], shared, alone
+
+
+def refuse_uneven(tensors: Mapping[str, Tensor], main: str) -> None:
+    """Raise InputError where two inputs have batches of different size, of which neither is one."""
+    x = tensors[main]
+    for name, other in tensors.items():
+        if other.dim() == x.dim() > 2 and len(other) != len(x) and other.shape[1:] == x.shape[1:]:
+            raise InputError(f"`{name}` must have {len(x)} rows, like `{main}`; got {len(other)}. Pass one row of it for each input.")
+
+
+@torch.no_grad()
+def independent(model: nn.Module, tensors: Mapping[str, Tensor], rows: Sequence[Mapping[str, Tensor]], more: Mapping[str, Any], axis: int) -> bool:
+    """Whether the first and the last row, each alone, give what they give among all."""
+    B = len(rows)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            together = call(model, {**tensors, **more})
+            return all(equal(picked(together, i, B, axis), call(model, {**rows[i], **more}), known=False) for i in (0, B - 1))
+        except (ValueError, RuntimeError, IndexError, TypeError, AttributeError, KeyError, AssertionError, NotImplementedError):
+            return False
+
+
+def picked(output: Any, row: int, B: int, axis: int) -> Any:
+    """One row of an output along an axis."""
+    if isinstance(output, Tensor):
+        return output.narrow(axis, row, 1) if output.dim() > axis and output.shape[axis] == B else output
+    parts = held(output)
+    return output if parts is None else rebuilt(output, {k: picked(v, row, B, axis) for k, v in parts.items()})
+
+
+def batch_first(logits: Tensor) -> Tensor:
+    """Logits of ONE input with the axis of the batch in front, where the module drops it or has it second.
+
+    Raises InputError where that cannot be told.
+    """
+    if logits.dim() == 0:
+        return logits.reshape(1, 1)
+    if logits.shape[0] == 1:
+        return logits
+    if logits.dim() < 3:
+        return logits[None]
+    if logits.dim() == 3 and logits.shape[1] == 1:
+        return logits.movedim(1, 0)
+    raise InputError(
+        f"Which axis of an output {tuple(logits.shape)} is that of the batch cannot be told. Say what to explain: "
+        "target=lambda output: output[0, 0, 1], or whichever place it has."
+    )
