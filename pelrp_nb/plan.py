@@ -17,8 +17,12 @@ from .engine.propagation import Propagation, propagate
 from .engine.options import Options, as_options
 from .engine.context import Step
 from .engine.trace import Role, Sink
-from .errors import ModelError
-from .inputs.encode import encode, quiet
+from .errors import InputError, ModelError
+from .inputs.arguments import call
+from .inputs.encode import encode_all
+from .inputs.model_input import Encoded
+from .inputs.padding import lengths
+from .inputs.rows import Errors, good
 
 if TYPE_CHECKING:
     from .views.sheet import Sheet
@@ -191,11 +195,11 @@ def plan(
     composite, options = as_composite(composite), as_options(options)
     try:
         inspect(model)
-        encoded = encode(model, inputs, processor)
+        row, said = longest(model, inputs, processor, options)
         with propagate(model, composite, options) as flow:
             flow.planning = True
             with memory.tally(flow) as counted:
-                output = model(**encoded.tensors, **quiet(model))
+                output = call(model, {**row.tensors, **row.more})
             needs = memory.needed(flow, counted, output)
             flow.settle()
     except ModelError as error:
@@ -203,7 +207,18 @@ def plan(
     refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where, _ in flow.refused))
     modules = tuple((path, type(module).__name__) for path, module in model.named_modules())
     return Plan(name, title(composite), tuple(flow.steps.values()), sinks_of(flow), refusals, needs, modules,
-                composite.positions, flow.told(), flow.places.noted())  # fmt: skip
+                composite.positions, flow.told(), (*said, *flow.places.noted()))  # fmt: skip
+
+
+def longest(model: nn.Module, inputs: Any, processor: Any, options: Options) -> tuple[Encoded, tuple[str, ...]]:
+    """The input that needs most, and notes on it."""
+    rows, _ = encode_all(model, inputs, processor, options.truncation, Errors(False, options.on_error))
+    kept = good(rows)
+    if not kept:
+        raise InputError(f"There must be an input that can be explained; each was skipped. The first: {rows[0]}")
+    i = max(kept, key=lambda i: sum(lengths(rows[i])))
+    which = (f"of {len(rows)} inputs the longest, number {i}, is planned",) if len(rows) > 1 else ()
+    return rows[i], (*which, *rows[i].notes)
 
 
 def sinks_of(flow: Propagation) -> tuple[Sink, ...]:

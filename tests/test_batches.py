@@ -51,17 +51,28 @@ def test_in_single_precision_too(family):
         same_answer(ours, explain(model, {"input_ids": row[None]}))
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_a_mapping_with_several_rows_is_a_batch(side):
-    model, rows = build("gpt2"), drawn()
-    for ours, row in zip(explain(model, together(rows, side)), rows, strict=True):
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_mapping_with_several_rows_is_a_batch(family):
+    model, rows = build(family), drawn()
+    for ours, row in zip(explain(model, together(rows)), rows, strict=True):
         same_answer(ours, explain(model, {"input_ids": row[None]}))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_padding_before_a_row_is_not_shown_and_its_places_are_those_that_the_model_saw(family):
+    model, rows = build(family), drawn()
+    x = together(rows, "left")
+    logits = model(**x).logits[:, -1].detach()
+    for i, (ours, row) in enumerate(zip(explain(model, x), rows, strict=True)):
+        moved = {"input_ids": row[None], "position_ids": torch.arange(9 - len(row), 9)[None]}
+        same_answer(ours, explain(model, moved))
+        assert ours.value == pytest.approx(float(logits[i].max()), rel=1e-12)
 
 
 def test_a_padded_row_alone_has_no_padding_either():
     model, (row,) = build("llama"), drawn((5,))
     x = {k: v[:1] for k, v in together([row, drawn((9,))[0]], "left").items()}
-    same_answer(explain(model, x), explain(model, {"input_ids": row[None]}), torch.float64)
+    same_answer(explain(model, x), explain(model, {"input_ids": row[None], "position_ids": torch.arange(4, 9)[None]}), torch.float64)
 
 
 def test_detail_is_cut_to_each_row():
@@ -170,7 +181,7 @@ def test_many_rows_are_split_by_length_and_come_back_in_order(monkeypatch, forwa
     monkeypatch.setattr(padding, "TOKENS", 20)
     model, rows = build("llama"), drawn((9, 2, 8, 3, 4))
     seen = forwards(model)
-    found = explain(model, together(rows))
+    found = explain(model, [{"input_ids": row[None]} for row in rows])
     assert [len(e.tokens) for e in found] == [9, 2, 8, 3, 4] and seen[-2:] == [3, 2]
     for ours, row in zip(found, rows, strict=True):
         same_answer(ours, explain(model, {"input_ids": row[None]}))

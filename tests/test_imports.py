@@ -103,6 +103,7 @@ ORDER = (  # a file may import those of its own line and of the lines above it
     "targets",
     "results",
     "target explanation words",
+    "batches",
     "explain plan",
     "methods",
     "zoo atlas",

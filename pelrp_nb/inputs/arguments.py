@@ -12,6 +12,8 @@ from torch import nn
 
 from ..errors import InputError
 
+# what a model's own code raises for an input that does not fit it
+RAISED = (ValueError, RuntimeError, IndexError, NotImplementedError, TypeError, KeyError, AttributeError, AssertionError)
 POSITIONAL = "input "  # what the engine calls arguments that have no name: "input 0"
 
 

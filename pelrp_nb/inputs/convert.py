@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -56,7 +57,12 @@ def is_nested_numbers(x: Any) -> bool:
     """Whether x is a list of numbers, or of such lists."""
     if not isinstance(x, list | tuple) or not x:
         return False
-    return all(isinstance(y, int | float) or hasattr(y, "item") and getattr(y, "ndim", 0) == 0 for y in x) or all(map(is_nested_numbers, x))
+    return all(isinstance(y, int | float) or is_scalar(y) or is_nested_numbers(y) for y in x)
+
+
+def is_scalar(x: Any) -> bool:
+    """Whether x is one number of numpy or torch."""
+    return hasattr(x, "item") and getattr(x, "ndim", 0) == 0
 
 
 def is_uneven(x: Any) -> bool:
@@ -81,7 +87,10 @@ def as_tensor(model: nn.Module, name: str, value: Any) -> Any:
     if not (is_array(value) or (listed and is_nested_numbers(value))):
         return value
     try:
-        found = torch.as_tensor(value if not is_array(value) else value.__array__().copy())
+        array = np.array(value)
+        if not array.ndim:
+            return array.item()
+        found = torch.as_tensor(array)
     except (ValueError, TypeError) as error:
         raise InputError(
             f"`{name}` must be numbers in rows of one length, got lists that differ. Pad them, or pass one mapping for each row."
@@ -97,7 +106,11 @@ def wants_list(model: nn.Module, name: str) -> bool:
     parameter = parameters_of(model).get(name)
     if parameter is None or parameter.annotation is inspect.Parameter.empty:
         return False
-    said = parameter.annotation if isinstance(parameter.annotation, str) else getattr(parameter.annotation, "__name__", str(parameter.annotation))
+    said = (
+        parameter.annotation
+        if isinstance(parameter.annotation, str)
+        else getattr(parameter.annotation, "__name__", str(parameter.annotation))
+    )
     return said.removeprefix("typing.").startswith(SEQUENCE_TYPES) and not of_transformers(model)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..engine.streams import Streams, roots
 from ..engine.support import device_of
 from ..errors import InputError
-from .arguments import call
+from .arguments import RAISED, call
 from .model_input import Labels
 from .text import needed, of_ids
 
@@ -82,7 +82,7 @@ def read_by_itself(model: nn.Module, given: Mapping[str, Any]) -> Tensor | None:
     handle = decoder.register_forward_pre_hook(listen, with_kwargs=True)
     try:
         call(model, given)
-    except (ValueError, RuntimeError, TypeError, AttributeError, IndexError):
+    except RAISED:
         return None
     finally:
         handle.remove()

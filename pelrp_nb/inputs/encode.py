@@ -73,7 +73,9 @@ def is_conversation(given: Any) -> bool:
 
 def mixed(given: Sequence) -> None:
     """Refuse a list of texts and pictures: each of them would lack what the other has."""
-    kinds = ["text" if isinstance(x, str) else "picture" if image_processor.is_pil(x) or (is_array(x) and x.ndim == 3) else None for x in given]
+    kinds = [
+        "text" if isinstance(x, str) else "picture" if image_processor.is_pil(x) or (is_array(x) and x.ndim == 3) else None for x in given
+    ]
     if {"text", "picture"} <= set(kinds):
         first, other = kinds.index("text"), kinds.index("picture")
         raise InputError(
@@ -150,7 +152,7 @@ def whole_numbers(x: Any) -> bool:
         return all(whole_numbers(y) for y in x)
     if isinstance(x, Tensor):
         return not (x.is_floating_point() or x.is_complex() or x.dtype in (torch.bool, torch.uint8))
-    return isinstance(x, int) and not isinstance(x, bool) or getattr(getattr(x, "dtype", None), "kind", "") in ("i",)
+    return (isinstance(x, int) and not isinstance(x, bool)) or getattr(getattr(x, "dtype", None), "kind", "") in ("i",)
 
 
 def is_prepared(model: nn.Module, given: Mapping[str, Any]) -> bool:

@@ -45,8 +45,9 @@ class Encoded:
     more:    all other arguments of `forward`: numbers, flags, None, containers, tensors that all rows share
     labels:  by stream: "" for a model with one, else "encoder", "decoder", "text" ...
     own:     (first, end) of the places that are no padding, by what their arguments' names begin with: "" or "decoder_"
-    whole:   labels with the padding, for models on which padding acts
+    whole:   labels with the padding, for models on which padding acts; leaks: this is one
     alone:   it shares no batch with others
+    copied:  the decoder reads what the model itself lets it read, for want of `decoder_input_ids`
     notes:   what could have been meant otherwise
     picture: (height, width) of the user's own picture, before any processor
     cropped: whether the processor cut its edges off
@@ -59,7 +60,9 @@ class Encoded:
     more: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     whole: Mapping[str, Labels] | None = None
+    leaks: bool = False
     alone: bool = False
+    copied: bool = False
     notes: tuple[str, ...] = ()
     picture: tuple[int, int] | None = None
     given: Any = None

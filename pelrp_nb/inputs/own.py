@@ -6,16 +6,17 @@ among the others.  The first axis is tried, then the second (sequence first); wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..engine.places.roles import role_of
 from ..errors import InputError
-from .arguments import call, first_of, named, required
+from .arguments import RAISED, call, first_of, named, required
 from .convert import is_array, is_nested_numbers
-from .outputs import equal, held, rebuilt
+from .outputs import equal, held, rebuilt, tensors_in
 
 Rows = tuple[list[dict[str, Tensor]], dict[str, Tensor], bool]
 
@@ -40,6 +41,8 @@ def is_tensor_like(x: Any) -> bool:
 
 def rows_of(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[str, Any], main: str) -> Rows:
     """The rows of a batch, told by what they do; what all share; whether they must not meet in a batch."""
+    flat = {k for k, v in tensors.items() if v.dim() == 1 and v.is_floating_point() and role_of(k, v) == "content"}
+    tensors = with_axis(model, tensors, more, flat)
     x = tensors[main]
     for axis in range(min(2, x.dim())):
         B = x.shape[axis]
@@ -53,7 +56,7 @@ def rows_of(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[str, 
         if independent(model, tensors, rows, {**more, **shared}, axis):
             return rows, shared, axis > 0
     refuse_uneven(tensors, main)
-    return one_row(tensors, True)
+    return one_row(with_axis(model, tensors, more, {k for k, v in tensors.items() if v.dim()}), True)
 
 
 def one_row(tensors: Mapping[str, Tensor], alone: bool) -> Rows:
@@ -71,15 +74,35 @@ def refuse_uneven(tensors: Mapping[str, Tensor], main: str) -> None:
 
 
 @torch.no_grad()
-def independent(model: nn.Module, tensors: Mapping[str, Tensor], rows: Sequence[Mapping[str, Tensor]], more: Mapping[str, Any], axis: int) -> bool:
+def independent(
+    model: nn.Module, tensors: Mapping[str, Tensor], rows: Sequence[Mapping[str, Tensor]], more: Mapping[str, Any], axis: int
+) -> bool:
     """Whether the first and the last row, each alone, give what they give among all."""
     B = len(rows)
     with torch.random.fork_rng(devices=[]):
         try:
             together = call(model, {**tensors, **more})
-            return all(equal(picked(together, i, B, axis), call(model, {**rows[i], **more}), known=False) for i in (0, B - 1))
-        except (ValueError, RuntimeError, IndexError, TypeError, AttributeError, KeyError, AssertionError, NotImplementedError):
+            alone = {i: call(model, {**rows[i], **more}) for i in (0, B - 1)}
+            return any(all(alike(picked(together, i, B, out), alone[i]) for i in alone) for out in range(axis + 1))
+        except RAISED:
             return False
+
+
+def alike(ours: Any, theirs: Any) -> bool:
+    """Whether two outputs hold the same numbers, axes of length one apart: some models drop them."""
+    mine, others = [[x.squeeze() for _, x in tensors_in(y)] for y in (ours, theirs)]
+    return len(mine) == len(others) and all(map(equal, mine, others))
+
+
+@torch.no_grad()
+def with_axis(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[str, Any], names: Set[str]) -> dict[str, Tensor]:
+    """These tensors as a batch of one, where the model gives the same for them: so their places are told from rows."""
+    wider = {k: v[None] if k in names else v for k, v in tensors.items()}
+    try:
+        same = bool(names) and alike(call(model, {**wider, **more}), call(model, {**tensors, **more}))
+    except RAISED:
+        same = False
+    return wider if same else dict(tensors)
 
 
 def picked(output: Any, row: int, B: int, axis: int) -> Any:
@@ -95,8 +118,8 @@ def batch_first(logits: Tensor) -> Tensor:
 
     Raises InputError where that cannot be told.
     """
-    if logits.dim() == 0:
-        return logits.reshape(1, 1)
+    if logits.dim() < 2:
+        return logits.reshape(1, -1)
     if logits.shape[0] == 1:
         return logits
     if logits.dim() < 3:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from ..errors import PelrpError
@@ -28,6 +29,12 @@ class Skipped:
     def __str__(self) -> str:
         return f"input {self.index} was skipped: {self.why}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data that JSON takes."""
+        return {"skipped": asdict(self)}
+
+    _tree = to_dict
+
     def _repr_html_(self) -> str:
         from html import escape
 
@@ -47,7 +54,7 @@ class Errors:
 
     def each(self, rows: Iterable[Any], make: Callable[[Any], Any]) -> list[Any]:
         """What `make` returns for each; those that were skipped before stay so."""
-        return [x if isinstance(x, Skipped) else self.attempt(i, lambda x=x: make(x)) for i, x in enumerate(rows)]
+        return [x if isinstance(x, Skipped) else self.attempt(i, partial(make, x)) for i, x in enumerate(rows)]
 
     def attempt(self, index: int, make: Callable[[], Made]) -> Made | Skipped:
         """What `make` returns for the input of this number."""
@@ -63,6 +70,6 @@ class Errors:
             raise type(error)(f"Input {index}: {error}") from error
 
 
-def good(rows: list[Any]) -> list[int]:
+def good(rows: Sequence[Any]) -> list[int]:
     """The numbers of the inputs that were not skipped."""
     return [i for i, row in enumerate(rows) if not isinstance(row, Skipped)]

@@ -39,7 +39,9 @@ def from_tensors(model: nn.Module, given: Mapping[str, Any], processor: Any, err
     more = {k: v for k, v in values.items() if not isinstance(v, Tensor)}
     main = content_of(model, tensors, more)
     check_device(model, tensors)
-    notes += tuple(f"`{k}` holds tensors inside a {type(v).__name__}: they are taken for constants" for k, v in more.items() if holds_tensors(v))
+    notes += tuple(
+        f"`{k}` holds tensors inside a {type(v).__name__}: they are taken for constants" for k, v in more.items() if holds_tensors(v)
+    )
     notes += foreign_processor(model, processor) if "input_ids" in tensors else ()
     rows, shared, alone = apart_by_rows(model, tensors, more, main)
     shared = {**more, **shared}
@@ -61,10 +63,13 @@ def apart(model: nn.Module, given: Mapping[str, Any], processor: Any, errors: Er
 def with_batch(tensors: dict[str, Tensor], known: bool) -> dict[str, Tensor]:
     """Ids and masks of one row as a batch of one, as transformers' models take them."""
     main = next((k for k in SEQUENCES if k in tensors), None) if known else None
-    if main is None or tensors[main].dim() != SEQUENCES.index(main) + 1:
+    if main is None:
         return tensors
-    T = len(tensors[main])
-    return {k: v[None] if k == main or (v.dim() == 1 and len(v) == T and k.endswith(("_ids", "mask"))) else v for k, v in tensors.items()}
+    x = tensors[main]
+    flat = x.dim() == SEQUENCES.index(main) + 1
+    T = 0 if x.dim() == 0 else len(x) if flat else x.shape[1] if len(x) == 1 else 0
+    mine = {k for k, v in tensors.items() if v.dim() == 1 and len(v) == T and k.endswith(("_ids", "mask"))} | ({main} if flat else set())
+    return {k: v[None] if k in mine else v for k, v in tensors.items()}
 
 
 def content_of(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[str, Any]) -> str:
@@ -81,7 +86,7 @@ def content_of(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[st
         raise InputError(f"The mapping must hold {taken}; got {came}. Type {example(model)}.")
     main = main_of(tensors)
     x = tensors[main]
-    if 0 in x.shape or x.dim() < 2 and of_transformers(model):
+    if 0 in x.shape or (x.dim() < 2 and of_transformers(model)):
         raise InputError(f"{main} must be a batch (B, ...), and not empty; got {tuple(x.shape)}. Type {main}[None] for one row.")
     if not x.dim():
         raise InputError(f"{main} must have places or features, and is a single number. Type {main}[None].")
@@ -116,6 +121,7 @@ def row(
     notes: tuple[str, ...], alone: bool,
 ) -> Encoded:  # fmt: skip
     """One row, with what its decoder reads, its padding, and the names of its places."""
+    copied = not any(name in tensors for name in ("decoder_input_ids", "decoder_inputs_embeds", "labels")) and written is None
     tensors, decoder = add_decoder(model, tensors, processor, written, more)
     own_places: dict[str, tuple[int, int]] = {}
     for mask, names, prefix in (("attention_mask", SEQUENCES, ""), ("decoder_attention_mask", ("decoder_input_ids",), "decoder_")):
@@ -132,7 +138,7 @@ def row(
             first, end = own_places.get(prefix, (0, x.shape[1]))
             whole[stream] = of_ids(x[0].tolist(), processor)
             labels[stream] = of_ids(x[0, first:end].tolist(), processor)
-    return Encoded(tensors, labels, more, own_places, whole if own_places else None, alone, notes)
+    return Encoded(tensors, labels, more, own_places, whole if own_places else None, False, alone, copied, notes)
 
 
 def padding(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
+from ..inputs.rows import Skipped
 from .explanation import Explanation
 
 if TYPE_CHECKING:
@@ -91,9 +92,11 @@ def _whole(one: Explanation) -> float:
 
 
 def flat(given: Any) -> Iterator[Explanation]:
-    """The explanations in any nesting of lists."""
+    """The explanations in any nesting of lists; placeholders of inputs that were skipped are passed over."""
     if isinstance(given, Explanation):
         yield given
+    elif isinstance(given, Skipped):
+        return
     elif isinstance(given, Iterable) and not isinstance(given, str | Mapping):
         for one in given:
             yield from flat(one)

@@ -79,7 +79,7 @@ def card(told: Told, trace: Trace, about: dict[str, Any]) -> dict[str, Any]:
     if told.row.picture is not None:
         found["picture"] = list(told.row.picture)
     found["roles"] = [[one.name, one.role, one.reason] for one in trace.roles]
-    found["notes"] = list(trace.notes)
+    found["notes"] = [*told.row.notes, *trace.notes]
     return found
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import FileError, InputError
+from ..inputs.rows import Skipped
 from .aggregate import By, aggregate, flat
 from .arrays import Rows, listed
 from .explanation import Explanation
@@ -70,9 +71,15 @@ class Explanations(list[Any]):
         """What each is told from the others by: its text, target, method or model, or several of these."""
         from ..views.sheets import apart
 
-        firsts = [next(flat(one)) for one in self]
+        firsts = {i: next(flat(one)) for i, one in enumerate(self) if not isinstance(one, Skipped)}
         facts = (_text, lambda e: e.target, lambda e: e.method, lambda e: e.model)
-        return apart([[fact(e) for e in firsts] for fact in facts])
+        told = dict(zip(firsts, apart([[fact(e) for e in firsts.values()] for fact in facts]), strict=True))
+        return [told.get(i, f"input {i}, skipped") for i in range(len(self))]
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """The inputs that could not be explained, and why."""
+        return [one for one in self if isinstance(one, Skipped)]
 
     def _placed(self) -> Iterator[tuple[int, Explanation]]:
         """Each with the number of its row."""
@@ -83,7 +90,8 @@ class Explanations(list[Any]):
         """All of them without tensors, what tells them apart, and how each is reached: `[0]`, or `[0][1]`."""
         places = []
         for i, one in enumerate(self):
-            places += [f"[{i}][{k}]" for k in range(len(one))] if isinstance(one, list) else [f"[{i}]"]
+            if not isinstance(one, Skipped):
+                places += [f"[{i}][{k}]" for k in range(len(one))] if isinstance(one, list) else [f"[{i}]"]
         found = self.flat
         return [e.plain() for e in found], Explanations(found).names, places
 
@@ -174,7 +182,7 @@ class Explanations(list[Any]):
         from ..views.several import lines
 
         found, _, places = self._shown()
-        return lines(found, places)
+        return "\n".join([lines(found, places), *map(str, self.skipped)])
 
     __str__ = __repr__
 
@@ -182,7 +190,7 @@ class Explanations(list[Any]):
         from ..views.several import fragment
 
         found, _, places = self._shown()
-        return fragment(found, places)
+        return fragment(found, places) + "".join(one._repr_html_() for one in self.skipped)
 
     # --- files ---------------------------------------------------------------------------------------------------------
 
@@ -208,7 +216,12 @@ def _trees(found: Sequence[Any]) -> list[Any]:
 
 
 def _grown(trees: Sequence[Any]) -> Explanations:
-    return Explanations(_grown(tree) if isinstance(tree, list) else Explanation._grown(tree) for tree in trees)
+    def one(tree: Any) -> Any:
+        if isinstance(tree, list):
+            return _grown(tree)
+        return Skipped(**tree["skipped"]) if "skipped" in tree else Explanation._grown(tree)
+
+    return Explanations(map(one, trees))
 
 
 def _text(e: Explanation) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..engine.streams import Streams
 from ..errors import TargetError
-from ..inputs.decoder import has_decoder
+from ..inputs.decoder import has_decoder, start_of
 from ..inputs.encode import limit_of
 from ..inputs.model_input import Encoded, Labels
 from ..inputs.padding import fill_of
@@ -28,6 +28,7 @@ def steps(model: nn.Module, row: Encoded, wanted: Generated | Read, processor: A
     name = "decoder_input_ids" if has_decoder(model) else "input_ids"
     if name not in row.tensors:
         raise TargetError(f"The next tokens need {name}; the input has {', '.join(row.tensors)}. Pass a text.")
+    row = from_start(model, unpadded(row, wanted), name, processor)
     first = row.tensors[name].shape[1]
     if isinstance(wanted, Generated):
         row = written(model, row, name, wanted.count, processor)
@@ -39,6 +40,21 @@ def steps(model: nn.Module, row: Encoded, wanted: Generated | Read, processor: A
     stream = Streams(model).of_input(name)
     found = [(Token(ids[i], i - 1), (stream, i)) for i in range(first, len(ids))]
     return without_last(row, name, stream), found
+
+
+def unpadded(row: Encoded, wanted: Generated | Read) -> Encoded:
+    """The row as it is written on: without padding, before which a model counts places when it generates."""
+    if isinstance(wanted, Read) and any(first for first, _ in row.own.values()):
+        raise TargetError("Padding before a text moves its positions, so what is read there is not the text alone. Pass it unpadded.")
+    return row.without_padding()
+
+
+def from_start(model: nn.Module, row: Encoded, name: str, processor: Any) -> Encoded:
+    """The row whose decoder has written nothing yet, where the user gave it nothing to read."""
+    if not row.copied or name != "decoder_input_ids":
+        return row
+    start = torch.full_like(row.tensors[name][:, :1], start_of(model))
+    return replace(row, tensors={**row.tensors, name: start}, labels={**row.labels, "decoder": of_ids(start[0].tolist(), processor)})
 
 
 def written(model: Any, row: Encoded, name: str, count: int, processor: Any) -> Encoded:

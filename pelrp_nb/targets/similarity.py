@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TargetError
-from ..inputs.encode import encode, quiet
+from ..inputs.arguments import call
+from ..inputs.encode import encode
 from .target import Similar
 
 # one vector (1, D) of the tokens' vectors (1, T, D)
@@ -32,7 +33,7 @@ def similarity(model: nn.Module, wanted: Similar, processor: Any) -> Callable[[A
     pooling = wanted.pooling or pooling_of(model)
     other = encode(model, wanted.text, processor)
     with torch.no_grad():
-        constant = embedding(model(**other.tensors, **quiet(model)), pooling)
+        constant = embedding(call(model, {**other.tensors, **other.more}), pooling)
         constant = constant / constant.norm()
 
     def cosine(output: Any) -> Tensor:

@@ -14,13 +14,17 @@ lambda output: ...             a scalar of the model's output
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from ..errors import TargetError
+from ..inputs.arguments import of_transformers
+from ..inputs.outputs import tensors_in
+from ..inputs.own import batch_first
 from .labels import label_names, label_number, token_number, token_text
 
 Named = "int | str | Callable[[Any], Tensor] | Token | Label | None"
@@ -144,7 +148,7 @@ def choose(target: Any, output: Any, model: Any, processor: Any, tokens: Sequenc
     if callable(target) and not isinstance(target, Token | Label):
         return _scalar(target(output), target)
     logits = logits_of(output)
-    row = logits[0]  # (classes,) or (T, classes)
+    row = (logits if of_transformers(model) else batch_first(logits))[0]  # (classes,) or (T, classes)
     if row.dim() not in (1, 2):
         raise TargetError(
             f"The logits of one input must have one or two axes, got {tuple(row.shape)}. "
@@ -163,7 +167,7 @@ def logits_of(output: Any) -> Tensor:
     if isinstance(output, Tensor):
         return output
     for name in ("logits", "prediction_logits", "logits_per_image"):
-        found = getattr(output, name, None)
+        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
         if found is not None:
             return found
     if getattr(output, "start_logits", None) is not None:
@@ -171,9 +175,14 @@ def logits_of(output: Any) -> Tensor:
             "A model that answers questions says where the answer starts and where it ends: say which place to explain. "
             "Type target=lambda output: output.start_logits[0].max(), or output.end_logits[0, 7] for place 7."
         )
+    parts = list(tensors_in(output))
+    if len(parts) == 1 and not hasattr(output, "to_tuple"):  # a container of one's own
+        return parts[0][1]
+    held = ", ".join(f"{path} {tuple(x.shape)}" for path, x in parts[:4])
+    first = parts[0] if parts else ("output.last_hidden_state", torch.zeros(1, 1, 1))
     raise TargetError(
-        f"The output ({type(output).__name__}) has no logits; say what to explain. "
-        "Type target=lambda output: output.last_hidden_state[0, 0, 0]."
+        f"The output ({type(output).__name__}) has no logits{f', it holds {held}' if parts else ''}; say what to explain. "
+        f"Type target=lambda output: {first[0]}[{', '.join('0' * first[1].dim())}]."
     )
 
 

@@ -39,7 +39,7 @@ def role_of(name: str, value: Any, given: str | None = None) -> str:
         return "mask"
     if name.endswith(CONTROL):
         return "control"
-    return "content"
+    return "content" if value.dim() else "constant"
 
 
 def reason_of(name: str, value: Tensor, given: str | None = None) -> str:
@@ -50,6 +50,8 @@ def reason_of(name: str, value: Tensor, given: str | None = None) -> str:
         return "by the name of the argument"
     if value.dtype == torch.bool:
         return "it is true or false"
+    if not value.dim():
+        return "a single number is a setting"
     if value.is_floating_point():
         return "numbers of no other name are content"
     return "whole numbers: content where a table is looked up by them"

@@ -1,0 +1,226 @@
+"""Inputs through the model in padded batches: each row as if it were alone, each error by the number of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from .composites import Composite
+from .engine.options import Options
+from .engine.propagation import Propagation, propagate
+from .engine.trace import Trace, Visible
+from .errors import InputError, PelrpError, RuleError
+from .inputs.arguments import RAISED, call
+from .inputs.model_input import Encoded
+from .inputs.outputs import mixes, of_row
+from .inputs.padding import Padding, fill_of, grouped, harmless, padded
+from .inputs.rows import Errors, good
+from .ledger import Ledger
+from .results.build import Told, common, explanation
+from .results.explanation import Explanation
+from .targets.resolve import Asked, answer, ask
+from .targets.target import Each
+
+ROUNDS = {"float64": 1e-7, "float32": 1e-5}  # the part of a ledger's scale that rounding takes at most
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of `explain`: batch after batch."""
+
+    model: nn.Module
+    processor: Any
+    composite: Composite
+    options: Options
+    errors: Errors
+
+    def ask(self, rows: Sequence[Any], target: Any, contrast: Any, several: bool) -> list[Any]:
+        """The questions of every input, in order; where one cannot be asked, it is told or skipped by its number."""
+        kept = good(rows)
+        targets, contrasts = for_each(target, kept, len(rows)), for_each(contrast, kept, len(rows))
+        try:
+            asked: list[Any] = ask(self.model, [rows[i] for i in kept], targets, contrasts, several, self.processor)
+        except PelrpError:
+            if not several or any(isinstance(x, Each) and len(x.targets) != len(kept) for x in (targets, contrasts)):
+                raise
+            pairs = [(rows[i], one(targets, k), one(contrasts, k)) for k, i in enumerate(kept)]
+            asked = [self.errors.attempt(i, partial(self.ask_one, *pair)) for i, pair in zip(kept, pairs, strict=True)]
+        there = dict(zip(kept, asked, strict=True))
+        return [there.get(i, row) for i, row in enumerate(rows)]
+
+    def ask_one(self, row: Encoded, target: Any, contrast: Any) -> Asked:
+        """The questions of one input."""
+        return ask(self.model, [row], target, contrast, False, self.processor)[0]
+
+    def all(self, asked: Sequence[Any]) -> list[Any]:
+        """The answers to every input, in order; inputs of similar length share a batch where padding is harmless."""
+        from tqdm.auto import tqdm
+
+        found: list[Any] = list(asked)
+        kept = good(asked)
+        rows = [asked[i].row for i in kept]
+        padding = Padding("right", False, fill_of(self.model, self.processor))
+        batches = grouped(rows, True)
+        if max(map(len, batches), default=0) > 1:
+            way = self.way(rows, batches)
+            padding, batches = (way, batches) if way is not None else (padding, grouped(rows, False))
+        for batch in tqdm(batches, desc="explain", unit="batch", leave=False, disable=len(batches) < 2):
+            numbers = [kept[i] for i in batch]
+            for i, answers in zip(numbers, self.batch([asked[i] for i in numbers], padding, numbers), strict=True):
+                found[i] = answers
+        return found
+
+    def way(self, rows: Sequence[Encoded], batches: Sequence[Sequence[int]]) -> Padding | None:
+        """How rows of unequal length may be padded; None where that does harm, or the model refuses the input."""
+        try:
+            return harmless(self.model, rows, batches, self.processor)
+        except RAISED:
+            return None
+
+    def batch(self, asked: Sequence[Asked], padding: Padding, numbers: Sequence[int]) -> list[Any]:
+        """The answers to the inputs of one batch; one by one where the model or the books cannot keep its rows apart."""
+        if len(asked) > 1:
+            try:
+                return self.together(asked, padding)
+            except RuleError:
+                raise
+            except (Together, PelrpError, *RAISED):
+                pass
+        return [self.errors.attempt(i, partial(self.single, a, padding)) for i, a in zip(numbers, asked, strict=True)]
+
+    def single(self, asked: Asked, padding: Padding) -> list[Explanation]:
+        """The answers to one input. Raises InputError with the model's own words where the model itself refuses it."""
+        try:
+            return self.together([asked], padding)[0]
+        except Leaking:
+            return self.together([replace(asked, row=replace(asked.row, leaks=True, labels=asked.row.whole or {}))], padding)[0]
+        except PelrpError:
+            raise
+        except RAISED:
+            refused_by_itself(self.model, padded(self.model, [asked.row], padding).arguments)
+            raise
+
+    def together(self, asked: Sequence[Asked], padding: Padding) -> list[list[Explanation]]:
+        """One forward pass; one backward pass for the first questions of all rows, one for the second ones, and so on."""
+        B = len(asked)
+        batch = padded(self.model, [a.row for a in asked], padding)
+        found: list[list[Explanation]] = [[] for _ in asked]
+        with propagate(self.model, self.composite, self.options) as flow:
+            output = call(self.model, batch.arguments)
+            if B > 1 and mixes(output, B):
+                raise Together
+            picked = all(q.picks for one in asked for q in one.questions)
+            with torch._C.DisableTorchFunction() if picked else nullcontext():  # what a function of the user's does has rules
+                rows = (of_row(output, i, B, visible) for i, visible in enumerate(batch.visible))
+                chosen = [[answer(q, own, self.model, self.processor, spoken(one)) for q in one.questions]
+                          for one, own in zip(asked, rows, strict=True)]  # fmt: skip
+            about, last = common(flow), max(map(len, chosen))
+            for k in range(last):
+                here = [c[k] if k < len(c) else None for c in chosen]
+                cuts = [seen(a, k, v) for a, v in zip(asked, batch.visible, strict=True)]
+                traces = flow.traces([h and h[0] for h in here], keep=k + 1 < last, visible=cuts)
+                with torch._C.DisableTorchFunction():  # arithmetic on results is none of the model's: nothing is noted on them
+                    apart(flow, asked, traces)
+                    for one, trace, h, answers in zip(asked, traces, here, found, strict=True):
+                        if trace is not None and h is not None:
+                            told = Told(one.row, one.questions[k].upto, h[1], float(h[0].detach()))
+                            answers.append(explanation(flow, told, trace, about))
+        return found
+
+
+class Together(Exception):
+    """A batch whose rows cannot be kept apart."""
+
+
+class Leaking(Together):
+    """What a mask hides at an end takes part in the answer, so it must be shown."""
+
+
+def apart(flow: Propagation, asked: Sequence[Asked], traces: Sequence[Trace | None]) -> None:
+    """Raise Together where the books of a batch may be mixed, or where hidden places have a part in one."""
+    if len(asked) > 1 and mixed(flow, traces):
+        raise Together
+    if flow.account.rows > len(asked):
+        raise InputError(
+            f"The input has {flow.account.rows} rows that the model keeps apart, and its output has none for each. Explain one row at a "
+            "time: explain(model, x[:1])."
+        )
+    for one, trace in zip(asked, traces, strict=True):
+        if trace is not None and one.row.own and not one.row.leaks and leaks(trace):
+            raise Leaking
+        if trace is not None and one.row.alone and leaks(trace):
+            raise InputError(
+                f"Which axis of `{one.row.main}` holds the places cannot be told: {tuple(one.row.tensors[one.row.main].shape)}. "
+                f"Pass a batch of one, {one.row.main}[None], to a module that takes batches."
+            )
+
+
+def leaks(trace: Trace) -> bool:
+    """Whether the tokens and positions that are shown lack some of what the ledger has."""
+    parts = trace.streams.values() if trace.streams else (trace,)
+    shown = sum(float(part.tokens.sum()) + float(part.positional.sum()) for part in parts)
+    ledger = trace.ledger
+    return abs(shown - ledger.tokens - ledger.positions) > rounding(ledger)
+
+
+def for_each(target: Any, kept: Sequence[int], count: int) -> Any:
+    """Targets of the inputs that were not skipped."""
+    if isinstance(target, Each) and len(target.targets) == count:
+        return Each(tuple(target.targets[i] for i in kept))
+    return target
+
+
+def one(target: Any, k: int) -> Any:
+    """The target of one input."""
+    return target.targets[k] if isinstance(target, Each) else target
+
+
+def refused_by_itself(model: nn.Module, arguments: Mapping[str, Any]) -> None:
+    """Raise InputError with the model's own words where it refuses this input without us, too."""
+    try:
+        with torch.no_grad():
+            call(model, arguments)
+    except RAISED as error:
+        said = str(error).strip().splitlines()
+        names = ", ".join(arguments)
+        raise InputError(
+            f"{type(model).__name__} itself refuses this input ({names}): {type(error).__name__}: {said[0] if said else ''} "
+            f"Type model({', '.join(f'{name}=...' for name in arguments)}) to see it without pelrp_nb."
+        ) from error
+
+
+def mixed(flow: Propagation, traces: Sequence[Trace | None]) -> bool:
+    """Whether amounts may be in the wrong row's books: they came in another order (experts), and a gap is more than rounding."""
+    ledgers = [t.ledger for t in traces if t is not None]
+    return flow.account.mixed and any(not abs(x.gap) <= rounding(x) for x in ledgers)
+
+
+def rounding(ledger: Ledger) -> float:
+    """What rounding takes at most."""
+    return max(ROUNDS.get(ledger.precision, 0.0) * ledger.scale, ledger.rounding)
+
+
+def spoken(asked: Asked) -> tuple[str, ...]:
+    """The tokens that logits belong to: the decoder's where there is one."""
+    labels = asked.row.labels.get("decoder") or next(iter(asked.row.labels.values()), None)
+    return labels.tokens if labels is not None else ()
+
+
+def seen(asked: Asked, k: int, visible: Any) -> dict[str, Visible]:
+    """The places that the answer to question k covers, by stream: no padding, and nothing after what its place could see."""
+    if asked.row.leaks:
+        return {}
+    found = dict(visible)
+    upto = asked.questions[k].upto if k < len(asked.questions) else None
+    if upto is not None:
+        stream, T = upto
+        name = "decoder_input_ids" if stream == "decoder" else asked.row.main
+        place = found.get(stream) or Visible(n := asked.row.tensors[name].shape[1], torch.arange(n))
+        found[stream] = Visible(place.length, place.at[:T])
+    return found
