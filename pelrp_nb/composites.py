@@ -74,12 +74,14 @@ class Composite:
     def __post_init__(self) -> None:
         for name in RULES:
             check_field(name, getattr(self, name))
-        if self.positions not in ("sink", "constant"):
-            raise ValueError(f'positions must be "sink" or "constant", got {self.positions!r}')
-        if self.unknown not in ("refuse", "gradient"):
-            raise ValueError(f'unknown must be "refuse" or "gradient", got {self.unknown!r}')
-        if self.start != "value" and not isinstance(self.start, int | float):
-            raise ValueError(f'start must be "value" or a number such as 1.0, got {self.start!r}')
+        for name, known in (("positions", ("sink", "constant")), ("unknown", ("refuse", "gradient"))):
+            if (came := getattr(self, name)) not in known:
+                said = " or ".join(f'"{one}"' for one in known)
+                raise InputError(f'{name} must be {said}, got {came!r}. Type replace(composite, {name}="{known[0]}").')
+        if self.start != "value" and not is_number(self.start):
+            raise InputError(f'start must be "value" or a number, got {self.start!r}. Type replace(composite, start=1.0).')
+        if not is_number(self.values):
+            raise InputError(f"values must be a number, got {self.values!r}. Type replace(composite, values=0.5).")
 
     @property
     def softmax_is_constant(self) -> bool:
@@ -127,6 +129,11 @@ def in_force(composite: Composite) -> list[Any]:
     return [*(getattr(composite, name) for name in RULES), *(rule for _, chosen in composite.places for _, rule in chosen)]
 
 
+def is_number(x: Any) -> bool:
+    """Whether it is a number, and no flag."""
+    return isinstance(x, int | float) and not isinstance(x, bool)
+
+
 def told(places: Places) -> str:
     """`.where(...)` as it is typed; nothing where nothing was said."""
     return f".where({ {name: dict(chosen) for name, chosen in places} })" if places else ""
@@ -167,7 +174,7 @@ def check_placed(name: str, rule: Any) -> None:
         raise InputError(f"A layer or module can have rules of its own for each kind of operation; {name!r} is none. {hint}")
     if name != "values":
         check_field(name, rule)
-    elif isinstance(rule, bool) or not isinstance(rule, int | float):
+    elif not is_number(rule):
         raise InputError(f"values must be a number such as 0.5, got {rule!r}. {WHERE}")
 
 

@@ -15,6 +15,10 @@ class CallError(InputError, TypeError):
     """The arguments do not fit the function that was called."""
 
 
+class RowError(InputError, IndexError):
+    """There are fewer results than that."""
+
+
 class MissingError(InputError, ImportError):
     """A package of an extra is not installed."""
 

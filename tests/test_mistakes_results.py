@@ -5,15 +5,22 @@ Every row is one mistake.  The words are asserted whole, so that no message can 
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from made import made
+from matplotlib.figure import Figure
 
 import pelrp_nb
-from pelrp_nb import PA_LRP, Composite, Options, explain, plan, propagate, rules, zoo
+from pelrp_nb import PA_LRP, Composite, Options, aggregate, compare_methods, explain, plan, propagate, rules, zoo
 from pelrp_nb.composites import NAMED
+from pelrp_nb.engine.trace import Boundary
 from pelrp_nb.errors import CallError, InputError, PelrpError
 
 TEXT = "a dull film"
@@ -24,6 +31,11 @@ NOT = "composite must be a Composite or the name of one, got"
 @pytest.fixture(scope="module")
 def loaded():
     return zoo.load("reviews-rotary")
+
+
+@pytest.fixture(scope="module")
+def found(loaded):
+    return explain(loaded[0], [TEXT, "fine"], processor=loaded[1])
 
 
 def asked(**given: Any) -> Callable:
@@ -160,6 +172,174 @@ WRONG: dict[str, tuple[Callable, str]] = {
     "a list to watch": (lambda m, t: Options(watch=[]), "watch must be a function of a boundary, got list. Type Options(watch=print)."),
 }
 
+FIELDS: dict[str, tuple[Callable, str]] = {
+    "positions": (
+        lambda r, f, ax: Composite(positions="sinks"),
+        'positions must be "sink" or "constant", got \'sinks\'. Type replace(composite, positions="sink").',
+    ),
+    "unknown": (
+        lambda r, f, ax: Composite(unknown="accept"),
+        'unknown must be "refuse" or "gradient", got \'accept\'. Type replace(composite, unknown="refuse").',
+    ),
+    "start": (
+        lambda r, f, ax: Composite(start="logit"),
+        "start must be \"value\" or a number, got 'logit'. Type replace(composite, start=1.0).",
+    ),
+    "values": (lambda r, f, ax: Composite(values=True), "values must be a number, got True. Type replace(composite, values=0.5)."),
+    "a number for a rule": (
+        lambda r, f, ax: Composite(linear=0.1),
+        "linear must be a Rule, got 0.1. Type replace(composite, linear=rules.epsilon).",
+    ),
+    "the name of a rule, in a field": (
+        lambda r, f, ax: Composite(gate="constant"),
+        "gate must be a Rule, got 'constant'. Type replace(composite, gate=rules.constant).",
+    ),
+    "one composite to compare": (
+        lambda r, f, ax: compare_methods(None, TEXT, composites="pa-lrp"),
+        'composites must be several Composites or names, got str. Type composites=("pa-lrp", "attn-lrp").',
+    ),
+    "none to compare": (
+        lambda r, f, ax: compare_methods(None, TEXT, composites=[]),
+        'composites must be several Composites or names, got none. Type composites=("pa-lrp", "attn-lrp").',
+    ),
+    "one twice": (
+        lambda r, f, ax: compare_methods(None, TEXT, composites=["pa-lrp", PA_LRP]),
+        "Each composite must be given once, and one came twice. Type each of them once.",
+    ),
+    "methods": (
+        lambda r, f, ax: compare_methods(None, TEXT, methods=("pa-lrp",)),
+        "compare_methods has no argument `methods`. Type composites=('pa-lrp',).",
+    ),
+}
+
+OFFERED = "signed, absolute, positive, l2"
+COLOURS = 'Type colours={"content": "black", "position": "tab:orange"}.'
+RESULTS: dict[str, tuple[Callable, str]] = {
+    "a reduction": (
+        lambda r, f, ax: r.relevance("abs"), f"reduction must be one of {OFFERED}; got 'abs'. Type relevance('signed').",
+    ),
+    "a reduction of words": (
+        lambda r, f, ax: r.words("mean"), f"reduction must be one of {OFFERED}; got 'mean'. Type relevance('signed').",
+    ),
+    "an item": (
+        lambda r, f, ax: r["dull"], "An explanation has no items, and 'dull' was asked for. Type result.relevance()[0], or result.words().",
+    ),
+    "a loop": (
+        lambda r, f, ax: list(r), "An explanation has no items, and 0 was asked for. Type result.relevance()[0], or result.words().",
+    ),
+    "scores": (lambda r, f, ax: r.scores, "An explanation has no `scores`. Type relevance()."),
+    "logits": (lambda r, f, ax: r.logits, "An explanation has no `logits`. Type value, and target for its name."),
+    "plot": (lambda r, f, ax: r.plot(), "An explanation has no `plot`. Type figure(), or explore() in a notebook."),
+    "closed": (lambda r, f, ax: r.closed, "An explanation has no `closed`. Type ledger.closed, ledger.gap or ledger.opened."),
+    "an attribute misspelt": (lambda r, f, ax: r.semantics, "An explanation has no `semantics`. Type semantic."),
+    "a list of one": (
+        lambda r, f, ax: r.matrix(), "An explanation has no `matrix`. Type explain(model, [one, other]) for several, which have it.",
+    ),
+    "one of several": (
+        lambda r, f, ax: f.semantic,
+        "`semantic` is of one explanation, and these are 2. Type found[0].semantic, or [e.semantic for e in found].",
+    ),
+    "a name that is none of several": (
+        lambda r, f, ax: f["a fine film"],
+        "No explanation is called 'a fine film'; they are 'a dull film', 'fine'. Type found['a dull film'], or a number.",
+    ),
+    "too far": (lambda r, f, ax: f[7], "There are 2 explanations, and number 7 was asked for. Type found[0] or found[-1]."),
+    "too far, among numbers": (
+        lambda r, f, ax: f[[0, -3]], "There are 2 explanations, and number -3 was asked for. Type found[0] or found[-1].",
+    ),
+    "no number": (lambda r, f, ax: f[1.5], "An explanation goes by its number or its name, got 1.5. Type found[0], or found[:10]."),
+    "flags": (lambda r, f, ax: f[[True]], "There must be one flag for each explanation, 2, got 1. Type found[[0, 2]]."),
+    "a matrix of none": (
+        lambda r, f, ax: f[:0].matrix(),
+        "There must be an explanation to make a matrix of, got none. Type explain(model, texts, ...).matrix().",
+    ),
+    "names to compare": (
+        lambda r, f, ax: f.compare(["a"]), "There must be one name per result, 2, got 1. Type names=[...] with all of them.",
+    ),
+    "one to aggregate by": (
+        lambda r, f, ax: f.aggregate("tokens"),
+        'by must be one of token, position, layer, head, distance; got \'tokens\'. Type aggregate(explanations, by="token").',
+    ),
+    "a frame to aggregate": (
+        lambda r, f, ax: aggregate(f.to_frame()),
+        "aggregate takes explanations, got DataFrame. Type aggregate(explain(model, texts, ...)).",
+    ),
+    "layers without a ledger": (
+        lambda r, f, ax: made(boundaries=()).layers,
+        "layers needs the boundaries of layers, and this explanation has none: it was made with Options(ledger=False), or the model has no "
+        "layers. Type explain(model, inputs) without it.",
+    ),
+    "layers that grow narrow": (
+        lambda r, f, ax: made(("a",), boundaries=[Boundary(f"layer {n}", "layer", n, torch.ones(n + 1)) for n in range(2)]).layers,
+        "layers must be of one shape to be one array, got [(1,), (2,)]. Type result.boundaries for each of them.",
+    ),
+    "heads without the detail": (
+        lambda r, f, ax: r.heads,
+        'heads needs the heads of an attention, and this explanation has none. Type explain(..., options=Options(detail={"heads"})).',
+    ),
+    "a layer that is not there": (
+        lambda r, f, ax: r.layers["layer 9"],
+        "There is no row 'layer 9'; the rows are layer 0, layer 1, layer 2, layer 3. Type ['layer 3'] or a number.",
+    ),
+    "a kind of LaTeX": (lambda r, f, ax: r.to_latex("tabular"), "kind must be words or table, got 'tabular'. Type to_latex('table')."),
+    "a kind of figure": (
+        lambda r, f, ax: r.figure("heads"),
+        "kind must be one of all, tokens, layers, ledger, spectrum, got 'heads'. Type figure('tokens').",
+    ),
+    "a kind of view": (
+        lambda r, f, ax: r.explore("heads"),
+        "kind must be one of explanation, stepper, flow, xray, image, got 'heads'. Type explore('stepper').",
+    ),
+    "a whole figure in one axes": (
+        lambda r, f, ax: r.figure(ax=ax),
+        "The whole figure has several axes and cannot be drawn into one. Type figure('tokens', ax=ax).",
+    ),
+    "all axes at once": (
+        lambda r, f, ax: r.figure("tokens", ax=np.array([ax, ax])),
+        "ax must be one matplotlib Axes, got several axes. Type figure('tokens', ax=axes[0]).",
+    ),
+    "a size of axes": (
+        lambda r, f, ax: r.figure("tokens", ax=ax, size=(3, 2)),
+        "size is that of a figure, and ax has one already. Type plt.subplots(figsize=...) there.",
+    ),
+    "a size": (lambda r, f, ax: r.figure(size=0), "size must be (width, height) in inches, got 0. Type size=(6.5, 3)."),
+    "a map of colours": (
+        lambda r, f, ax: r.figure(colours="viridis"),
+        f"colours must map some of content, position, plus, minus to colours, got str. {COLOURS}",
+    ),
+    "the name of a colour": (
+        lambda r, f, ax: r.figure(colours={"tokens": "red"}),
+        f"colours must be of content, position, plus, minus, got 'tokens'. {COLOURS}",
+    ),
+    "a colour": (
+        lambda r, f, ax: r.figure(colours={"plus": "blu"}),
+        f"A colour must be one that matplotlib knows, got 'blu' for plus. {COLOURS}",
+    ),
+    "colors": (lambda r, f, ax: r.figure(colors={"plus": "red"}), "figure has no argument `colors`. Type colours={'plus': 'red'}."),
+    "figsize": (lambda r, f, ax: r.figure(figsize=(3, 2)), "figure has no argument `figsize`. Type size=(3, 2)."),
+    "a spectrum without frequencies": (
+        lambda r, f, ax: r.figure("spectrum"),
+        'There are no frequencies. Type explain(..., options=Options(detail={"frequencies"})).',
+    ),
+    "a spectrum in one axes": (
+        lambda r, f, ax: made(detail={"frequencies": {n: {"relevance": np.ones((2, 3)), "wavelength": np.ones(3)} for n in "ab"}}).figure(
+            "spectrum", ax=ax
+        ),
+        "The spectrum has 2 panels, one for each sink, and needs a figure of its own. Type figure('spectrum').",
+    ),
+    "a window": (
+        lambda r, f, ax: r.figure().show(),
+        'A figure made without pyplot has no window. Type figure.savefig("why.png"), or end a cell with it.',
+    ),
+    "a map of a text": (
+        lambda r, f, ax: r.patches(), "Only an explanation of an image has a map. Type explanation.figure() for one of a text.",
+    ),
+    "a file of another kind": (
+        lambda r, f, ax: f.save("found.json"),
+        "The path must end in .npz or .safetensors, and 'found.json' ends in '.json'. Type found.npz.",
+    ),
+}  # fmt: skip
+
 
 def test_composites_go_by_their_names(loaded):
     model, tokenizer = loaded
@@ -189,3 +369,28 @@ def test_what_is_no_composite_and_no_options_is_refused(name, loaded):
     with pytest.raises(InputError) as caught:
         wrong(*loaded)
     assert str(caught.value) == words and isinstance(caught.value, PelrpError)
+
+
+@pytest.mark.parametrize("name", FIELDS | RESULTS)
+def test_what_a_result_or_a_composite_cannot_do_is_told_with_what_to_type(name, found):
+    wrong, words = (FIELDS | RESULTS)[name]
+    with pytest.raises((PelrpError, AttributeError, ValueError)) as caught:
+        wrong(found[0], found, Figure().subplots())
+    assert str(caught.value) == words
+
+
+def test_a_page_goes_into_a_file(found, tmp_path):
+    with pytest.raises(PelrpError, match=rf"must be the name of a file, and is a folder\. Type {tmp_path.name}/explanation\.html\.$"):
+        found[0].to_html(tmp_path)
+    with pytest.raises(PelrpError, match=rf"is a folder\. Type {tmp_path.name}/explanations\.html\.$"):
+        found.to_html(tmp_path)
+
+
+def test_what_asks_an_explanation_for_its_private_parts_hears_nothing_odd(found):
+    assert not hasattr(found[0], "_repr_mimebundle_") and not hasattr(found, "_ipython_display_")
+    assert pickle.loads(pickle.dumps(found[0])) == found[0] and copy.deepcopy(found[0]) == found[0]
+
+
+def test_all_of_these_are_told_apart():
+    rows = [*CALLS, *WRONG, *FIELDS, *RESULTS]
+    assert len(rows) == len(set(rows)) > 80

@@ -97,7 +97,7 @@ def flat(given: Any) -> Iterator[Explanation]:
         yield given
     elif isinstance(given, Skipped):
         return
-    elif isinstance(given, Iterable) and not isinstance(given, str | Mapping):
+    elif isinstance(given, Iterable) and not isinstance(given, str | Mapping) and not hasattr(given, "columns"):
         for one in given:
             yield from flat(one)
     else:

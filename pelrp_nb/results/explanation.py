@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ..views.sheet import Sheet
     from ..views.widget import View
 
+VIEWS = ("explanation", "stepper", "flow", "xray", "image")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation(Exports):
@@ -288,6 +290,8 @@ class Explanation(Exports):
         from ..rules.pages import pages
         from ..views import explained
 
+        if kind not in VIEWS:
+            raise InputError(f"kind must be one of {', '.join(VIEWS)}, got {kind!r}. Type explore('stepper').")
         rules = pages(str(self.card.get("composite", "")), self.sink_kinds, self.card.get("rules"))
         return explained(self.plain(), kind, rules=rules, detail=as_arrays(self.detail))
 

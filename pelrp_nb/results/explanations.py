@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import FileError, InputError
+from ..errors import CallError, FileError, InputError, RowError
 from ..inputs.rows import Skipped
 from .aggregate import By, aggregate, flat
 from .arrays import Rows, listed
@@ -47,12 +47,19 @@ class Explanations(list[Any]):
             return Explanations(list.__getitem__(self, at))
         numbers = at.tolist() if hasattr(at, "tolist") else at
         if not isinstance(numbers, list | tuple):
-            return list.__getitem__(self, numbers)
+            return self._one(numbers)
         if numbers and all(isinstance(one, bool) for one in numbers):
             if len(numbers) != len(self):
                 raise InputError(f"There must be one flag for each explanation, {len(self)}, got {len(numbers)}. Type found[[0, 2]].")
             numbers = [i for i, wanted in enumerate(numbers) if wanted]
-        return Explanations(list.__getitem__(self, i) for i in numbers)
+        return Explanations(self._one(i) for i in numbers)
+
+    def _one(self, number: Any) -> Any:
+        if not hasattr(number, "__index__"):
+            raise CallError(f"An explanation goes by its number or its name, got {number!r}. Type found[0], or found[:10].")
+        if not -len(self) <= number < len(self):
+            raise RowError(f"There are {len(self)} explanations, and number {number} was asked for. Type found[0] or found[-1].")
+        return list.__getitem__(self, number)
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and (hasattr(Explanation, name) or name in Explanation.__dataclass_fields__):
@@ -167,7 +174,7 @@ class Explanations(list[Any]):
         text = page(*self._shown())
         if path is None:
             return text
-        put(Path(path), text.encode())
+        put(Path(path), text.encode(), "explanations.html")
         return None
 
     def to_dict(self) -> list[Any]:

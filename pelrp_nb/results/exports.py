@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from ..engine.trace import Boundary
-from ..errors import InputError
+from ..calls import fitting
+from ..errors import CallError, InputError
 from . import arrays
 from .as_dict import as_dict
 from .latex import latex
@@ -25,6 +27,26 @@ if TYPE_CHECKING:
 
     from ..views.data import Plain
     from ..views.sheet import Sheet
+
+
+CALLED = {  # what other libraries call it -> what to type
+    **dict.fromkeys(("scores", "attributions", "attribution", "relevances", "importance", "saliency", "heatmap"), "relevance()"),
+    **dict.fromkeys(("logit", "logits", "score", "prediction", "output"), "value, and target for its name"),
+    **dict.fromkeys(("plot", "show", "display", "visualise", "visualize", "render"), "figure(), or explore() in a notebook"),
+    **dict.fromkeys(("to_df", "to_pandas", "df", "dataframe", "table"), "to_frame()"),
+    **dict.fromkeys(("to_json", "json", "as_dict", "asdict"), "to_dict()"),
+    **dict.fromkeys(("attention", "attentions"), 'heads, made with Options(detail={"heads"})'),
+    **dict.fromkeys(("closed", "gap", "opened"), "ledger.closed, ledger.gap or ledger.opened"),
+    **dict.fromkeys(("matrix", "compare", "aggregate", "flat"), "explain(model, [one, other]) for several, which have it"),
+}
+
+DRAWN = {  # keywords of figure that people try -> what to type
+    **dict.fromkeys(("colors", "color", "colour", "palette"), "colours={}"),
+    **dict.fromkeys(("cmap", "colormap"), 'colours={{"plus": "tab:green", "minus": "tab:red"}}'),
+    **dict.fromkeys(("axes", "axis"), "ax={}"),
+    "figsize": "size={}",
+    "path": "figure().savefig({})",
+}
 
 
 class Exports:
@@ -53,6 +75,16 @@ class Exports:
         sheet: Callable[[], Sheet]
         parts: Callable[[Reduction], tuple[Tensor, Tensor]]
         relevance: Callable[[Reduction], Tensor]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        near = get_close_matches(name, [one for one in dir(self) if not one.startswith("_")], 1)
+        hint = CALLED.get(name) or (near[0] if near else "to_frame() for all its numbers")
+        raise AttributeError(f"An explanation has no `{name}`. Type {hint}.")
+
+    def __getitem__(self, at: Any) -> Any:
+        raise CallError(f"An explanation has no items, and {at!r} was asked for. Type result.relevance()[0], or result.words().")
 
     @property
     def layers(self) -> arrays.Rows:
@@ -98,7 +130,7 @@ class Exports:
         text = self.sheet().html()
         if path is None:
             return text
-        put(Path(path), text.encode())
+        put(Path(path), text.encode(), "explanation.html")
         return None
 
     def to_latex(self, kind: str = "words", reduction: Reduction = "signed") -> str:
@@ -109,6 +141,7 @@ class Exports:
         self.parts(reduction)
         return latex(self.plain(), kind, reduction)
 
+    @fitting(DRAWN)
     def figure(
         self,
         kind: str = "all",

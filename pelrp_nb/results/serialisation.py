@@ -78,11 +78,11 @@ def _with(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     return [_with(item, tensors) for item in value] if isinstance(value, list) else value
 
 
-def put(target: Path, raw: bytes) -> None:
+def put(target: Path, raw: bytes, name: str = f"explanation{SUFFIXES[0]}") -> None:
     """Write bytes beside the target and then move them over it, so that no reader ever sees half a file."""
     target = Path(os.path.realpath(target))
     if target.is_dir():
-        raise FileError(f"{target} must be the name of a file, and is a folder. Type {target.name}/explanation{SUFFIXES[0]}.")
+        raise FileError(f"{target} must be the name of a file, and is a folder. Type {target.name}/{name}.")
     if not target.parent.is_dir():
         raise FileError(f"The folder of {target} must exist, and does not. Make it first: mkdir -p {target.parent}")
     beside = target.with_name(f".{secrets.token_hex(8)}.part")

@@ -39,6 +39,10 @@ class Picture(Figure):
         self.savefig(file, format="png", dpi=144)
         return file.getvalue()
 
+    def show(self, warn: bool = True) -> None:
+        """No window: such a figure is written to a file, or shown by a notebook."""
+        raise ValueError('A figure made without pyplot has no window. Type figure.savefig("why.png"), or end a cell with it.')
+
 
 def panel(
     kind: str, data: Plain, frequencies: Mapping[str, Mapping[str, Any]], ax: Axes | None = None,

@@ -40,12 +40,14 @@ def compare(results: Sequence[Result], names: Sequence[str] | None = None) -> Sh
     names: one for each result; by default what tells them apart: the method, target, model or text.
     Raises ValueError if there is no result, or not one name for each.
     """
+    if hasattr(results, "plain") or not all(hasattr(result, "plain") for result in results):
+        raise ValueError("compare takes a list of results. Type compare([result, other]).")
     found = [result.plain() for result in results]
     if not found:
         raise ValueError("compare needs at least one result, got none. Type compare([result, other]).")
     shown = list(names) if names is not None else apart(_facts(found))
     if len(shown) != len(found):
-        raise ValueError(f"There must be one name per result, {len(found)}, got {len(shown)}.")
+        raise ValueError(f"There must be one name per result, {len(found)}, got {len(shown)}. Type names=[...] with all of them.")
     items = [{"name": visible(name, 60), "data": payload(data)} for name, data in zip(shown, found, strict=True)]
     said = "; ".join(f"{visible(name, 40)}: {title(data)}" for name, data in zip(shown, found, strict=True))
     return Sheet("compare", {"items": items}, f"{len(found)} results", f"Comparison({said})", beside(shown, found))
