@@ -36,10 +36,10 @@ class Subject:
     texts: tuple[Tensor, ...]
     likely: tuple[int, ...]
 
-    def ledger(self, dtype: torch.dtype, composite: Composite = PA_LRP, text: int = 0) -> Ledger:
+    def ledger(self, dtype: torch.dtype, composite: Composite = PA_LRP, text: int = 0, **options) -> Ledger:
         """The audited account of that token's logit, in that precision."""
         model = deepcopy(self.model).to(dtype)
-        with propagate(model, composite, Options(audit=True)) as flow:
+        with propagate(model, composite, Options(audit=True, **options)) as flow:
             logits = model(input_ids=self.texts[text], use_cache=False).logits
             return flow.trace(logits[0, -1, self.likely[text]]).ledger
 
@@ -109,6 +109,14 @@ def test_an_account_of_nothing_never_closes(subject, dtype):
     right = subject.ledger(dtype)
     assert right.closed
     assert replace(right, tokens=0.0, positions=0.0, constants={}, softmax={}, stabilisers=0.0).state == "open"
+
+
+def test_a_walk_in_float32_tells_of_a_half_model_what_it_tells_of_a_float32_one(subject, wrong):
+    for dtype in HALVES:
+        assert subject.ledger(dtype, precision="float32").closed
+        for name, told in wrong.items():
+            found = subject.ledger(dtype, broken.variant(name), precision="float32")
+            assert (found.state, found.precision) == (told.state, "float32")
 
 
 def test_a_gap_as_large_as_the_value_is_never_closed_whatever_the_scale():

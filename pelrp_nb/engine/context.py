@@ -23,6 +23,7 @@ from .places.maps import Axis
 from .places.meetings import Meeting
 from .projections import Choice, Projections
 from .streams import Streams
+from .widening import Widening
 
 REFUSED: Any = object()  # what a handler returns when this call has no rule
 
@@ -57,7 +58,7 @@ class Context(Knows, Protocol):
     aside:      quantised layers that run, and what carries into them
     blocks:     layers that run, innermost last; streams, stream_of: the inputs that parts of the model, and leaves, belong to
     function:   torch's own function that is being handled; audited: whether every softmax was measured
-    projections: which linear maps feed or follow a softmax product
+    projections: which linear maps feed or follow a softmax product; wide: what a walk in float32 over half precision needs, or None
     power:      the loss scale: what the walk back begins with
     """
 
@@ -77,6 +78,7 @@ class Context(Knows, Protocol):
     function: Callable | None
     audited: bool
     projections: Projections
+    wide: Widening | None
     power: float
 
     def role_of(self, name: str) -> str | None:

@@ -133,6 +133,8 @@ class Following(Base):
     def settle(self) -> None:
         """The forward pass has ended: which leaves are positions, and how many rows the batch has."""
         self.places.settle()
+        if self.wide is not None:
+            self.wide.forget()
         with DisableTorchFunction():  # what is looked at is ours, and none of the model's operations
             judge(self)
         roles.contradicted(self, self.inputs.sinks)

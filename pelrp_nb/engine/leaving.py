@@ -71,12 +71,14 @@ class Thread:
             self.above.pop()
 
     def _saved(self) -> None:
-        """Take off the saved-tensor hooks of layers that have begun since."""
+        """Take off the saved-tensor hooks of layers and of flows that have begun since."""
         since = [layer for layer in stack() if layer not in self.layers]
         for layer in since:
             layer.running = False
+        wide = [flow.wide for flow in flows() if not any(flow.wide is known.wide for known in self.flows)]
+        ours = [*since, *(x for x in wide if x is not None)]
         while (top := torch._C._autograd._top_saved_tensors_default_hooks(True)) is not None:
-            if not any(getattr(top[0], "__self__", None) is layer for layer in since):
+            if not any(getattr(top[0], "__self__", None) is x for x in ours):
                 return
             torch._C._autograd._pop_saved_tensors_default_hooks()
 

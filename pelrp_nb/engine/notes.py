@@ -72,11 +72,13 @@ class Knows(Protocol):
     """What the engine knows of the model's own tensors: nothing is written on those.
 
     known: the note for each parameter and buffer, by identity; noted: the same by the tensor's name
+    memory: the parameter that lies at an address
     names: path of each module, by identity; path: the modules that are running, outermost first
     """
 
     known: dict[int, Note]
     noted: dict[str, Note]
+    memory: dict[int, str]
     names: dict[int, str]
     path: list[Any]
 

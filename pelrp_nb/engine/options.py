@@ -30,6 +30,7 @@ class Options:
     watch:      called with each boundary (`Crossing`) while the backward pass runs
     ledger:     keep boundaries and accounts; False: tokens and sinks only
     operations: handlers of one's own, {torch.special.i0: rules.identity}; `pelrp_nb.register` says what a handler is
+    precision:  "float32": the walk in float32 over a model in half precision, as if by `model.float()`, which stays as it is
     roles:      what an argument of `forward`, a parameter, a buffer or an attribute is, by its name or path: "content", "positions",
                 "constant", "mask" or "control"; overrules what the engine sees
     truncation: cut a text to what the model takes; False: refuse one that is longer
@@ -46,12 +47,15 @@ class Options:
     roles: Mapping[str, str] = field(default_factory=dict)
     truncation: bool = False
     on_error: Literal["raise", "skip"] = "raise"
+    precision: Literal["float32"] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", details(self.detail))
         for name in ("audit", "checkpoint", "ledger", "truncation"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} must be True or False, got {getattr(self, name)!r}. Type Options({name}=True).")
+        if self.precision not in (None, "float32"):
+            raise InputError(f'precision must be None or "float32", got {self.precision!r}. Type Options(precision="float32").')
         if self.watch is not None and not callable(self.watch):
             raise InputError(f"watch must be a function of a boundary, got {type(self.watch).__name__}. Type Options(watch=print).")
         object.__setattr__(self, "only", conditions(self.only))

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
@@ -36,17 +37,18 @@ from .following import LOOK_UPS, MADE_FRESH, Following, fresh
 from .handlers.torch_table import handler_of, spelling
 from .layers import layers
 from .leaves import Attention, Inputs
-from .leaving import Leaving
+from .leaving import Leaving, autocast, kinds
 from .module_hooks import Entry, acting
 from .operations import in_force, spelt
 from .options import Options, as_options
 from .per_place import PerPlace
-from .places.values import storage_of
+from .places.values import as_stored, storage_of
 from .projections import Choice, Projections
 from .notes import Note, carries, note_of, write
 from .saved import flows, here
 from .streams import Streams
 from .trace import Trace, Visible
+from .widening import widening
 
 sequence = torch._C._autograd._get_sequence_nr  # the number of the next node of the graph
 GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag", "data")}
@@ -65,6 +67,7 @@ class Propagation(TorchFunctionMode, Following):
         self.projections = Projections(composite.tells_projections or bool(options.only))
         self.power = 1.0  # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []  # where heads were asked for
+        self.wide = widening(model, options.precision)
         self.begin_following(model, options.roles)
         self.recorder = Recorder(self)
         self.noted = {n.source: n for n in self.known.values() if n.source}
@@ -103,6 +106,8 @@ class Propagation(TorchFunctionMode, Following):
         if torch._C._functorch.peek_interpreter_stack() is not None:
             self._refuse_transforms((*args, *kwargs.values()))
         name = func.__self__.__name__ if name == "__get__" else name
+        if self.wide is not None:
+            func, name, args, kwargs = self.wide.call(self, func, name, args, kwargs)
         if name in MADE_FRESH:
             return fresh(name, func(*args, **kwargs))
         met = look(self, args, kwargs)
@@ -142,7 +147,8 @@ class Propagation(TorchFunctionMode, Following):
     def _owner(self, args: tuple, kwargs: dict) -> str | None:
         """The module inside the running one whose weight takes part, the nearest first."""
         running = self.path[-1] if self.path else self.model
-        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, nn.Parameter)]
+        given = [as_stored(x) for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+        tensors = [x for x in given if isinstance(x, nn.Parameter)]
         for module in (*running.children(), *running.modules()) if tensors else ():
             if any(own is x for own in module._parameters.values() for x in tensors):
                 return self.names.get(id(module))
@@ -265,7 +271,7 @@ class Propagation(TorchFunctionMode, Following):
 
     def token_leaf(self, vectors: Tensor) -> Tensor:
         """Token vectors (B, T, D) just looked up."""
-        leaf = self.leaf(vectors)
+        leaf = self.leaf(vectors if self.wide is None else self.wide.of(self, vectors))
         self.inputs.tokens.append(leaf)
         return leaf.clone()
 
@@ -336,6 +342,9 @@ def propagate(model: nn.Module, composite: Composite | str = "pa-lrp", options: 
     with leaving, leaving:
         here.flows = (*flows(), flow)
         torch._C._set_grad_enabled(True)
+        if flow.wide is not None:
+            autocast([(kind, torch.get_autocast_dtype(kind), False) for kind in kinds()], cache=False)
+            saved_tensors_hooks(flow.wide.save, flow.wide.get).__enter__()
         attach(flow)
         conditional.listen(flow)
         flow.__enter__()

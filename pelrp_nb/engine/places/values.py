@@ -14,6 +14,7 @@ from torch import Tensor
 from torch._C import DisableTorchFunction
 
 SMALL, HIDES, SURELY = 1e-6, -30.0, -100.0
+STORED = "_pelrp_stored"
 
 
 class Values:
@@ -25,6 +26,7 @@ class Values:
 
     def differs(self, x: Tensor, axis: int, factor: bool = False) -> bool:
         """Whether entries along one axis differ; `factor`: it is multiplied, not added."""
+        x = as_stored(x)
         key = (storage_of(x), x.storage_offset(), tuple(x.shape), x.stride(), x._version, x.dtype, axis, factor)
         found = self.answers.get(key)
         if found is None:
@@ -32,6 +34,11 @@ class Values:
             with torch.no_grad(), DisableTorchFunction():
                 found = self.answers[key] = differs(x, axis, factor)
         return found
+
+
+def as_stored(x: Tensor) -> Tensor:
+    """The tensor as the model holds it, of which x may be a copy in another precision."""
+    return getattr(x, STORED, x)
 
 
 def storage_of(x: Tensor) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..context import Context
 from ..notes import Note, note_of, write
-from ..places.values import storage_of
+from ..places.values import as_stored, storage_of
 
 COUNTERS = {torch.arange, torch.cumsum, Tensor.cumsum, torch.linspace}  # functions that make numbers of places
 READING = ("gather", "index_select", "take", "take_along_dim", "__getitem__", "embedding")
@@ -80,7 +80,7 @@ def own_entries(flow: Context, constant: Tensor, axis: int) -> bool:
     """Whether it has an entry of its own for each place along one of its axes: a view of a parameter, or read by place."""
     if flow.role_of(source_of(flow, constant) or "") == "positions":
         return True
-    if constant.shape[axis] > 1 and constant.stride(axis) and storage_of(constant) in flow.memory:
+    if constant.shape[axis] > 1 and constant.stride(axis) and storage_of(as_stored(constant)) in flow.memory:
         return True
     note = note_of(flow, constant)
     if note is None or note.index is None or not (note.source and note.source in flow.parameters):
@@ -99,6 +99,7 @@ def at_one_place(flow: Context, constant: Tensor) -> bool:
 
 def sliced(constant: Tensor) -> bool:
     """Whether it is one entry of a longer table: a view in which an axis of the table is cut down to a single entry."""
+    constant = as_stored(constant)
     base = constant._base
     while base is not None and base._base is not None:
         base = base._base
@@ -113,4 +114,4 @@ def source_of(flow: Context, constant: Tensor) -> str | None:
     note = note_of(flow, constant)
     if note is not None and note.source:
         return note.source
-    return flow.memory.get(storage_of(constant)) if not constant.is_meta else None
+    return flow.memory.get(storage_of(as_stored(constant))) if not constant.is_meta else None
