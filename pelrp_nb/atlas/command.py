@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, InputError
+from .compare import differences, found_in
 from .names import KINDS, Entry, choose
 from .table import called, page
 from .verdict import counts, verdict
@@ -19,6 +20,7 @@ EXAMPLES = """examples:
   python -m pelrp_nb atlas llama
   python -m pelrp_nb atlas --class image --jobs 2 --json image.jsonl
   python -m pelrp_nb atlas --json atlas.jsonl --resume --out atlas.md
+  python -m pelrp_nb atlas --compare tutorials/atlas.md atlas.md
 """
 
 
@@ -31,11 +33,16 @@ def options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seconds", type=float, default=120, metavar="S", help="time limit for each architecture (120)")
     command.add_argument("--json", metavar="FILE", help="keep each row as a line of JSON; rows of the same architecture replace it")
     command.add_argument("--resume", action="store_true", help="leave out what FILE of --json has already")
+    command.add_argument(
+        "--compare", nargs=2, metavar=("OLD", "NEW"), help="two pages: what was lost, and where other positions were found"
+    )
     command.add_argument("--out", metavar="FILE", help="write the page (Markdown), with all rows of --json")
 
 
 def run(given: argparse.Namespace) -> int:
     """Run it; 0 if everything that was built is closed or refused with its reason, else 1."""
+    if given.compare:
+        return compared(*map(Path, given.compare))
     if given.resume and not given.json:
         raise InputError("--resume needs the file of an earlier run. Type --json FILE --resume.")
     if given.jobs < 1 or given.seconds <= 0 or (given.limit is not None and given.limit < 1):
@@ -50,6 +57,13 @@ def run(given: argparse.Namespace) -> int:
         print(f"wrote {given.out}")
     print("; ".join(f"{n} {name}" for name, n in counts(rows).items()))
     return 0 if all(verdict(row)[0] in ("closed", "refused", "not built") for row in rows) else 1
+
+
+def compared(old: Path, new: Path) -> int:
+    """Print how two pages differ; 1 if something closed was lost."""
+    told, lost = differences(found_in(old), found_in(new))
+    print("\n".join(told) or "nothing differs")
+    return int(lost)
 
 
 def collect(entries: list[Entry], kept: dict[str, dict[str, Any]], given: argparse.Namespace) -> list[dict[str, Any]]:

@@ -58,6 +58,24 @@ EXCUSED = {
 }
 
 
+# Positions that version 0.1, which told them by names and shapes, found otherwise: kind/model type -> why.
+CHANGED = {
+    "causal-lm/beam": "its layers without rotation scale the queries by a number for each place: modulation",
+    "causal-lm/gpt_neox_japanese": "what was called learnable is the bias of a linear map, the same at every place",
+    "causal-lm/hrm_text": "what was called learnable are a state that it begins with, the same at every place, and a weight",
+    "causal-lm/minimax": "its linear attention decays with distance, and scales queries and keys by place: decay, modulation",
+    "causal-lm/prophetnet": "queries meet a vector for each distance: relative embedding",
+    "masked-lm/convbert": "its dynamic convolution weighs neighbours by a product of each place with a vector for each distance, behind a "
+                          "softmax: relative embedding",
+    "masked-lm/funnel": "what was called learnable are biases of queries, a vector for each head",
+    "masked-lm/mra": "two of those called learnable are weights of linear maps",
+    "masked-lm/perceiver": "its latents were called learnable: they are queries of its own, whose places are not the text's",
+    "seq2seq/pegasus_x": "what was called learnable and relative are vectors of its own beside the text, and products with them",
+    "seq2seq/prophetnet": "queries of the decoder meet a vector for each distance: relative embedding",
+    "image/perceiver": "positions stand beside the features of each pixel, and are not added to them: joined",
+}  # fmt: skip
+
+
 def announced(model: nn.Module, run: Callable[[], Any]) -> dict[str, str]:
     """Kind of position -> the first part of the model, among those that `run()` uses, whose name announces it."""
     called: set[str] = set()

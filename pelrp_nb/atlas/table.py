@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..amounts import unless_rounding
+from .expected import CHANGED
 from .names import MAIN
 from .verdict import LEGEND, TOLERANCE, VERDICTS, allowed, counts, verdict
 
@@ -23,7 +24,17 @@ def page(rows: list[dict[str, Any]], versions: dict[str, str]) -> str:
     for kind in dict.fromkeys(row["kind"] for row in extra):
         lines += section(f"{kind} (extra, in no count above)", [row for row in extra if row["kind"] == kind])
     lines += section("Positions that are there only if asked for (extra, in no count above)", asked)
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *otherwise(rows)]) + "\n"
+
+
+def otherwise(rows: list[dict[str, Any]]) -> list[str]:
+    """Positions that version 0.1 found otherwise, and why."""
+    listed = dict.fromkeys(f"{row['kind']}/{row['name']}" for row in rows if not row["option"])
+    known = [(name, CHANGED[name]) for name in listed if name in CHANGED]
+    if not known:
+        return []
+    told = [f"- `{name.partition('/')[2]}` ({name.partition('/')[0]}): {why}" for name, why in known]
+    return ["## Positions found otherwise than by version 0.1", "", *told, ""]
 
 
 INTRODUCTION = """\

@@ -104,10 +104,10 @@ def join(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 def beside(func: Callable, pieces: Sequence[Tensor], piece: Tensor, dim: int) -> tuple[Provenance, tuple[int, ...]]:
     """What a constant piece of a join stands beside: places of the other pieces, but those along which they are joined."""
     stacks = getattr(func, "__name__", "") == "stack"
-    known = [p for x in pieces if x is not piece and (p := provenance_of(x)) is not None]
-    found = unified(known, piece.shape) if known else provenance()
-    axis = dim % max(piece.dim(), 1)
-    return (found if stacks else found.but(maps=[m for m in found.maps if axis not in m.axes])), tuple(piece.shape)
+    known, axis = [p for x in pieces if x is not piece and (p := provenance_of(x)) is not None], dim % max(piece.dim(), 1)
+    if not stacks:
+        known = [p.but(maps=[m for m in p.maps if axis not in m.axes]) for p in known]
+    return unified(known, piece.shape) if known else provenance(), tuple(piece.shape)
 
 
 def set_item(flow: Context, func: Callable, args: tuple, kwargs: dict) -> None:

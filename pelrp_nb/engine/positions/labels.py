@@ -18,11 +18,17 @@ def sinusoidal(table: Tensor) -> bool:
 
 
 def on_a_circle(a: Tensor, b: Tensor) -> bool:
-    """Whether a^2 + b^2 is one number everywhere: cosine and sine, scaled or not."""
+    """Whether a^2 + b^2 is one number everywhere, beside what each of them moves: cosine and sine, scaled or not."""
     if a.shape != b.shape or a.is_complex() or b.is_complex():
         return False
-    squares = better(a.detach()) ** 2 + better(b.detach()) ** 2
-    return bool(squares.amax() - squares.amin() <= CLOSE * squares.amax())
+    one, two = better(a.detach()) ** 2, better(b.detach()) ** 2
+    rounding = 4 * max(torch.finfo(x.dtype).eps for x in (a, b)) * (one + two).amax()
+    return bool(span(one + two) <= CLOSE * torch.maximum(span(one), span(two)) + rounding)
+
+
+def span(x: Tensor) -> Tensor:
+    """How far apart the largest and the smallest number are."""
+    return x.amax() - x.amin()
 
 
 def turns(x: Tensor) -> bool:
