@@ -14,11 +14,12 @@ from torch import nn
 
 from pelrp_nb.__main__ import main
 from pelrp_nb.atlas import build, command, pool, table, trial
-from pelrp_nb.atlas.expected import EXCUSED, WITHOUT, missing
+from pelrp_nb.atlas.expected import CHANGED, EXCUSED, WITHOUT, missing
 from pelrp_nb.atlas.names import KINDS, MAIN, OPTIONS, Entry, choose, listed
 from pelrp_nb.atlas.recipes import Recipe
 from pelrp_nb.atlas.shrink import shrink
 from pelrp_nb.atlas.state import differences, snapshot
+from pelrp_nb.atlas.table import page as page_of
 from pelrp_nb.atlas.verdict import VERDICTS, counts, verdict
 from pelrp_nb.atlas.weights import randomise
 from pelrp_nb.errors import FileError, InputError
@@ -214,6 +215,47 @@ def test_an_unknown_name_suggests_the_nearest(capsys):
 def test_options_that_make_no_sense_are_refused(options, capsys):
     assert main(["atlas", "llama", *options]) == 2
     assert "Type " in capsys.readouterr().err
+
+
+def paged(path, rows, **changed):
+    """A page of these rows, some fields of the first run of the last row changed."""
+    rows = deepcopy(rows)
+    rows[-1]["runs"]["float64"].update(changed)
+    path.write_text(page_of(rows, {}), encoding="utf-8")
+    return str(path)
+
+
+def test_two_pages_are_compared(row, tmp_path, capsys):
+    beam = {**row, "name": "beam", "model": "BeamForCausalLM"}
+    old = paged(tmp_path / "old.md", [row, beam])
+    assert main(["atlas", "--compare", old, old]) == 0 and capsys.readouterr().out == "nothing differs\n"
+    other = paged(tmp_path / "other.md", [row, beam], sinks={"rotary": 2, "modulation": 1})
+    assert main(["atlas", "--compare", old, other]) == 0
+    assert capsys.readouterr().out.startswith(
+        "beam (causal-lm, BeamForCausalLM): rotary x 2, now rotary x 2, modulation x 1: its layers without rotation scale"
+    )
+    worse = paged(tmp_path / "worse.md", [row, {**row, "name": "mistral"}], gap=1.0)
+    assert main(["atlas", "--compare", old, worse]) == 1
+    assert "beam (causal-lm, BeamForCausalLM): closed, now not listed" in capsys.readouterr().out
+    assert main(["atlas", "--compare", worse, old]) == 0, "what is won is no loss"
+    assert main(["atlas", "--compare", old, str(tmp_path / "none.md")]) == 2
+    (tmp_path / "other.txt").write_text("| a | b |", encoding="utf-8")
+    assert main(["atlas", "--compare", str(tmp_path / "other.txt"), old]) == 2
+    assert "Type --compare OLD.md NEW.md" in capsys.readouterr().err
+
+
+def test_the_page_says_what_is_found_otherwise_than_before_and_nothing_else(row):
+    beam = {**row, "name": "beam", "model": "BeamForCausalLM"}
+    assert f"- `beam` (causal-lm): {CHANGED['causal-lm/beam']}" in page_of([row, beam], {})
+    assert "otherwise" not in page_of([row], {})
+    assert set(CHANGED) <= {f"{kind}/{e.name}" for kind in KINDS for e in listed(kind)}
+
+
+def test_a_gap_that_the_ledger_measured_to_be_rounding_is_closed(row):
+    run = {**row["runs"]["float64"], "gap": 2e-6, "scale": 1.0}
+    parts = {**row, "runs": {**row["runs"], "float64": run}}
+    assert verdict({**parts, "runs": {**row["runs"], "float64": {**run, "allowed": 1e-6}}})[0] == "open"
+    assert verdict({**parts, "runs": {**row["runs"], "float64": {**run, "allowed": 3e-6}}})[0] == "closed"
 
 
 def test_a_foreign_file_is_refused(tmp_path):

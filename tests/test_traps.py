@@ -11,6 +11,7 @@ import pytest
 import torch
 from models import build, inputs
 from rich.console import Console
+from spellings import GROUPS
 from spellings.base import HEAD, IDS, PLACES, Body
 from spellings.layouts import Tabled
 from torch import Tensor, nn
@@ -91,6 +92,13 @@ def test_a_role_settles_what_could_not_be_told():
     model = Lost(there_and_back)
     with propagate(model, PA_LRP, Options(audit=True, roles={"p": "constant"})) as flow:
         assert not flow.trace(model(IDS)[0, 1]).notes
+
+
+@pytest.mark.parametrize("name", [name for family, name in GROUPS if family == "followed"])
+def test_where_places_are_followed_there_is_no_note(name):
+    for spelling in GROUPS["followed", name].spellings:
+        with propagate(spelling.build(), PA_LRP) as flow:
+            assert not flow.trace(spelling.pick(spelling.call(flow.model, *spelling.inputs))).notes, spelling.name
 
 
 # --- rows of other lengths -------------------------------------------------------------------------------------------
