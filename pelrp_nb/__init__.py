@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from . import live, reference, rules, target, zoo
-from .composites import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Composite
+from .composites import ATTN_LRP, AUTHORS_VISION, CP_LRP, DELTA_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Composite
 from .doctor import doctor
 from .engine.operations import register
 from .engine.options import Options
@@ -26,8 +26,8 @@ from .rules import check_rule
 from .version import __version__ as __version__
 
 __all__ = [
-    "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Explanation", "Explanations",
-    "Ledger", "Options", "Plan", "aggregate", "check_rule", "compare_methods", "doctor", "explain", "live", "plan", "propagate",
+    "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "DELTA_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Explanation",
+    "Explanations", "Ledger", "Options", "Plan", "aggregate", "check_rule", "compare_methods", "doctor", "explain", "live", "plan", "propagate",
     "reference", "register", "rules", "target", "zoo",
 ]  # fmt: skip
 _WHEN_TOUCHED = ("atlas", "bench", "errors", "faithfulness", "labs", "views")  # rooms that are loaded when they are named

@@ -3,6 +3,7 @@
     PA_LRP          AttnLRP, and every place where positions enter is a sink        (Bakish et al. 2025)
     ATTN_LRP        AttnLRP as published: positions are constants                   (Achtibat et al. 2024)
     CP_LRP          attention weights and gates are constants                       (Ali et al. 2022)
+    DELTA_LRP       CP_LRP, and positions are paid what they changed of the weights
     PA_LRP_VISION   PA_LRP with the gamma rule on MLP, head and patches; conserving
     PA_LRP_RES      PA_LRP with sign-aware residual sums                            (ResLRP 2026)
     AUTHORS_VISION  the authors' image recipe, its lost half included               (Bakish et al. 2025, released code)
@@ -44,7 +45,7 @@ class Composite:
     gate:        products of which one factor is the direct output of an activation, softmax or sigmoid
     division:    a / b
     activation:  elementwise functions of one tensor
-    softmax:     every softmax; `constant` sends all of attention through the values
+    softmax:     every softmax; `constant` sends all of attention through the values, `delta` as well but for what positions changed
     rms_norm, layer_norm: norms (batch and group norms with frozen statistics as layer norms)
     residual:    sums of a block's input and a branch
     values:      what the values get where the softmax is constant; below 1 the rest is lost, and booked as such
@@ -85,8 +86,8 @@ class Composite:
 
     @property
     def softmax_is_constant(self) -> bool:
-        """Whether attention weights receive nothing."""
-        return self.softmax == rules.constant
+        """Whether attention weights receive nothing; under `delta` what positions changed of them is paid, and nothing else."""
+        return self.softmax in (rules.constant, rules.delta)
 
     @property
     def tells_projections(self) -> bool:
@@ -144,9 +145,9 @@ def check_field(name: str, rule: Any) -> None:
     if not isinstance(rule, Rule):
         meant = rule if isinstance(rule, str) and isinstance(getattr(rules, rule, None), Rule) else getattr(Composite, name).name
         raise InputError(f"{name} must be a Rule, got {rule!r}. Type replace(composite, {name}=rules.{meant}).")
-    if name == "softmax" and rule not in (rules.softmax, rules.constant):
+    if name == "softmax" and rule not in (rules.softmax, rules.constant, rules.delta):
         raise InputError(
-            f"softmax must be rules.softmax or rules.constant, got {rule!r}: what a softmax keeps is measured for these. "
+            f"softmax must be rules.softmax, rules.constant or rules.delta, got {rule!r}: what a softmax keeps is measured for these. "
             "For one of your own type pelrp_nb.register(torch.softmax, rule)."
         )
     takes = inspect.signature(rule.forward).parameters
@@ -181,6 +182,7 @@ def check_placed(name: str, rule: Any) -> None:
 PA_LRP = Composite()
 ATTN_LRP = replace(PA_LRP, positions="constant")
 CP_LRP = replace(PA_LRP, softmax=rules.constant, gate=rules.constant)
+DELTA_LRP = replace(CP_LRP, softmax=rules.delta)
 PA_LRP_VISION = replace(PA_LRP, linear=rules.gamma(0.05), patch=rules.gamma(100))
 PA_LRP_RES = replace(PA_LRP, residual=rules.reslrp)
 AUTHORS_VISION = replace(CP_LRP, linear=rules.gamma(0.05), patch=rules.gamma(100), values=0.5, start=1.0)
@@ -189,6 +191,7 @@ NAMED = {
     "pa-lrp": PA_LRP,
     "attn-lrp": ATTN_LRP,
     "cp-lrp": CP_LRP,
+    "delta-lrp": DELTA_LRP,
     "pa-lrp-vision": PA_LRP_VISION,
     "pa-lrp-res": PA_LRP_RES,
     "authors-vision": AUTHORS_VISION,

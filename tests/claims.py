@@ -126,6 +126,14 @@ def heads(rng: Generator, n: Sizes, bias: bool = False, mask: str | None = None,
     return (q, k, v, normal(rng, 2, n.tokens, n.tokens)) if bias else (q, k, v), constants
 
 
+def weighed(rng: Generator, n: Sizes, mask: bool) -> Case:
+    """Values of two heads, and what a bias changed of their weights."""
+    s, bias = (normal(rng, n.batch, 2, n.tokens, n.tokens) for _ in range(2))
+    hidden = ~causal(n.tokens) & mask
+    still, A = (scores.masked_fill(hidden, -torch.inf).softmax(-1) for scores in (s, s + bias))
+    return (normal(rng, n.batch, 2, n.tokens, n.width), A - still), {"still": still}
+
+
 # --- sums and positions ----------------------------------------------------------------------------------------------
 
 
@@ -212,6 +220,7 @@ CASES: dict[str, tuple[Draw, ...]] = {
     "reslrp": (branches,),
     "constant": (lambda rng, n: ((normal(rng, n.tokens, n.width),), {}),),
     "attention": tuple(partial(heads, **k) for k in ATTENTIONS),
+    "delta": (partial(weighed, mask=True), partial(weighed, mask=False)),
     "absolute": (encoded,),
     "learnable": (partial(looked_up, batched=False), partial(looked_up, batched=True)),
     "rotary": (

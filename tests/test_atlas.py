@@ -167,7 +167,7 @@ def stage(monkeypatch, row):
     """The command without processes: each entry gets llama's row; the entries that were run."""
     ran: list[Entry] = []
 
-    def rows(entries, jobs, limit):
+    def rows(entries, jobs, limit, method):
         for e in entries:
             ran.append(e)
             yield {**row, "kind": e.kind, "name": e.name, "model": e.model, "option": e.option}

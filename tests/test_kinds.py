@@ -26,8 +26,8 @@ def test_a_kind_is_called_like_its_page(kind):
 
 
 def test_every_page_of_a_position_is_of_a_kind():
-    """The pages behind `attention` in reading order, and nothing else."""
-    behind = rules.ALL[rules.ALL.index(rules.attention) + 1 :]
+    """The pages behind those of attention in reading order, and nothing else."""
+    behind = rules.ALL[rules.ALL.index(rules.delta) + 1 :]
     assert [kind.rule for kind in PositionKind] == list(behind)
 
 

@@ -69,13 +69,14 @@ def test_pairs_and_heads_add_up_to_the_sink(name):
             torch.testing.assert_close(heads, positional, rtol=1e-5, atol=1e-6, check_dtype=False)
             pairs = part.detail["pairs"][sink.name]
             rows = part.detail["heads"][sink.name]["score"].sum(0)
-            torch.testing.assert_close(pairs["relevance"].sum(-1), rows, rtol=1e-5, atol=1e-5, check_dtype=False)
+            halves = (pairs["relevance"].sum(-1) + pairs["relevance"].sum(-2)) / 2  # half to the query's token, half to the key's
+            torch.testing.assert_close(halves, rows, rtol=1e-5, atol=1e-5, check_dtype=False)
             torch.testing.assert_close(pairs["heads"].sum(0), pairs["relevance"])
-            assert pairs["written"] == ("distance" if sink.kind == "alibi" else "centred")
+            assert pairs["written"] == ("as paid" if sink.kind == "relative embedding" else "centred")
 
 
 def test_a_pair_matrix_does_not_depend_on_how_the_bias_is_written():
-    """slope * j and slope * (j - i) give the same outputs; in distance their pairs are the same, row sums always were."""
+    """slope * j and slope * (j - i) give the same outputs: centred by attention their pairs are the same, and so what tokens get."""
 
     class Attend(nn.Module):
         def __init__(self, distance: bool):
@@ -279,7 +280,7 @@ def test_an_autograd_function_of_a_model_is_the_activation_it_is():
 @pytest.mark.parametrize("name", ["mpt", "mpnet", "beit", "deberta_v2", "xlnet"])
 def test_a_sink_that_hears_wrongly_opens_the_ledger(monkeypatch, name, factor):
     right = sinks.book
-    monkeypatch.setattr(sinks, "book", lambda flow, leaf, R: right(flow, leaf, R * factor))
+    monkeypatch.setattr(sinks, "book", lambda flow, leaf, R, written: right(flow, leaf, R * factor, written))
     assert not trace(name).ledger.closed
 
 

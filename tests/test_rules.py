@@ -233,5 +233,5 @@ def test_a_misspelt_option_or_name_is_an_error():
         rules.gamma(gama=1)
     with pytest.raises(TypeError, match="softmax takes no bare option"):
         rules.softmax(1)
-    with pytest.raises(InputError, match="no rule is called 'delta'; there are epsilon, gamma"):
-        rules.by_name("delta")
+    with pytest.raises(InputError, match="no rule is called 'beta'; there are epsilon, gamma"):
+        rules.by_name("beta")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..composites import NAMED
 from ..errors import FileError, InputError
 from .compare import differences, found_in
 from .names import KINDS, Entry, choose
@@ -19,6 +20,7 @@ from .verdict import counts, verdict
 EXAMPLES = """examples:
   python -m pelrp_nb atlas llama
   python -m pelrp_nb atlas --class image --jobs 2 --json image.jsonl
+  python -m pelrp_nb atlas llama bloom t5 deberta --method delta-lrp
   python -m pelrp_nb atlas --json atlas.jsonl --resume --out atlas.md
   python -m pelrp_nb atlas --compare tutorials/atlas.md atlas.md
 """
@@ -31,6 +33,7 @@ def options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--limit", type=int, metavar="N", help="only the first N of them")
     command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes at a time (one per core)")
     command.add_argument("--seconds", type=float, default=120, metavar="S", help="time limit for each architecture (120)")
+    command.add_argument("--method", default="pa-lrp", choices=NAMED, metavar="METHOD", help="one of " + ", ".join(NAMED))
     command.add_argument("--json", metavar="FILE", help="keep each row as a line of JSON; rows of the same architecture replace it")
     command.add_argument("--resume", action="store_true", help="leave out what FILE of --json has already")
     command.add_argument(
@@ -74,7 +77,7 @@ def collect(entries: list[Entry], kept: dict[str, dict[str, Any]], given: argpar
 
     found = []
     with tqdm(total=len(entries), desc="atlas", unit="model", file=sys.stderr) as bar:
-        for row in rows(entries, given.jobs, given.seconds):
+        for row in rows(entries, given.jobs, given.seconds, given.method):
             found.append(row)
             kept[key(row)] = row
             if given.json:

@@ -26,8 +26,8 @@ class Job:
     started: float
 
 
-def rows(entries: list[Entry], jobs: int, limit: float) -> Iterator[dict[str, Any]]:
-    """A row for each entry as it is done; `limit` seconds for each, `jobs` at a time."""
+def rows(entries: list[Entry], jobs: int, limit: float, method: str = "pa-lrp") -> Iterator[dict[str, Any]]:
+    """A row for each entry as it is done, explained by the composite of that name; `limit` seconds for each, `jobs` at a time."""
     context: Any = mp.get_context("forkserver" if sys.platform != "win32" else "spawn")
     if sys.platform != "win32":
         context.set_forkserver_preload([f"{__package__}.preload"])
@@ -36,7 +36,7 @@ def rows(entries: list[Entry], jobs: int, limit: float) -> Iterator[dict[str, An
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(begin(context, waiting.pop()))
+                running.append(begin(context, waiting.pop(), method))
             wait([job.answer for job in running], timeout=1.0)
             for job in list(running):
                 row = finished(job, limit)
@@ -48,16 +48,16 @@ def rows(entries: list[Entry], jobs: int, limit: float) -> Iterator[dict[str, An
             end(job)
 
 
-def begin(context: Any, entry: Entry) -> Job:
+def begin(context: Any, entry: Entry, method: str) -> Job:
     """Start a process."""
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(entry, there), daemon=True)
+    process = context.Process(target=work, args=(entry, there, method), daemon=True)
     process.start()
     there.close()
     return Job(entry, process, here, time.monotonic())
 
 
-def work(entry: Entry, answer: Connection) -> None:
+def work(entry: Entry, answer: Connection, method: str) -> None:
     """In the process: one thread, memory limited where the system can do that, then the trial."""
     import torch
 
@@ -66,7 +66,7 @@ def work(entry: Entry, answer: Connection) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (GIGABYTES << 30, GIGABYTES << 30))
-    answer.send(run(entry))
+    answer.send(run(entry, method=method))
 
 
 def finished(job: Job, limit: float) -> dict[str, Any] | None:

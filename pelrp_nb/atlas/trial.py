@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..composites import NAMED, PA_LRP, Composite
 from ..engine.options import Options
 from ..errors import PelrpError, RuleError
 from ..explain import explain
@@ -31,6 +32,7 @@ class Run:
     difference: largest difference between the logits under the rules and the plain ones, as a part of the largest logit
     sinks:      kind of position -> how many sinks of it; layers: how many layers the model was seen to have
     gap, scale, allowed: of the audited ledger; opened: the layer at which it opened; notes: of the explanation
+    softmax:    the sizes of what its softmaxes keep, added up
     changed:    what was not as before afterwards
     """
 
@@ -45,6 +47,7 @@ class Run:
     opened: str | None = None
     audited: bool = False
     positional: float | None = None
+    softmax: float | None = None
     changed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -74,8 +77,8 @@ class Row:
     seconds: float = 0.0
 
 
-def run(entry: Entry, dtypes: tuple[str, ...] = ("float64", "float32")) -> dict[str, Any]:
-    """Build and explain one architecture in this process; the row as plain data."""
+def run(entry: Entry, dtypes: tuple[str, ...] = ("float64", "float32"), method: str = "pa-lrp") -> dict[str, Any]:
+    """Build one architecture in this process and explain it by the composite of that name; the row as plain data."""
     start = time.perf_counter()
     row = Row(entry.kind, entry.name, entry.model, entry.option, "not built")
     with quietly(), torch.random.fork_rng([]):
@@ -84,12 +87,12 @@ def run(entry: Entry, dtypes: tuple[str, ...] = ("float64", "float32")) -> dict[
         except NotBuilt as error:
             row.reason = str(error)
         else:
-            _fill(row, built, dtypes)
+            _fill(row, built, dtypes, NAMED[method])
     row.seconds = time.perf_counter() - start
     return asdict(row)
 
 
-def _fill(row: Row, built: Built, dtypes: tuple[str, ...]) -> None:
+def _fill(row: Row, built: Built, dtypes: tuple[str, ...], composite: Composite) -> None:
     """What is known of a model that was built, and its explanations."""
     row.outcome, row.recipe, row.single_only = "built", built.recipe, built.single_only
     row.parameters = sum(p.numel() for p in built.model.parameters())
@@ -97,7 +100,7 @@ def _fill(row: Row, built: Built, dtypes: tuple[str, ...]) -> None:
     row.attention = getattr(built.model.config, "_attn_implementation", None)
     row.announced = announced(built.model, lambda: answer(built.model, built.given, torch.float32))
     for dtype in ("float32",) if built.single_only else dtypes:
-        row.runs[dtype] = done = once(built, getattr(torch, dtype))
+        row.runs[dtype] = done = once(built, getattr(torch, dtype), composite)
         if done.outcome != "explained":
             break
 
@@ -117,7 +120,7 @@ def quietly() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def once(built: Built, dtype: torch.dtype) -> Run:
+def once(built: Built, dtype: torch.dtype, composite: Composite = PA_LRP) -> Run:
     """One audited explanation of the highest logit of the last place."""
     model, given = built.model.to(dtype), cast(built.given, dtype)
     torch.manual_seed(0)
@@ -133,7 +136,8 @@ def once(built: Built, dtype: torch.dtype) -> Run:
     before = snapshot(model, given)
     torch.manual_seed(0)
     try:
-        found = explain(model, {k: v for k, v in given.items() if isinstance(v, Tensor)}, target=target, options=Options(audit=True))
+        x = {k: v for k, v in given.items() if isinstance(v, Tensor)}
+        found = explain(model, x, target=target, composite=composite, options=Options(audit=True))
         done = explained(found)
     except PelrpError as error:
         done = Run("refused", f"{'' if isinstance(error, RuleError) else type(error).__name__ + ': '}{error}")
@@ -152,7 +156,8 @@ def explained(found: Any) -> Run:
     layers = sum(b.kind == "layer" for b in found.boundaries)
     return Run(
         "explained", sinks=dict(sinks), layers=layers, gap=ledger.gap, scale=ledger.scale, allowed=ledger.allowed,
-        opened=ledger.opened, audited=ledger.audited, positional=ledger.positions, notes=list(found.notes),
+        opened=ledger.opened, audited=ledger.audited, positional=ledger.positions, softmax=sum(map(abs, ledger.softmax.values())),
+        notes=list(found.notes),
     )  # fmt: skip
 
 

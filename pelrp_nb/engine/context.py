@@ -60,6 +60,7 @@ class Context(Knows, Protocol):
     function:   torch's own function that is being handled; audited: whether every softmax was measured
     projections: which linear maps feed or follow a softmax product; wide: what a walk in float32 over half precision needs, or None
     power:      the loss scale: what the walk back begins with
+    taped:      whether calls are kept, to be done again (`replay.py`)
     """
 
     model: nn.Module
@@ -80,6 +81,7 @@ class Context(Knows, Protocol):
     projections: Projections
     wide: Widening | None
     power: float
+    taped: bool
 
     def role_of(self, name: str) -> str | None:
         """What the user says an argument, a parameter or a buffer is."""

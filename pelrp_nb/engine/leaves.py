@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ..rules import PositionKind
@@ -41,6 +43,9 @@ class Leaf:
     source:  the parameter or buffer that `constant` was made from; learnt: it is a parameter
     widens:  as a factor it brings an axis along that the carrier does not have: distances
     role:    "query", "key", "value" or None until known; pairs: how many numbers its pair matrices hold
+    weights: the attention weights of the scores that a bias was added to, when they are known
+    silent:  its products were told apart by pairs later on, and are heard there
+    behind:  of what positions changed of attention weights: the places where those positions entered
     """
 
     tensor: Tensor | None
@@ -68,6 +73,9 @@ class Leaf:
     constant: Tensor | None = None
     pairs: int = 0
     role: str | None = None
+    weights: Callable[[], Tensor] | None = None
+    silent: bool = False
+    behind: tuple[Leaf, ...] = ()
     columns: Columns = field(default_factory=dict)
     detail: dict[str, dict] = field(default_factory=dict)
 
@@ -83,11 +91,22 @@ class Leaf:
         """The factor of a product with what may be a position: a half if it is one, else all."""
         return Later(lambda: 1.0 if self.taken is False else 0.5)
 
-    def layout(self, dims: int) -> credit.Layout:
-        """Where rows and places are in a tensor of the leaf's shape; of scores, those of the queries."""
+    def layout(self, dims: int, keys: bool = False) -> credit.Layout:
+        """Where rows and places are in a tensor of the leaf's shape; of scores, those of the queries, or of the `keys`."""
         axis = None if not self.known.pair else -2 if self.keys_axis in (-1, dims - 1) else -1
         stream = self.keys[0].stream if self.keys else ""
-        return credit.layout_of(self.known, dims, stream, self.keys, self.batch, axis)
+        return credit.layout_of(self.known, dims, stream, self.keys, self.batch, axis, keys)
+
+    def by_pairs(self, R: Tensor, rows: int) -> tuple[Tensor, tuple[credit.Place, ...]]:
+        """Relevance of pairs (..., Tq, Tk) as (rows, places, features): half of each to the query's place, half to the key's."""
+        queries, keys = self.layout(R.dim()), self.layout(R.dim(), keys=True)
+        if any(m is None for m in keys.maps):  # keys of another input, whose places are none of these
+            return credit.summed(R, queries, rows, self.keys_axis)
+        mine, places = credit.summed(R / 2, queries, rows, self.keys_axis)
+        theirs, told = credit.summed(R / 2, keys, rows, -3 - self.keys_axis)
+        lit = {told[i] for i in theirs.abs().sum((0, 2)).nonzero()[:, 0].tolist()}  # what was padded is no key's place
+        order = credit.in_order([*places, *(p for p in told if p in lit)])
+        return torch.cat([credit.aligned(mine, places, order), credit.aligned(theirs, told, order)], -1), tuple(order)
 
 
 @dataclass
@@ -95,7 +114,7 @@ class Inputs:
     """Leaves at which relevance ends, in call order.
 
     tokens: look-ups by input ids, or vectors; pixels: images; sinks: positions; constants: joined pieces by name;
-    anchors: leaves without a value that taps hang on
+    anchors: leaves without a value that taps hang on; entered: sinks in the order in which they were met, those withdrawn included
     """
 
     tokens: list[Tensor] = field(default_factory=list)
@@ -103,10 +122,11 @@ class Inputs:
     sinks: list[Leaf] = field(default_factory=list)
     constants: list[tuple[str, Depth, Tensor]] = field(default_factory=list)
     anchors: list[Tensor] = field(default_factory=list)
+    entered: list[Leaf] = field(default_factory=list)
 
     def apart(self) -> Inputs:
         """The same leaves, for layers that are run again; the list of sinks may be one of a kind (`live/broken.py`), and stays so."""
-        return Inputs([*self.tokens], [*self.pixels], copy.copy(self.sinks), [*self.constants], [*self.anchors])
+        return Inputs([*self.tokens], [*self.pixels], copy.copy(self.sinks), [*self.constants], [*self.anchors], [*self.entered])
 
     def leaves(self) -> list[Tensor]:
         """All tensors whose gradient the backward pass must reach."""

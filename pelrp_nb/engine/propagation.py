@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_leaves
 
 from .. import rules
 from ..composites import Composite, as_composite
+from ..composites import in_force as everywhere
 from ..errors import InputError, ModelError
-from . import checkpointing, only
+from . import checkpointing, only, replay
 from .account import Account
 from .arguments import look
 from .attach import attach
@@ -85,6 +86,7 @@ class Propagation(TorchFunctionMode, Following):
         self.candidates: list[conditional.Candidate] = []
         self.starts = torch.zeros(1)  # what relevance started with, per row
         self.audited = True
+        self.taped = any(rule == rules.delta for rule in everywhere(composite))  # whether calls are kept, to be done again
         self.steps: dict[tuple[str, str, str], Step] = {}
         self.handled: list[list[int]] = []
         self.refused: list[tuple[int, int, str, str]] = []
@@ -112,9 +114,12 @@ class Propagation(TorchFunctionMode, Following):
             return fresh(name, func(*args, **kwargs))
         met = look(self, args, kwargs)
         self.notice(name, met)
+        given, entered = (replay.before(name, met.args), len(self.inputs.entered)) if self.taped else ((), 0)
         if not (met.carrying or (met.raw and name in LOOK_UPS)) or not torch.is_grad_enabled():
             out = func(*met.args, **met.kwargs) if torch.is_grad_enabled() else func(*args, **kwargs)
             self.follow(func, name, met, out)
+            if self.taped:
+                replay.record(func, name, given, met.kwargs, met.args[0] if name == "__setitem__" else out, (), False)
             return out
         self.function = func
         self.spot = self._owner(args, kwargs) if self.planning else None
@@ -125,6 +130,9 @@ class Propagation(TorchFunctionMode, Following):
         if refused:
             out = self.refuse(func, start, func(*met.args, **met.kwargs))
         self.follow_carrier(func, name, met, out, looked_up)
+        if self.taped:
+            made = met.args[0] if name == "__setitem__" else out
+            replay.record(func, name, given, met.kwargs, made, self.inputs.entered[entered:], True)
         if not refused:
             self.cover(start, sequence())
             if self.planning:

@@ -164,6 +164,17 @@ def attention() -> Case:
     return Case(controls, ("q", "k", "v"), ("o 1", "o 2"), build)
 
 
+def weighing() -> Case:
+    """One query that sees two keys: their scores, what positions add to them, and the values."""
+    controls = (*row("s", (1.0, 0.5), "weight"), *row("bias", (0.0, -1.0), "weight"), *row("v", (2.0, -1.0)))
+
+    def build(v: Values) -> Built:
+        still, A = (x.softmax(-1) for x in (vector(v, "s")[None], (vector(v, "s") + vector(v, "bias"))[None]))
+        return (vector(v, "v")[:, None], A - still), {"still": still}
+
+    return Case(controls, ("v", "A - A0"), ("o",), build)
+
+
 def sinusoid() -> Case:
     """A token of two coordinates at a position."""
     controls = (*row("E", (1.0, -0.5)), Control("position", "option", 1.0, 0.0, 20.0, 1.0))
@@ -243,6 +254,7 @@ CASES: dict[str, Case] = {
     "reslrp": pair("a", "b", (2.0, -1.5), Control("gamma", "option", 1.0, 0.0, 10.0, 0.1)),
     "constant": Case(row("x", (1.0,)), ("x",), ("x",), lambda v: ((vector(v, "x"),), {})),
     "attention": attention(),
+    "delta": weighing(),
     "absolute": sinusoid(),
     "learnable": table(),
     "rotary": turn(),

@@ -25,6 +25,7 @@ from .residual import residual
 from .reslrp import reslrp
 from .constant import constant
 from .attention import attention
+from .delta import delta
 from .absolute import absolute
 from .learnable import learnable
 from .rotary import rotary
@@ -43,6 +44,7 @@ ALL: tuple[Rule, ...] = (
     softmax, logsumexp, log_softmax,                     # softmax and its logarithm
     rms_norm, layer_norm, residual, reslrp, constant,    # what holds a transformer together
     attention,                                           # all of these composed
+    delta,                                               # attention again: what positions changed of its weights
     absolute, learnable, rotary, modulation, joined,     # where positions enter: at tokens,
     relative_bias, alibi, relative_embedding, decay,     # at pairs of tokens
 )  # fmt: skip

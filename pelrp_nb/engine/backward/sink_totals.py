@@ -61,13 +61,13 @@ def receive(leaves: list[Leaf], gradients: dict[int, Tensor], rows: int) -> list
 
 def received(leaf: Leaf, gradients: dict[int, Tensor], rows: int) -> Received:
     """One leaf's relevance, summed to rows and places."""
-    if leaf.tensor is None:
+    if leaf.tensor is None or leaf.silent:
         signed = leaf.columns.get("signed")
         totals = torch.zeros(rows, dtype=torch.float64) if signed is None else signed.detach().cpu().double().sum(1)
         return Received(leaf, leaf.columns, leaf.told, totals)
     R = relevance(leaf, gradients)
     layout, features = leaf.layout(R.dim()), features_of(leaf, R.dim())
-    found, places = credit.summed(R, layout, rows, features)
+    found, places = leaf.by_pairs(R, rows) if leaf.known.pair and R.dim() > 2 else credit.summed(R, layout, rows, features)
     real = None
     if leaf.tensor.is_complex() and id(leaf.tensor) in gradients:
         real, _ = credit.summed(leaf.tensor.detach().real * gradients[id(leaf.tensor)].real, layout, rows, features)
@@ -126,7 +126,7 @@ def detail(all_of: list[Received], gradients: dict[int, Tensor], wanted: frozens
     turns: dict[str, list[Received]] = {}
     for one in all_of:
         leaf = one.leaf
-        if leaf.tensor is None:
+        if leaf.tensor is None or leaf.silent:
             for name in wanted & set(leaf.detail):
                 _add(found[name].setdefault(leaf.name, {}), leaf.detail[name])
         elif id(leaf.tensor) in gradients and leaf.kind == PositionKind.ROTARY:

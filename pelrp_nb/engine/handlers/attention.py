@@ -25,9 +25,8 @@ from ..positions import detection, relative
 from ..positions.sinks import tap
 from ..notes import Note, carries, pick, write
 from ..saved import held
-from . import idioms
-
-CHUNK = 256  # queries whose attention weights are computed at a time in an audit
+from . import idioms, weighing
+from .weighing import CHUNK, attention_weights
 
 
 def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -53,6 +52,9 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         return write(func(freeze(x), *args[1:], **rest), note)
     out = func(*args, **kwargs)
     name, layer = flow.softmax_name(attention), flow.depth
+    biases = detection.awaiting(flow, x)
+    for i, leaf in enumerate(biases):
+        leaf.weights = detection.of_bias(leaf, held(out), i, len(biases))
     if not flow.options.ledger:
         return write(out, note)
     weights, scores = held(out), held(x)
@@ -107,15 +109,20 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     detection.take_roles(flow, [q, k])
     detection.take_roles(flow, [v], ("value",))
     flow.projections.feed((q, k, v), flow.began)
+    given, entered = mask, len(flow.inputs.entered)
     mask = added_to_scores(flow, mask, q, k)
-    if mask is not None and carries(mask):
-        mask = relative.relative_to(flow, scores_of(q, k), mask, (*q.shape[:-1], k.shape[-2]))
+    bias = next((leaf for leaf in flow.inputs.entered[entered:] if leaf.part == "score" and leaf.constant is not None), None)
     constant = flow.composite.softmax_is_constant
-    f = factors(carries(q), carries(k), carries(v), carries(mask), constant)
-    if constant:
-        f = Factors(0, 0, flow.composite.values, 0)
+    if bias is not None and not constant:
+        bias.weights = weighing.weights_of(held(q), held(k), held(given), causal, more)
+    f = Factors(0, 0, flow.composite.values, 0) if constant else factors(carries(q), carries(k), carries(v), carries(mask))
     bent = [bend_by(x, factor) for x, factor in zip((q, k, v, mask), f, strict=True)]
-    out = func(*bent[:3], attn_mask=bent[3], dropout_p=0.0, is_causal=causal, **more)
+
+    def kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        return func(q, k, v, attn_mask=mask, dropout_p=0.0, is_causal=causal, **more)
+
+    out = weighing.fused(flow, kernel, (q, k, v, given), bias, causal, more) if constant and carries(v) else None
+    out = kernel(*bent) if out is None else out
     flow.projections.attend(out, q.shape[1] if q.dim() == 4 else 1)
     listen(flow, out, (q, k, mask), bent, f)
     if not (carries(out) and flow.options.ledger):
@@ -124,12 +131,17 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     if lost:
         book_lost(flow, out, lost)
     if not constant and any(map(carries, (q, k, mask))):
-        share = 1 - f.v if carries(v) else 1.0
-        if flow.options.audit:
-            audited(flow, out, (q, k, v, mask), share, causal, more)
-        else:
-            by_difference(flow, out, bent, (q, k, v, mask), f, share)
+        measured(flow, out, bent, (q, k, v, mask), f, causal, more)
     return out
+
+
+def measured(flow: Context, out: Tensor, bent: list, given: tuple, f: Factors, causal: bool, more: dict) -> None:
+    """What the softmax of a fused kernel keeps: audited if that is wanted, else by difference."""
+    share = 1 - f.v if carries(given[2]) else 1.0
+    if flow.options.audit:
+        audited(flow, out, given, share, causal, more)
+    else:
+        by_difference(flow, out, bent, given, f, share)
 
 
 def listen(flow: Context, out: Tensor, given: tuple, bent: list, f: Factors) -> None:
@@ -145,8 +157,10 @@ def listen(flow: Context, out: Tensor, given: tuple, bent: list, f: Factors) -> 
 
 def added_to_scores(flow: Context, mask: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
     """A float mask of a fused kernel: a sink if it is a bias of positions, a constant by name if it is another, else as it is."""
-    if mask is None or carries(mask) or not mask.is_floating_point():
+    if mask is None or not mask.is_floating_point():
         return mask
+    if carries(mask):
+        return relative.relative_to(flow, scores_of(q, k), mask, (*q.shape[:-1], k.shape[-2]))
     sink = detection.added_to_scores(flow, mask, scores_of(q, k), (*q.shape[:-1], k.shape[-2]), waits=False)
     if sink is not None or detection.hides(mask):
         return mask if sink is None else sink
@@ -204,7 +218,7 @@ def audited(flow: Context, out: Tensor, given: tuple, share: float, causal: bool
         total: Tensor | None = None
         for first in range(0, q.shape[-2], CHUNK):
             rows = slice(first, first + CHUNK)
-            A, s = weights(q, k, mask, rows, causal, more)
+            A, s = attention_weights((q, k, mask), rows, causal, more)
             values = v if v.dim() < 4 or v.shape[1] == A.shape[1] else v.repeat_interleave(A.shape[1] // v.shape[1], 1)
             g_A = share * torch.matmul(better(g[..., rows, :]), better(values).transpose(-1, -2))
             into = A * (g_A - (A * g_A).sum(-1, keepdim=True))
@@ -214,24 +228,3 @@ def audited(flow: Context, out: Tensor, given: tuple, share: float, causal: bool
             flow.account.add("softmax", name, layer, total)
 
     out.register_hook(keep)
-
-
-def weights(q: Tensor, k: Tensor, mask: Tensor | None, rows: slice, causal: bool, more: dict) -> tuple[Tensor, Tensor]:
-    """Attention weights and scores (B, H, chunk, S) of some queries; masked scores are 0."""
-    if q.dim() == 4 and q.shape[1] != k.shape[1]:
-        k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
-    by = more.get("scale")
-    s = torch.matmul(better(q[..., rows, :]), better(k).transpose(-1, -2)) * (q.shape[-1] ** -0.5 if by is None else by)
-    hidden = torch.zeros_like(s, dtype=torch.bool)
-    if causal:
-        hidden = hidden | torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=s.device).triu(1)[rows]
-    if mask is not None:
-        part = mask[..., rows, :] if mask.dim() >= 2 and mask.shape[-2] == q.shape[-2] else mask
-        if part.dtype == torch.bool:
-            hidden = hidden | ~part
-        else:
-            s = s + better(part)
-            hidden = hidden | (s < -1e30)
-    s = s.masked_fill(hidden, -torch.inf)
-    A = s.softmax(-1).nan_to_num(0.0)
-    return A, s.masked_fill(hidden, 0)

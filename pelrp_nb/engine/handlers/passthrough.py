@@ -13,6 +13,7 @@ from ...errors import ModelError
 from ..context import Context, Handler
 from ..places.follow import copy_provenance, provenance_of
 from ..positions import relative
+from ..replay import same
 from . import idioms
 from .chains import elementwise_note
 from ..notes import SHAPES, Note, carries, chain, hand_on, note_of, pick, write
@@ -81,7 +82,7 @@ def in_place(flow: Context, func: Callable, args: tuple, kwargs: dict, handler: 
     note = note_of(flow, target)
     if note is not None and carries(target):
         write(source, note)
-    copy_provenance(target, source)
+    copy_provenance(target, same(target, source))
     out = handler(flow, out_of_place, (source, *args[1:]), kwargs)
     if not carries(out):
         return target.copy_(out)

@@ -22,7 +22,7 @@ from ..places.matrices import matrices
 from ..places.products import product_of_two
 from ..positions import detection, relative
 from ..notes import Note, carries, note_of, pick, write
-from . import attention, composed, idioms
+from . import attention, composed, idioms, weighing
 from .chains import elementwise, elementwise_note, one_activation
 from .linear import weighted
 from .passthrough import looked_up
@@ -100,6 +100,10 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             weight = operands[1]
             if weight.dim() == 2 and bends(flow, operands[0]):
                 return weighted(flow, operands[0], weight.T, None, lambda x, w, b: x @ w.T, axis=-1)
+        if n == 1 and weighed is operands[0] and carries(operands[1]) and flow.composite.softmax_is_constant:
+            out = weighing.product(flow, func, args, kwargs, *operands)
+            if out is not None:
+                return of_attention(flow, operands, weighed, out, 1.0)
         if n == 1 and flow.composite.values != 1 and weighed is operands[0]:
             return of_attention(flow, operands, weighed, attention.values_only(flow, func(*args, **kwargs)))
     flow.used("product", flow.composite.product)
@@ -111,9 +115,7 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         if provenance_of(weight) is None and bends(flow, x):
             return weighted(flow, x, weight, None, *left_open(func, args, kwargs, x, weight))
     out = flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
-    if weighed is not None and flow.attentions and out.dim() > 2:
-        heads.at_output(flow, flow.attentions[-1], out, 1 / n)
-    of_attention(flow, operands, weighed, out)
+    of_attention(flow, operands, weighed, out, 1 / n)
     part = idioms.form_of(flow, operands[0], "exp") if len(operands) == 2 == len(args) and func in MATRIX_PRODUCTS else None
     if part is not None and not part.then:
         idioms.be(flow, out, replace(part, kind="weighted", again=partial(again, func, operands[1])))
@@ -222,8 +224,13 @@ def bends(flow: Context, x: Tensor) -> bool:
     return not (choice.known and choice.rule == rules.epsilon)
 
 
-def of_attention(flow: Context, operands: list[Tensor], weighed: Tensor | None, out: Tensor) -> Tensor:
-    """The same product, noted if it is one of attention: scores, or values with the weights that a softmax of scores has made."""
+def of_attention(flow: Context, operands: list[Tensor], weighed: Tensor | None, out: Tensor, part: float | None = None) -> Tensor:
+    """The same product, noted if it is one of attention: scores, or values with the weights that a softmax of scores has made.
+
+    Its heads are listened to if they were asked for and the `part` that goes to the values is known.
+    """
+    if weighed is not None and part is not None and flow.attentions and out.dim() > 2:
+        heads.at_output(flow, flow.attentions[-1], out, part)
     note = None if weighed is None else note_of(flow, weighed)
     if weighed is None:
         if all(x.dim() > 2 for x in operands) or sum(map(carries, operands)) > 1:

@@ -46,15 +46,18 @@ class Layout:
             return Layout(moved(self.rows), tuple(map(moved, self.maps)))
 
 
-def layout_of(known: Provenance, dims: int, stream: str, keys: Sequence[Axis], batch: int | None, axis: int | None = None) -> Layout:
-    """The layout of a tensor with `dims` axes; `keys` are the stream's place axes; of scores the side of `axis` (-2: queries)."""
+def layout_of(
+    known: Provenance, dims: int, stream: str, keys: Sequence[Axis], batch: int | None, axis: int | None = None, other: bool = False
+) -> Layout:
+    """The layout of a tensor with `dims` axes; `keys` are the stream's place axes; of scores the side of `axis`, or the `other`."""
     seen = [padded(m, dims) for m in known.maps if m.key.stream == stream]
 
     def of(key: Axis) -> PlaceMap | None:
         found = [m for m in seen if m.key == key]
         if axis is not None and dims > 1:
             here, there = axis % dims, ({dims - 1, dims - 2} - {axis % dims}).pop()
-            found = [m for m in found if here in m.axes or there not in m.axes] or found
+            near = [m for m in found if here in m.axes or there not in m.axes] or found
+            found = near if not other else [m for m in found if m is not near[0]] or near
         return found[0] if found else None
 
     rows = None if batch is None else next((m for m in seen if m.key == Axis(stream, batch) and m.axes), None)

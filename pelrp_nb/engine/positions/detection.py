@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -180,6 +180,19 @@ def softmax_follows(flow: Context, scores: Tensor, axis: int) -> None:
         leaf.waits, leaf.keys_axis = False, axis % scores.dim() - scores.dim()
 
 
+def of_bias(leaf: Leaf, weights: Callable[[], Tensor], i: int, n: int) -> Callable[[], Tensor]:
+    """The attention weights at the scores that a bias was added to; the i-th of n where a loop over queries or heads added one each."""
+
+    def cut() -> Tensor:
+        A = weights()
+        one_query = len(tuple(leaf.known.moving())) < 2
+        others = [a for a in range(A.dim()) if a != leaf.keys_axis % A.dim()]
+        axes = [a for a in others if A.shape[a] == n and (*A.shape[:a], *A.shape[a + 1 :]) == leaf.shape]
+        return A.select(axes[-1] if one_query else axes[0], i) if axes else A
+
+    return cut
+
+
 def per_place(flow: Context, constant: Tensor, shared: Meeting, carrier: Tensor, contracts: bool) -> tuple[Leaf, Tensor] | None:
     """The carrier of a product with a matrix (or a vector) for each place: half of what comes back to it is the sink's."""
     shared.own = any(own_entries(flow, constant, shared.at(axis)) for axis in shared.axes)
@@ -189,7 +202,7 @@ def per_place(flow: Context, constant: Tensor, shared: Meeting, carrier: Tensor,
     leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), shared), constant)
     if known.pair:
         leaf.kind = PositionKind.RELATIVE_EMBEDDING if contracts else PositionKind.DECAY
-    return leaf, sinks.half_of(flow, leaf, carrier)
+    return leaf, sinks.half_of(flow, leaf, carrier, pairs=known.pair)
 
 
 def looped(flow: Context, constant: Tensor, carrier: Tensor, operation: str) -> tuple[Leaf | None, Tensor]:
@@ -203,7 +216,7 @@ def looped(flow: Context, constant: Tensor, carrier: Tensor, operation: str) -> 
     if known.pair:
         leaf.kind = PositionKind.RELATIVE_EMBEDDING
     note = note_of(flow, carrier)
-    out = sinks.half_of(flow, leaf, carrier)
+    out = sinks.half_of(flow, leaf, carrier, pairs=known.pair)
     return leaf, (out if note is None else write(out, note))
 
 

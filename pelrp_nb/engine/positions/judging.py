@@ -36,6 +36,9 @@ def judge(flow: Context) -> None:
             leaf.keys, leaf.taken = told, bool(told) and not leaf.waits
     for group in loops(open_):
         judge_loop(flow, group)
+    for leaf in open_:
+        if leaf.behind:
+            leaf.taken = bool(leaf.keys) and any(entry.taken for entry in leaf.behind)
     taken = [leaf for leaf in open_ if leaf.taken]
     for leaf in open_:
         if not leaf.taken:
@@ -119,6 +122,8 @@ def label(leaf: Leaf, all_of: list[Leaf], seen: Seen) -> None:
 def kind_of(leaf: Leaf, all_of: list[Leaf], seen: Seen) -> tuple[PositionKind, str]:
     """(kind, part) by how it met the carrier, and by its values."""
     constant = leaf.constant
+    if leaf.behind:
+        return next(entry.kind for entry in leaf.behind if entry.taken and entry.kind is not None), "weights"
     if leaf.kind is not None:
         return leaf.kind, "factor" if leaf.part == "decay" else leaf.part
     if leaf.part == "sum":

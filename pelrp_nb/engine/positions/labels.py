@@ -38,8 +38,11 @@ def turns(x: Tensor) -> bool:
 
 
 def part_of(table: Tensor) -> str:
-    """Whether a table is "cos" or "sin", by the column that turns slowest: near 1 or near 0."""
+    """Whether a table is "cos" or "sin": by its first place where nothing is turned there, else by the column that turns slowest."""
     rows = better(table.detach()).reshape(-1, table.shape[-1])
+    first, most = rows[0].abs(), rows.abs().amax()
+    if bool((first <= CLOSE * most).all()) or bool((first >= (1 - CLOSE) * most).all()):
+        return "cos" if bool(first[0] > most / 2) else "sin"
     slow = rows[:, int((rows.amax(0) - rows.amin(0)).argmin())]
     return "cos" if bool(slow.abs().mean() > slow.abs().amax().clamp(min=0.5) / 2) else "sin"
 

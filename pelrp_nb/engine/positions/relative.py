@@ -17,6 +17,7 @@ from ..notes import Note, note_of, write
 from ..places.follow import provenance_of
 from ..places.maps import padded
 from ..places.provenance import Provenance, unified
+from ..replay import relates
 from . import sinks
 from .detection import sinks_of
 
@@ -29,8 +30,7 @@ def relative(flow: Context, a: Tensor, b: Tensor, shape: Sequence[int]) -> tuple
     if one is None or two is None or one is two:
         return a, b
     if one.pair != two.pair:  # what a loop over places made of queries, in the order of pairs
-        for leaf in sinks_of(flow, b if one.pair else a):
-            leaf.part = "relation" if leaf.picked is not None and leaf.part in ("product", "matrix") else leaf.part
+        looped(flow, b if one.pair else a, unified([one, two], shape), shape)
     here, there = by_pairs(one, two, shape), by_pairs(two, one, shape)
     if not (here or there):
         return a, b
@@ -40,6 +40,16 @@ def relative(flow: Context, a: Tensor, b: Tensor, shape: Sequence[int]) -> tuple
     if there and (two.pair or here):
         a = related(flow, a, both, shape)
     return a, b
+
+
+def looped(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) -> None:
+    """Scores that a loop over pairs has put together of products with relative embeddings."""
+    leaves = tuple(leaf for leaf in sinks_of(flow, x) if leaf.picked is not None and leaf.part in ("product", "matrix"))
+    for leaf in leaves:
+        leaf.part = "relation"
+    if leaves and tuple(x.shape) == tuple(shape) and not by_pairs(known, provenance_of(x), shape):
+        relates(x, leaves[0])
+        sinks.by_pairs(flow, leaves, x, known)
 
 
 def relative_to(flow: Context, scores: Provenance, x: Tensor, shape: Sequence[int]) -> Tensor:
@@ -65,13 +75,16 @@ def related(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) -
         if leaf.part == "gathered" and leaf in flow.inputs.sinks:  # told better where it is added
             leaf.taken = False
             flow.inputs.sinks.remove(leaf)
-    before = [leaf for leaf in sinks_of(flow, x) if leaf.part in ("matrix", "relation") or leaf.widens]
+    before = tuple(leaf for leaf in sinks_of(flow, x) if leaf.part in ("matrix", "relation") or leaf.widens)
     for leaf in before:
         leaf.part = "relation"
     if before:
+        relates(x, before[0])
+        sinks.by_pairs(flow, before, x, known)
         return x
     leaf = sinks.sink(flow, None, "score", known.but(pair=True), tuple(shape), None)
     leaf.pairs, leaf.kind = x.numel(), PositionKind.RELATIVE_EMBEDDING
+    relates(x, leaf)
     note = note_of(flow, x)
     out = sinks.half_of(flow, leaf, x, pairs=True)
     return write(out, note) if note is not None else out
@@ -114,4 +127,4 @@ def relative_values(flow: Context, carrier: Tensor) -> Tensor:
         return carrier
     leaf = sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), None)
     leaf.kind = PositionKind.RELATIVE_EMBEDDING
-    return sinks.half_of(flow, leaf, carrier)
+    return sinks.half_of(flow, leaf, carrier, pairs=True)

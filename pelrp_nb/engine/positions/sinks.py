@@ -11,10 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...rules import PositionKind
 from ..context import Context
-from ..leaves import Leaf, columns_of
-from ..numerics import finer, visible
+from ..leaves import Columns, Leaf, columns_of
+from ..numerics import better, finer, visible
 from ..places import credit
 from ..places.meetings import Meeting
 from ..places.provenance import Provenance
@@ -27,6 +26,7 @@ def sink(flow: Context, tensor: Tensor | None, part: str, known: Provenance, sha
     leaf = Leaf(tensor, "", None, part, flow.layer, flow.depth, flow.streams.current, where=flow.where_am_i(), place=flow.place,
                 meeting=found, known=known, shape=shape)  # fmt: skip
     flow.inputs.sinks.append(leaf)
+    flow.inputs.entered.append(leaf)
     return leaf
 
 
@@ -57,10 +57,9 @@ def tap(flow: Context, constant: Tensor, hear: Callable[[Tensor], None]) -> Tens
 
 
 def bias_sink(flow: Context, constant: Tensor, known: Provenance, found: Meeting | None, waits: bool) -> tuple[Leaf, Tensor]:
-    """A bias (..., Tq, Tk) of attention scores as a sink: paid at the pair, credited to the query's row.
+    """A bias (..., Tq, Tk) of attention scores as a sink: centred, paid at the pair, half to the query's place and half to the key's.
 
     If it turns out to be no position (no softmax follows) it is a constant by name.
-    ALiBi is written in distance first, for models differ in a constant per row, which changes no row's sum.
     """
     leaf = sink(flow, None, "score", known, tuple(constant.shape), found)
     leaf.pairs, leaf.waits, value = constant.numel(), waits, held(constant)
@@ -71,10 +70,10 @@ def bias_sink(flow: Context, constant: Tensor, known: Provenance, found: Meeting
         if leaf.taken is False:
             flow.account.add("constants", name, depth, flow.account.sums(visible(bias, g)) * flow.power)
             return
-        distance = in_distance(bias, g) if leaf.kind == PositionKind.ALIBI else None
-        book(flow, leaf, visible(bias, g) if distance is None else distance[0])
-        if "pairs" in flow.options.detail:
-            keep_pairs(flow, leaf, *(distance or centred(bias, g)))
+        weights = None if leaf.weights is None else better(leaf.weights())
+        queries, keys = (leaf.layout(g.dim(), side).axes for side in (False, True))
+        axes = [a for a in keys if a not in queries] or [leaf.keys_axis]
+        book(flow, leaf, centred(bias, g, weights, axes), "centred")
 
     return leaf, tap(flow, constant, hear)
 
@@ -85,64 +84,67 @@ def half_of(flow: Context, leaf: Leaf, out: Tensor, pairs: bool = False) -> Tens
     out = leaf.halved(out)
 
     def hear(g: Tensor) -> None:
-        if leaf.taken is False:
+        if leaf.taken is False or leaf.silent:
             return
-        x, g = value(), finer(g, flow.power)
+        R = visible(value(), finer(g, flow.power)) / 2
         if pairs:
-            book(flow, leaf, visible(x, g) / 2)
-            if "pairs" in flow.options.detail:
-                R, written = centred(x, g)
-                keep_pairs(flow, leaf, R / 2, written)
+            book(flow, leaf, R, "as paid")
         else:
-            add_columns(flow, leaf, visible(x, g) / 2, features=-1)
+            found, places = credit.summed(R, leaf.layout(R.dim()), flow.account.rows, -1)
+            gather(leaf, columns_of(found), places)
 
     out.register_hook(hear)
     return out
 
 
-def book(flow: Context, leaf: Leaf, R: Tensor) -> None:
-    """Add relevance (..., Tq, Tk) to what a leaf heard, summed to the places of the queries."""
-    add_columns(flow, leaf, R, features=leaf.keys_axis)
+def by_pairs(flow: Context, leaves: tuple[Leaf, ...], x: Tensor, known: Provenance) -> None:
+    """Products that were halved before they lay in the order of pairs, x: they are heard here instead, by the first of their leaves."""
+    first, value = leaves[0], held(x)
+    for leaf in leaves:
+        leaf.silent = True
+    first.known, first.shape, first.pairs = known.but(pair=True), tuple(x.shape), x.numel()
+
+    def hear(g: Tensor) -> None:
+        if first.taken is not False:
+            book(flow, first, visible(value(), finer(g, flow.power)) / 2, "as paid")
+
+    x.register_hook(hear)
+
+
+def book(flow: Context, leaf: Leaf, R: Tensor, written: str) -> None:
+    """Add relevance of pairs (..., Tq, Tk) to what a leaf heard; `written`: how its matrix is to be read."""
+    rows = flow.account.rows
+    found, places = leaf.by_pairs(R, rows)
+    gather(leaf, columns_of(found), places)
+    if not flow.options.detail & {"heads", "pairs"}:
+        return
+    by = R.reshape(rows, -1, *R.shape[-2:]) if R.shape[0] % rows == 0 else R.expand(rows, *R.shape[1:]) / rows
+    by = by.reshape(by.shape[0], -1, *by.shape[-2:]).cpu()
     if "heads" in flow.options.detail:
-        rows = flow.account.rows
-        by = R.reshape(rows, -1, *R.shape[-2:]) if R.shape[0] % rows == 0 else R.expand(rows, *R.shape[1:]) / rows
-        heads = by.reshape(by.shape[0], -1, *by.shape[-2:]).sum(-1).cpu()
+        heads = by.sum(-1) if by.shape[-1] != by.shape[-2] else (by.sum(-1) + by.sum(-2)) / 2
         leaf.detail["heads"] = {"score": heads + leaf.detail["heads"]["score"] if "heads" in leaf.detail else heads}
+    if "pairs" in flow.options.detail:
+        before = leaf.detail.get("pairs")
+        by = by + before["heads"] if before is not None and before["heads"].shape == by.shape else by
+        leaf.detail["pairs"] = {"relevance": by.sum(1), "heads": by, "written": written}
 
 
-def add_columns(flow: Context, leaf: Leaf, R: Tensor, features: int) -> None:
-    """Sum relevance to the leaf's places, in every reduction."""
-    layout = leaf.layout(R.dim())
-    found, places = credit.summed(R, layout, flow.account.rows, features)
-    for key, column in columns_of(found).items():
+def gather(leaf: Leaf, found: Columns, places: tuple[credit.Place, ...]) -> None:
+    """Add to what a leaf heard."""
+    for key, column in found.items():
         leaf.columns[key] = leaf.columns[key] + column if key in leaf.columns else column
     leaf.told = places
 
 
-def keep_pairs(flow: Context, leaf: Leaf, R: Tensor, written: str) -> None:
-    """The pair matrix, per head and summed."""
-    rows = flow.account.rows
-    R = R.reshape(rows, -1, *R.shape[-2:]) if R.shape[0] % rows == 0 else R.expand(rows, *R.shape[1:]) / rows
-    R = R.reshape(R.shape[0], -1, *R.shape[-2:]).cpu()
-    before = leaf.detail.get("pairs")
-    if before is not None and before["heads"].shape == R.shape:
-        R = R + before["heads"]
-    leaf.detail["pairs"] = {"relevance": R.sum(1), "heads": R, "written": written}
+def centred(bias: Tensor, g: Tensor, weights: Tensor | None, keys: list[int]) -> Tensor:
+    """Relevance of each pair of a bias, less the mean of its row by attention weights, which is what a softmax does not see.
 
-
-def in_distance(bias: Tensor, g: Tensor) -> tuple[Tensor, str]:
-    """The bias written in distance, 0 at the token itself: a constant per row changes no output, and no row sum here."""
-    if bias.shape[-1] != bias.shape[-2]:
-        return centred(bias, g)
-    return _less(bias, bias.diagonal(dim1=-2, dim2=-1)[..., None], g), "distance"
-
-
-def centred(bias: Tensor, g: Tensor) -> tuple[Tensor, str]:
-    """The bias less the mean of its row over the visible pairs."""
+    The same total, and unmoved by a constant per row.  Where the gradients of a row do not sum to 0 (a soft cap behind the bias, a
+    learned sink beside the keys), the mean's share goes over the row by the weights.  Without weights the mean is over visible pairs.
+    """
     seen = g != 0
-    mean = torch.where(seen, bias, 0).sum(-1, keepdim=True) / seen.sum(-1, keepdim=True).clamp(min=1)
-    return _less(bias, mean, g), "centred"
-
-
-def _less(bias: Tensor, reference: Tensor, g: Tensor) -> Tensor:
-    return visible(torch.where(g != 0, bias - reference, 0), g)
+    bias = better(torch.where(seen, bias, 0))
+    A = seen.to(bias.dtype) if weights is None or weights.numel() != g.numel() else weights.reshape(g.shape).to(bias.dtype) * seen
+    A = A / A.sum(keys, keepdim=True).clamp(min=torch.finfo(A.dtype).tiny)
+    mean = (A * bias).sum(keys, keepdim=True)
+    return (bias - mean) * g + A * mean * g.sum(keys, keepdim=True)

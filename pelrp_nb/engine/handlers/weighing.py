@@ -1,0 +1,182 @@
+"""Values times attention weights that are constants, where it is told what positions did to the weights.
+
+On the way back the scores are made again without positions.  Under delta attention the values are paid by the weights that these
+have, and a sink gets what positions changed of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ... import rules
+from ...errors import ModelError
+from ..context import Context
+from ..leaves import Leaf
+from ..numerics import better, finer
+from ..places.follow import provenance_of
+from ..places.products import scores_of
+from ..places.provenance import Provenance
+from ..positions import sinks
+from ..positions.neutral import without_positions
+from ..replay import Chain
+
+CHUNK = 256  # queries whose attention weights are computed at a time
+Kept = Callable[[], Tensor]
+Walk = Callable[[Tensor, Tensor], Tensor]  # (values, gradient of the output) -> gradient of the values
+
+
+class _Weigh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, v: Tensor, out: Callable[[Tensor], Tensor], walk: Walk) -> Tensor:
+        ctx.save_for_backward(v)
+        ctx.walk = walk
+        return out(v)
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        (v,) = ctx.saved_tensors
+        return ctx.walk(v, g).to(v.dtype), None, None
+
+
+def told(flow: Context) -> bool:
+    """Whether it is asked here what positions did to attention weights."""
+    return flow.composite.softmax == rules.delta
+
+
+def replayed(flow: Context, given: list[Tensor], biases: list[tuple[int, Leaf]]) -> Chain | None:
+    """The chain behind queries, keys and masks, or behind weights; None where no position enters it.
+
+    biases: (which of `given`, its leaf) of what is a position itself.  Raises ModelError if doing it again gives something else.
+    """
+    chain = Chain(given)
+    for i, leaf in biases:
+        chain.positions[chain.results[i]] = leaf
+        chain.entries.append(leaf)
+    if not chain.entries:
+        return None
+    for x, again in zip(given, chain.run(), strict=True):
+        if not torch.allclose(x.detach(), again, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise ModelError(
+                f"What `{flow.place}` does between its positions and its softmax gives something else when it is done again; it writes "
+                "into tensors that it has used before. Type composite=PA_LRP, or CP_LRP."
+            )
+    return chain
+
+
+def sink(flow: Context, chain: Chain, known: Provenance, shape: tuple[int, ...]) -> Leaf:
+    """What receives what positions changed of the weights; a position if one of those behind it turns out to be one."""
+    leaf = sinks.sink(flow, None, "weights", known, shape, None)
+    leaf.behind, leaf.pairs = tuple(chain.entries), 1
+    return leaf
+
+
+def product(flow: Context, func: Callable, args: tuple, kwargs: dict, weights: Tensor, v: Tensor) -> Tensor | None:
+    """Weights that a softmax made, times values; None where no position entered their scores."""
+    chain = replayed(flow, [weights], []) if told(flow) and weights.dim() > 2 else None
+    if chain is None:
+        return None
+    delta = flow.composite.softmax == rules.delta
+    leaf = sink(flow, chain, provenance_of(weights), tuple(weights.shape)) if delta else None
+
+    def put(a: Tensor, u: Tensor) -> Tensor:
+        def swapped(x: Any) -> Any:
+            return a if x is weights else u if x is v else x
+
+        return func(*map(swapped, args), **{k: swapped(x) for k, x in kwargs.items()})
+
+    def walk(values: Tensor, g: Tensor) -> Tensor:
+        inputs = chain.taken()
+        (A,) = chain.run(inputs)
+        moved = leaf is not None and leaf.taken
+        still = better(without_positions(chain, inputs)[0] if moved else A).detach().requires_grad_()
+        u = better(values).detach().requires_grad_()
+        with torch.enable_grad():
+            into, paid = torch.autograd.grad(put(still, u), (still, u), better(g))
+        if moved:
+            book(flow, leaf, better(A), still.detach(), into)
+        return paid
+
+    return _Weigh.apply(v, lambda x: put(weights.detach(), x), walk)
+
+
+def fused(flow: Context, kernel: Callable, given: tuple, bias: Leaf | None, causal: bool, more: dict) -> Tensor | None:
+    """A fused kernel of (q, k, v, mask), of which the mask may be a `bias` of positions; None where no position enters its scores."""
+    q, k, v, mask = given
+    operands = [q, k] if mask is None else [q, k, mask]
+    chain = replayed(flow, operands, [] if bias is None else [(2, bias)]) if told(flow) else None
+    if chain is None:
+        return None
+    delta = flow.composite.softmax == rules.delta
+    leaf = sink(flow, chain, scores_of(q, k), (*q.shape[:-1], k.shape[-2])) if delta else None
+
+    def walk(values: Tensor, g: Tensor) -> Tensor:
+        inputs = chain.taken()
+        seen, moved = chain.run(inputs), leaf is not None and leaf.taken
+        still = without_positions(chain, inputs) if moved else seen
+        paid, heads = [], values.shape[-3] if values.dim() > 3 else 1
+        pieces = []
+        for first in range(0, g.shape[-2], CHUNK):
+            rows = slice(first, first + CHUNK)
+            A = attention_weights(seen, rows, causal, more)[0]
+            still_A = attention_weights(still, rows, causal, more)[0] if moved else A
+            u = better(values)
+            u = u.repeat_interleave(A.shape[-3] // heads, -3) if A.dim() > 3 else u
+            part = better(g[..., rows, :])
+            paid.append(still_A.transpose(-1, -2) @ part)
+            if moved:
+                R = changed(A, still_A, part @ u.transpose(-1, -2))
+                pieces.append(R if "heads" in flow.options.detail or R.dim() < 4 else R.sum(-3, keepdim=True))
+        if moved:
+            sinks.book(flow, leaf, finer(torch.cat(pieces, -2), flow.power), "as paid")
+        total = sum(paid[1:], paid[0])
+        return total.unflatten(-3, (heads, -1)).sum(-3) if total.dim() > 3 else total
+
+    return _Weigh.apply(v, lambda x: kernel(q.detach(), k.detach(), x, None if mask is None else mask.detach()), walk)
+
+
+def changed(A: Tensor, still: Tensor, into: Tensor) -> Tensor:
+    """What each pair (..., Tq, Tk) is paid for (A - A0): how far the value stands out of the mean of A0, times what came back to it.
+
+    into: g_o v_j for each pair.  Where rows do not sum to one alike (a learned sink beside the keys), the mean goes by A0.
+    """
+    mean = (still * into).sum(-1, keepdim=True)
+    moved = A - still
+    rest = moved.sum(-1, keepdim=True) / still.sum(-1, keepdim=True).clamp(min=torch.finfo(still.dtype).tiny)
+    return moved * (into - mean) + still * rest * mean
+
+
+def book(flow: Context, leaf: Leaf, A: Tensor, still: Tensor, into: Tensor) -> None:
+    """What positions changed of the weights, paid to pairs."""
+    sinks.book(flow, leaf, finer(changed(A, still, into), flow.power), "as paid")
+
+
+def weights_of(q: Kept, k: Kept, mask: Kept, causal: bool, more: dict) -> Kept:
+    """Attention weights (..., Tq, Tk) of a fused kernel, when they are asked for."""
+    return lambda: attention_weights((q(), k(), mask()), slice(None), causal, more)[0]
+
+
+def attention_weights(given: Sequence[Tensor | None], rows: slice, causal: bool, more: dict) -> tuple[Tensor, Tensor]:
+    """Attention weights and scores (B, H, chunk, S) of some queries, of (queries, keys) or (queries, keys, mask); masked scores are 0."""
+    q, k, mask = given[0], given[1], given[2] if len(given) > 2 else None
+    assert q is not None and k is not None
+    if q.dim() == 4 and q.shape[1] != k.shape[1]:
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
+    by = more.get("scale")
+    s = torch.matmul(better(q[..., rows, :]), better(k).transpose(-1, -2)) * (q.shape[-1] ** -0.5 if by is None else by)
+    hidden = torch.zeros_like(s, dtype=torch.bool)
+    if causal:
+        hidden = hidden | torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=s.device).triu(1)[rows]
+    if mask is not None:
+        part = mask[..., rows, :] if mask.dim() >= 2 and mask.shape[-2] == q.shape[-2] else mask
+        if part.dtype == torch.bool:
+            hidden = hidden | ~part
+        else:
+            s = s + better(part)
+            hidden = hidden | (s < -1e30)
+    s = s.masked_fill(hidden, -torch.inf)
+    A = s.softmax(-1).nan_to_num(0.0)
+    return A, s.masked_fill(hidden, 0)

@@ -1,0 +1,260 @@
+"""What was done from the places where positions enter to the softmax, kept so that it can be done again with something else.
+
+    record   each torch call on what depends on an input leaves a `Call` on what it made: the function and its arguments, among
+             them tensors that have calls of their own
+    Chain    the calls behind some tensors, back to where positions enter; what came before is an input of the chain
+    run      does them again: constants of positions, terms or inputs may be other ones
+
+Linear maps, look-ups, attention and residual sums are not followed: what comes out of them is where a chain begins.  Nothing is
+recorded unless `Propagation.taped`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import DisableTorchFunction
+
+from .leaves import Leaf
+from .notes import ATTRIBUTE as NOTE
+from .places.follow import CONTRACTING, copy_provenance, provenance_of
+from .places.maps import words
+from .places.provenance import Provenance
+from .places.values import storage_of
+from .saved import held
+
+ATTRIBUTE = "_pelrp_call"
+CUTS = words("""linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addmm embedding bilinear
+scaled_dot_product_attention multi_head_attention_forward grouped_mm_fallback _grouped_mm grouped_mm""")
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One call of torch.
+
+    entries: places where positions entered in it; relation: the leaf, if what it made is a product with relative embeddings
+    """
+
+    func: Callable
+    name: str
+    args: tuple
+    kwargs: dict
+    entries: tuple[Leaf, ...]
+    relation: Leaf | None = None
+
+
+def writes(name: str) -> bool:
+    """Whether a function of that name writes into its first argument."""
+    return name == "__setitem__" or (name.startswith("__i") and name[3:4] != "n") or (name.endswith("_") and not name.endswith("__"))
+
+
+def made_by(x: Any) -> tuple[Call, int | None] | None:
+    """The call that made a tensor, and which of its results that is."""
+    return x.__dict__.get(ATTRIBUTE) if isinstance(x, Tensor) else None
+
+
+def relates(x: Tensor, leaf: Leaf) -> None:
+    """Note that x is a product with relative embeddings."""
+    made = made_by(x)
+    if made is not None:
+        made[0].relation = leaf
+
+
+def before(name: str, args: tuple) -> tuple:
+    """The arguments as they are to be remembered: what is about to be written into as it is now."""
+    if not (args and isinstance(args[0], Tensor) and writes(name)):
+        return args
+    old = args[0].detach().clone()
+    copy_provenance(args[0], old)
+    return (same(args[0], old), *args[1:])
+
+
+def same(x: Tensor, copy: Tensor) -> Tensor:
+    """A copy of x, made by the same call."""
+    if (made := made_by(x)) is not None:
+        copy.__dict__[ATTRIBUTE] = made
+    return copy
+
+
+def record(func: Callable, name: str, args: tuple, kwargs: dict, target: Any, entries: Sequence[Leaf], carrying: bool) -> None:
+    """Leave the call on what it made (`target`), if that depends on an input and the call is one that is followed."""
+    pieces = target if isinstance(target, tuple | list) else (target,)
+    fresh = [x for x in pieces if isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex())]
+    if not fresh or not (carrying or entries or any(made_by(x) for x in tensors(args, kwargs))):
+        return
+    if name in CUTS or (name in CONTRACTING and any(made_softmax(x) for x in tensors(args, kwargs))):
+        return
+    if any(getattr(getattr(x, NOTE, None), "stream", None) is not None for x in fresh):
+        return
+    call = Call(func, name, args, kwargs, tuple(entries), next((leaf for leaf in entries if leaf.part == "gathered"), None))
+    for i, x in enumerate(pieces):
+        if isinstance(x, Tensor) and (writes(name) or not any(x is a for a in args)):
+            x.__dict__[ATTRIBUTE] = (call, None if x is target else i)
+
+
+def tensors(args: tuple, kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """Every tensor among the arguments, those in lists included."""
+    found = []
+    for a in (*args, *kwargs.values()):
+        if isinstance(a, Tensor):
+            found.append(a)
+        elif isinstance(a, tuple | list):
+            found += [x for x in a if isinstance(x, Tensor)]
+    return found
+
+
+def made_softmax(x: Tensor) -> bool:
+    """Whether x holds the weights that a softmax has made."""
+    return getattr(getattr(x, NOTE, None), "made", None) == "softmax"
+
+
+# --- the chain -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The number of a tensor in a chain."""
+
+    number: int
+
+
+@dataclass(eq=False)
+class Step:
+    """One call of a chain: arguments with slots for tensors; which of its results has which number."""
+
+    func: Callable
+    name: str
+    args: tuple
+    kwargs: dict
+    outs: dict[int | None, int] = field(default_factory=dict)
+
+
+class Chain:
+    """The calls behind `results`, back to where positions enter.
+
+    inputs:    number -> what depends on an input and came before positions; provenance: of those
+    constants: number -> what depends on none; positions: number -> (the leaf, ...) those constants that are positions
+    terms:     number -> the leaf, where what was made is a product with relative embeddings
+    entries:   all leaves of positions in it; strange: those that are no argument of a call, and so cannot be exchanged
+    """
+
+    def __init__(self, results: Sequence[Tensor]) -> None:
+        self.inputs: dict[int, Callable[[], Tensor]] = {}
+        self.provenance: dict[int, Provenance] = {}
+        self.constants: dict[int, Tensor] = {}
+        self.positions: dict[int, Leaf] = {}
+        self.terms: dict[int, Leaf] = {}
+        self.entries: list[Leaf] = []
+        self.strange: list[Leaf] = []
+        self.steps: list[Step] = []
+        self._numbers: dict[int, int] = {}
+        self._made: dict[int, Step] = {}
+        self._entered: dict[int, bool] = {}
+        self._kept: list[Tensor] = []  # while numbers are given by identity
+        self.results = [self._number(x, False) for x in results]
+        del self._numbers, self._made, self._entered, self._kept
+
+    def _enters(self, call: Call) -> bool:
+        """Whether positions enter in a call or behind it."""
+        known = self._entered.get(id(call))
+        if known is None:
+            here = bool(call.entries) or call.relation is not None
+            behind = (made for x in tensors(call.args, call.kwargs) if (made := made_by(x)) is not None)
+            known = self._entered[id(call)] = here or any(self._enters(made[0]) for made in behind)
+        return known
+
+    def _number(self, x: Tensor, inside: bool) -> int:
+        """The number of a tensor; `inside` a product with relative embeddings, which is followed back to its factors."""
+        found = self._numbers.get(id(x))
+        if found is not None:
+            return found
+        made = made_by(x)
+        if made is not None and (inside or self._enters(made[0])):
+            number = self._step(made[0], inside).outs.setdefault(made[1], len(self._numbers))
+        else:
+            number = len(self._numbers)
+            known = provenance_of(x)
+            if known is not None and known.content:
+                self.inputs[number], self.provenance[number] = held(x), known
+            else:
+                self.constants[number] = x.detach()
+        self._numbers[id(x)] = number
+        self._kept.append(x)
+        if made is not None and made[0].relation is not None:
+            self.terms[number] = made[0].relation
+            self.entries.append(made[0].relation)
+        return number
+
+    def _step(self, call: Call, inside: bool) -> Step:
+        """The step of a call, after those of its arguments."""
+        step = self._made.get(id(call))
+        if step is None:
+            follow = (inside or call.relation is not None) and call.name not in CONTRACTING
+
+            def slot(x: Any) -> Any:
+                if isinstance(x, Tensor):
+                    return Slot(self._number(x, follow))
+                return type(x)(map(slot, x)) if type(x) in (tuple, list) else x
+
+            args, kwargs = tuple(map(slot, call.args)), {k: slot(v) for k, v in call.kwargs.items()}
+            step = self._made[id(call)] = Step(call.func, call.name, args, kwargs)
+            self.steps.append(step)
+            self._positions(call)
+        return step
+
+    def _positions(self, call: Call) -> None:
+        """Which arguments of a call are positions."""
+        given = [x for x in tensors(call.args, call.kwargs) if provenance_of(x) is None]
+        for leaf in call.entries:
+            if leaf in self.entries or leaf.constant is None:
+                continue
+            self.entries.append(leaf)
+            mine = next((x for x in given if x is leaf.constant), None)
+            mine = mine if mine is not None else next((x for x in given if storage_of(x) == storage_of(leaf.constant)), None)
+            if mine is None:
+                self.strange.append(leaf)
+            else:
+                self.positions[self._numbers[id(mine)]] = leaf
+
+    def taken(self) -> dict[int, Tensor]:
+        """The inputs by number; what was dropped is made again, so they are taken once for several runs."""
+        return {number: get() for number, get in self.inputs.items()}
+
+    def run(
+        self, swapped: Mapping[int, Tensor] = {}, term: Callable[[int, Tensor], Tensor] | None = None,
+        call: Callable[[Step, tuple, dict], Any] | None = None,
+    ) -> list[Tensor]:  # fmt: skip
+        """The results once more.
+
+        swapped: number -> what stands in place of an input or a constant, or the inputs as they were `taken`
+        term: what stands in place of a product with relative embeddings, (number, product) -> product
+        call: does a step's call in place of torch, (step, args, kwargs) -> what it makes
+        """
+        values: dict[int, Tensor] = {**self.constants, **{n: get() for n, get in self.inputs.items() if n not in swapped}, **swapped}
+        with torch.no_grad(), DisableTorchFunction():
+
+            def filled(x: Any) -> Any:
+                if isinstance(x, Slot):
+                    return values[x.number]
+                return type(x)(map(filled, x)) if type(x) in (tuple, list) else x
+
+            for step in self.steps:
+                args, kwargs = tuple(map(filled, step.args)), {k: filled(v) for k, v in step.kwargs.items()}
+                out = again(step, args, kwargs) if call is None else call(step, args, kwargs)
+                for i, number in step.outs.items():
+                    made = out if i is None else out[i]
+                    values[number] = term(number, made) if term is not None and number in self.terms else made
+            return [filled(Slot(number)) for number in self.results]
+
+
+def again(step: Step, args: tuple, kwargs: dict) -> Any:
+    """One call once more; what it writes into is a copy."""
+    if not writes(step.name):
+        return step.func(*args, **kwargs)
+    target = args[0].clone()
+    step.func(target, *args[1:], **kwargs)
+    return target
