@@ -16,7 +16,7 @@ from .engine.options import Options
 from .engine.propagation import Propagation, propagate
 from .engine.trace import Trace, Visible
 from .errors import InputError, PelrpError, RuleError
-from .inputs.arguments import RAISED, call
+from .inputs.arguments import RAISED, call, takes
 from .inputs.model_input import Encoded
 from .inputs.outputs import mixes, of_row
 from .inputs.padding import Padding, fill_of, grouped, harmless, padded
@@ -187,10 +187,12 @@ def refused_by_itself(model: nn.Module, arguments: Mapping[str, Any]) -> None:
         with torch.no_grad():
             call(model, arguments)
     except RAISED as error:
-        said = str(error).strip().splitlines()
-        names = ", ".join(arguments)
+        said = [*str(error).strip().splitlines(), type(error).__name__][0].rstrip(".")
+        needs = ("input_ids", "pixel_values", "input_features")
+        absent = [n for n in needs if takes(model, n) and n not in arguments and not (n == "input_ids" and "inputs_embeds" in arguments)]
+        more = f" It also takes {' and '.join(absent)}." if absent else ""
         raise InputError(
-            f"{type(model).__name__} itself refuses this input ({names}): {type(error).__name__}: {said[0] if said else ''} "
+            f"{type(model).__name__} itself refuses this input ({', '.join(arguments)}): {said}.{more} "
             f"Type model({', '.join(f'{name}=...' for name in arguments)}) to see it without pelrp_nb."
         ) from error
 

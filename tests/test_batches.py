@@ -12,6 +12,7 @@ from torch import nn
 import pelrp_nb
 from pelrp_nb import Options, explain, target
 from pelrp_nb.errors import InputError, TargetError
+from pelrp_nb.explain import Skipped
 from pelrp_nb.inputs.encode import encode, encode_all
 
 TEXT = ("llama", "qwen2", "gemma", "mixtral", "gpt2", "bert", "distilbert")
@@ -323,3 +324,79 @@ def test_the_zoo_in_batches():
     texts = ["a gorgeous , witty film", "dull", "not a good film , but not a bad one either"]
     for ours, text in zip(explain(model, texts, processor=tokenizer), texts, strict=True):
         same_answer(ours, explain(model, text, processor=tokenizer))
+
+
+# --- one bad input among many ----------------------------------------------------------------------------------------
+
+MIXED = ["w5 w6 w7", "", "w8 w9", "w7 " * 80, "w10 w11 w12 w13"]
+
+
+def test_the_error_of_one_input_names_it():
+    with pytest.raises(InputError, match=r"^Input 1: The text is empty"):
+        explain(build("llama"), MIXED, processor=words())
+    with pytest.raises(InputError, match=r"^Input 1: .*at most 64 tokens; the text has 80"):
+        explain(build("llama"), MIXED[2:], processor=words())
+    with pytest.raises(TargetError, match=r"^Input 2: at must lie between"):
+        explain(build("llama"), together(drawn((9, 9, 4))), target=target.token(7, at=6))
+    with pytest.raises(TargetError, match=r"^Input 1: read\(first=3\) needs more tokens"):
+        explain(build("llama"), [MIXED[4], MIXED[2]], processor=words(), target=target.read(3))
+
+
+def test_bad_inputs_are_skipped_with_a_placeholder_that_says_why(tmp_path):
+    model, tokenizer, skip = build("llama"), words(), Options(on_error="skip")
+    found = explain(model, MIXED, processor=tokenizer, options=skip, target=target.each([7, 8, 9, 10, 11]))
+    assert [isinstance(one, Skipped) for one in found] == [False, True, False, True, False]
+    for i, number in ((0, 7), (2, 9), (4, 11)):
+        same_answer(found[i], explain(model, MIXED[i], processor=tokenizer, target=number))
+    assert (found[1].index, found[1].kind) == (1, "InputError") and "empty" in found[1].why and "has 80" in found[3].why
+    assert found.skipped == [found[1], found[3]] and list(filter(None, found)) == [found[0], found[2], found[4]]
+    assert list(found.table()["row"]) == [0, 2, 4] and found.names[3] == "input 3, skipped"
+    assert "input 1 was skipped: The text is empty" in repr(found) and "input 3 was skipped" in found._repr_html_()
+    found.save(tmp_path / "all.npz")
+    assert type(found).load(tmp_path / "all.npz") == found
+
+
+def test_what_goes_wrong_in_the_model_or_at_the_target_is_skipped_too():
+    skip = Options(on_error="skip")
+    model = build("gpt2")
+    rows = [{"input_ids": row[None], "position_ids": torch.arange(len(row))[None] + start} for row, start in zip(drawn(), (0, 70, 0))]
+    found = explain(model, rows, options=skip)
+    assert found[1].index == 1 and "itself refuses this input (input_ids, position_ids)" in found[1].why
+    same_answer(found[2], explain(model, rows[2]))
+    found = explain(build("llama"), together(drawn((9, 4))), target=target.token(7, at=6), options=skip)
+    assert found[0].ledger.closed and found[1].kind == "TargetError"
+
+
+def test_every_input_may_be_skipped_and_one_alone_is_not():
+    found = explain(build("llama"), ["", " "], processor=words(), options=Options(on_error="skip"))
+    assert [one.index for one in found] == [0, 1] and not any(found)
+    with pytest.raises(InputError, match="empty"):
+        explain(build("llama"), "", processor=words(), options=Options(on_error="skip"))
+    with pytest.raises(InputError, match="needs the tokenizer"):  # the same for all of them
+        explain(build("llama"), MIXED, options=Options(on_error="skip"))
+
+
+def test_a_long_text_is_cut_where_that_was_asked_for():
+    model, tokenizer, cut = build("llama"), words(special=True), Options(truncation=True)
+    model_input = {"input_ids": tokenizer("w7 " * 80, truncation=True, max_length=64, return_tensors="pt")["input_ids"]}
+    want = explain(model, model_input, processor=tokenizer)
+    for found in (
+        explain(model, MIXED[3], processor=tokenizer, options=cut),
+        explain(model, MIXED[2:], processor=tokenizer, options=cut)[1],
+    ):
+        assert len(found.tokens) == 64 and found.tokens[-1] == "[SEP]" and found.value == pytest.approx(want.value)
+
+
+def test_a_plan_of_several_inputs_is_of_the_longest_and_says_so():
+    made = pelrp_nb.plan(build("llama"), ["w5", "w6 w7 w8", "w9"], processor=words())
+    assert made.notes == ("of 3 inputs the longest, number 1, is planned",) and made.bytes
+
+
+def test_padding_that_acts_on_a_row_is_shown():
+    torch.manual_seed(0)
+    model, rows = Convolved().double().eval(), drawn((9, 4))
+    x = together(rows)
+    found = explain(model, x)
+    assert [len(e.tokens) for e in found] == [9, 9] and all(e.ledger.closed for e in found)
+    assert [e.value for e in found] == pytest.approx(model(**x).max(1).values.tolist())
+    assert float(found[1].semantic[4].abs()) > 1e-6  # the first place of padding

@@ -14,6 +14,7 @@ from ..errors import InputError
 
 # what a model's own code raises for an input that does not fit it
 RAISED = (ValueError, RuntimeError, IndexError, NotImplementedError, TypeError, KeyError, AttributeError, AssertionError)
+RAW = ("text", "text_pair", "images", "audio", "sampling_rate", "labels")  # what a processor takes
 POSITIONAL = "input "  # what the engine calls arguments that have no name: "input 0"
 
 
@@ -80,7 +81,7 @@ def check_names(model: nn.Module, given: Mapping[str, Any]) -> tuple[str, ...]:
         if open_ended(model) and not of_transformers(model):
             notes.append(f"`{name}` is handed on by {kind}.forward(**kwargs): whether it is used cannot be known")
             continue
-        near = get_close_matches(str(name), [*names, *documented(model)], 1, 0.5)
+        near = get_close_matches(str(name), [*names, *documented(model), *RAW], 1, 0.6)
         hint = f" Did you mean `{near[0]}`?" if near else ""
         taken = ", ".join(n for n in named(model))
         raise InputError(f"{kind} takes no `{name}`.{hint} Leave it out, or pass some of {taken}.")
@@ -100,15 +101,13 @@ def check_required(model: nn.Module, given: Mapping[str, Any]) -> None:
 
 
 def refuse_unheard(model: nn.Module, what: str, names: tuple[str, ...]) -> None:
-    """Refuse a picture or sound that the model has no argument for."""
+    """Refuse a text, a picture or sound that the model has no argument for."""
     if any(takes(model, name) or name in documented(model) for name in names):
         return
     main = getattr(model, "main_input_name", None) or first_of(model)
     usual = 'explain(model, "some text", processor=tokenizer)' if main == "input_ids" else f"explain(model, dict({main}=...))"
-    raise InputError(
-        f"{what} must have an argument to go to, {' or '.join(names)}, and {type(model).__name__} takes {', '.join(named(model)[:4])}. "
-        f"An array of numbers was taken for one. Type {usual}."
-    )
+    taken = ", ".join(named(model)[:4])
+    raise InputError(f"{what} needs a model that takes {' or '.join(names)}, and {type(model).__name__} takes {taken}. Type {usual}.")
 
 
 def quiet(model: nn.Module) -> dict[str, Any]:

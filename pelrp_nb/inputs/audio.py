@@ -32,9 +32,9 @@ def is_sound(x: Any) -> bool:
 
 def from_sound(model: nn.Module, samples: Any, processor: Any, rate: int | None) -> tuple[dict[str, Tensor], float | None]:
     """Tensors of one recording, and how many seconds they hold; without a rate, the one that the extractor expects."""
+    refuse_unheard(model, "Sound, or an array of one axis,", NAMES)
     worker = extractor_of(processor)
     if worker is None:
-        refuse_unheard(model, "Sound", NAMES)
         raise InputError(
             f"Sound needs the feature extractor that {type(model).__name__} was trained with. "
             "Type processor=AutoProcessor.from_pretrained(name), or pass dict(input_features=...)."

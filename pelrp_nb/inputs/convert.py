@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -33,18 +33,22 @@ def plain(given: Any) -> Any:
     Raises InputError for what can be read only once, and for what has no order.
     """
     if is_table(given):
+        usual = {"text", "text_pair", "images", "audio"}
+        if len(given.columns) > 1 and not usual & set(given.columns) and not all(kind.kind in "biuf" for kind in given.dtypes):
+            came, one = ", ".join(map(str, given.columns)), given.columns[0]
+            raise InputError(f"A table must have a column `text`, `images` or `audio`, or one alone; got {came}. Type table[{one!r}].")
         if all(kind.kind in "biuf" for kind in given.dtypes):
             return given.to_numpy()
         rows = given.to_dict("records")
         return [next(iter(row.values())) for row in rows] if len(given.columns) == 1 else rows
-    if isinstance(given, Iterator):
-        raise InputError(f"Inputs must come in a list, which can be read twice; got a {type(given).__name__}. Type list(...) around it.")
-    if isinstance(given, Set) and not isinstance(given, Mapping):
+    if type(given).__module__.startswith("datasets.") and hasattr(given, "__getitem__") and not isinstance(given, Sequence | Mapping):
+        return list(given)
+    if isinstance(given, Set):
         raise InputError(f"Inputs must come in an order; a {type(given).__name__} has none. Type a list: [first, second].")
+    if isinstance(given, Iterable) and not (isinstance(given, Sequence | Mapping) or is_array(given) or hasattr(given, "convert")):
+        raise InputError(f"Inputs must come in a list, which can be read twice; got a {type(given).__name__}. Type list(...) around it.")
     if is_array(given) and not isinstance(given, Tensor) and not is_number(given):
         return given.tolist()
-    if type(given).__module__.startswith("datasets.") and isinstance(given, Sequence | Mapping) is False and hasattr(given, "__getitem__"):
-        return list(given)
     return given
 
 
@@ -75,11 +79,17 @@ def as_tensor(model: nn.Module, name: str, value: Any) -> Any:
 
     Floats that are no tensor get the type of the model's weights.  Raises InputError for rows of unequal length.
     """
+    if isinstance(value, Tensor) and value.layout != torch.strided:
+        raise InputError(f"`{name}` must be a dense tensor, got {value.layout}. Type {name}.to_dense().")
     if isinstance(value, Tensor):
         return value.clone() if value.is_inference() else value
     if is_array(value) and not is_number(value):
         value = value.tolist()
     listed = isinstance(value, list | tuple) and not wants_list(model, name)
+    if listed and name.endswith("input_ids") and value and all(isinstance(x, str) for x in value):
+        raise InputError(
+            f"`{name}` must be whole numbers, got tokens as texts. Type tokenizer.convert_tokens_to_ids(tokens), or pass the text itself."
+        )
     if listed and value and all(isinstance(x, Tensor) for x in value) and of_transformers(model):
         shapes = {tuple(x.shape) for x in value}
         if len(shapes) == 1:

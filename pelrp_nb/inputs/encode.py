@@ -13,17 +13,15 @@ from ..engine.places.roles import role_of
 from ..engine.streams import Streams
 from ..errors import InputError
 from . import audio, image_processor, own
-from .arguments import call, check_names, named, of_transformers, quiet, takes
+from .arguments import RAW, call, check_names, named, of_transformers, quiet, takes
 from .convert import is_array, is_nested_numbers, plain
 from .decoder import add_decoder, has_decoder, writes
 from .model_input import MAIN, Encoded, Labels
 from .rows import Errors
 from .tensors import from_tensors
-from .text import foreign_processor, from_messages, from_text, from_texts, limit_of, of_ids, table_of
+from .text import foreign_processor, from_messages, from_text, from_texts, limit_of, needed, of_ids, shown_type, table_of
 
 __all__ = ["call", "encode", "encode_all", "limit_of", "quiet", "takes"]
-
-RAW = ("text", "text_pair", "images", "audio", "sampling_rate", "labels")
 
 
 def encode_all(
@@ -51,6 +49,8 @@ def encode_all(
 
 def encode_list(model: nn.Module, given: Sequence, processor: Any, truncation: bool, errors: Errors) -> list[Any]:
     """Several inputs; texts from one call of the tokenizer, where none has to be read by itself."""
+    if any(isinstance(x, str) for x in given) and image_processor.image_processor_of(processor) is None:
+        needed(model, processor)  # the same for all of them
     if all(isinstance(x, str) and x.strip() for x in given) and not has_decoder(model):
         found = from_texts(model, given, processor, truncation)
         if found is not None:
@@ -102,10 +102,16 @@ def encode(model: nn.Module, given: Any, processor: Any, truncation: bool = Fals
     if isinstance(given, Sequence) and is_conversation(given):
         tensors, labels = from_messages(model, given, processor)
         return checked(model, assembled(model, tensors, labels, processor))
-    raise InputError(
-        f"An input must be a text or a mapping of tensors (or a picture, sound, a pair of texts, messages), got "
-        f'{type(given).__name__}. Type explain(model, "some text", processor=tokenizer).'
-    )
+    raise InputError(f"An input must be a text or a mapping of tensors (or a picture, sound, a pair of texts, messages), got {told(given)}")
+
+
+def told(given: Any) -> str:
+    """What came in place of an input, and what to type."""
+    if given is None or given != given:
+        return f"{given}, an empty cell or a result that is missing. Drop it: texts.dropna(), or [t for t in texts if t]."
+    if isinstance(given, list | tuple) and all(isinstance(x, str) for x in given):
+        return f"a {type(given).__name__} of {len(given)} texts. Type one list of texts, or a tuple of two for a pair: (text, other)."
+    return f'{shown_type(given)}. Type explain(model, "some text", processor=tokenizer).'
 
 
 def as_raw(model: nn.Module, given: Any, processor: Any) -> dict[str, Any] | None:
@@ -157,6 +163,13 @@ def whole_numbers(x: Any) -> bool:
 
 def is_prepared(model: nn.Module, given: Mapping[str, Any]) -> bool:
     """Whether a mapping holds arguments of `forward`, rather than what a processor takes."""
+    if {"role", "content"} & set(given) and not {"role", "content"} & set(named(model)):
+        came = ", ".join(map(str, given))
+        raise InputError(f'A conversation must be a list of messages with role and content, got one mapping of {came}. '
+                         'Type [dict(role="user", content="Hello")].')  # fmt: skip
+    lone = [k for k in ("text_pair", "sampling_rate") if k in given and k not in named(model)]
+    if lone and not {"text", "images", "audio"} & set(given):
+        raise InputError(f"The mapping must hold text, images or audio for the processor; got {', '.join(given)}. Type dict(text=...).")
     raw = [k for k in ("text", "images", "audio") if k in given and not (k in named(model) and is_array(given[k]))]
     ready = [k for k in MAIN if k in given]
     if raw and ready:
@@ -236,7 +249,7 @@ def finite(name: str, x: Any) -> None:
 
 def in_range(ids: Tensor, size: int | None, limit: int) -> None:
     """Ids that the model has, `size` of them if it says so, and no more of them than it has positions for."""
-    if ids.is_floating_point():
+    if ids.is_floating_point() or ids.dtype == torch.bool:
         raise InputError(f"Token ids must be whole numbers, got {ids.dtype}. Type input_ids=ids.long(), or inputs_embeds= for vectors.")
     least, most = (int(x) for x in ids.aminmax())
     if size is not None and (most >= size or least < 0):

@@ -88,9 +88,9 @@ def opened(x: Any) -> Any:
 
 def from_picture(model: nn.Module, given: Any, processor: Any, text: str | None) -> tuple[dict[str, Tensor], tuple[int, int]]:
     """Tensors of one picture, and its own (height, width); with a text where the processor makes room for the picture in it."""
+    refuse_unheard(model, "A picture, its path, or an array of two or three axes,", ("pixel_values",))
     worker = image_processor_of(processor)
     if worker is None:
-        refuse_unheard(model, "A picture", ("pixel_values",))
         raise InputError(
             f"A picture needs the image processor that {type(model).__name__} was trained with. "
             "Type processor=AutoImageProcessor.from_pretrained(name), or pass dict(pixel_values=...)."

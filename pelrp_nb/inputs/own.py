@@ -56,7 +56,8 @@ def rows_of(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[str, 
         if independent(model, tensors, rows, {**more, **shared}, axis):
             return rows, shared, axis > 0
     refuse_uneven(tensors, main)
-    return one_row(with_axis(model, tensors, more, {k for k, v in tensors.items() if v.dim()}), True)
+    flat = {k for k, v in tensors.items() if v.dim()} if x.dim() < 3 else set()
+    return one_row(with_axis(model, tensors, more, flat), True)
 
 
 def one_row(tensors: Mapping[str, Tensor], alone: bool) -> Rows:

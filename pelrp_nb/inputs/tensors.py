@@ -86,10 +86,12 @@ def content_of(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[st
         raise InputError(f"The mapping must hold {taken}; got {came}. Type {example(model)}.")
     main = main_of(tensors)
     x = tensors[main]
-    if 0 in x.shape or (x.dim() < 2 and of_transformers(model)):
-        raise InputError(f"{main} must be a batch (B, ...), and not empty; got {tuple(x.shape)}. Type {main}[None] for one row.")
-    if not x.dim():
-        raise InputError(f"{main} must have places or features, and is a single number. Type {main}[None].")
+    if 0 in x.shape:
+        raise InputError(f"`{main}` must not be empty; got {tuple(x.shape)}. Pass at least one place of it.")
+    if x.dim() < 2 and of_transformers(model):
+        raise InputError(f"`{main}` must be a batch (B, ...), got {tuple(x.shape)}. Type {main}[None] for one row.")
+    if main == "input_ids" and x.dim() != 2 and of_transformers(model):
+        raise InputError(f"`input_ids` must be rows of token ids (B, T), got {tuple(x.shape)}. Type input_ids.flatten(0, -2).")
     return main
 
 
@@ -109,7 +111,10 @@ def apart_by_rows(
         return own.rows_of(model, tensors, more, main)
     B = len(tensors[main])
     shared = {k: v for k, v in tensors.items() if v.dim() == 0 or k in SHARED or (B == 1 and len(v) != 1)}
+    T = tensors[main].shape[1]
     for name, x in tensors.items():
+        if name == "attention_mask" and x.dim() == 2 and main in SEQUENCES and x.shape[1] != T:
+            raise InputError(f"`{name}` must have {T} places, like {main}; got {tuple(x.shape)}. Type torch.ones_like(input_ids).")
         if name not in shared and x.shape[0] not in (1, B):
             raise InputError(f"`{name}` must have {B} rows, like {main}; got {tuple(x.shape)}. Pass one row of it for each input.")
     mine = {k: v for k, v in tensors.items() if k not in shared}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ..engine.support import device_of
 from ..errors import InputError
+from .arguments import documented, first_of, named, of_transformers, open_ended, refuse_unheard, takes
 from .model_input import Labels
 
 
@@ -22,15 +22,27 @@ def tokenizer_of(processor: Any) -> Any:
 
 
 def needed(model: nn.Module, processor: Any) -> Any:
-    """The tokenizer; InputError without one."""
+    """The tokenizer; InputError without one, and for a model that takes no text."""
+    if of_transformers(model):
+        refuse_unheard(model, "A text", ("input_ids", "decoder_input_ids"))
+    if processor is None and not of_transformers(model):
+        raise InputError(
+            f"A text needs a tokenizer, and {type(model).__name__} takes {', '.join(named(model)[:4])}. Type processor=tokenizer, or pass "
+            f"numbers: explain(model, dict({first_of(model)}=...))."
+        )
     if processor is None:
         raise InputError(
             f"A text needs the tokenizer that {type(model).__name__} was trained with. Type processor=AutoTokenizer.from_pretrained(name)."
         )
     found = tokenizer_of(processor)
-    if found is None or not callable(found):
-        raise InputError(f"processor must be a tokenizer or hold one, got {type(processor).__name__}. Type processor=tokenizer.")
+    if found is None or not callable(found) or isinstance(processor, type):
+        raise InputError(f"processor must be a tokenizer or hold one, got {shown_type(processor)}. Type processor=tokenizer.")
     return found
+
+
+def shown_type(x: Any) -> str:
+    """What x is, in an error: a class by its name, anything else by that of its class."""
+    return f"the class {x.__name__} itself" if isinstance(x, type) else type(x).__name__
 
 
 def from_text(
@@ -68,7 +80,7 @@ def from_texts(
         ids = encoding["input_ids"][i]
         if not ids:
             raise InputError(no_token(text))
-        tensors = {name: torch.tensor([encoding[name][i]], device=device) for name in taken}
+        tensors = {called: torch.tensor([encoding[name][i]], device=device) for name, called in taken.items()}
         special, raw = tuple(map(bool, marks[i])), tuple(map(str, tokenizer.convert_ids_to_tokens(ids)))
         words = tuple([None if s else w for w, s in zip(encoding.word_ids(i), special, strict=True)])
         found.append((tensors, placed(raw, special, text, spans[i], words)))
@@ -78,8 +90,8 @@ def from_texts(
 def not_empty(text: Any) -> None:
     """Raise InputError for what is no text, and for a text without a word."""
     if not isinstance(text, str):
-        empty = " (an empty cell?)" if text is None or text != text else ""
-        raise InputError(f'A text must be a str, got {type(text).__name__} {text!r:.60}{empty}. Type text="some words".')
+        several = "one mapping for each: [dict(text=t) for t in texts]" if isinstance(text, list | tuple) else 'text="some words"'
+        raise InputError(f"A text must be a str, got {type(text).__name__} {text!r:.60}. Type {several}.")
     if not text.strip():
         raise InputError("The text is empty; there is nothing to explain. Type at least one word.")
 
@@ -190,13 +202,15 @@ def table_of(model: nn.Module) -> nn.Module | None:
 
 
 def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors that the model's forward takes, where the model is."""
+    """The tensors that the model's forward takes, where the model is; ids under the name that a module of one's own has for them."""
     device = device_of(model)
-    return {k: v.to(device) for k in taken_by(model, encoding) if isinstance(v := encoding[k], Tensor)}
+    return {called: v.to(device) for k, called in taken_by(model, encoding).items() if isinstance(v := encoding[k], Tensor)}
 
 
-def taken_by(model: nn.Module, names: Iterable[str]) -> list[str]:
-    """Those of a tokenizer's names that the model's forward takes."""
-    parameters = inspect.signature(model.forward).parameters
-    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return [name for name in names if name in parameters or (anything and name == "attention_mask")]
+def taken_by(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Those of a processor's names that the model's forward takes, and what it calls them."""
+    anything = open_ended(model)
+    found = {name: name for name in names if takes(model, name) or (anything and name == "attention_mask")}
+    if "input_ids" in names and "input_ids" not in found:
+        found["input_ids"] = "input_ids" if anything and "input_ids" in documented(model) else first_of(model)
+    return found

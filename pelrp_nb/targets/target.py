@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from ..errors import TargetError
@@ -178,11 +177,12 @@ def logits_of(output: Any) -> Tensor:
     parts = list(tensors_in(output))
     if len(parts) == 1 and not hasattr(output, "to_tuple"):  # a container of one's own
         return parts[0][1]
-    held = ", ".join(f"{path} {tuple(x.shape)}" for path, x in parts[:4])
-    first = parts[0] if parts else ("output.last_hidden_state", torch.zeros(1, 1, 1))
+    if not parts:
+        raise TargetError(f"The output ({type(output).__name__}) holds no tensor of numbers. Explain a model whose forward returns one.")
+    held, (path, first) = ", ".join(f"{path} {tuple(x.shape)}" for path, x in parts[:4]), parts[0]
     raise TargetError(
-        f"The output ({type(output).__name__}) has no logits{f', it holds {held}' if parts else ''}; say what to explain. "
-        f"Type target=lambda output: {first[0]}[{', '.join('0' * first[1].dim())}]."
+        f"The output ({type(output).__name__}) has no logits, it holds {held}; say what to explain. "
+        f"Type target=lambda output: {path}[{', '.join('0' * first.dim())}]."
     )
 
 
