@@ -10,9 +10,8 @@ from test_engine import same, state
 from torch import nn
 
 import pelrp_nb
-from pelrp_nb import Options, explain, target
+from pelrp_nb import Options, Skipped, explain, target
 from pelrp_nb.errors import InputError, TargetError
-from pelrp_nb.explain import Skipped
 from pelrp_nb.inputs.encode import encode, encode_all
 
 TEXT = ("llama", "qwen2", "gemma", "mixtral", "gpt2", "bert", "distilbert")
