@@ -28,8 +28,8 @@ from .version import __version__ as __version__
 
 __all__ = [
     "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "DELTA_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Explanation",
-    "Explanations", "Ledger", "Skipped", "Options", "Plan", "aggregate", "check_rule", "compare_methods", "doctor", "explain", "live", "plan",
-    "propagate", "reference", "register", "rules", "target", "zoo",
+    "Explanations", "Ledger", "Skipped", "Options", "Plan", "aggregate", "check_rule", "compare_methods", "doctor", "explain", "live",
+    "plan", "propagate", "reference", "register", "rules", "target", "zoo",
 ]  # fmt: skip
 _WHEN_TOUCHED = ("atlas", "bench", "errors", "faithfulness", "labs", "views")  # rooms that are loaded when they are named
 
