@@ -128,3 +128,13 @@ def test_colours_that_nobody_named_are_as_before():
 
     shades, ours = Look().shades(), [to_rgba(paint.back) for paint in palette()]
     assert [shades(i / (len(ours) - 1)) for i in range(len(ours))] == [pytest.approx(colour, abs=0.02) for colour in ours]
+
+
+def test_narrow_axes_name_the_largest_tokens_that_have_room():
+    found = made(tuple(f"token {i}" for i in range(40)))
+    wide, narrow = Figure(figsize=(14, 3)).subplots(), Figure(figsize=(3, 3)).subplots()
+    for axes in (wide, narrow):
+        found.figure("tokens", ax=axes)
+    named = [label.get_text() for label in narrow.get_xticklabels()]
+    assert len(wide.get_xticklabels()) == 40 and 3 < len(named) < 20
+    assert found.tokens[int(found.relevance().abs().argmax())] in named

@@ -215,11 +215,12 @@ def _tokens(axes: Axes, data: Plain, parts: Sequence[str], paints: Look) -> None
 def _names(axes: Axes, data: Plain) -> None:
     """Token labels under the lowest panel: all of them, or those of the largest that have room."""
     both, T = data["parts"]["signed"]["both"], len(data["tokens"])
+    room = NAMED if isinstance(axes.figure, Picture) else max(2, int(axes.get_window_extent().width / axes.figure.dpi / 0.13))
     at: list[int] = list(range(T))
-    if T > NAMED:
+    if room < T:
         at = []
         for t in sorted(range(T), key=lambda t: -abs(both[t]) if math.isfinite(both[t]) else 0.0):
-            if len(at) < NAMED // 2 and all(abs(t - other) >= T / NAMED for other in at):
+            if len(at) < max(1, room // 2) and all(abs(t - other) >= T / room for other in at):
                 at.append(t)
     axes.set_xticks(sorted(at), [_short(data["tokens"][t]) for t in sorted(at)], rotation=90, fontsize=8, parse_math=False)
     axes.tick_params(axis="x", pad=3)
