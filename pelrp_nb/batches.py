@@ -120,6 +120,7 @@ class Run:
                 rows = (of_row(output, i, B, visible) for i, visible in enumerate(batch.visible))
                 chosen = [[answer(q, own, self.model, self.processor, spoken(one)) for q in one.questions]
                           for one, own in zip(asked, rows, strict=True)]  # fmt: skip
+            flow.account.mixed = flow.account.mixed or (B > 1 and not picked)  # the books do not know whose row a function computes
             about, last = common(flow), max(map(len, chosen))
             for k in range(last):
                 here = [c[k] if k < len(c) else None for c in chosen]

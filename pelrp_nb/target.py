@@ -1,11 +1,16 @@
-"""What to explain, by its public name: see `targets/target.py`."""
+"""What to explain, by its public name: see `targets/target.py` and `targets/computed.py`."""
 
+from .targets.computed import (
+    Answer, Entropy, Logprob, Loss, Margin, Probability, Word, answer, entropy, logprob, loss, margin, probability,
+)  # fmt: skip
+from .targets.places import Span
 from .targets.target import (
     Chosen, Each, Every, Generated, Label, Read, Similar, Token, choose, each, every, generated, label, logits_of, place, read, similar,
-    token,
+    span, token,
 )  # fmt: skip
 
 __all__ = [
-    "Chosen", "Each", "Every", "Generated", "Label", "Read", "Similar", "Token", "choose", "each", "every", "generated", "label",
-    "logits_of", "place", "read", "similar", "token",
+    "Answer", "Chosen", "Each", "Entropy", "Every", "Generated", "Label", "Logprob", "Loss", "Margin", "Probability", "Read", "Similar",
+    "Span", "Token", "Word", "answer", "choose", "each", "entropy", "every", "generated", "label", "logits_of", "logprob", "loss",
+    "margin", "place", "probability", "read", "similar", "span", "token",
 ]  # fmt: skip

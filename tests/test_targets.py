@@ -187,7 +187,7 @@ def test_a_model_that_answers_questions_says_how_to_name_its_target():
 
     model = randomise(t.BertForQuestionAnswering(t.BertConfig(**SIZES, max_position_embeddings=64)).double())
     pair, tokenizer = ("w7 w8", "w9 w10 w11"), words(special=True)
-    with pytest.raises(TargetError, match=r"Type target=lambda output: output.start_logits"):
+    with pytest.raises(TargetError, match=r"Type target=target.answer\(\), or target=lambda output: output.start_logits"):
         explain(model, pair, processor=tokenizer)
     found = explain(model, pair, processor=tokenizer, target=lambda output: output.start_logits[0, 4])
     assert found.ledger.closed and found.tokens == ("[CLS]", "w7", "w8", "[SEP]", "w9", "w10", "w11", "[SEP]")

@@ -76,6 +76,19 @@ def written(model: Any, row: Encoded, name: str, count: int, processor: Any) -> 
     return replace(row, tensors={k: extended(k, v, name, before, new) for k, v in given.items()}, labels=labels)
 
 
+def continued(model: Any, row: Encoded, ids: Sequence[int], processor: Any) -> tuple[Encoded, int]:
+    """The input with these tokens behind it, all but the last, and the place that predicts the first of them."""
+    name = "decoder_input_ids" if has_decoder(model) else "input_ids"
+    if name not in row.tensors:
+        raise TargetError(f"A word of several tokens is written behind a text; the input has {', '.join(row.tensors)}. Pass a text.")
+    before, stream = row.tensors[name].shape[1], Streams(model).of_input(name)
+    if before + len(ids) - 1 > limit_of(model):
+        raise TargetError(f"The model has positions for {limit_of(model) - before + 1} more tokens, not {len(ids)}. Type a shorter word.")
+    new = torch.tensor([list(ids)[:-1]])
+    labels = {**row.labels, stream: longer(row.labels.get(stream, Labels()), row.tensors[name][0].tolist(), new[0].tolist(), processor)}
+    return replace(row, tensors={k: extended(k, v, name, before, new) for k, v in row.tensors.items()}, labels=labels), before - 1
+
+
 def extended(name: str, x: Tensor, main: str, T: int, new: Tensor) -> Tensor:
     """A tensor with places for the new tokens, if it has one for each of the old."""
     if name == main:

@@ -51,3 +51,23 @@ def token_text(number: int, processor: Any) -> str:
     if tokenizer is None or not hasattr(tokenizer, "decode"):
         return f"class {number}"
     return repr(str(tokenizer.decode([number])).strip() or tokenizer.convert_ids_to_tokens(number))
+
+
+def known_id(number: int, processor: Any, names: dict[int, str], classes: int) -> None:
+    """Refuse an id for which the head has a row, but the tokenizer no token: heads are padded to round sizes."""
+    tokenizer = getattr(processor, "tokenizer", processor)
+    size = len(tokenizer) if hasattr(tokenizer, "get_vocab") else None
+    if size is not None and not names and number >= size and size > 2 < classes:
+        raise TargetError(f"The tokenizer has tokens 0 to {size - 1}; {number} is a row of the head without one. Type an id below {size}.")
+
+
+def several_tokens(wanted: Any, processor: Any) -> tuple[int, ...]:
+    """The ids of a word of several tokens; nothing for one token, or none."""
+    tokenizer = getattr(processor, "tokenizer", processor)
+    if not isinstance(wanted, str) or not hasattr(tokenizer, "convert_tokens_to_ids"):
+        return ()
+    vocabulary = tokenizer.get_vocab()
+    if any(spelt in vocabulary for spelt in (wanted, "\u2581" + wanted, "\u0120" + wanted)):
+        return ()
+    pieces = tokenizer.encode(wanted, add_special_tokens=False)
+    return tuple(pieces) if len(pieces) > 1 and tokenizer.unk_token_id not in pieces else ()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import TargetError
-from ..inputs.model_input import Encoded
+from ..inputs.model_input import Encoded, Labels
 from . import target as targets
-from .generation import steps
+from .computed import Answer, Logprob, Loss, Probability, Word, shifts
+from .generation import continued, steps
+from .labels import several_tokens
+from .places import Span, Spread, spread
 from .similarity import similarity
 
 
@@ -29,7 +32,10 @@ class Question:
     @property
     def picks(self) -> bool:
         """Whether the number stands in the output as it is; a function of the output may compute it."""
-        return not any(callable(x) and not isinstance(x, targets.Token | targets.Label) for x in (self.target, self.foil))
+        return not any(isinstance(x, targets.Computed) or (callable(x) and not isinstance(x, LOGITS)) for x in (self.target, self.foil))
+
+
+LOGITS = (targets.Token, targets.Label)
 
 
 @dataclass(frozen=True)
@@ -48,29 +54,92 @@ def ask(model: nn.Module, rows: Sequence[Encoded], target: Any, contrast: Any, s
     """
     known: dict[targets.Similar, Any] = {}
 
-    def named(t: Any) -> Any:
+    def named(t: Any, row: Encoded) -> Any:
         if isinstance(t, targets.Similar):
             known[t] = known.get(t) or similarity(model, t, processor)
             return known[t]
         if isinstance(t, targets.Each | targets.Every | targets.Generated | targets.Read):
             raise TargetError(f"target.{type(t).__name__.lower()} cannot stand inside another target. Type the targets themselves.")
-        return t
+        return meant(model, t, row)
 
     found = []
     for i, row in enumerate(rows):
         t, c = of_input(target, i, len(rows), several, "target.each"), of_input(contrast, i, len(rows), several, "contrast")
         if isinstance(t, targets.Generated | targets.Read):
             row, following = steps(model, row, t, processor)
-            questions = tuple(Question(token, named(c), upto) for token, upto in following)
+            questions = tuple(Question(token, named(c, row), upto) for token, upto in following)
         else:
             wanted = t.targets if isinstance(t, targets.Every) else (t,)
             foils = c.targets if isinstance(c, targets.Every) else (c,) * len(wanted)
             if len(foils) != len(wanted):
                 many = f"got {len(foils)} for {len(wanted)}"
                 raise TargetError(f"There must be as many contrasts as targets; {many}. Type one for each.")
-            questions = tuple(Question(named(a), named(b)) for a, b in zip(wanted, foils, strict=True))
+            if len(wanted) == 1:
+                row, wanted = of_several_tokens(model, row, wanted[0], processor)
+            questions = tuple(Question(named(a, row), named(b, row)) for a, b in zip(wanted, foils, strict=True))
         found.append(Asked(row, questions, isinstance(t, targets.Every | targets.Generated | targets.Read)))
     return found
+
+
+def meant(model: nn.Module, t: Any, row: Encoded) -> Any:
+    """A target whose places in the text, and labels of the text itself, are looked up there."""
+    labels, name = (row.labels.get("decoder"), "decoder_input_ids") if "decoder_input_ids" in row.tensors else (None, "input_ids")
+    labels = labels or next(iter(row.labels.values()), None)
+    if isinstance(t, Span):
+        return spoken_at(model, spread(t, labels), row, name)
+    if isinstance(getattr(t, "at", None), Span):
+        return replace(t, at=spread(t.at, labels))
+    if isinstance(t, Answer):
+        wanted = t.text if t.text is None else spread(t.text if isinstance(t.text, Span) else Span(t.text), labels)
+        return replace(t, text=wanted, places=asked_about(labels))
+    if isinstance(t, Loss) and t.labels is None and shifts(model) and name in row.tensors:
+        return replace(t, labels=tuple(row.tensors[name][0].tolist()))
+    return t
+
+
+def spoken_at(model: nn.Module, at: Spread, row: Encoded, name: str) -> Word:
+    """The tokens at these places as a target: each where it is predicted."""
+    if not shifts(model) or at.places[0] < 1:
+        why = "it has none before it" if shifts(model) else f"{type(model).__name__} predicts no next token"
+        raise TargetError(
+            f"A span as a target is what a model predicts there; {why}. Type target.token(None, at=target.span({at.text!r}))."
+        )
+    ids = row.tensors[name][0].tolist()
+    return Word(tuple((i - 1, ids[i]) for i in at.places), at.text)
+
+
+def asked_about(labels: Labels | None) -> tuple[int, ...]:
+    """The places of the last text of an input: no special token, and not the question before it."""
+    found: list[int] = []
+    for i, special in enumerate(labels.special if labels is not None else ()):
+        if not special:
+            found = [*found, i] if found and found[-1] == i - 1 else [i]
+    return tuple(found)
+
+
+def of_several_tokens(model: Any, row: Encoded, t: Any, processor: Any) -> tuple[Encoded, tuple[Any, ...]]:
+    """The input with a word of several tokens written behind it, and the word as a target; anything else as it is."""
+    how = {targets.Token: "logit", Logprob: "logprob", Probability: "probability"}.get(type(t), "logit" if isinstance(t, str) else "")
+    wanted = t if isinstance(t, str) else getattr(t, "text", None)
+    ids = several_tokens(wanted, processor) if how and getattr(model, "can_generate", bool)() else ()
+    if not ids:
+        return row, (t,)
+    if getattr(t, "at", None) not in (None, -1):
+        raise TargetError(
+            f"{wanted!r} is {len(ids)} tokens, which are written behind the text; at={t.at!r} names a place in it. Type it without at."
+        )
+    row, first = continued(model, row, ids, processor)
+    return row, (Word(tuple((first + i, n) for i, n in enumerate(ids)), str(wanted), how),)
+
+
+def beside(foil: Any, first: targets.Chosen) -> Any:
+    """A contrast at the place of its target, if it names none itself."""
+    at = first.key[-1] if isinstance(first.key, tuple) else None
+    if not isinstance(at, int | Spread) or isinstance(at, bool):
+        return foil
+    if getattr(foil, "at", 0) is None:
+        return replace(foil, at=at)
+    return targets.Token(foil, at) if isinstance(foil, str | int) or hasattr(foil, "item") else foil
 
 
 def of_input(x: Any, i: int, inputs: int, several: bool, what: str) -> Any:
@@ -89,9 +158,7 @@ def answer(question: Question, output: Any, model: nn.Module, processor: Any, to
     first = targets.choose(question.target, output, model, processor, tokens)
     if question.foil is None:
         return first.value, first.text
-    foil = question.foil
-    if question.upto is not None and isinstance(foil, int | str):  # at the place of the token it stands against
-        foil = targets.Token(foil, question.upto[1] - 1)
+    foil = beside(question.foil, first)
     second = targets.choose(foil, output, model, processor, tokens)
     if second.key == first.key:
         raise TargetError(f"Target and contrast are the same, {first.text}; their difference is zero. Type another contrast.")

@@ -4,18 +4,27 @@ None                           the highest logit
 3, "positive", "Lily"          a class or token id, a label, a token
 token("Lily", at=-1)           a token at a place of the sequence, a number or the token that stands there: at="[MASK]"
 label("positive", at=4)        a label, of a token classifier at a place
+at=span("fox")                 the tokens of that text as places, added up
+"Lily was"                     a word of several tokens: each where it is predicted after those before, added up
+logprob, probability("Lily")   of a token, a label or a word of several tokens (`targets/computed.py`), and
+loss(labels), entropy(), margin(), answer()   of the model, of a place, of the two best, of a question answering head
+neuron("layer 3", 5, at=4)     a neuron of a layer's MLP
 similar("another text")        how alike the text's embedding is to another's (cosine)
 generated(20)                  each of the next 20 tokens that the model writes
 read(first=1)                  each token that stands in the text, where it is predicted
 each(["positive", "negative"]) one target per input
-every(["positive", 0])         several targets of one input, from one forward pass
+every(["positive", 0])         several targets of one input, from one forward pass; every(logits.topk(5).indices)
 lambda output: ...             a scalar of the model's output
+
+Where no place is said it is the last of a model that writes, the one [MASK] of a model that fills it; a contrast stands where its
+target stands.  Every target that is a logit starts with R(logit) = logit; a logprob, a loss, a probability or an entropy goes through
+a softmax, whose line in the ledger is large.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor
@@ -24,7 +33,9 @@ from ..errors import TargetError
 from ..inputs.arguments import of_transformers
 from ..inputs.outputs import tensors_in
 from ..inputs.own import batch_first
-from .labels import label_names, label_number, token_number, token_text
+from .given import came, listed, whole
+from .labels import known_id, label_names, label_number, token_number, token_text
+from .places import Span, Spread, default_place
 
 Named = "int | str | Callable[[Any], Tensor] | Token | Label | None"
 
@@ -33,16 +44,24 @@ Named = "int | str | Callable[[Any], Tensor] | Token | Label | None"
 class Token:
     """The logit of a token; `at` counts places of the sequence, -1 is the last, or names the one token that stands there."""
 
-    text: str | int | None
-    at: int | str = -1
+    text: Any
+    at: Any = None
 
 
 @dataclass(frozen=True)
 class Label:
     """The logit of a label; `at` for models that label each token."""
 
-    text: str | int | None
-    at: int | str | None = None
+    text: Any
+    at: Any = None
+
+
+class Computed:
+    """A number that is made of the output: a base of those in `computed.py`."""
+
+    def chosen(self, output: Any, model: Any, processor: Any, tokens: Sequence[str]) -> Chosen:
+        """The number, found in the output of one input."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -81,13 +100,16 @@ class Every:
     targets: tuple[Any, ...]
 
 
-def token(text: str | int | None, at: int | str = -1) -> Token:
-    """The logit of one token of the vocabulary, as text or id, at a place of the sequence (its number, or the token there)."""
+def token(text: str | int | Tensor | None, at: int | str | Span | None = None) -> Token:
+    """The logit of one token of the vocabulary, as text or id, at a place of the sequence (its number, the token there, a span).
+
+    None is the last place of a model that writes, and the one [MASK] of a model that fills it.
+    """
     return Token(text, at)
 
 
-def label(text: str | int | None, at: int | str | None = None) -> Label:
-    """The logit of a label, as text or class number."""
+def label(text: str | int | Tensor | None, at: int | str | Span | None = None) -> Label:
+    """The logit of a label, as text or class number; of a token classifier at a place."""
     return Label(text, at)
 
 
@@ -120,14 +142,25 @@ def read(first: int = 1) -> Read:
 
 def each(targets: Sequence[Any]) -> Each:
     """One target per input, in order."""
-    return Each(tuple(targets))
+    return Each(listed(targets, "each"))
 
 
 def every(targets: Sequence[Any]) -> Every:
-    """Several targets of the same input: one forward pass, one backward pass for each."""
-    if not targets:
+    """Several targets of the same input: one forward pass, one backward pass for each. Ids may be a tensor or an array."""
+    found = listed(targets, "every")
+    if not found:
         raise TargetError("target.every needs at least one target, got none. Type target.every([0, 1]).")
-    return Every(tuple(targets))
+    return Every(found)
+
+
+def span(text: str) -> Span:
+    """The tokens of a piece of the text as places, for `at=`: what is asked there is added up.
+
+        explain(model, "the quick brown fox", processor=tokenizer, target=target.token("dog", at=target.span("brown fox")))
+
+    As a target by itself: the tokens that stand there, each where a model that writes predicts it, added up.
+    """
+    return Span(text)
 
 
 @dataclass(frozen=True)
@@ -144,6 +177,8 @@ def choose(target: Any, output: Any, model: Any, processor: Any, tokens: Sequenc
 
     Raises TargetError if the model has no such label, token or place.
     """
+    if isinstance(target, Computed):
+        return target.chosen(output, model, processor, tokens)
     if callable(target) and not isinstance(target, Token | Label):
         return _scalar(target(output), target)
     logits = logits_of(output)
@@ -154,11 +189,23 @@ def choose(target: Any, output: Any, model: Any, processor: Any, tokens: Sequenc
             "Type target=lambda output: output.logits[0, ...] and pick a scalar."
         )
     at = getattr(target, "at", None)
+    if isinstance(at, Spread):
+        return together([choose(replace(target, at=i), output, model, processor, tokens) for i in at.places], target, at)
+    at = default_place(row, model, processor, tokens) if at is None else at
     at, row = place(row, at, tokens)
     number, text = number_of(target, row, model, processor)
     if logits is getattr(output, "logits_per_image", None):
         text = f"match of picture and text {number}"
     return Chosen(row[number], text if at is None else f"{text} at {at}", (number, at))
+
+
+def together(parts: Sequence[Chosen], target: Any, at: Spread) -> Chosen:
+    """The same asked at several places, added up."""
+    value = parts[0].value
+    for part in parts[1:]:
+        value = value + part.value
+    first, last = at.places[0], at.places[-1]
+    return Chosen(value, f"{parts[0].text.rsplit(' at ', 1)[0]} at {at.text!r} ({first} to {last})", (target, at))
 
 
 def logits_of(output: Any) -> Tensor:
@@ -171,8 +218,8 @@ def logits_of(output: Any) -> Tensor:
             return found
     if getattr(output, "start_logits", None) is not None:
         raise TargetError(
-            "A model that answers questions says where the answer starts and where it ends: say which place to explain. "
-            "Type target=lambda output: output.start_logits[0].max(), or output.end_logits[0, 7] for place 7."
+            "A model that answers questions says where the answer starts and where it ends. "
+            "Type target=target.answer(), or target=lambda output: output.start_logits[0, 7] for place 7."
         )
     parts = list(tensors_in(output))
     if len(parts) == 1 and not hasattr(output, "to_tuple"):  # a container of one's own
@@ -189,13 +236,15 @@ def logits_of(output: Any) -> Tensor:
 def place(row: Tensor, at: int | str | None, tokens: Sequence[str]) -> tuple[int | None, Tensor]:
     """The place of the sequence whose logits are meant, and those logits (classes,)."""
     if row.dim() == 1:
-        if at not in (None, -1):
+        if whole(at) not in (None, -1):
             raise TargetError(f"This model gives one answer per text, so at={at!r} has no meaning. Type target=... without at.")
         return None, row
-    T = row.shape[0]
-    at = standing(at, tokens) if isinstance(at, str) else -1 if at is None else at
+    T, given = row.shape[0], at
+    at = standing(at, tokens) if isinstance(at, str) else -1 if at is None else whole(at)
+    if isinstance(at, bool) or not isinstance(at, int):
+        raise TargetError(f'at must be a place, its token or target.span("fox"), got {given!r}. Type at=0.')
     if not -T <= at < T:
-        raise TargetError(f"at must lie between {-T} and {T - 1} for {T} tokens, got {at}.")
+        raise TargetError(f"at must lie between {-T} and {T - 1} for {T} tokens, got {at}. Type at=-1 for the last.")
     at = at % T
     return at, row[at]
 
@@ -213,19 +262,21 @@ def standing(wanted: str, tokens: Sequence[str]) -> int:
 
 def number_of(target: Any, row: Tensor, model: Any, processor: Any) -> tuple[int, str]:
     """The class or token number of a target, and its text."""
-    wanted = target.text if isinstance(target, Token | Label) else target
+    wanted = whole(getattr(target, "text", target))
     names = label_names(model, row.shape[-1])
     if wanted is None:
         number = int(row.detach().argmax())
     elif isinstance(wanted, bool) or not isinstance(wanted, int | str):
         raise TargetError(
-            f"A target must be a number, a text or a function of the output, got {type(wanted).__name__}. "
+            f"A target must be a whole number, a text or a function of the output, got {came(wanted)}. "
             'Type target=1, target="positive" or target=lambda output: output.logits[0, 1].'
         )
     elif isinstance(wanted, int):
         number = wanted
         if not 0 <= number < row.shape[-1]:
-            raise TargetError(f"The class must lie between 0 and {row.shape[-1] - 1}, got {number}.")
+            what = "class" if names else "token id, or class,"
+            raise TargetError(f"The {what} must lie between 0 and {row.shape[-1] - 1}, got {number}. Type one of these.")
+        known_id(number, processor, names, row.shape[-1])
     elif names and not isinstance(target, Token):
         number = label_number(wanted, names)
     else:

@@ -1,0 +1,289 @@
+"""Targets that are computed: each is the number that one would compute, its ledger closes, and its place is where one means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from models import SIZES, build, randomise
+from shapes import same_answer, words
+from tolerance import assert_same
+
+from pelrp_nb import CP_LRP, Options, explain, target
+
+AUDIT = Options(audit=True)
+USUAL = {**SIZES, "max_position_embeddings": 64}
+
+
+def bert(kind: str, **more):
+    """A random BERT with a head of that kind."""
+    import transformers as t
+
+    return randomise(getattr(t, f"BertFor{kind}")(t.BertConfig(**USUAL, **more)).double())
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return build("llama")
+
+
+@pytest.fixture(scope="module")
+def masked():
+    return bert("MaskedLM")
+
+
+TEXT = "w7 w8 w9 w10 w11"
+
+
+def logits(model, text: str, tokenizer=None) -> torch.Tensor:
+    with torch.no_grad():
+        return model(**(tokenizer or words())(text, return_tensors="pt")).logits[0]
+
+
+def closed(model, text, wanted, tokenizer=None, **more):
+    """The explanation, audited and closed, with something that arrived at the tokens."""
+    found = explain(model, text, processor=tokenizer or words(), target=wanted, options=AUDIT, **more)
+    assert found.ledger.closed and found.ledger.audited and float(found.semantic.abs().sum()) > 1e-6
+    return found
+
+
+# --- numbers of one place --------------------------------------------------------------------------------------------
+
+NUMBERS = {
+    "logprob": (target.logprob("w30"), lambda z: z.log_softmax(-1)[30], "log p('w30') at 4"),
+    "likeliest": (target.logprob(), lambda z: z.log_softmax(-1).max(), None),
+    "probability": (target.probability("w30"), lambda z: z.softmax(-1)[30], "p('w30') at 4"),
+    "entropy": (target.entropy(), lambda z: torch.distributions.Categorical(logits=z).entropy(), "entropy at 4"),
+    "margin": (target.margin(), lambda z: z.topk(2).values @ z.new_tensor([1, -1]), None),
+    "margin of one": (target.margin("w30"), lambda z: z[30] - torch.cat([z[:30], z[31:]]).max(), None),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_computed_target_is_the_number_one_would_compute(llama, name):
+    wanted, compute, called = NUMBERS[name]
+    found = closed(llama, TEXT, wanted)
+    assert found.value == pytest.approx(float(compute(logits(llama, TEXT)[-1])), abs=1e-9)
+    assert called is None or found.target == called
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_computed_target_has_the_explanation_of_the_function_written_out(llama, name):
+    wanted, compute, _ = NUMBERS[name]
+    theirs = explain(
+        llama, TEXT, processor=words(), target=lambda output: compute(output.logits[0, -1]) if name != "entropy" else written(output)
+    )
+    ours = explain(llama, TEXT, processor=words(), target=wanted)
+    assert_same(ours.semantic, theirs.semantic, theirs.ledger.scale)
+    assert_same(ours.positional, theirs.positional, theirs.ledger.scale)
+
+
+def written(output) -> torch.Tensor:
+    """The entropy by hand."""
+    p = output.logits[0, -1].softmax(-1)
+    return -(p * p.log()).sum()
+
+
+def test_what_the_log_softmax_keeps_is_minus_the_entropy(llama):
+    """METHOD: at k, R(z_j) = z_j (1[j=k] - p_j) g, left -g H; the softmaxes of the layers have lines of their own."""
+    found = closed(llama, TEXT, target.logprob("w30"))
+    outside = [amount for name, amount in found.ledger.softmax.items() if "logsumexp" in name]
+    z = logits(llama, TEXT)[-1]
+    assert outside == [pytest.approx(-float(torch.distributions.Categorical(logits=z).entropy()), abs=1e-9)]
+
+
+def test_under_constant_softmaxes_a_logprob_is_its_logit_and_a_constant(llama):
+    ours, logit = (explain(llama, TEXT, processor=words(), target=t, composite=CP_LRP) for t in (target.logprob("w30"), "w30"))
+    assert_same(ours.semantic, logit.semantic, logit.ledger.scale)
+    assert ours.ledger.closed
+
+
+@pytest.mark.parametrize("wanted", [target.logprob("w30"), target.entropy(), target.probability(30), target.margin(), target.loss()])
+def test_a_computed_target_in_a_batch_is_that_of_its_rows(llama, wanted):
+    texts = ["w7 w8 w9", "w20 w21"]
+    together = explain(llama, texts, processor=words("left"), target=wanted)
+    for ours, text in zip(together, texts, strict=True):
+        same_answer(ours, explain(llama, text, processor=words(), target=wanted))
+
+
+def test_as_many_classes_as_rows_do_not_mix_their_books():
+    """Two rows and two classes: an amount for each class must not be taken for one of each row."""
+    model = bert("SequenceClassification", num_labels=2)
+    for wanted in (target.logprob(1), lambda output: output.logits[0].log_softmax(-1)[1]):
+        texts = ["w7 w8 w9", "w5 w6 w10"]
+        for ours, text in zip(explain(model, texts, processor=words(), target=wanted), texts, strict=True):
+            same_answer(ours, explain(model, text, processor=words(), target=wanted))
+            assert ours.ledger.closed
+
+
+def test_a_contrast_of_logprobs_is_that_of_logits(llama):
+    a, b = (explain(llama, TEXT, processor=words(), target=f("w30"), contrast=f("w40")) for f in (target.logprob, target.token))
+    assert a.value == pytest.approx(b.value) and a.ledger.closed
+    assert_same(a.semantic, b.semantic, b.ledger.scale)
+
+
+def test_several_labels_at_once_have_probabilities_of_their_own():
+    model = bert("SequenceClassification", num_labels=3, problem_type="multi_label_classification")
+    z = logits(model, TEXT)
+    assert closed(model, TEXT, target.probability(1)).value == pytest.approx(float(z[1].sigmoid()))
+    assert closed(model, TEXT, target.logprob(1)).value == pytest.approx(float(torch.nn.functional.logsigmoid(z[1])))
+
+
+# --- words of several tokens, spans ----------------------------------------------------------------------------------
+
+
+def test_a_logprob_of_a_word_of_two_tokens_is_the_sum_of_both(llama):
+    found = closed(llama, TEXT, target.logprob("w30 w31"))
+    z = logits(llama, TEXT + " w30").log_softmax(-1)
+    assert found.value == pytest.approx(float(z[4, 30] + z[5, 31]), abs=1e-9)
+    assert found.tokens == (*TEXT.split(), "w30") and found.target == "log p('w30 w31') from 4"
+
+
+def test_a_word_of_several_tokens_is_each_of_them_where_it_is_predicted(llama):
+    found = closed(llama, TEXT, "w30 w31 w32")
+    parts = explain(llama, TEXT + " w30 w31 w32", processor=words(), target=target.read(first=5))
+    assert found.value == pytest.approx(sum(p.value for p in parts))
+    total = sum(torch.nn.functional.pad(p.semantic, (0, 7 - len(p.semantic))) for p in parts)
+    assert_same(found.semantic, total, sum(p.ledger.scale for p in parts))
+
+
+def test_a_word_of_several_tokens_may_stand_against_one_token(llama):
+    found = closed(llama, TEXT, target.logprob("w30 w31"), contrast=target.logprob("w40"))
+    z, first = logits(llama, TEXT + " w30").log_softmax(-1), logits(llama, TEXT)[-1].log_softmax(-1)
+    assert found.value == pytest.approx(float(z[4, 30] + z[5, 31] - first[40]), abs=1e-9)
+    assert found.target == "log p('w30 w31') from 4 rather than log p('w40') at 4"
+
+
+def test_the_probability_of_a_word_is_the_product(llama):
+    z = logits(llama, TEXT + " w30").softmax(-1)
+    assert closed(llama, TEXT, target.probability("w30 w31")).value == pytest.approx(float(z[4, 30] * z[5, 31]))
+
+
+def test_a_span_is_its_tokens_as_places_added_up(llama):
+    found = closed(llama, TEXT, target.token("w30", at=target.span("w8 w9")))
+    z = logits(llama, TEXT)
+    assert found.value == pytest.approx(float(z[1, 30] + z[2, 30])) and found.target == "'w30' at 'w8 w9' (1 to 2)"
+    logs = closed(llama, TEXT, target.logprob("w30", at=target.span("w8 w9"))).value
+    assert logs == pytest.approx(float(z.log_softmax(-1)[1:3, 30].sum()))
+
+
+def test_a_span_as_a_target_is_what_is_predicted_there(llama):
+    found = closed(llama, TEXT, target.span("w9 w10"))
+    z = logits(llama, TEXT)
+    assert found.value == pytest.approx(float(z[1, 9] + z[2, 10]))
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+def theirs(model, text: str, labels, tokenizer=None) -> float:
+    """The loss that the model itself computes."""
+    with torch.no_grad():
+        return float(model(**(tokenizer or words())(text, return_tensors="pt"), labels=labels).loss)
+
+
+def test_a_loss_is_the_models_own(llama, masked):
+    """Language models of transformers compute theirs in float32."""
+    ids = words()(TEXT, return_tensors="pt")["input_ids"]
+    assert closed(llama, TEXT, target.loss()).value == pytest.approx(theirs(llama, TEXT, ids), abs=1e-6)
+    labels = [-100, -100, 30, 31, -100]
+    assert closed(llama, TEXT, target.loss(labels)).value == pytest.approx(theirs(llama, TEXT, torch.tensor([labels])), abs=1e-6)
+    text = "w7 [MASK] w9"
+    assert closed(masked, text, target.loss("w30")).value == pytest.approx(theirs(masked, text, torch.tensor([[-100, 30, -100]])), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("more", "label"),
+    [({"num_labels": 3}, 2), ({"num_labels": 1}, 0.7), ({"num_labels": 2, "problem_type": "regression"}, [0.7, -1.0]),
+     ({"num_labels": 3, "problem_type": "multi_label_classification"}, [1.0, 0.0, 1.0])],
+)  # fmt: skip
+def test_a_classifiers_loss_is_its_own_whatever_it_answers(more, label):
+    model = bert("SequenceClassification", **more)
+    own = torch.tensor([label]) if isinstance(label, int) else torch.tensor([label], dtype=torch.float64)
+    assert closed(model, TEXT, target.loss(label)).value == pytest.approx(theirs(model, TEXT, own), abs=1e-9)
+
+
+def test_a_token_classifiers_loss_takes_names():
+    model = bert("TokenClassification", id2label={0: "O", 1: "PER"}, label2id={"O": 0, "PER": 1})
+    found = closed(model, TEXT, target.loss(["O", "PER", None, "O", "O"]))
+    assert found.value == pytest.approx(theirs(model, TEXT, torch.tensor([[0, 1, -100, 0, 0]])), abs=1e-9)
+
+
+def test_a_function_may_use_what_torch_computes_losses_with(llama):
+    cross = torch.nn.functional.cross_entropy
+    found = closed(llama, TEXT, lambda output: cross(output.logits[0, :-1], torch.tensor([8, 9, 10, 11])))
+    assert_same(found.semantic, explain(llama, TEXT, processor=words(), target=target.loss()).semantic, found.ledger.scale)
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_default_place_of_a_masked_language_model_is_its_mask(masked):
+    tokenizer, text = words(special=True), "w7 [MASK] w9"
+    for wanted in ("w30", 30, target.token("w30"), None):
+        found = explain(masked, text, processor=tokenizer, target=wanted)
+        at = target.token(wanted if not isinstance(wanted, target.Token) else "w30", at=2)
+        same_answer(found, explain(masked, text, processor=tokenizer, target=at), torch.float64)
+        assert found.target.endswith(" at 2")
+    assert closed(masked, text, "w30", tokenizer, contrast="w40").target == "'w30' at 2 rather than 'w40' at 2"
+
+
+def test_a_contrast_stands_where_its_target_stands(llama):
+    found = explain(llama, TEXT, processor=words(), target=target.token("w30", at=1), contrast="w40")
+    assert found.target == "'w30' at 1 rather than 'w40' at 1"
+    model = bert("TokenClassification", id2label={0: "O", 1: "PER"}, label2id={"O": 0, "PER": 1})
+    found = explain(model, TEXT, processor=words(), target=target.label("PER", at="w8"), contrast=0)
+    assert found.target == "PER at 1 rather than O at 1"
+
+
+@pytest.mark.parametrize(
+    "make", [np.int64, np.int32, torch.tensor, lambda n: torch.tensor([n]), lambda n: np.array(n), lambda n: np.array([n])]
+)
+def test_ids_of_numpy_and_torch_are_ids(llama, make):
+    known = explain(llama, TEXT, processor=words(), target=30)
+    same_answer(explain(llama, TEXT, processor=words(), target=make(30)), known, torch.float64)
+    same_answer(explain(llama, TEXT, processor=words(), target=target.token(make(30), at=make(4))), known, torch.float64)
+
+
+def test_every_takes_the_indices_of_topk(llama):
+    top = logits(llama, TEXT)[-1].topk(3)
+    found = explain(llama, TEXT, processor=words(), target=target.every(top.indices))
+    assert [e.value for e in found] == pytest.approx(top.values.tolist())
+    assert target.every(top.indices[None]) == target.every(top.indices.numpy()) == target.every(top.indices.tolist())
+
+
+# --- answers in a text -----------------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_the_best_start_and_end_in_the_text_asked_about():
+    model, tokenizer, pair = bert("QuestionAnswering"), words(special=True), ("w7 w8", "w9 w10 w11")
+    found = closed(model, pair, target.answer(), tokenizer)
+    with torch.no_grad():
+        out = model(**tokenizer(*pair, return_tensors="pt"))
+    best = max(float(out.start_logits[0, i] + out.end_logits[0, j]) for i in range(4, 7) for j in range(i, 7))
+    assert found.value == pytest.approx(best) and found.target.startswith("answer 'w")
+    given = closed(model, pair, target.answer("w10 w11"), tokenizer)
+    assert (
+        given.value == pytest.approx(float(out.start_logits[0, 5] + out.end_logits[0, 6])) and given.target == "answer 'w10 w11' (5 to 6)"
+    )
+
+
+def test_a_computed_target_may_be_one_of_several(llama):
+    found = explain(llama, TEXT, processor=words(), target=target.every([target.entropy(), "w30", target.margin()]))
+    assert [e.target.split()[0] for e in found] == ["entropy", "'w30'", found[2].target.split()[0]]
+    same_answer(found[0], explain(llama, TEXT, processor=words(), target=target.entropy()))
+
+
+def test_targets_are_values_that_can_be_copied():
+    import copy
+    import pickle
+
+    for one in (
+        target.logprob("a"),
+        target.span("b"),
+        target.loss(1),
+        target.answer(),
+        target.margin(),
+        target.token("a", at=target.span("b")),
+    ):
+        assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
