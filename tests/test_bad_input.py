@@ -85,8 +85,10 @@ def test_target_word_of_several_tokens(golden):
 
     folder = golden / "models" / "stories260K"
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    with pytest.raises(TargetError, match="one token, 'dinosaurs' is"):
-        pelrp_nb.explain(model, "Once upon a time", processor=tokenizer, target="dinosaurs")
+    with pytest.raises(TargetError, match=r"'dinosaurs' is .* tokens, which are written behind the text"):
+        pelrp_nb.explain(model, "Once upon a time", processor=tokenizer, target=target.token("dinosaurs", at=1))
+    found = pelrp_nb.explain(model, "Once upon a time", processor=tokenizer, target=target.logprob("dinosaurs"))
+    assert found.ledger.closed and len(found.tokens) > 5
     with pytest.raises(TargetError, match="at must lie between"):
         pelrp_nb.explain(model, "Once upon a time", processor=tokenizer, target=target.token("the", at=99))
 

@@ -122,9 +122,10 @@ def other(name: str) -> nn.Module:
 @pytest.mark.parametrize("name", ["roberta", "opt", "bloom", "mpnet", "mamba", "convbert", "no padding id"])
 def test_whatever_the_model_counts_by_each_row_is_its_single_run(name, side, forwards):
     model, texts, tokenizer = other(name), [text_of(r) for r in drawn()], words(side)
-    alone = [explain(model, text, processor=tokenizer) for text in texts]
+    last = target.token(None, at=-1)
+    alone = [explain(model, text, processor=tokenizer, target=last) for text in texts]
     seen = forwards(model)
-    for ours, theirs in zip(explain(model, texts, processor=tokenizer), alone, strict=True):
+    for ours, theirs in zip(explain(model, texts, processor=tokenizer, target=last), alone, strict=True):
         same_answer(ours, theirs)
     assert seen[-1] == (1 if name in ("convbert", "no padding id") else 3)
 

@@ -262,6 +262,8 @@ def test_an_answer_is_the_best_start_and_end_in_the_text_asked_about():
         out = model(**tokenizer(*pair, return_tensors="pt"))
     best = max(float(out.start_logits[0, i] + out.end_logits[0, j]) for i in range(4, 7) for j in range(i, 7))
     assert found.value == pytest.approx(best) and found.target.startswith("answer 'w")
+    given = closed(model, ("w10 w11", "w9 w10 w11"), target.answer("w10 w11"), tokenizer)  # in the text, not in the question
+    assert given.target == "answer 'w10 w11' (5 to 6)"
     given = closed(model, pair, target.answer("w10 w11"), tokenizer)
     assert (
         given.value == pytest.approx(float(out.start_logits[0, 5] + out.end_logits[0, 6])) and given.target == "answer 'w10 w11' (5 to 6)"

@@ -23,7 +23,7 @@ def whole(x: Any) -> Any:
 def came(x: Any) -> str:
     """What came in place of a target, in a few words."""
     shape = f" of shape {tuple(x.shape)}" if getattr(x, "shape", ()) else ""
-    return f"{type(x).__name__}{shape}" if shape or not isinstance(x, bool | float) else f"{x!r}"
+    return f"{type(x).__name__}{shape}" if shape or not isinstance(x, bool | float) else str(x)
 
 
 def listed(targets: Any, name: str) -> tuple[Any, ...]:

@@ -75,20 +75,23 @@ def shown(tokens: Sequence[str]) -> str:
     return "places are " + ", ".join(f"{i} {t!r}" for i, t in enumerate(tokens[:8])) + (", ..." if len(tokens) > 8 else "")
 
 
-def spread(span: Span, labels: Labels | None) -> Spread:
-    """The places of the tokens of a piece of text. Raises TargetError if it does not stand there once."""
+def spread(span: Span, labels: Labels | None, among: Sequence[int] = ()) -> Spread:
+    """The places of the tokens of a piece of text, or of what stands `among` some places. Raises TargetError if it is not there once."""
     if not isinstance(span.text, str) or not span.text.strip():
         raise TargetError(f'A span is a piece of the text, got {span.text!r}. Type target.span("fox").')
     if labels is None or labels.text is None or labels.offsets is None:
         raise TargetError("A span is looked up in a text; this input is none, or its tokenizer is not fast. Type at=3, a place.")
-    wanted, count = span.text.strip(), labels.text.count(span.text.strip())
+    spans = [o for i in among if (o := labels.offsets[i]) is not None]
+    start, end = (min(o[0] for o in spans), max(o[1] for o in spans)) if spans else (0, len(labels.text))
+    wanted, text = span.text.strip(), labels.text[start:end]
+    count = text.count(wanted)
     if count != 1:
-        place = f"stands there {count} times" if count else f"does not stand in {labels.text[:60]!r}"
+        place = f"stands there {count} times" if count else f"does not stand in {text[:60]!r}"
         raise TargetError(
             f"A span must stand in the text once; {wanted!r} {place}. "
             f"Type {'more of the text around it' if count else 'a piece of it'}, or at=3, a place."
         )
-    first = labels.text.index(wanted)
+    first = start + text.index(wanted)
     found = [i for i, o in enumerate(labels.offsets) if o is not None and o[0] < first + len(wanted) and o[1] > first and o[1] > o[0]]
     if not found:
         raise TargetError(f"No token stands for {wanted!r}. Type at=3, a place.")

@@ -90,8 +90,9 @@ def meant(model: nn.Module, t: Any, row: Encoded) -> Any:
     if isinstance(getattr(t, "at", None), Span):
         return replace(t, at=spread(t.at, labels))
     if isinstance(t, Answer):
-        wanted = t.text if t.text is None else spread(t.text if isinstance(t.text, Span) else Span(t.text), labels)
-        return replace(t, text=wanted, places=asked_about(labels))
+        among = asked_about(labels)
+        wanted = t.text if t.text is None else spread(t.text if isinstance(t.text, Span) else Span(t.text), labels, among)
+        return replace(t, text=wanted, places=among)
     if isinstance(t, Loss) and t.labels is None and shifts(model) and name in row.tensors:
         return replace(t, labels=tuple(row.tensors[name][0].tolist()))
     return t

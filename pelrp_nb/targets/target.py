@@ -188,13 +188,19 @@ def choose(target: Any, output: Any, model: Any, processor: Any, tokens: Sequenc
             f"The logits of one input must have one or two axes, got {tuple(row.shape)}. "
             "Type target=lambda output: output.logits[0, ...] and pick a scalar."
         )
+    matches = logits is getattr(output, "logits_per_image", None)
+    if matches and isinstance(getattr(target, "text", target), str):
+        raise TargetError(
+            f"{type(model).__name__} says how well a picture and a text match; its answers are the texts by number, not words. "
+            "Type target=None, and explain(model, [(one mapping of text and picture for each text)])."
+        )
     at = getattr(target, "at", None)
     if isinstance(at, Spread):
         return together([choose(replace(target, at=i), output, model, processor, tokens) for i in at.places], target, at)
     at = default_place(row, model, processor, tokens) if at is None else at
     at, row = place(row, at, tokens)
     number, text = number_of(target, row, model, processor)
-    if logits is getattr(output, "logits_per_image", None):
+    if matches:
         text = f"match of picture and text {number}"
     return Chosen(row[number], text if at is None else f"{text} at {at}", (number, at))
 
