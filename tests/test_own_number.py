@@ -18,7 +18,7 @@ from ways import (
     CHATS, EMBEDDED, FLAGGED, GENERAL, HELD, IDS, MASKS, POSITIONED, SCORES, SHORT, TYPES, Way, function, loss, numbers_of, same,
 )  # fmt: skip
 
-from pelrp_nb import explain
+from pelrp_nb import explain, target
 
 SMALL = {**SIZES, "num_hidden_layers": 2, "max_position_embeddings": 64, "pad_token_id": 0}
 
@@ -244,7 +244,8 @@ def model_of(kind: str) -> nn.Module:
 
 
 def answers(model: nn.Module, way: Way) -> list:
-    found = explain(model, way.given(model), **way.more)
+    last = {"target": target.token(None, at=-1)} if type(model).__name__.endswith("ForMaskedLM") else {}  # these have no [MASK]
+    found = explain(model, way.given(model), **last | way.more)
     return found if isinstance(found, list) else [found]
 
 
