@@ -41,6 +41,7 @@ BENCH = """examples:
   python -m pelrp_nb bench views
   python -m pelrp_nb bench targets
   python -m pelrp_nb bench calls --most 10
+  python -m pelrp_nb bench gpu
   python -m pelrp_nb bench batch --help
 """
 FAITHFULNESS = """examples:
@@ -89,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks: ratios of alternating runs, counts of calls", BENCH)
-    bench.add_argument("what", choices=("engine", "texts", "memory", "targets", "batch", "views", "calls", "faithfulness"))
+    bench.add_argument("what", choices=("engine", "texts", "memory", "targets", "batch", "views", "calls", "gpu", "faithfulness"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
