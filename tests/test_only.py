@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
-from models import build, inputs, score
+from models import build, build_position, inputs, score
 from shapes import drawn, same_answer, together, words
 from test_engine import same, state
 from test_streams import written
 from tolerance import assert_same, rounding
+from torch import nn
+from torch.nn import functional as F
 
 from pelrp_nb import CP_LRP, PA_LRP, Options, explain, propagate, target
+from pelrp_nb.engine.backward import gates, loss_scaling
 from pelrp_nb.errors import InputError
 
 
@@ -69,7 +74,7 @@ def test_heads_and_what_goes_past_them_are_everything(family, layer):
         assert_same(through.positional[i], wanted, everything.ledger.scale)  # sinks behind it are on no way through it
 
 
-def test_every_line_but_what_went_past_is_measured():
+def test_every_line_is_measured():
     model = build("llama")
     plain, under = explain(model, inputs_of(model)), kept(model, {"layer 1": {"heads": [2]}})
     assert under.value == plain.value and all(abs(gap) < 1e-6 * under.ledger.scale for gap in under.ledger.layers.values())
@@ -91,6 +96,62 @@ def before_layer(found, layer: int) -> float:
     segments = [s for s in kept if s == "embeddings" or (s.startswith("layer") and int(s.split()[1]) <= layer)]
     amounts = sum(v for s in segments for k, v in kept[s].items() if k != "positions")
     return amounts - sum(found.ledger.constants[f"not kept: {w} heads of layer {layer}"] for w in ("other", "past the"))
+
+
+@pytest.mark.parametrize("line", ["other heads of", "past the heads of", "positions after"])
+def test_a_line_that_is_not_booked_opens_the_ledger(monkeypatch, line):
+    book = gates.Gate.book
+    monkeypatch.setattr(gates.Gate, "book", lambda gate, flow, what, *given: what == line or book(gate, flow, what, *given))
+    found = kept(build("llama"), {"layer 1": {"heads": [2]}})
+    assert not found.ledger.closed and abs(found.ledger.gap) > 1e-3 * found.ledger.scale
+
+
+def test_several_gates_are_one_walk_back(monkeypatch):
+    walks, back = [], loss_scaling.gradients
+    monkeypatch.setattr(loss_scaling, "gradients", lambda *given: walks.append(given) or back(*given))
+    assert kept(build("llama"), {0: {"heads": [1], "neurons": [3]}, 2: {"heads": [1]}}).ledger.closed and len(walks) == 1
+
+
+@pytest.mark.parametrize("kind", ["heads", "neurons"])
+@pytest.mark.parametrize("name", ["falcon", "bloom", "swin", "roformer"])
+def test_parallel_branches_windows_and_biases_lead_past_a_gate(name, kind):
+    model, x = build_position(name)
+    with propagate(model, PA_LRP, Options(only={"layer 1": {kind: [1]}}, audit=True)) as flow:
+        trace = flow.trace(score(model(**x)))
+    assert trace.ledger.closed and float(trace.tokens.abs().sum()) > 0
+    assert trace.ledger.constants[f"not kept: past the {kind} of layer 1"]
+
+
+class Overwriting(nn.Module):
+    """Layers whose residual sum is written into the stream itself, which the neurons' gate was made after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(96, 12)
+        self.layers = nn.ModuleList(nn.ModuleDict({"up": nn.Linear(12, 20), "down": nn.Linear(20, 12)}) for _ in range(3))
+        for layer in self.layers:
+            layer.forward = partial(self.layer, layer)
+        self.head = nn.Linear(12, 2)
+
+    def layer(self, parts: nn.ModuleDict, x: torch.Tensor) -> torch.Tensor:
+        """One layer."""
+        x += parts["down"](F.silu(parts["up"](x)))
+        return x
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Scores of two classes."""
+        x = self.embed(input_ids)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x.mean(1))
+
+
+def test_a_stream_that_is_written_into_is_measured_as_it_was():
+    torch.manual_seed(0)
+    model = Overwriting().double()
+    with propagate(model, PA_LRP, Options(only={"layer 1": {"neurons": range(20)}})) as flow:
+        trace = flow.trace(model(torch.arange(5, 12)[None])[0, 1])
+    assert trace.ledger.closed and abs(trace.ledger.constants["not kept: past the neurons of layer 1"]) > 1e-3 * trace.ledger.scale
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bert", "vit"])

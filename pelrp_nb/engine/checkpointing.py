@@ -131,7 +131,7 @@ def apart(flow: ForwardPass) -> ForwardPass:
     twin = copy.copy(flow)
     twin.path, twin.blocks, twin.inside, twin.aside = [*flow.path], [*flow.blocks], [*flow.inside], [*flow.aside]
     twin.leaves, twin.stream_of, twin.attentions = {**flow.leaves}, {**flow.stream_of}, [*flow.attentions]
-    twin.handled, twin.refused, twin.steps, twin.candidates, twin.open = [], [], {}, [], []
+    twin.handled, twin.refused, twin.steps, twin.candidates, twin.passing, twin.open = [], [], {}, [], {}, []
     twin.account = copy.copy(flow.account)
     twin.account.clear()
     twin.inputs, twin.streams, twin.recorder = flow.inputs.apart(), flow.streams.apart(), flow.recorder.apart(twin)

@@ -20,6 +20,7 @@ class ForwardPass(Context, Protocol):
     handled:    (start, end) numbers of the graph's nodes that handlers made; refused: those of operations without a
                 rule, where, and how the function is typed
     conditions: `Options.only`; candidates: where the walk back may keep a part; starts: what relevance begins with, per row
+    passing:    copies of what was made before a candidate and used after it, by the number of its node and of the output
     patch:      (height, width) of a picture's patches; owned: parameters and buffers of the model
     entry:      its hooks on the model's modules
     placed:     rules of single layers and modules; inside: those modules that run, and in which layer; layer_name: the running one
@@ -43,6 +44,7 @@ class ForwardPass(Context, Protocol):
     refused: list[tuple[int, int, str, str]]
     conditions: tuple[Condition, ...]
     candidates: list[Any]
+    passing: dict[tuple[int, int], Tensor]
     starts: Tensor
     patch: tuple[int, int] | None
     owned: list[Tensor]

@@ -84,6 +84,7 @@ class Propagation(TorchFunctionMode, Following):
         self.stream_of: dict[int, str] = {}
         self.conditions: tuple[only.Condition, ...] = options.only
         self.candidates: list[conditional.Candidate] = []
+        self.passing: dict[tuple[int, int], Tensor] = {}
         self.starts = torch.zeros(1)  # what relevance started with, per row
         self.audited = True
         self.taped = any(rule == rules.delta for rule in everywhere(composite))  # whether calls are kept, to be done again
@@ -121,6 +122,8 @@ class Propagation(TorchFunctionMode, Following):
             if self.taped:
                 replay.record(func, name, given, met.kwargs, met.args[0] if name == "__setitem__" else out, (), False)
             return out
+        if self.candidates:
+            conditional.remember(self, (*met.args, *met.kwargs.values()))
         self.function = func
         self.spot = self._owner(args, kwargs) if self.planning else None
         start, looked_up = sequence(), len(self.inputs.tokens)

@@ -1,68 +1,37 @@
-"""Conditional relevance: what passes through some heads of a layer, or some of its neurons, and through nothing else.
+"""Where relevance may be let through in part: the linear maps of the layers that `Options.only` names, as the model runs.
 
-The walk back stops where the heads' outputs (B, T, H d) enter their output projection, or the hidden neurons (B, T, N) the last
-linear map of the MLP; the chosen part goes on from there, everything else is booked by name.  Everything behind is linear in what
-goes on, so the parts of all heads add up to what passes through the attention.  (Achtibat et al. 2023, concept relevance)
+Which of them is meant is known when the forward pass has ended, for what follows an attention is seen only then; the gates of the walk
+back are `gates.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError
 from ..depth import Depth
 from ..forward_pass import ForwardPass
 from ..layers import holds_experts, layers
-from ..numerics import dot, visible
-from ..only import HOW, Condition
-from ..notes import carries
+from ..leaves import Leaf
+from ..notes import carries, note_of
+from ..only import Condition
 
 sequence = torch._C._autograd._get_sequence_nr
-Walk = Callable[..., tuple]
-
-
-@dataclass(eq=False)
-class Stop:
-    """A gate of the backward pass: the tensor of which heads or neurons are kept, how many it has, and how many leaves came before."""
-
-    condition: Condition
-    at: Tensor
-    parts: int
-    depth: Depth
-    mark: str
-    met: int
-
-    def boundary(self, flow: ForwardPass) -> Tensor | None:
-        """(B, T) relevance at the end of the layer, once the walk back has been there."""
-        return next((m.relevance for m in flow.recorder.marks if m.name == self.mark and m.kind == "layer"), None)
-
-    @property
-    def mask(self) -> Tensor:
-        """1 where the relevance goes on, (features,); InputError for a part that is not there."""
-        if not all(0 <= n < self.parts for n in self.condition.which):
-            came, kind = ", ".join(map(str, self.condition.which)), self.condition.kind
-            raise InputError(f"{kind} of {self.condition.layer} must lie between 0 and {self.parts - 1}, got {came}. Type another.")
-        kept = torch.zeros(self.parts, device=self.at.device, dtype=self.at.dtype)
-        kept[list(self.condition.which)] = 1
-        return kept.repeat_interleave(self.at.shape[-1] // self.parts)
-
-
-# --- on the way forward ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """A linear map in a layer of which something is kept.
 
-    at:        its input, (B, T, features)
+    at:        its input, (B, T, features); number: of the node that it is made by, so that what has a greater one came later
     attention: the number of the attention that it follows, None where it follows none; heads: how many that has
     node:      the number of its first node in the graph
     expert:    whether it is a part of experts, or beside them
-    depth, met: of the layer, and how many leaves had been met before
+    depth:     of the layer; met, sinks: how many leaves there were before, and which sinks
     """
 
     layer: str
@@ -73,6 +42,12 @@ class Candidate:
     expert: bool
     depth: Depth
     met: int
+    sinks: frozenset[Leaf]
+
+    @property
+    def number(self) -> int:
+        """See above."""
+        return self.at.grad_fn._sequence_nr()
 
 
 def listen(flow: ForwardPass) -> None:
@@ -88,8 +63,8 @@ def listen(flow: ForwardPass) -> None:
         expert = any(map(holds_experts, flow.path[inside:]))
         x = args[0].view(args[0].shape)  # of its own, so that no hook of another operation is heard twice
         heads = 0 if attention is None else flow.projections.attended[attention]
-        found = Candidate(flow.where_am_i(), x, attention, heads, sequence(), expert, flow.depth, len(flow.leaves))
-        flow.candidates.append(found)
+        met, sinks = len(flow.leaves), frozenset(flow.inputs.sinks)
+        flow.candidates.append(Candidate(flow.where_am_i(), x, attention, heads, sequence(), expert, flow.depth, met, sinks))
         return (x, *args[1:]), kwargs
 
     for module in flow.model.modules() if wanted else ():
@@ -103,7 +78,22 @@ def is_linear(module: nn.Module) -> bool:
     return weight is not None and weight.dim() == 2 and not isinstance(module, nn.Embedding)
 
 
-# --- on the way back -------------------------------------------------------------------------------------------------
+def remember(flow: ForwardPass, args: Iterable[Any]) -> None:
+    """Copy what an operation takes that was made before the last candidate: if there is a gate, its relevance leads past it."""
+    last = flow.candidates[-1].number
+    for x in args:
+        if isinstance(x, list | tuple):
+            remember(flow, x)
+        if not isinstance(x, Tensor) or not x.requires_grad:
+            continue
+        note = note_of(flow, x)
+        origin = None if note is None or note.origin is None else note.origin.ref()  # of which a chain of functions is taken at once
+        for y in (x, origin):
+            if y is None or y.grad_fn is None or y.grad_fn._sequence_nr() > last:
+                continue
+            key = (y.grad_fn._sequence_nr(), y.output_nr)
+            if key not in flow.passing:
+                flow.passing[key] = y.detach().clone()  # it may be written into
 
 
 def meant(flow: ForwardPass, condition: Condition) -> Candidate | None:
@@ -116,78 +106,3 @@ def meant(flow: ForwardPass, condition: Condition) -> Candidate | None:
     attentions = list(dict.fromkeys(c.attention for c in here))
     wanted = attentions[:1] if condition.kind == "heads" else attentions[1:2]
     return next((c for c in reversed(here) if c.attention in wanted), None)
-
-
-def stops_of(flow: ForwardPass) -> list[Stop]:
-    """Where the walk back keeps a part, for each condition, in the order of the forward pass.
-
-    Raises InputError for a condition that the model shows nothing of.
-    """
-    found = []
-    for condition in flow.conditions:
-        c = meant(flow, condition)
-        if c is None:
-            what = f"{condition.kind} of {condition.layer}"
-            raise InputError(f"The model shows no {what}; experts, and attention in one call of torch, keep theirs hidden. {HOW}")
-        found.append((c.node, Stop(condition, c.at, c.heads or c.at.shape[-1], c.depth, c.layer, c.met)))
-    return [stop for _, stop in sorted(found, key=lambda pair: pair[0])]
-
-
-def through(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], seeds: list[Tensor], keep: bool, walk: Walk) -> tuple:
-    """The gradients of `leaves`, of what passes through every stop; the rest is booked by name.
-
-    `walk(flow, targets, leaves, seeds, keep)` goes over one segment.
-    """
-    rest, came = list(leaves), flow.starts * flow.power
-    for stop in reversed(stops_of(flow)):
-        later = {id(x) for x in list(flow.leaves.values())[stop.met :]}
-        behind = [x for x in rest if id(x) in later]
-        rest = [x for x in rest if id(x) not in later]
-        before, open = flow.account.amounts.copy(), stop.boundary(flow) is None
-        behind += [x for mark, x in flow.recorder.crossings if mark.depth > stop.depth and mark.depth.stream == stop.depth.stream]
-        g, *gradients = walk(flow, targets, [stop.at, *behind], seeds, True)
-        if g is None:
-            raise InputError(f"The target does not depend on {stop.condition.layer}, so nothing passes through it. {HOW}")
-        put_aside(flow, stop, {id(x): y for x, y in zip(behind, gradients, strict=True) if y is not None})
-        targets, seeds = [stop.at], [g * stop.mask]
-        came = part(flow, stop, g, came, before, stop.boundary(flow) if open else None)
-    found = dict(zip(map(id, rest), walk(flow, targets, rest, seeds, keep), strict=True))
-    return tuple(found.get(id(x)) for x in leaves)
-
-
-def part(flow: ForwardPass, stop: Stop, g: Tensor, came: Tensor, before: Mapping, boundary: Tensor | None) -> Tensor:
-    """Book what does not go on at a stop; what does, per row of the batch.
-
-    What went past it is what came to the layer's boundary (or to the last stop, `came`), less what was kept since and what is here.
-    """
-    account, kind, name = flow.account, stop.condition.kind, stop.condition.layer
-    R = dot(stop.at.detach(), g)
-    on, others = account.sums(R * stop.mask), account.sums(R * (1 - stop.mask))
-    new = {k: v - before[k] if k in before else v for k, v in account.amounts.items()}
-    if boundary is not None:
-        came, new = account.sums(boundary), {k: v for k, v in new.items() if k[2] == stop.depth}
-    past = came.to(on) - sum(new.values(), torch.zeros_like(on)) - on - others
-    if flow.options.ledger:
-        account.add("constants", f"not kept: other {kind} of {name}", stop.depth, others)
-        account.add("constants", f"not kept: past the {kind} of {name}", stop.depth, past)
-    return on
-
-
-def put_aside(flow: ForwardPass, stop: Stop, gradients: Mapping[int, Tensor]) -> None:
-    """Book relevance that leaves got without passing the gate (they came after it), and take it away from them."""
-    account, name = flow.account, stop.condition.layer
-    entries = [("tokens", flow.streams.start(flow.stream_of[id(x)]), x) for x in flow.inputs.tokens]
-    entries += [("positions", leaf.depth, leaf.tensor) for leaf in flow.inputs.sinks if leaf.tensor is not None]
-    entries += [("constants", depth, x) for _, depth, x in flow.inputs.constants]
-    entries += [("another stream", mark.depth, x) for mark, x in flow.recorder.crossings]
-    for what, depth, x in entries:
-        if id(x) in gradients:
-            amount = account.sums(visible(x.detach(), gradients[id(x)]))
-            account.add("constants", f"not kept: {what} after {name}", depth, amount)
-    for mark, x in flow.recorder.crossings:
-        mark.relevance = None if id(x) in gradients else mark.relevance
-    for leaf in flow.inputs.sinks:
-        if leaf.columns:
-            heard = account.sums(leaf.columns["signed"]) * flow.power
-            account.add("constants", f"not kept: positions after {name}", leaf.depth, heard)
-            leaf.forget()

@@ -20,7 +20,7 @@ from ..attach import walking
 from ..forward_pass import ForwardPass
 from ..memory import check_detail
 from ..numerics import better, finer
-from .conditional import through
+from .gates import through
 
 POWERS = (2.0**12, 2.0**6, 1.0, 2.0**-6, 2.0**-12, 2.0**-18)  # what the walk begins with, the largest that stays finite
 
