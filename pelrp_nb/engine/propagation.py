@@ -85,8 +85,7 @@ class Propagation(TorchFunctionMode, Following):
         self.conditions: tuple[only.Condition, ...] = options.only
         self.candidates: list[conditional.Candidate] = []
         self.passing: dict[tuple[int, int], Tensor] = {}
-        self.starts = torch.zeros(1)  # what relevance started with, per row
-        self.audited = True
+        self.starts, self.audited = torch.zeros(1), True  # what relevance started with, per row; whether every softmax was measured
         self.taped = any(rule == rules.delta for rule in everywhere(composite))  # whether calls are kept, to be done again
         self.steps: dict[tuple[str, str, str], Step] = {}
         self.handled: list[list[int]] = []
@@ -124,8 +123,7 @@ class Propagation(TorchFunctionMode, Following):
             return out
         if self.candidates:
             conditional.remember(self, (*met.args, *met.kwargs.values()))
-        self.function = func
-        self.spot = self._owner(args, kwargs) if self.planning else None
+        self.function, self.spot = func, self._owner(args, kwargs) if self.planning else None
         start, looked_up = sequence(), len(self.inputs.tokens)
         handler = handler_of(func.__self__ if func.__name__ == "__get__" else func, self.own)
         out = REFUSED if handler is None else handler(self, func, met.args, met.kwargs)
