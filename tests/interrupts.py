@@ -134,6 +134,7 @@ def surroundings(model: nn.Module) -> dict[str, Any]:
     found |= {"modes": leaving.modes(), "flows": saved.flows(), "layers": saved.stack(), "entries": module_hooks.entries()}
     found["saved tensors"] = torch._C._autograd._top_saved_tensors_default_hooks(True)
     found["autocast"] = torch.is_autocast_enabled("cpu"), torch.is_autocast_cache_enabled(), torch.get_autocast_dtype("cpu")
+    found["functions"] = torch._C._is_torch_function_enabled()
     return found | {"grad": torch.is_grad_enabled(), "training": [m.training for m in model.modules()]}
 
 

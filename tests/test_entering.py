@@ -110,6 +110,18 @@ def test_an_interrupt_before_leaving_has_begun_leaves_nothing_behind_while_its_t
         assert not changed(before, surroundings(model)) and kept is not None
 
 
+def test_functions_that_an_interrupt_left_disabled_are_enabled_again():
+    model = build("llama")
+    with pytest.raises(KeyboardInterrupt), propagate(model):
+        torch._C.DisableTorchFunction().__enter__()  # and no more: the interrupt comes before the way out is set up
+        raise KeyboardInterrupt
+    assert torch._C._is_torch_function_enabled()
+    with torch._C.DisableTorchFunction():
+        with propagate(model):
+            pass
+        assert not torch._C._is_torch_function_enabled()
+
+
 def test_undoing_is_repeated_as_often_as_it_is_interrupted():
     model, x = build("llama"), inputs("llama", 5)
     run = lambda: by_hand(model, x)

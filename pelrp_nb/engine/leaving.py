@@ -1,7 +1,7 @@
 """Leaving: what a propagation changes in its thread and on its model is undone, whatever happens.
 
-It changes the stack of torch function modes, gradients enabled, autocast, saved-tensor hooks, our own lists of this thread, and it
-hangs hooks on modules.  A Ctrl-C may come between any two steps of entering, leaving, and of undoing itself.  So
+It changes the stack of torch function modes and whether these are on, gradients enabled, autocast, saved-tensor hooks, our own lists
+of this thread, and it hangs hooks on modules.  A Ctrl-C may come between any two steps of entering, leaving, and of undoing itself.  So
 
     nothing is counted    each part is put back by a step that may be repeated: it looks at what is there, not at what was done
     leaving is repeated   until it has run to its end; the interrupt is raised after that
@@ -36,7 +36,7 @@ class Thread:
         self.flows = tuple(flow for flow in flows() if flow.entry.open)  # what is over and still there goes with ours
         self.entries = tuple(entry for entry in entries() if entry.open)
         self.modes = [m for m in modes() if not is_ours(m) or m.entry.open]
-        self.grad = torch.is_grad_enabled()
+        self.grad, self.functions = torch.is_grad_enabled(), torch._C._is_torch_function_enabled()
         self.autocast = [(k, torch.get_autocast_dtype(k), torch.is_autocast_enabled(k)) for k in kinds()]
         self.cache = torch.is_autocast_cache_enabled()
         self.above: list[Any] = []  # modes of others, while one of ours is taken off under them
@@ -53,6 +53,8 @@ class Thread:
         self._saved()
         autocast(self.autocast, self.cache)
         torch._C._set_grad_enabled(self.grad)
+        if self.functions and not torch._C._is_torch_function_enabled():  # interrupted before a guard of ours could take itself off
+            torch._C.DisableTorchFunction().__exit__(None, None, None)
         here.layers, here.flows, here.entries = self.layers, self.flows, self.entries
 
     def _ours(self) -> list[Any]:
