@@ -19,6 +19,12 @@ class RowError(InputError, IndexError):
     """There are fewer results than that."""
 
 
+class PartError(InputError, KeyError):
+    """A result has no part of that name."""
+
+    __str__ = Exception.__str__  # a KeyError would put its words in quotes
+
+
 class MissingError(InputError, ImportError):
     """A package of an extra is not installed."""
 

@@ -179,6 +179,13 @@ def test_a_cell_shows_twenty_and_a_page_shows_all():
     assert "<script" not in many.to_html()
 
 
+def test_what_is_not_shown_is_not_made_ready_to_be_shown(monkeypatch):
+    many, made_ready = Explanations(made(("a", "b"), seed=i) for i in range(50)), []
+    plain = Explanation.plain
+    monkeypatch.setattr(Explanation, "plain", lambda self: made_ready.append(1) or plain(self))
+    assert "and 30 more" in repr(many) and len(made_ready) == 20
+
+
 def test_they_are_drawn_side_by_side(found):
     assert "witty" in found.compare(["one", "two", "three"]).html()
     with pytest.raises(InputError, match="one name per result, 3, got 1"):

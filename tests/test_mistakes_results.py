@@ -334,6 +334,23 @@ RESULTS: dict[str, tuple[Callable, str]] = {
     "a map of a text": (
         lambda r, f, ax: r.patches(), "Only an explanation of an image has a map. Type explanation.figure() for one of a text.",
     ),
+    "a stream of a model that has one": (
+        lambda r, f, ax: r.streams["image"],
+        "There is no stream 'image': this model has one, which is the result itself. Type result.relevance().",
+    ),
+    "a stream that is not there": (
+        lambda r, f, ax: made(streams={"encoder": r, "decoder": r}).streams["image"],
+        "There is no stream 'image'; there are encoder, decoder. Type streams['encoder'].",
+    ),
+    "a detail that was not asked for": (
+        lambda r, f, ax: r.detail["pairs"],
+        "This explanation was made without the detail 'pairs', or the model has nothing of the kind. "
+        'Type explain(..., options=Options(detail={"pairs"})).',
+    ),
+    "a detail that there is not": (
+        lambda r, f, ax: made(detail={"heads": {}}).detail["layers"],
+        "There is no detail 'layers'; there are heads. Type Options(detail={...}) of heads, query_key, frequencies, pairs.",
+    ),
     "a file of another kind": (
         lambda r, f, ax: f.save("found.json"),
         "The path must end in .npz or .safetensors, and 'found.json' ends in '.json'. Type found.npz.",

@@ -21,6 +21,7 @@ from ..engine.trace import Boundary
 from ..errors import FileError, InputError
 from ..ledger import Ledger
 from .exports import Exports, as_arrays
+from .kept import kept
 from .reductions import KEPT, REDUCTIONS, Reduction
 from .serialisation import AGAIN, read, write
 from .subwords import Span, Word, groups, place, spelling
@@ -81,6 +82,7 @@ class Explanation(Exports):
 
     def __post_init__(self) -> None:
         fixed: dict[str, Any] = {name: tuple(getattr(self, name)) for name in ("tokens", "sinks", "sink_kinds", "boundaries")}
+        fixed |= kept(self.streams, self.detail)
         fixed["special"] = tuple(self.special) or (False,) * len(self.tokens)
         fixed["offsets"] = self.offsets and tuple(span and (int(span[0]), int(span[1])) for span in self.offsets)
         fixed["word_ids"] = self.word_ids and tuple(self.word_ids)

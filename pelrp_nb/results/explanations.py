@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,19 +94,24 @@ class Explanations(list[Any]):
         for i, one in enumerate(self):
             yield from ((i, found) for found in flat(one))
 
-    def _shown(self) -> tuple[list[Any], list[str], list[str]]:
-        """All of them without tensors, what tells them apart, and how each is reached: `[0]`, or `[0][1]`."""
+    def _shown(self, most: int | None) -> tuple[list[Any], list[str]]:
+        """The first ones without tensors, and how each of all is reached: `[0]`, or `[0][1]`."""
         places = []
         for i, one in enumerate(self):
             if not isinstance(one, Skipped):
                 places += [f"[{i}][{k}]" for k in range(len(one))] if isinstance(one, list) else [f"[{i}]"]
-        found = self.flat
-        return [e.plain() for e in found], Explanations(found).names, places
+        return [e.plain() for e in islice(flat(self), most)], places
 
     # --- numbers -------------------------------------------------------------------------------------------------------
 
     def table(self) -> DataFrame:
-        """One line per explanation: row, text, target, value, method, how many tokens, the largest of them, share of positions, ledger."""
+        """One line per explanation: row, text, target, value, method, how many tokens, the largest of them, share of positions, ledger.
+
+        Beside a data frame of one's own:
+
+            found = explain(model, list(frame["review"]), processor=tokenizer, options=Options(on_error="skip"))
+            frame.reset_index(drop=True).join(found.table().set_index("row")[["target", "value", "largest"]])
+        """
         import pandas as pd
 
         lines = []
@@ -171,7 +177,8 @@ class Explanations(list[Any]):
         """One page of all of them, without scripts; written to `path`, or returned as text if there is none."""
         from ..views.several import page
 
-        text = page(*self._shown())
+        found, places = self._shown(None)
+        text = page(found, Explanations(self.flat).names, places)
         if path is None:
             return text
         put(Path(path), text.encode(), "explanations.html")
@@ -186,18 +193,16 @@ class Explanations(list[Any]):
         return "\n".join(e.to_latex(kind, reduction) for e in self.flat)
 
     def __repr__(self) -> str:
-        from ..views.several import lines
+        from ..views.several import SHOWN, lines
 
-        found, _, places = self._shown()
-        return "\n".join([lines(found, places), *map(str, self.skipped)])
+        return "\n".join([lines(*self._shown(SHOWN)), *map(str, self.skipped)])
 
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        from ..views.several import fragment
+        from ..views.several import SHOWN, fragment
 
-        found, _, places = self._shown()
-        return fragment(found, places) + "".join(one._repr_html_() for one in self.skipped)
+        return fragment(*self._shown(SHOWN)) + "".join(one._repr_html_() for one in self.skipped)
 
     # --- files ---------------------------------------------------------------------------------------------------------
 

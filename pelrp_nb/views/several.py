@@ -25,10 +25,10 @@ DOCUMENT = """<!doctype html>
 """
 
 
-def fragment(found: Sequence[Plain], places: Sequence[str], most: int = SHOWN) -> str:
-    """One fragment of HTML, a row for each of the first `most`, and how many more there are.
+def fragment(found: Sequence[Plain], places: Sequence[str]) -> str:
+    """One fragment of HTML: a row for each of the first ones, and how many more there are.
 
-    places: how each is reached, `[0]` or `[0][1]`
+    places: how each of all is reached, `[0]` or `[0][1]`
     """
     if not found:
         return "<div>no explanations</div>"
@@ -36,26 +36,27 @@ def fragment(found: Sequence[Plain], places: Sequence[str], most: int = SHOWN) -
     show = digits(largest(data["value"] for data in found), 5)
     heads = ["", *facts, "value", "relevance of each token", "ledger"]
     rows = ["".join(cell(head, f"{PLAIN};opacity:0.75") for head in heads)]
-    for data, at in zip(found[:most], places, strict=False):
+    for data, at in zip(found, places, strict=False):
         signed = data["parts"]["signed"]
         word = escaped(verdict(data), 60)
         told = [cell(escaped(str(data[name]), 40), PLAIN) for name in facts]  # type: ignore[literal-required]
         tokens = cell(strip(data, signed, largest(signed["both"])), "border:0;text-align:left;padding:2px 10px 2px 0")
         rows.append("".join([cell(at, f"{RIGHT};opacity:0.6"), *told, cell(show(data["value"]), RIGHT), tokens, cell(word, PLAIN)]))
-    more = f"<div>and {len(found) - most:,} more: .table() has all, .to_html(path) writes all</div>" if len(found) > most else ""
+    left = len(places) - len(found)
+    more = f"<div>and {left:,} more: .table() has all, .to_html(path) writes all</div>" if left else ""
     return f'<div style="max-width:100%;overflow-x:auto">{grid(rows)}{more}</div>'
 
 
 def page(found: Sequence[Plain], names: Sequence[str], places: Sequence[str]) -> str:
     """A whole document: the table of all, then each with its numbers and its ledger. It needs no scripts and no network."""
-    parts = [fragment(found, places, len(found))]
+    parts = [fragment(found, places)]
     for data, name, at in zip(found, names, places, strict=True):
         parts.append(f"<details><summary>{at} {escaped(name, 80)}</summary>{table(data)}</details>")
     return DOCUMENT.format(title=f"{len(found)} explanations", body="\n".join(parts))
 
 
-def lines(found: Sequence[Plain], places: Sequence[str], most: int = SHOWN) -> str:
-    """The same in text: a line for each of the first `most`."""
-    told = [f"  {at:<6} {line(data)}" for data, at in zip(found[:most], places, strict=False)]
-    more = [f"  and {len(found) - most:,} more"] if len(found) > most else []
-    return "\n".join([f"Explanations({len(found):,})", *told, *more])
+def lines(found: Sequence[Plain], places: Sequence[str]) -> str:
+    """The same in text: a line for each of the first ones."""
+    told = [f"  {at:<6} {line(data)}" for data, at in zip(found, places, strict=False)]
+    more = [f"  and {len(places) - len(found):,} more"] if len(places) > len(found) else []
+    return "\n".join([f"Explanations({len(places):,})", *told, *more])
