@@ -11,7 +11,7 @@ import pytest
 from made import made
 from pelrp_nb.amounts import by_size, digits, is_rounding, size, unless_rounding
 from pelrp_nb.ledger import Ledger
-from pelrp_nb.views import figure, steps, table, terminal
+from pelrp_nb.views import figure, look, steps, table, terminal
 from rich.console import Console
 
 NOISE = (0.0, 3e-9, -2e-8, 4e-16)
@@ -33,11 +33,11 @@ def printed(e) -> dict[str, object]:
     """Every form in which a person reads the account."""
     page = Console(file=io.StringIO(), width=120, color_system=None)
     terminal.show(e.plain(), page)
-    drawn = figure.alone(e.plain(), "ledger")
+    drawn = figure.alone(e.plain(), "ledger", look.look(None))
     return {
         "ledger": str(e.ledger), "repr": repr(e.ledger), "text": str(e), "line": repr(e), "table": table.table(e.plain()),
         "beside": table.beside(["one"], [e.plain()]), "terminal": page.file.getvalue(),
-        "figure": [text.get_text() for axes in drawn.axes for text in axes.texts],
+        "figure": [x for axes in drawn.axes for x in (*(text.get_text() for text in axes.texts), axes.get_title("left"))],
         "steps": [(step["said"], step["flow"]["to"][1:]) for step in steps.walk(e.plain())],
     }  # fmt: skip
 
@@ -65,6 +65,25 @@ def test_an_open_ledger_prints_its_gap_everywhere():
     for form in ("ledger", "repr", "text", "table", "beside", "terminal", "figure"):
         assert "rounding" not in told[form] and "0.25" in str(told[form]), form
     assert "open at layer 1 (the gap is 2.5e-01, 1.0e-03 allowed" in told["ledger"]
+
+
+CANNOT = Ledger(1.0, 0.75, 0.25, scale=1.0, tolerance=0.0, rounding=0.5, precision="bfloat16")
+NOT_KEPT = Ledger(1.0, 0.5, 0.25, scale=1.0, written=False)
+
+
+def test_a_ledger_that_cannot_tell_says_so_everywhere():
+    told = printed(made(ledger=CANNOT))
+    for form in ("ledger", "repr", "text", "table", "beside", "terminal", "figure"):
+        assert "cannot tell in bfloat16" in str(told[form]) and "gap rounding" not in str(told[form]), form
+    for form in ("ledger", "text", "terminal"):
+        assert 'up to 5.0e-01 may be rounding, which is too much for this value: type Options(precision="float32")' in told[form]
+
+
+def test_a_ledger_that_was_not_kept_says_so_in_place_of_its_numbers():
+    told = printed(made(ledger=NOT_KEPT))
+    for form in ("ledger", "repr", "text", "table", "beside", "terminal", "figure"):
+        assert "not kept" in str(told[form]) and "closed" not in str(told[form]) and "open at" not in str(told[form]), form
+    assert "constants not kept, softmax not kept, stabilisers not kept, gap not kept; not kept" in told["repr"]
 
 
 def test_the_number_itself_stays_in_the_object_and_in_json(tmp_path):

@@ -18,6 +18,7 @@ from made import REVIEW, made
 from PIL import Image
 from playwright.sync_api import expect
 from shapes import words
+from test_amounts import CANNOT, NOT_KEPT
 from test_streams import heard, written
 from test_views import ODD, everywhere
 
@@ -50,6 +51,25 @@ def detailed(**changed):
     pair = torch.randn(H, T, T, generator=rng, dtype=torch.float64)
     detail["pairs"] = {"layer 0 bias": {"relevance": pair.sum(0), "heads": pair, "written": "centred"}}
     return made(**changed, detail=detail)
+
+
+# --- what is told of a ledger ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("book", "told"), [(CANNOT, "cannot tell in bfloat16"), (NOT_KEPT, "not kept")], ids=["cannot", "not kept"])
+def test_a_ledger_that_neither_closes_nor_opens_says_so_in_every_view(browser, tmp_path, book, told):
+    e = made(ledger=book)
+    with opened(browser, e.sheet("stepper"), tmp_path) as page:
+        head = page.get_by_text(f"ledger {told}", exact=True)
+        expect(head).to_be_visible()
+        assert head.get_attribute("class") == "quiet"
+        account = page.get_by_role("region", name="Account so far")
+        expect(account).to_contain_text(f"ledger {told}")
+        assert "rounding" not in account.inner_text()
+    with opened(browser, views.compare([e, made()]), tmp_path) as page:
+        row = page.get_by_role("row", name="ledger")
+        expect(row).to_contain_text(told)
+        expect(row).to_contain_text("closed")
 
 
 # --- positions in detail -----------------------------------------------------------------------------------------------

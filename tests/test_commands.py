@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import pelrp_nb.__main__ as command_line
-from pelrp_nb import doctor, zoo
+from pelrp_nb import doctor, ledger, zoo
 from pelrp_nb.doctor import version
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,6 +97,16 @@ def test_json_is_the_whole_result_of_a_text_from_standard_input(outside):
     assert kept + sum(ledger["softmax"].values()) == pytest.approx(found["value"], abs=1e-4)
     signed = sum(found["relevance"]["signed"])
     assert signed == pytest.approx(ledger["tokens"] + ledger["positions"], abs=1e-4)
+
+
+def test_the_exit_status_tells_an_open_ledger_from_one_that_cannot_tell(run, monkeypatch):
+    assert run("explain", TEXT).status == 0
+    monkeypatch.setattr(ledger, "TELLS", 1e-12)
+    done = run("explain", TEXT)
+    assert done.status == 3 and "ledger cannot tell in float32" in done.out
+    monkeypatch.setattr(ledger.Ledger, "allowed", property(lambda self: 0.0))
+    done = run("explain", TEXT)
+    assert done.status == 1 and "ledger open at" in done.out
 
 
 def test_json_is_what_python_gives(run):
