@@ -39,6 +39,28 @@ def test_a_contrast_in_a_batch_is_the_difference_of_logits_of_each(page):
     assert [one.target for one in page.each] == page.both.names == ["positive", "negative"]
 
 
+def read(page, text: str) -> tuple[list[str], torch.Tensor]:
+    """The tokens of a text, and the logits of the language model after each."""
+    given = page.words(text, return_tensors="pt")
+    with torch.no_grad():
+        return page.words.convert_ids_to_tokens(given["input_ids"][0]), page.writer(**given).logits[0]
+
+
+def test_a_word_of_two_tokens_has_the_log_probability_of_both(page):
+    tokens, after = read(page, "this film is charmless")
+    assert tokens[-2:] == ["charm", "##less"]
+    ids = page.words.convert_tokens_to_ids(tokens)
+    expected = sum(float(after[i - 1].log_softmax(-1)[ids[i]]) for i in (len(ids) - 2, len(ids) - 1))
+    assert page.word.value == pytest.approx(expected, abs=1e-3) and page.word.ledger.closed
+
+
+def test_a_span_of_the_text_is_asked_where_its_tokens_are_predicted(page):
+    tokens, after = read(page, "the plot of this film is thin")
+    ids = page.words.convert_tokens_to_ids(tokens)
+    expected = sum(float(after[i - 1][ids[i]]) for i in (tokens.index("is"), tokens.index("thin")))
+    assert page.there.value == pytest.approx(expected, abs=1e-3)
+
+
 def test_what_is_written_next_is_a_triangle_of_tokens(page):
     assert page.written.shape == (4, len(page.written.columns))
     assert [int(row.isnan().sum()) for row in page.written] == [3, 2, 1, 0]
