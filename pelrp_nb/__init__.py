@@ -15,21 +15,23 @@ from .doctor import doctor
 from .engine.operations import register
 from .engine.options import Options
 from .engine.propagation import propagate
+from .exchange import exchange
 from .explain import explain
 from .inputs.rows import Skipped
 from .ledger import Ledger
 from .methods import compare_methods
 from .plan import Plan, plan
 from .results.aggregate import aggregate
+from .results.exchange import Exchange
 from .results.explanation import Explanation
 from .results.explanations import Explanations
 from .rules import check_rule
 from .version import __version__ as __version__
 
 __all__ = [
-    "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "DELTA_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Explanation",
-    "Explanations", "Ledger", "Skipped", "Options", "Plan", "aggregate", "check_rule", "compare_methods", "doctor", "explain", "live",
-    "plan", "propagate", "reference", "register", "rules", "target", "zoo",
+    "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "DELTA_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Exchange", "Explanation",
+    "Explanations", "Ledger", "Options", "Plan", "Skipped", "aggregate", "check_rule", "compare_methods", "doctor", "exchange", "explain",
+    "live", "plan", "propagate", "reference", "register", "rules", "target", "zoo",
 ]  # fmt: skip
 _WHEN_TOUCHED = ("atlas", "bench", "errors", "faithfulness", "labs", "views")  # rooms that are loaded when they are named
 

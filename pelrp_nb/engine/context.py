@@ -21,6 +21,7 @@ from .notes import Knows
 from .places.follow import Places
 from .places.maps import Axis
 from .places.meetings import Meeting
+from .replay import Chain
 from .projections import Choice, Projections
 from .streams import Streams
 from .widening import Widening
@@ -48,6 +49,16 @@ class Block:
     attention: bool = False
 
 
+class Worth(Protocol):
+    """Who asks, while the walk back runs, what positions are worth in each attention (`positions/exchanging.py`)."""
+
+    def eager(self, flow: Any, chain: Chain, inputs: dict[int, Tensor], into: Tensor, where: str) -> None:
+        """Weights that a softmax made, and the gradient of what they were multiplied as."""
+
+    def fused(self, flow: Any, chain: Chain, inputs: dict[int, Tensor], into: Tensor, where: str, causal: bool, more: dict) -> None:
+        """A fused kernel of queries, keys and a mask, and the gradient of its weights."""
+
+
 class Context(Knows, Protocol):
     """The rules in force, where the forward pass is, and what it met.
 
@@ -60,7 +71,7 @@ class Context(Knows, Protocol):
     function:   torch's own function that is being handled; audited: whether every softmax was measured
     projections: which linear maps feed or follow a softmax product; wide: what a walk in float32 over half precision needs, or None
     power:      the loss scale: what the walk back begins with
-    taped:      whether calls are kept, to be done again (`replay.py`)
+    taped:      whether calls are kept, to be done again (`replay.py`); worth: who is told of attentions where positions enter scores
     """
 
     model: nn.Module
@@ -82,6 +93,7 @@ class Context(Knows, Protocol):
     wide: Widening | None
     power: float
     taped: bool
+    worth: Worth | None
 
     def role_of(self, name: str) -> str | None:
         """What the user says an argument, a parameter or a buffer is."""

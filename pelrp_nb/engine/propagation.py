@@ -58,6 +58,8 @@ GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "im
 class Propagation(TorchFunctionMode, Following):
     """The rules in force in this thread, and what they met: a `Context` for handlers, a `ForwardPass` for the walk back."""
 
+    worth: Any = None  # who is told of attentions where positions enter scores
+
     def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
         super().__init__()
         self.model, self.given, self.options = model, composite, options
@@ -86,7 +88,7 @@ class Propagation(TorchFunctionMode, Following):
         self.candidates: list[conditional.Candidate] = []
         self.passing: dict[tuple[int, int], Tensor] = {}
         self.starts, self.audited = torch.zeros(1), True  # what relevance started with, per row; whether every softmax was measured
-        self.taped = any(rule == rules.delta for rule in everywhere(composite))  # whether calls are kept, to be done again
+        self.taped = rules.delta in everywhere(composite)  # whether calls are kept, to be done again
         self.steps: dict[tuple[str, str, str], Step] = {}
         self.handled: list[list[int]] = []
         self.refused: list[tuple[int, int, str, str]] = []

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch._C import DisableTorchFunction
 
@@ -224,31 +223,65 @@ class Chain:
         """The inputs by number; what was dropped is made again, so they are taken once for several runs."""
         return {number: get() for number, get in self.inputs.items()}
 
+    def then(self, func: Callable, name: str, **kwargs: Any) -> int:
+        """One more call, of all results: the number of what it makes."""
+        number = 1 + max([*self.inputs, *self.constants, *(n for step in self.steps for n in step.outs.values())])
+        self.steps.append(Step(func, name, tuple(map(Slot, self.results)), kwargs, {None: number}))
+        return number
+
+    def softmax(self) -> tuple[int, int] | None:
+        """The numbers of the scores that the last softmax along the last axis took, and of the weights that it made."""
+        for step in reversed(self.steps):
+            if step.name == "softmax" and None in step.outs:
+                dim = step.kwargs.get("dim", step.args[1] if len(step.args) > 1 else None)
+                return (step.args[0].number, step.outs[None]) if dim in (-1, 3) and isinstance(step.args[0], Slot) else None
+        return None
+
     def run(
         self, swapped: Mapping[int, Tensor] = {}, term: Callable[[int, Tensor], Tensor] | None = None,
-        call: Callable[[Step, tuple, dict], Any] | None = None,
+        call: Callable[[Step, tuple, dict], Any] | None = None, wanted: Sequence[int] | None = None,
     ) -> list[Tensor]:  # fmt: skip
-        """The results once more.
+        """The results once more, or what else is `wanted`.
 
-        swapped: number -> what stands in place of an input or a constant, or the inputs as they were `taken`
+        swapped: number -> what stands in place of any tensor, or the inputs as they were `taken`
         term: what stands in place of a product with relative embeddings, (number, product) -> product
         call: does a step's call in place of torch, (step, args, kwargs) -> what it makes
         """
+        wanted = self.results if wanted is None else wanted
+        needed = self._needed(wanted, swapped)
         values: dict[int, Tensor] = {**self.constants, **{n: get() for n, get in self.inputs.items() if n not in swapped}, **swapped}
-        with torch.no_grad(), DisableTorchFunction():
+        with DisableTorchFunction():
 
             def filled(x: Any) -> Any:
                 if isinstance(x, Slot):
                     return values[x.number]
                 return type(x)(map(filled, x)) if type(x) in (tuple, list) else x
 
-            for step in self.steps:
+            for step in (step for step in self.steps if id(step) in needed):
                 args, kwargs = tuple(map(filled, step.args)), {k: filled(v) for k, v in step.kwargs.items()}
                 out = again(step, args, kwargs) if call is None else call(step, args, kwargs)
                 for i, number in step.outs.items():
-                    made = out if i is None else out[i]
-                    values[number] = term(number, made) if term is not None and number in self.terms else made
-            return [filled(Slot(number)) for number in self.results]
+                    if number not in swapped:
+                        made = out if i is None else out[i]
+                        values[number] = term(number, made) if term is not None and number in self.terms else made
+            return [values[number] for number in wanted]
+
+    def _needed(self, wanted: Sequence[int], given: Mapping[int, Tensor]) -> set[int]:
+        """The steps, by identity, that make what is wanted out of what is given."""
+        todo, found = set(wanted) - set(given), set()
+        for step in reversed(self.steps):
+            if todo & set(step.outs.values()):
+                found.add(id(step))
+                todo |= {slot.number for slot in slots((step.args, step.kwargs))} - set(given)
+        return found
+
+
+def slots(x: Any) -> list[Slot]:
+    """Every slot among arguments."""
+    if isinstance(x, Slot):
+        return [x]
+    inner = x.values() if isinstance(x, dict) else x if isinstance(x, tuple | list) else ()
+    return [slot for one in inner for slot in slots(one)]
 
 
 def again(step: Step, args: tuple, kwargs: dict) -> Any:

@@ -1,7 +1,7 @@
 """Values times attention weights that are constants, where it is told what positions did to the weights.
 
 On the way back the scores are made again without positions.  Under delta attention the values are paid by the weights that these
-have, and a sink gets what positions changed of the weights.
+have, and a sink gets what positions changed of the weights; `flow.worth`, where there is one, is told of the attention.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Weigh(torch.autograd.Function):
 
 def told(flow: Context) -> bool:
     """Whether it is asked here what positions did to attention weights."""
-    return flow.composite.softmax == rules.delta
+    return flow.composite.softmax == rules.delta or flow.worth is not None
 
 
 def replayed(flow: Context, given: list[Tensor], biases: list[tuple[int, Leaf]]) -> Chain | None:
@@ -58,7 +58,9 @@ def replayed(flow: Context, given: list[Tensor], biases: list[tuple[int, Leaf]])
         chain.entries.append(leaf)
     if not chain.entries:
         return None
-    for x, again in zip(given, chain.run(), strict=True):
+    with torch.no_grad():
+        replays = chain.run()
+    for x, again in zip(given, replays, strict=True):
         if not torch.allclose(x.detach(), again, rtol=1e-3, atol=1e-5, equal_nan=True):
             raise ModelError(
                 f"What `{flow.place}` does between its positions and its softmax gives something else when it is done again; it writes "
@@ -88,6 +90,8 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict, weights: T
 
         return func(*map(swapped, args), **{k: swapped(x) for k, x in kwargs.items()})
 
+    here = flow.where_am_i()
+
     def walk(values: Tensor, g: Tensor) -> Tensor:
         inputs = chain.taken()
         (A,) = chain.run(inputs)
@@ -98,6 +102,8 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict, weights: T
             into, paid = torch.autograd.grad(put(still, u), (still, u), better(g))
         if moved:
             book(flow, leaf, better(A), still.detach(), into)
+        if flow.worth is not None:
+            flow.worth.eager(flow, chain, inputs, finer(into, flow.power), here)
         return paid
 
     return _Weigh.apply(v, lambda x: put(weights.detach(), x), walk)
@@ -113,29 +119,47 @@ def fused(flow: Context, kernel: Callable, given: tuple, bias: Leaf | None, caus
     delta = flow.composite.softmax == rules.delta
     leaf = sink(flow, chain, scores_of(q, k), (*q.shape[:-1], k.shape[-2])) if delta else None
 
+    here = flow.where_am_i()
+
     def walk(values: Tensor, g: Tensor) -> Tensor:
         inputs = chain.taken()
         seen, moved = chain.run(inputs), leaf is not None and leaf.taken
-        still = without_positions(chain, inputs) if moved else seen
-        paid, heads = [], values.shape[-3] if values.dim() > 3 else 1
-        pieces = []
-        for first in range(0, g.shape[-2], CHUNK):
-            rows = slice(first, first + CHUNK)
-            A = attention_weights(seen, rows, causal, more)[0]
-            still_A = attention_weights(still, rows, causal, more)[0] if moved else A
-            u = better(values)
-            u = u.repeat_interleave(A.shape[-3] // heads, -3) if A.dim() > 3 else u
-            part = better(g[..., rows, :])
-            paid.append(still_A.transpose(-1, -2) @ part)
-            if moved:
-                R = changed(A, still_A, part @ u.transpose(-1, -2))
-                pieces.append(R if "heads" in flow.options.detail or R.dim() < 4 else R.sum(-3, keepdim=True))
-        if moved:
-            sinks.book(flow, leaf, finer(torch.cat(pieces, -2), flow.power), "as paid")
-        total = sum(paid[1:], paid[0])
-        return total.unflatten(-3, (heads, -1)).sum(-3) if total.dim() > 3 else total
+        if flow.worth is not None:
+            flow.worth.fused(flow, chain, inputs, by_key(better(g), better(values)) / flow.power, here, causal, more)
+        paid, pieces = in_chunks(seen, without_positions(chain, inputs) if moved else seen, better(values), better(g), causal, more)
+        if leaf is not None and moved:
+            apart = "heads" in flow.options.detail
+            R = [changed(*piece) for piece in pieces]
+            R = [x if apart or x.dim() < 4 else x.sum(-3, keepdim=True) for x in R]
+            sinks.book(flow, leaf, finer(torch.cat(R, -2), flow.power), "as paid")
+        return paid
 
     return _Weigh.apply(v, lambda x: kernel(q.detach(), k.detach(), x, None if mask is None else mask.detach()), walk)
+
+
+def in_chunks(
+    seen: list[Tensor], still: list[Tensor], values: Tensor, g: Tensor, causal: bool, more: dict
+) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:  # fmt: skip
+    """What the values are paid by the weights that `still` gives, and (A, A0, g v) of some queries at a time."""
+    paid: Tensor | None = None
+    pieces = []
+    for first in range(0, g.shape[-2], CHUNK):
+        rows = slice(first, first + CHUNK)
+        A = attention_weights(seen, rows, causal, more)[0]
+        still_A = A if still is seen else attention_weights(still, rows, causal, more)[0]
+        part = still_A.transpose(-1, -2) @ g[..., rows, :]
+        paid = part if paid is None else paid + part
+        if still is not seen:
+            pieces.append((A, still_A, by_key(g[..., rows, :], values)))
+    assert paid is not None
+    return (paid.unflatten(-3, (values.shape[-3], -1)).sum(-3) if paid.dim() > 3 else paid), pieces
+
+
+def by_key(g: Tensor, values: Tensor) -> Tensor:
+    """g_o v_j for each pair, where several query heads may share the values of one."""
+    if g.dim() > 3 and g.shape[-3] != values.shape[-3]:
+        values = values.repeat_interleave(g.shape[-3] // values.shape[-3], -3)
+    return g @ values.transpose(-1, -2)
 
 
 def changed(A: Tensor, still: Tensor, into: Tensor) -> Tensor:

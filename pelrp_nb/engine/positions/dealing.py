@@ -1,0 +1,234 @@
+"""The scores of one attention with contents dealt to each other's places: what positions do, by the model's own calls.
+
+A mask stays with the tokens, so what only hides is left out of the calls, and known apart.  What a bias holds at offsets that a mask hides
+is nobody's: each row first loses its own value at its own place, is read at offsets that are visible somewhere, and where there is none
+a pair keeps what it had.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import ModelError
+from ..leaves import Leaf
+from ..numerics import better
+from ..places import credit
+from ..places.maps import PlaceMap, padded, words
+from ..places.values import HIDES, hiding
+from ..replay import Chain, Slot, Step, again
+
+ADDING = words("add add_ __add__ __radd__ __iadd__ baddbmm baddbmm_ addmm sub sub_ __sub__ __isub__")
+KERNEL = "scores of a fused kernel"
+
+
+@dataclass(eq=False)
+class Side:
+    """One side of one input of a chain: the axis along which its places lie.
+
+    cells: of each index along the axis its place; keys: whether these are keys or queries, and shift: how much further on they stand in
+    the scores (behind a CLS token that is not rotated), once that is known
+    """
+
+    number: int
+    axis: int
+    cells: tuple[credit.Place, ...]
+    keys: bool = False
+    shift: int = 0
+
+    def dealt(self, x: Tensor, order: Tensor) -> Tensor:
+        """x with what stands at `order[p]` of the scores dealt to p."""
+        mine = order[self.shift : self.shift + len(self.cells)] - self.shift
+        return x.index_select(self.axis, mine.to(x.device))
+
+
+def sides_of(chain: Chain, inputs: dict[int, Tensor], leaf: Leaf, where: str) -> list[Side]:
+    """Where the contents of a chain can be dealt. Raises ModelError where places do not lie along an axis of their own."""
+    found = []
+    for number, known in chain.provenance.items():
+        dims = inputs[number].dim()
+        maps = [[padded(m, dims) for m in known.maps if m.key == key and m.axes] for key in leaf.keys]
+        for at in range(max(map(len, maps), default=0)):
+            mine = [by[at] if at < len(by) else None for by in maps]
+            found.append(side(number, mine, inputs[number], where))
+    return found
+
+
+def side(number: int, maps: list[PlaceMap | None], x: Tensor, where: str) -> Side:
+    """The axis that these maps share, and the place of each index."""
+    axes = {a for m in maps if m is not None for a in m.axes}
+    if len(axes) != 1 or any(m is None for m in maps):
+        raise ModelError(
+            f"Positions enter the scores of `{where}` in windows or on a grid of several axes, where places cannot be exchanged one by "
+            "one. Type explain(model, ..., composite=pelrp_nb.DELTA_LRP), which says what they changed."
+        )
+    (axis,) = axes
+    columns = [m.cells.movedim(axis, 0).reshape(m.cells.shape[axis], -1)[:, 0].tolist() for m in maps if m is not None]
+    return Side(number, axis, tuple(zip(*columns, strict=True)))
+
+
+class Dealer:
+    """The scores of one attention with contents dealt to other places.
+
+    S: (heads, Tq, Tk) scores as they stand; hidden: where masks hide; index: place -> where it stands in the scores
+    """
+
+    def __init__(self, chain: Chain, inputs: dict[int, Tensor], scores: int, leaf: Leaf, where: str) -> None:
+        self.chain, self.scores, self.where = chain, scores, where
+        self.inputs = inputs
+        self.cleared, self.call = self._without_masks(), unmasked(chain)
+        self.terms: dict[int, Tensor] = {}
+        masked, plain = self._run({}, masks=True), self._run({})
+        self.hidden = masked <= plain - 25
+        if bool((plain < -1e4).any()):
+            raise ModelError(f"What hides pairs in the scores of `{where}` was not understood. Type composite=pelrp_nb.DELTA_LRP.")
+        self.sides = sides_of(chain, self.inputs, leaf, where)
+        for one in self.sides:
+            one.keys, one.shift = self._found(one, plain)
+        self.index = {cell: i + one.shift for one in self.sides for i, cell in enumerate(one.cells)}
+        self.seen = ~self.hidden.all(0) if self.hidden.shape[-1] == self.hidden.shape[-2] else None
+        self.biases = {n: levelled(chain.constants[n], self.seen) for n, one in chain.positions.items() if one.part == "score"}
+        self.terms = {}
+        self.S = self._run(self.biases, keep=True)
+        self.offsets = None if self.seen is None else visible_offsets(self.seen)
+
+    def _without_masks(self) -> dict[int, Tensor]:
+        """Constants that hide, with nothing in the places that they hide."""
+        found = {}
+        for step in self.chain.steps:
+            for slot in (a for a in step.args if isinstance(a, Slot) and step.name in ADDING):
+                constant = self.chain.constants.get(slot.number)
+                if constant is None or not constant.is_floating_point():
+                    continue
+                away = -constant if step.name.strip("_") in ("sub", "isub") else constant
+                hidden = hiding(away) if away.numel() else None
+                if hidden is None and float(away.amin()) < -1e3:
+                    hidden = away <= HIDES
+                if hidden is not None:
+                    found[slot.number] = constant.masked_fill(hidden, 0)
+        return found
+
+    def _run(self, swapped: dict[int, Tensor], masks: bool = False, keep: bool = False, dealt: Any = None) -> Tensor:
+        """(heads, Tq, Tk) scores."""
+
+        def term(number: int, x: Tensor) -> Tensor:
+            if keep:
+                self.terms[number] = x
+            return x if dealt is None else dealt(x, self.terms[number])
+
+        cleared = {} if masks else self.cleared
+        (S,) = self.chain.run({**self.inputs, **cleared, **swapped}, term, None if masks else self.call, [self.scores])
+        return better(S).reshape(-1, *S.shape[-2:])
+
+    def _found(self, one: Side, plain: Tensor) -> tuple[bool, int]:
+        """(whether a side holds keys, where it begins in the scores): something else at one place changes one column, or one row."""
+        x = self.inputs[one.number].clone()
+        at = len(one.cells) // 2
+        part = x.select(one.axis, at)
+        part.copy_(part.flip(-1) * 0.7 + part.abs().amax().clamp(min=1.0) * 0.3)
+        moved = (self._run({one.number: x}) - plain).abs().amax(0) > 1e-6 * plain.abs().amax().clamp(min=1e-30)
+        rows, columns = moved.any(1).nonzero().flatten().tolist(), moved.any(0).nonzero().flatten().tolist()
+        if not rows or len(rows) == 1 < len(columns):
+            return False, rows[0] - at if rows else 0
+        if len(columns) == 1:
+            return True, columns[0] - at
+        raise ModelError(
+            f"Between positions and softmax `{self.where}` mixes places, which cannot be exchanged one by one. Type "
+            "explain(model, ..., composite=pelrp_nb.DELTA_LRP), which says what they changed."
+        )
+
+    def dealt(self, order: Tensor, queries: bool, keys: bool) -> Tensor:
+        """(heads, Tq, Tk): the scores with what is at `order[p]` dealt to place p, on one side or on both."""
+        still = torch.arange(len(order))
+        rows, columns = (order if queries else still), (order if keys else still)
+        swapped: dict[int, Tensor] = {}
+        for one in self.sides:
+            if keys if one.keys else queries:
+                swapped[one.number] = one.dealt(swapped.get(one.number, self.inputs[one.number]), order)
+
+        def kept(now: Tensor, before: Tensor) -> Tensor:
+            """What is read at offsets that are never visible stays what it was."""
+            if self.seen is None or self.offsets is None or now.shape[-2:] != self.seen.shape:
+                return now
+            usual = before.index_select(-2, rows.to(now.device)).index_select(-1, columns.to(now.device))
+            return torch.where(self.seen | (self.offsets >= 0), now, usual)
+
+        biases = {n: read(x, self.seen, self.offsets, rows, columns) for n, x in self.biases.items()}
+        return self._run({**biases, **swapped}, dealt=kept)
+
+
+def levelled(bias: Tensor, seen: Tensor | None) -> Tensor:
+    """A bias (..., T, T), each row less its own value at its own place, where that is visible; nothing where it hides."""
+    hidden = hiding(bias)
+    bias = bias if hidden is None else bias.masked_fill(hidden, 0)
+    if seen is None:
+        return bias
+    bias = bias.expand(*bias.shape[:-2], *seen.shape)
+    own = torch.where(seen.diagonal(), bias.diagonal(dim1=-2, dim2=-1), 0)
+    return bias - own[..., None]
+
+
+def visible_offsets(seen: Tensor) -> Tensor:
+    """(T, T): for each pair the row of some visible pair of the same offset, -1 where that offset is never visible."""
+    T = len(seen)
+    found = torch.full((T, T), -1, dtype=torch.long)
+    for offset in range(1 - T, T):
+        rows = seen.diagonal(offset).nonzero()
+        if len(rows):
+            found.diagonal(offset).fill_(int(rows[0]) + max(0, -offset))
+    return found
+
+
+def read(bias: Tensor, seen: Tensor | None, offsets: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor:
+    """A levelled bias as it is read by contents that were dealt: at visible pairs, at visible offsets, else as it was."""
+    if seen is None or offsets is None:
+        return bias
+    T = len(seen)
+    at = torch.arange(T)
+    away = bias[..., offsets.clamp(min=0), (offsets + at[None, :] - at[:, None]).clamp(0, T - 1)]
+    usual = bias.index_select(-2, rows).index_select(-1, columns)
+    return torch.where(seen, bias, torch.where(offsets >= 0, away, usual))
+
+
+def unmasked(chain: Chain) -> Any:
+    """Each call of a chain but for what only hides: fillers, and the largest of a row taken away from it."""
+    largest = {n: step.args[0].number for step in chain.steps if step.name in ("max", "amax") and isinstance(step.args[0], Slot)
+               for n in step.outs.values()}  # fmt: skip
+
+    def call(step: Step, args: tuple, kwargs: dict) -> Any:
+        if step.name in ("masked_fill", "masked_fill_", "__imasked_fill__"):
+            value = float(args[2] if len(args) > 2 else kwargs["value"])
+            return args[0] if value <= HIDES else again(step, args, kwargs)
+        if step.name == "where":
+            given = [x for x in (*args, *kwargs.values()) if not (isinstance(x, Tensor) and x.dtype == torch.bool)]
+            rest = [x for x in given if isinstance(x, Tensor) and x.dim() > 0]
+            fillers = [x for x in given if not (isinstance(x, Tensor) and x.dim() > 0)]
+            if len(rest) == 1 and all(float(x) <= HIDES for x in fillers):
+                return rest[0]
+        if step.name in ("sub", "__sub__") and isinstance(step.args[1], Slot) and step.args[1].number in largest:
+            return args[0]
+        if step.name == KERNEL:
+            kwargs = {**kwargs, "masks": False}
+        return again(step, args, kwargs)
+
+    return call
+
+
+def kernel_scores(
+    q: Tensor, k: Tensor, mask: Tensor | None = None, *, causal: bool, scale: float | None, masks: bool = True
+) -> Tensor:  # fmt: skip
+    """Scores (..., Tq, Tk) of a fused kernel; without `masks`, those of hidden pairs too."""
+    if k.dim() > 3 and k.shape[-3] != q.shape[-3]:
+        k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
+    s = better(q) @ better(k).transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if mask is not None and mask.dtype != torch.bool:
+        hidden = None if masks else hiding(mask)
+        s = s + better(mask if hidden is None else mask.masked_fill(hidden, 0))
+    elif mask is not None and masks:
+        s = s.masked_fill(~mask, -torch.inf)
+    if causal and masks:
+        s = s.masked_fill(torch.ones(s.shape[-2:], dtype=torch.bool, device=s.device).triu(1), -torch.inf)
+    return s

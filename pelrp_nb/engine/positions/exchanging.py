@@ -1,0 +1,210 @@
+"""What exchanging the positions of two places would change of attention weights, exactly, for many pairs at a time.
+
+Two places exchange their positions if their contents are dealt to each other's places, the chain from where positions enter to the
+softmax is run, and its scores are read where the contents are now (`dealing.py`): every encoding is served by the model's own calls.
+Queries and keys are dealt apart, all pairs of a round at once (each place has one partner in it):
+
+    S[i, j]                        query i, key j, as they stand
+    queries dealt   Q[p, j]        the query that came to p against key j: one row for each place with its partner's position
+    keys dealt      K[i, p]        query i against the key that came to p: one column
+    both dealt      B[p, p']       where two exchanged places meet
+
+A pair changes two rows, which have their softmax anew, and two columns, which change two terms of every other row's sum; where that
+sum cancels (less than 1e-3 of it is left) or its largest term rises far, the row is computed again as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError, ModelError
+from ..leaves import Leaf
+from ..numerics import better
+from ..places import credit
+from ..replay import Chain
+from .dealing import KERNEL, Dealer, kernel_scores
+
+CANCELS, RISES = 1e-3, 30.0  # what must be left of a row's sum, and how far its largest score may rise
+MOST = 1 << 22  # numbers of rows that are computed again at a time
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The rounds of an exchange among `n` places: (rounds, n), the partner of each place; itself where it has none."""
+
+    places: Tensor
+    rounds: Tensor
+
+    @staticmethod
+    def drawn(places: Sequence[int], partners: int | None, seed: int) -> Pairs:
+        """As many rounds as partners are wanted, drawn from those of a tournament in which all meet once; None: all of them."""
+        n = len(places)
+        rng = torch.Generator().manual_seed(seed)
+        m = n + n % 2
+        shuffled = torch.randperm(m, generator=rng)
+        chosen = torch.randperm(m - 1, generator=rng)[: m - 1 if partners is None else partners]
+        rounds = []
+        for r in sorted(chosen.tolist()):
+            circle = [0, *(1 + (i + r) % (m - 1) for i in range(m - 1))]
+            partner = torch.arange(n)
+            for i in range(m // 2):
+                a, b = int(shuffled[circle[i]]), int(shuffled[circle[m - 1 - i]])
+                if a < n and b < n:
+                    partner[a], partner[b] = b, a
+            rounds.append(partner)
+        return Pairs(torch.tensor(list(places)), torch.stack(rounds))
+
+    def each(self) -> Tensor:
+        """(pairs, 2) places by round, the smaller first."""
+        found = []
+        for partner in self.rounds:
+            first = torch.arange(len(partner))
+            at = first < partner
+            found.append(torch.stack([self.places[first[at]], self.places[partner[at]]], 1))
+        return torch.cat(found)
+
+
+def exchanged(dealer: Dealer, G: Tensor, pairs: Pairs, index: Tensor) -> Tensor:
+    """(heads, pairs): sum over i, j of (A - A')_ij G_ij, A' the weights when two places exchange their positions.
+
+    G: (heads, Tq, Tk) gradient of the weights; index: of each place its index along the scores
+    """
+    S = dealer.S.masked_fill(dealer.hidden, -torch.inf)
+    m = S.amax(-1, keepdim=True)
+    m = torch.where(m.isfinite(), m, 0)
+    E = (S - m).exp()
+    Z = E.sum(-1)
+    A = E / Z.clamp(min=torch.finfo(E.dtype).tiny)[..., None]
+    whole = Rows(S, m[..., 0], E, Z, A, G, (A * G).sum(-1))
+    sides = {one.keys for one in dealer.sides}
+    found = []
+    for partner in pairs.rounds:
+        first = torch.arange(len(partner))
+        at = first < partner
+        t, u = index[first[at]], index[partner[at]]
+        order = torch.arange(max(S.shape[-2], int(index.max()) + 1))
+        order[t], order[u] = u, t
+        found.append(one_round(dealer, whole, torch.cat([t, u]), torch.cat([u, t]), order, False in sides, True in sides))
+    return torch.cat(found, -1)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Scores with what is hidden at -inf, each row's largest, exp, sum, weights, gradient of the weights, and A . G of each row."""
+
+    S: Tensor
+    m: Tensor
+    E: Tensor
+    Z: Tensor
+    A: Tensor
+    G: Tensor
+    AG: Tensor
+
+
+def one_round(dealer: Dealer, whole: Rows, t: Tensor, u: Tensor, order: Tensor, queries: bool, keys: bool) -> Tensor:
+    """(heads, pairs) of one round; t and u hold each pair twice, once each way round."""
+    half, at = len(t) // 2, torch.arange(len(t))
+    total = whole.S.new_zeros(len(whole.S), len(t))
+    if queries:
+        row = dealer.dealt(order, True, False)[:, u]  # (heads, 2 pairs, Tk)
+        if keys:
+            both = dealer.dealt(order, True, True)
+            row[:, at, t], row[:, at, u] = both[:, u, u], both[:, u, t]
+        moved = row.masked_fill(dealer.hidden[:, t], -torch.inf).softmax(-1).nan_to_num(0.0)
+        total += ((whole.A[:, t] - moved) * whole.G[:, t]).sum(-1)
+    if keys:
+        column = dealer.dealt(order, False, True)[:, :, u]  # (heads, Tq, 2 pairs)
+        total += columns(dealer, whole, column, t, queries, half)
+    return total[:, :half] + total[:, half:]
+
+
+def columns(dealer: Dealer, whole: Rows, column: Tensor, t: Tensor, queries: bool, half: int) -> Tensor:
+    """(heads, 2 pairs): what two other columns change of all rows but those of the pair itself; all of it in the first half."""
+    rise = (column - whole.m[..., None]).masked_fill(dealer.hidden[:, :, t], -torch.inf)
+    N = rise.clamp(max=RISES).exp()
+    moved = N - whole.E[:, :, t]
+    by_value = moved * whole.G[:, :, t]
+    dZ, dN = moved[..., :half] + moved[..., half:], by_value[..., :half] + by_value[..., half:]
+    Z = whole.Z[..., None] + dZ
+    some = (whole.AG[..., None] * dZ - dN) / torch.where(Z == 0, 1, Z)
+    wrong = (CANCELS * whole.Z[..., None] > Z) | (rise > RISES).unflatten(-1, (2, half)).any(-2)
+    mine = torch.zeros(some.shape[1:], dtype=torch.bool, device=some.device)
+    if queries:
+        pair = torch.arange(half)
+        mine[t[:half], pair] = mine[t[half:], pair] = True
+    wrong &= ~mine & (whole.Z > 0)[..., None]
+    some = some.masked_fill(mine | wrong, 0)
+    h, i, k = wrong.nonzero(as_tuple=True)
+    for part in torch.arange(len(h)).split(max(MOST // whole.S.shape[-1], 1)) if len(h) else ():
+        a, b, c = h[part], i[part], k[part]
+        S = whole.S[a, b].clone()
+        here = torch.arange(len(a))
+        for n in (c, c + half):
+            S[here, t[n]] = column[a, b, n].masked_fill(dealer.hidden[a, b, t[n]], -torch.inf)
+        some.index_put_((a, b, c), ((whole.A[a, b] - S.softmax(-1)) * whole.G[a, b]).sum(-1))
+    return torch.cat([some.sum(1), torch.zeros_like(some.sum(1))], -1)
+
+
+class Exchanges:
+    """A `Worth`: what each pair of places is worth, attention by attention.
+
+    partners, seed: as for `Pairs`; chosen: stream -> the places that take part (None: all)
+    pairs, values: (stream -> its pairs), ((stream, attention) -> (heads, pairs))
+    """
+
+    def __init__(self, partners: int | None, seed: int, chosen: Mapping[str, Sequence[int] | None]) -> None:
+        self.partners, self.seed, self.chosen = partners, seed, chosen
+        self.pairs: dict[str, Pairs] = {}
+        self.values: dict[tuple[str, str], Tensor] = {}
+        self.entered: set[Leaf] = set()
+
+    def drawn(self, stream: str, count: int) -> Pairs:
+        """The pairs of a stream with so many places, drawn when it is first met. Raises InputError for places that it does not have."""
+        if stream not in self.pairs:
+            given = self.chosen.get(stream)
+            places = list(range(count)) if given is None else list(given)
+            if len(places) < 2 or len(set(places)) < len(places) or not all(0 <= p < count for p in places):
+                raise InputError(f"An exchange needs two places or more, each below {count} and named once; got {places}.")
+            self.pairs[stream] = Pairs.drawn(places, self.partners, self.seed)
+        return self.pairs[stream]
+
+    def eager(self, flow: Any, chain: Chain, inputs: dict[int, Tensor], into: Tensor, where: str) -> None:
+        """Weights that a softmax made, and the gradient of what they were multiplied as."""
+        found = chain.softmax()
+        if found is None:
+            raise ModelError(f"`{where}` computes its softmax in a way that exchange does not follow. Type torch.softmax(scores, dim=-1).")
+        scores, weights = found
+        (A,) = chain.run(inputs, wanted=[weights])
+        with torch.enable_grad():
+            leaf = better(A).detach().requires_grad_()
+            (used,) = chain.run({**inputs, weights: leaf})
+            G = into if used is leaf else torch.autograd.grad(used, leaf, into)[0]
+        self.attended(flow, chain, inputs, scores, G, where)
+
+    def fused(self, flow: Any, chain: Chain, inputs: dict[int, Tensor], into: Tensor, where: str, causal: bool, more: dict) -> None:
+        """A fused kernel of queries, keys and a mask, and the gradient of its weights."""
+        scores = chain.then(kernel_scores, KERNEL, causal=causal, scale=more.get("scale"))
+        self.attended(flow, chain, inputs, scores, into, where)
+
+    def attended(self, flow: Any, chain: Chain, inputs: dict[int, Tensor], scores: int, G: Tensor, where: str) -> None:
+        """One attention, whose weights have the gradient G."""
+        leaf = next((one for one in chain.entries if one.taken), None)
+        if leaf is None:
+            return
+        self.entered.update(chain.entries)
+        strange = next((one for one in chain.strange if one.taken), None)
+        if strange is not None:
+            raise ModelError(f"The positions of `{strange.name}` enter scores in a way that cannot be exchanged.")
+        with torch.no_grad():
+            dealer = Dealer(chain, inputs, scores, leaf, where)
+            own = [cell for cell in credit.in_order(list(dealer.index)) if min(c for c in cell if c is not None) >= 0]
+            pairs = self.drawn(leaf.stream, len(own))
+            index = torch.tensor([dealer.index[own[int(p)]] for p in pairs.places])
+            found = exchanged(dealer, better(G).reshape(-1, *G.shape[-2:]), pairs, index).cpu()
+        key = (leaf.stream, where)
+        self.values[key] = self.values[key] + found if key in self.values else found

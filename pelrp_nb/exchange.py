@@ -1,0 +1,208 @@
+"""exchange(model, inputs) -> Exchange: what each token's position is worth, by exchanging it with those of others.
+
+For places t and u let A' be the attention weights of a layer when the positions of t and u are exchanged in everything that enters its
+scores (rotations, biases, ALiBi, relative embeddings), tokens and masks staying where they are, and the softmax computed again, exactly.
+With g the bent gradient at the attention's output under CP-LRP,
+
+    P_tu = sum over layers, heads, i, j of (A - A')_ij (g_i . v_j)           P_tu = P_ut, P_tt = 0
+    P_t  = mean over u of P_tu
+
+Positions that are added to vectors enter linearly: P_tu = (p_t - p_u) . (g_t - g_u), with g under PA-LRP where they are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .batches import seen, spoken
+from .calls import fitting
+from .composites import CP_LRP, PA_LRP
+from .engine.leaves import Leaf
+from .engine.leaving import Leaving
+from .engine.options import Options
+from .engine.places import credit
+from .engine.positions.exchanging import Exchanges, Pairs
+from .engine.propagation import Propagation, propagate
+from .engine.support import inspect
+from .engine.trace import Trace
+from .errors import InputError, ModelError
+from .explain import of_pipeline
+from .inputs.arguments import call
+from .inputs.encode import encode_all
+from .inputs.model_input import Encoded
+from .inputs.outputs import of_row
+from .inputs.padding import Padding, fill_of, padded
+from .results.exchange import Exchange
+from .rules import PositionKind
+from .targets.resolve import Asked, Question, answer, ask
+
+__all__ = ["exchange"]
+
+ADDED = "added positions"
+CAUSAL = "A causal mask tells positions as well, and no exchange sees it: a share of 0 does not say that order does not matter."
+ADDS = "sum"  # the part of positions that are added
+TURNED = (PositionKind.ROTARY, PositionKind.RELATIVE_EMBEDDING)  # of values: they keep their own sink
+
+
+@fitting({"composite": "exchange without it: CP-LRP is what weights are judged by", "options": "partners={} or seed=0", "k": "partners={}"})
+def exchange(
+    model: nn.Module, inputs: Any, *, processor: Any = None, target: Any = None, contrast: Any = None, partners: int | None = 8,
+    seed: int = 0, special: bool = False,
+) -> Exchange | list[Exchange]:  # fmt: skip
+    """What the explained number owes to each token standing where it stands.
+
+        exchange(model, "the cat saw the dog", processor=tokenizer).signed
+
+    Args:
+        model, inputs, processor, target, contrast: as for `explain`; inputs in a list are exchanged one after the other.
+        partners: with how many others each place exchanges its position, drawn at random; None: with all.
+        seed: how partners are drawn.
+        special: whether special tokens take part.
+
+    Returns:
+        an `Exchange`, in units of the explained number; a list of them for several inputs. It is no part of the ledger.
+
+    Raises:
+        InputError: the model has no positions, or fewer than two places take part. ModelError: positions enter where they cannot be
+        exchanged (joined features, factors of tokens, windows that are cut apart), told by name. What `explain` raises.
+    """
+    if partners is not None and (isinstance(partners, bool) or not isinstance(partners, int) or partners < 1):
+        raise InputError(f"partners must be a number of other places, or None for all; got {partners!r}. Type partners=8.")
+    model, processor = of_pipeline(model, processor)
+    with Leaving(), ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        inspect(model)
+        rows, several = encode_all(model, inputs, processor)
+        asked = ask(model, rows, target, contrast, several, processor)
+        if any(len(one.questions) != 1 for one in asked):
+            raise InputError("An exchange is of one target for each input. Type target=... for one of them.")
+        found = [Row(model, processor, one, partners, seed, special).exchange() for one in asked]
+    return found if several else found[0]
+
+
+class Row:
+    """One input and its question."""
+
+    def __init__(self, model: nn.Module, processor: Any, asked: Asked, partners: int | None, seed: int, special: bool) -> None:
+        self.model, self.processor, self.asked = model, processor, asked
+        self.partners, self.seed = partners, seed
+        self.batch = padded(model, [asked.row], Padding("right", False, fill_of(model, processor)))
+        self.cut = seen(asked, 0, self.batch.visible[0])  # no padding, and nothing after what the target's place could see
+        self.chosen = chosen(asked.row, self.cut, special)
+
+    def value(self) -> tuple[Tensor, str]:
+        """The explained number, and its name."""
+        output = call(self.model, self.batch.arguments)
+        own = of_row(output, 0, 1, self.batch.visible[0])
+        question: Question = self.asked.questions[0]
+        return answer(question, own, self.model, self.processor, spoken(self.asked))
+
+    def exchange(self) -> Exchange:
+        """Attention under CP-LRP, and what is added under PA-LRP."""
+        worth = Exchanges(self.partners, self.seed, self.chosen)
+        with propagate(self.model, CP_LRP, Options(ledger=False)) as flow:
+            flow.worth, flow.taped = worth, True
+            value, text = self.value()
+            (trace,) = flow.traces([value], visible=[self.cut])
+        assert trace is not None
+        sinks = flow.inputs.sinks
+        refuse(flow, sinks, worth)
+        if any(leaf.part == ADDS for leaf in sinks):
+            self.added(worth)
+        number = float(value.detach())
+        parts = trace.streams or {flow.streams.names[0] if flow.streams.several else "": trace}
+        found = {name: self.told(part, name, worth, text, number, flow) for name, part in parts.items()}
+        if not worth.pairs:
+            raise InputError(f"The value depends on no attention and no position, so nothing can be exchanged. {CAUSAL}")
+        first = next(name for name in found if name in worth.pairs)
+        streams = found if len(found) > 1 else {}
+        return Exchange(**{**vars(found[first]), "streams": streams})
+
+    def added(self, worth: Exchanges) -> None:
+        """What is added to vectors, linearly."""
+        with propagate(self.model, PA_LRP, Options(ledger=False)) as flow:
+            value, _ = self.value()
+            flow.traces([value], keep=True, visible=[{}])
+        leaves = [leaf for leaf in flow.inputs.sinks if leaf.part == ADDS]
+        gradients = torch.autograd.grad(value, [leaf.tensor for leaf in leaves if leaf.tensor is not None], allow_unused=True)
+        for leaf, g in zip(leaves, gradients, strict=True):
+            if g is not None:
+                found = linear(leaf, g, worth)
+                key = (leaf.stream, ADDED)
+                worth.values[key] = worth.values[key] + found if key in worth.values else found
+
+    def told(self, trace: Trace, name: str, worth: Exchanges, text: str, value: float, flow: Propagation) -> Exchange:
+        """One stream as a result; places that are padding left out."""
+        visible = self.cut.get(name)
+        semantic = trace.semantic if trace.tokens.dim() == 2 else patches(trace.tokens, worth.pairs.get(name))
+        T = len(semantic)
+        labels = self.asked.row.labels.get(name)
+        tokens = labels.tokens if labels is not None and len(labels.tokens) >= T else tuple(map(str, range(T)))
+        drawn = worth.pairs.get(name)
+        at = {int(p): i for i, p in enumerate(visible.at)} if visible is not None else {i: i for i in range(T)}
+        pairs = torch.zeros(0, 2, dtype=torch.long) if drawn is None else renamed(drawn.each(), at)
+        places = torch.zeros(0, dtype=torch.long) if drawn is None else renamed(drawn.places, at)
+        values = {where: v for (stream, where), v in reversed(worth.values.items()) if stream == name}
+        kinds = tuple(dict.fromkeys(str(leaf.kind) for leaf in flow.inputs.sinks if leaf.stream == name))
+        return Exchange(tuple(tokens[:T]), text, value, places, pairs, values, semantic, self.partners, self.seed, kinds, (CAUSAL,))
+
+
+def renamed(places: Tensor, at: Mapping[int, int]) -> Tensor:
+    """Places of the model's as those of the result."""
+    return torch.tensor([at[int(p)] for p in places.flatten()], dtype=torch.long).reshape(places.shape)
+
+
+def chosen(row: Encoded, visible: Mapping[str, Any], special: bool) -> dict[str, list[int]]:
+    """The places of each stream that take part. Raises InputError if those of the first are fewer than two."""
+    found = {}
+    for name, labels in row.labels.items():
+        kept = visible.get(name)
+        at = list(range(len(labels.tokens))) if kept is None else [int(p) for p in kept.at]
+        marks = (labels.special if len(labels.special) >= len(at) else (False,) * len(at))[: len(at)]
+        found[name] = [p for p, mark in zip(at, marks, strict=True) if special or not mark]
+    if found and all(len(places) < 2 for places in found.values()):
+        raise InputError(
+            f"Positions are exchanged between two places or more; of this input {sum(map(len, found.values()))} can take part. "
+            "Special tokens do not, unless you type special=True."
+        )
+    return {name: places for name, places in found.items() if len(places) > 1}
+
+
+def refuse(flow: Propagation, sinks: list[Leaf], worth: Exchanges) -> None:
+    """Raise where there are no positions, or some enter where they cannot be exchanged."""
+    if not sinks:
+        raise InputError(f"{type(flow.model).__name__} has no positions that could be exchanged. {CAUSAL}")
+    for leaf in sinks:
+        if leaf.part != ADDS and leaf not in worth.entered and not (leaf.kind in TURNED or leaf.part == "score"):
+            raise ModelError(
+                f"The positions of `{leaf.name}` are {leaf.kind}: they enter beside scores and sums, where they cannot be exchanged. Type "
+                "explain(model, ..., composite=pelrp_nb.PA_LRP)."
+            )
+
+
+def linear(leaf: Leaf, g: Tensor, worth: Exchanges) -> Tensor:
+    """(1, pairs) of positions that are added: (p_t - p_u) . (g_t - g_u)."""
+    assert leaf.tensor is not None
+    p, layout = leaf.tensor.detach(), leaf.layout(leaf.tensor.dim())
+    axes = layout.axes
+    rest = [a for a in range(p.dim()) if a not in axes]
+    p, g = (x.permute([*axes, *rest]).flatten(0, len(axes) - 1).flatten(1).double().cpu() for x in (p, g))
+    cells = list(zip(*(m.cells.permute([*axes, *rest]).reshape(-1).tolist() for m in layout.maps if m is not None), strict=True))
+    own = [cell for cell in credit.in_order(cells) if min(c for c in cell if c is not None) >= 0]
+    index = torch.tensor([cells.index(cell) for cell in own])
+    pairs: Pairs = worth.drawn(leaf.stream, len(own))
+    t, u = index[pairs.each().T]
+    return ((p[t] - p[u]) * (g[t] - g[u])).sum(-1)[None]
+
+
+def patches(R: Tensor, pairs: Pairs | None) -> Tensor:
+    """(n,) relevance of pixels (C, H, W) summed to a grid of n patches, as wide in patches as the picture is high."""
+    n = 1 if pairs is None else int(pairs.places.max()) + 1
+    rows = max((r for r in range(1, n + 1) if n % r == 0 and R.shape[-2] % r == 0 and r * r <= n), default=1)
+    return R.sum(0).reshape(rows, R.shape[-2] // rows, n // rows, -1).sum((1, 3)).flatten()

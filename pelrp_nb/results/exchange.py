@@ -1,0 +1,164 @@
+"""What positions are worth, as a value that draws itself: pairs of places, attention by attention."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..errors import FileError, InputError
+from .serialisation import read, write
+
+if TYPE_CHECKING:
+    import pandas
+
+MEANS = (
+    "P(t, u) is what the value owes to t and u standing where they stand: its estimated loss if they exchanged their positions, tokens and "
+    "masks staying where they are. It is no part of the ledger."
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Exchange:
+    """What the explained number owes to each token's position: what exchanging it with others' would change.
+
+    tokens:   names of all places, T of them; target, value: what was explained
+    places:   (n,) those that took part: no special tokens, unless they were asked for
+    pairs:    (P, 2) pairs of places that were exchanged
+    values:   attention ("layer 3"), or "added positions" -> (heads, P), in units of the value
+    semantic: (T,) relevance of the tokens under CP-LRP, beside which the share is taken
+    partners: of each place; None: all. seed: how they were drawn
+    kinds:    kinds of positions; notes: what must be said with it; streams: the same for each input where there are several
+    """
+
+    tokens: tuple[str, ...]
+    target: str
+    value: float
+    places: Tensor
+    pairs: Tensor
+    values: Mapping[str, Tensor]
+    semantic: Tensor
+    partners: int | None
+    seed: int
+    kinds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    streams: Mapping[str, Exchange] = field(default_factory=dict)
+
+    @property
+    def totals(self) -> Tensor:
+        """(P,) what each pair is worth, over all layers and heads."""
+        return sum((v.double().sum(0) for v in self.values.values()), torch.zeros(len(self.pairs), dtype=torch.float64))
+
+    @property
+    def matrix(self) -> Tensor:
+        """(T, T) symmetric; 0 for a place with itself, nan where two places were not exchanged."""
+        return self._matrix(self.totals)
+
+    def of(self, attention: str, head: int | None = None) -> Tensor:
+        """(T, T) of one attention, of one head of it. Raises InputError for a name or number that there is not."""
+        if attention not in self.values:
+            raise InputError(
+                f"There is no attention {attention!r}; there are {', '.join(self.values)}. Type of({next(iter(self.values))!r})."
+            )
+        heads = self.values[attention].double()
+        if head is not None and not 0 <= head < len(heads):
+            raise InputError(f"{attention} has heads 0 to {len(heads) - 1}, got {head}.")
+        return self._matrix(heads.sum(0) if head is None else heads[head])
+
+    def _matrix(self, amounts: Tensor) -> Tensor:
+        T = len(self.semantic)
+        found = torch.full((T, T), torch.nan, dtype=torch.float64)
+        found[self.places, self.places] = 0.0
+        a, b = self.pairs.T
+        found[a, b] = found[b, a] = amounts
+        return found
+
+    @property
+    def signed(self) -> Tensor:
+        """(T,) mean over partners, signed; nan for places that took no part."""
+        return self._mean(self.totals)
+
+    @property
+    def absolute(self) -> Tensor:
+        """(T,) mean size over partners; nan for places that took no part."""
+        return self._mean(self.totals.abs())
+
+    @property
+    def layers(self) -> Tensor:
+        """(L, T) `signed` of each entry of `values`, in their order."""
+        return (
+            torch.stack([self._mean(v.double().sum(0)) for v in self.values.values()])
+            if self.values
+            else torch.zeros(0, len(self.semantic))
+        )
+
+    @property
+    def heads(self) -> dict[str, Tensor]:
+        """Attention -> (heads, T), `signed` of each head."""
+        return {name: torch.stack([self._mean(head) for head in v.double()]) for name, v in self.values.items()}
+
+    def _mean(self, amounts: Tensor) -> Tensor:
+        T = len(self.semantic)
+        total, count = torch.zeros(T, dtype=torch.float64), torch.zeros(T, dtype=torch.float64)
+        for side in self.pairs.T:
+            total.index_add_(0, side, amounts.double())
+            count.index_add_(0, side, torch.ones_like(amounts, dtype=torch.float64))
+        return torch.where(count > 0, total / count.clamp(min=1), torch.nan)
+
+    @property
+    def share(self) -> float:
+        """sum |P_t| / (sum |P_t| + sum |S_t|), P_t signed and S_t the token's relevance under CP-LRP, at the same places."""
+        P, S = self.signed[self.places].nan_to_num(0.0).abs().sum(), self.semantic[self.places].double().abs().sum()
+        return float(P / (P + S)) if P + S > 0 else 0.0
+
+    def by_distance(self) -> pandas.DataFrame:
+        """A row for each distance |t - u|: mean signed worth, mean size, and how many pairs."""
+        import pandas
+
+        away = (self.pairs[:, 0] - self.pairs[:, 1]).abs()
+        rows = [(int(d), (x := self.totals[away == d]).mean().item(), x.abs().mean().item(), len(x)) for d in away.unique()]
+        return pandas.DataFrame(rows, columns=["distance", "signed", "size", "pairs"])
+
+    def figure(self, size: tuple[float, float] | None = None) -> Any:
+        """The matrix, each place's worth, and the profile over distance, as one matplotlib figure for a paper; size in inches."""
+        from ..views.exchange import draw
+
+        away = self.by_distance()
+        return draw(
+            list(self.tokens), self.matrix.tolist(), self.signed.tolist(), self.places.tolist(),
+            {name: away[name].tolist() for name in away}, f"{self.target} {self.value:+.4g}, share of positions {self.share:.0%}", size,
+        )  # fmt: skip
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write it to one file, .npz or .safetensors. Raises FileError."""
+        write(path, {"exchange": self._tree()})
+
+    def _tree(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("target", "value", "places", "pairs", "semantic", "partners", "seed")}
+        lists = {"tokens": list(self.tokens), "kinds": list(self.kinds), "notes": list(self.notes)}
+        return {**plain, **lists, "values": dict(self.values), "streams": {name: one._tree() for name, one in self.streams.items()}}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Exchange:
+        """What `save` wrote. Raises FileError for anything else."""
+        tree = read(path)
+        if "exchange" not in tree:
+            raise FileError(f"{path} must hold an exchange, and holds something else. Type pelrp_nb.Explanation.load({str(path)!r}).")
+        return cls._of(tree["exchange"])
+
+    @classmethod
+    def _of(cls, tree: Mapping[str, Any]) -> Exchange:
+        lists = {name: tuple(tree[name]) for name in ("tokens", "kinds", "notes")}
+        return cls(**{**tree, **lists, "streams": {name: cls._of(one) for name, one in tree["streams"].items()}})
+
+    def __repr__(self) -> str:
+        most = self.signed.nan_to_num(0.0).abs().topk(min(3, len(self.places))).indices.tolist()
+        named = ", ".join(f"{self.tokens[i]!r} {self.signed[i]:+.3g}" for i in most)
+        return f"Exchange({self.target} {self.value:+.4g}: {named}; share of positions {self.share:.2f}, {len(self.pairs)} pairs)"
+
+    def __str__(self) -> str:
+        return "\n".join([repr(self), MEANS, *self.notes])

@@ -1,0 +1,262 @@
+"""Exchange: equal to computing the model again with two positions exchanged, on every encoding; four spellings of ALiBi agree."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from models import build, build_position, inputs
+from positioned import ALIBIS, EXACT, IDS, Attention, CausalRotary, Rotary, T, swapped
+from torch import Tensor, nn
+
+import pelrp_nb
+from pelrp_nb import exchange, zoo
+from pelrp_nb.engine.positions.exchanging import Pairs
+from pelrp_nb.errors import FileError, InputError, ModelError
+from pelrp_nb.results.exchange import Exchange
+
+PAIRS = [(t, u) for t in range(T) for u in range(t + 1, T)]
+
+
+def exchanged(model: nn.Module, ids: Tensor = IDS, **more) -> Exchange:
+    return exchange(model, {"input_ids": ids}, target=lambda out: out.reshape(-1)[0], partners=None, **more)
+
+
+def differences(model: Attention) -> Tensor:
+    """What the value loses when two positions are exchanged: the model computed again for each pair."""
+    with torch.no_grad():
+        found = torch.zeros(T, T, dtype=torch.float64)
+        for t, u in PAIRS:
+            found[t, u] = found[u, t] = (model(IDS) - model(IDS, swapped(t, u)))[0]
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("kind", EXACT, ids=lambda kind: kind.__name__)
+def test_it_is_the_model_computed_again(kind, dtype):
+    model = kind().to(dtype)
+    truth = differences(kind().double())
+    allowed = 1e-9 if dtype == torch.float64 else 1e-4
+    assert (exchanged(model).matrix - truth).abs().max() <= allowed * truth.abs().max()
+
+
+@pytest.mark.parametrize("way", ALIBIS)
+def test_a_causal_bias_is_read_where_somebody_sees_it(way):
+    """Each visible pair takes the penalty of its new distance if that looks back, else it keeps its own; however ALiBi is written."""
+    model = ALIBIS[way]()
+    truth = torch.zeros(T, T, dtype=torch.float64)
+    for t, u in PAIRS:
+        at = swapped(t, u)
+        away, own = at[:, None] - at[None, :], torch.arange(T)[:, None] - torch.arange(T)[None, :]
+        penalty = torch.where(away >= 0, away, own).clamp(min=0) * -torch.tensor([0.5, 0.25], dtype=torch.float64)[:, None, None]
+        truth[t, u] = truth[u, t] = with_bias(model, penalty)
+    truth = (model(IDS)[0].detach() - truth).fill_diagonal_(0)
+    assert (exchanged(model).matrix - truth).abs().max() <= 1e-9 * truth.abs().max()
+
+
+def with_bias(model: Attention, bias: Tensor) -> float:
+    right = model.biases
+    model.biases = lambda positions, dtype: bias  # type: ignore[method-assign]
+    try:
+        with torch.no_grad():
+            return float(model(IDS)[0])
+    finally:
+        model.biases = right  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("name", ["gptj", "codegen", "gpt_neox", "roformer", "t5", "mpnet", "bloom", "mpt", "falcon", "falcon alibi",
+                                  "deberta", "deberta_v2", "xlnet", "beit"])  # fmt: skip
+def test_every_family_can_be_exchanged(name):
+    model, x = build_position(name)
+    x = {k: v for k, v in x.items() if name != "xlnet" or k != "use_cache"}
+    found = exchange(model, x, target=lambda out: out.logits.reshape(-1)[-2], partners=None)
+    P = found.matrix[found.places][:, found.places]
+    assert not P.isnan().any() and torch.equal(P, P.T) and P.abs().max() > 0
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_eager_is_fused(family):
+    fused, eager = (exchange(build(family, a), inputs(family), target=7, partners=None).matrix for a in ("sdpa", "eager"))
+    torch.testing.assert_close(fused, eager, rtol=1e-5, atol=1e-5)
+
+
+class Added(nn.Module):
+    """Positions that are added to vectors; the value is linear in them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.places, self.out = nn.Embedding(30, 6), nn.Embedding(T, 6), nn.Linear(6 * T, 1)
+        self.double()
+
+    def forward(self, input_ids: Tensor, positions: Tensor | None = None) -> Tensor:
+        x = self.table(input_ids) + self.places(torch.arange(T) if positions is None else positions)
+        return self.out(x.flatten(1))[:, 0]
+
+
+def test_added_positions_are_exchanged_linearly():
+    model = Added()
+    with torch.no_grad():
+        truth = torch.zeros(T, T, dtype=torch.float64)
+        for t, u in PAIRS:
+            truth[t, u] = truth[u, t] = (model(IDS) - model(IDS, swapped(t, u)))[0]
+    torch.testing.assert_close(exchanged(model).matrix, truth)
+
+
+def test_parts_add_up_and_means_are_over_partners():
+    found = exchange(build("llama"), inputs("llama"), target=7, partners=3, seed=5)
+    assert len(found.values) == 3 and all(len(v) == 4 for v in found.values.values())
+    by_layer = sum(found.of(name).nan_to_num(0.0) for name in found.values)
+    torch.testing.assert_close(by_layer, found.matrix.nan_to_num(0.0))
+    by_head = sum(found.of("layer 1", head).nan_to_num(0.0) for head in range(4))
+    torch.testing.assert_close(by_head, found.of("layer 1").nan_to_num(0.0))
+    off = found.matrix.clone().fill_diagonal_(torch.nan)
+    torch.testing.assert_close(found.signed, off.nanmean(1))
+    torch.testing.assert_close(found.absolute, off.abs().nanmean(1))
+    torch.testing.assert_close(found.layers.sum(0), found.signed)
+    torch.testing.assert_close(found.heads["layer 0"].sum(0), found.layers[list(found.values).index("layer 0")])
+    away = found.by_distance()
+    assert away["pairs"].sum() == len(found.pairs)
+    assert math.isclose((away["signed"] * away["pairs"]).sum(), float(found.totals.sum()), rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 3, 7, 8])
+@pytest.mark.parametrize("partners", [1, 3, None, 100])
+def test_each_place_meets_so_many_others_once(n, partners):
+    pairs = [tuple(p) for p in Pairs.drawn(list(range(n)), partners, 0).each().tolist()]
+    assert len(set(pairs)) == len(pairs) and all(t < u for t, u in map(sorted, pairs))
+    met = [sum(i in p for p in pairs) for i in range(n)]
+    if partners is None or partners >= n:
+        assert len(pairs) == n * (n - 1) // 2
+    else:
+        assert max(met) <= partners and min(met) >= min(partners, n - 1) - n % 2
+
+
+def test_the_same_seed_draws_the_same_partners():
+    a, b, c = (exchange(build("llama"), inputs("llama"), target=7, partners=2, seed=s) for s in (1, 1, 2))
+    assert torch.equal(a.pairs, b.pairs) and torch.equal(a.totals, b.totals) and not torch.equal(a.pairs, c.pairs)
+
+
+def test_special_tokens_take_part_only_when_asked():
+    model, tokenizer = zoo.load("tasks-rotary")
+    text = zoo.task("order").examples[0].text
+    plain, all_of = (exchange(model, text, processor=tokenizer, special=s) for s in (False, True))
+    special = {"[CLS]", "[SEP]"}
+    assert not special & {plain.tokens[i] for i in plain.places} and special <= {all_of.tokens[i] for i in all_of.places}
+    assert plain.signed.isnan()[[0, -1]].all() and 0 < plain.share < 1
+
+
+def test_several_inputs_are_several_exchanges_each_as_if_alone():
+    model, tokenizer = zoo.load("tasks-rotary")
+    texts = [zoo.task(kind).examples[0].text for kind in ("order", "recall")]
+    found = exchange(model, texts, processor=tokenizer)
+    assert [len(one.tokens) for one in found] == [len(tokenizer(t)["input_ids"]) for t in texts]
+    assert torch.equal(found[1].totals, exchange(model, texts[1], processor=tokenizer).totals)
+
+
+def test_rows_that_are_padded_are_exchanged_among_their_own_places():
+    model, tokenizer = zoo.load("tasks-rotary")
+    texts = [zoo.task(kind).examples[0].text for kind in ("order", "recall")]
+    together = exchange(model, dict(tokenizer(texts, padding=True, return_tensors="pt")), processor=tokenizer)
+    for text, one in zip(texts, together, strict=True):
+        torch.testing.assert_close(one.totals, exchange(model, text, processor=tokenizer).totals, rtol=1e-3, atol=1e-4)
+
+
+def test_each_stream_of_an_encoder_and_decoder_has_its_own():
+    model, x = build_position("t5")
+    found = exchange(model, x, target=lambda out: out.logits[0, -1, 5], partners=None)
+    assert {name: len(one.semantic) for name, one in found.streams.items()} == {"encoder": 9, "decoder": 4}
+    assert all(one.totals.abs().max() > 0 for one in found.streams.values())
+
+
+def test_patches_of_a_picture_are_places():
+    model, processor = zoo.load("scenes-rotary")
+    found = exchange(model, zoo.task("digit-scenes").examples[0].image, processor=processor, partners=2)
+    assert found.matrix.shape == (64, 64) and found.kinds == ("rotary",)
+
+
+def test_it_survives_a_file(tmp_path):
+    found = exchange(build("llama"), inputs("llama"), target=7)
+    found.save(tmp_path / "e.npz")
+    again = Exchange.load(tmp_path / "e.npz")
+    assert repr(again) == repr(found) and torch.equal(again.totals, found.totals) and list(again.values) == list(found.values)
+    pelrp_nb.explain(build("llama"), inputs("llama")).save(tmp_path / "x.npz")
+    with pytest.raises(FileError, match="must hold an exchange"):
+        Exchange.load(tmp_path / "x.npz")
+
+
+def test_its_figure_has_matrix_places_and_distances():
+    figure = exchange(build("llama"), inputs("llama"), target=7).figure((5, 3))
+    assert len(figure.axes) == 4 and tuple(figure.get_size_inches()) == (5, 3)
+
+
+def test_the_model_is_left_as_it_was():
+    model = CausalRotary()
+    before = model(IDS).detach()
+    exchanged(model)
+    assert torch.equal(model(IDS).detach(), before) and not any(hasattr(m, "_forward_hooks") and m._forward_hooks for m in model.modules())
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_without_positions_says_so_and_speaks_of_the_mask():
+    model, tokenizer = zoo.load("tasks-none")
+    with pytest.raises(InputError, match=r"no positions that could be exchanged.*causal mask"):
+        exchange(model, zoo.task("order").examples[0].text, processor=tokenizer)
+
+
+def test_fewer_than_two_places_are_refused():
+    model, tokenizer = zoo.load("tasks-rotary")
+    for text in ("sun", "[SEP]"):
+        with pytest.raises(InputError, match="between two places or more"):
+            exchange(model, text, processor=tokenizer)
+
+
+@pytest.mark.parametrize("partners", [0, -1, 2.5, True, "all"])
+def test_partners_that_are_no_number_are_refused(partners):
+    with pytest.raises(InputError, match="Type partners=8"):
+        exchange(build("llama"), inputs("llama"), partners=partners)
+
+
+def test_more_partners_than_places_are_all_of_them():
+    some, all_of = (exchange(build("llama"), inputs("llama"), target=7, partners=p) for p in (1000, None))
+    assert len(some.pairs) == len(all_of.pairs) == 36
+
+
+class Joined(Attention):
+    def heads(self, x: Tensor) -> Tensor:
+        at = torch.linspace(0, 1, x.shape[1], dtype=x.dtype)[:, None].expand(*x.shape[:2], 1)
+        return super().heads(torch.cat([x[..., 1:], at], -1))
+
+
+class Factored(Attention):
+    def forward(self, input_ids: Tensor, positions: Tensor | None = None) -> Tensor:
+        x = self.table(input_ids) * torch.linspace(1, 2, input_ids.shape[1], dtype=torch.float64)[:, None]
+        return self.out(x).sum((-1, -2))
+
+
+@pytest.mark.parametrize(("kind", "named"), [(Joined, "joined"), (Factored, "modulation")])
+def test_positions_beside_scores_are_refused_by_name(kind, named):
+    with pytest.raises(ModelError, match=named):
+        exchanged(kind())
+
+
+def test_windows_that_are_cut_apart_are_refused_by_name():
+    model, x = build_position("swin")
+    with pytest.raises(ModelError, match=r"layer \d.*windows"):
+        exchange(model, x, target=lambda out: out.logits[0, 1])
+
+
+class Beside(Rotary):
+    """The value does not depend on attention."""
+
+    def forward(self, input_ids: Tensor, positions: Tensor | None = None) -> Tensor:
+        super().forward(input_ids, positions)
+        return self.out(self.table(input_ids)).sum((-1, -2))
+
+
+def test_a_value_that_depends_on_no_attention_is_refused():
+    with pytest.raises(InputError, match="depends on no attention"):
+        exchanged(Beside())
