@@ -63,13 +63,16 @@ class _Share(torch.autograd.Function):
     def backward(ctx, g: Tensor):
         b, *rest = ctx.saved_tensors
         a = ctx.again(*rest) if ctx.again else rest[0]
-        part = float(ctx.part)
-        wanted = zip((b, a), (a, b), ctx.needs_input_grad, strict=False)
-        return *(_reduce((g * y).mul_(part), x) if w else None for y, x, w in wanted), None, None, *[None] * ctx.parts
+        to_a, to_b, *_ = ctx.needs_input_grad
+        g = g * float(ctx.part)
+        into_a = _reduce(g * b, a) if to_a else None
+        into_b = _reduce(g.mul_(a), b) if to_b else None  # in place: no new memory
+        return into_a, into_b, None, None, *[None] * ctx.parts
 
 
 def _reduce(g: Tensor, like: Tensor) -> Tensor:
-    return g.sum_to_size(like.shape).to(like.dtype)
+    g = g if g.shape == like.shape else g.sum_to_size(like.shape)
+    return g.to(like.dtype)
 
 
 class _Route(torch.autograd.Function):

@@ -1,67 +1,84 @@
-"""What takes part in one torch call, and its arguments with the model's own parameters made constants."""
+"""What takes part in one torch call, and its arguments with the model's own parameters made constants: one look at each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from .context import Context
 from .notes import Note, note_of, write
-from .places.follow import ATTRIBUTE
+from .places.follow import ATTRIBUTE, word
 
 
-@dataclass(slots=True)
 class Met:
     """carrying: something carries relevance; raw: whole numbers of an input take part; placed: anything of an input does.
 
-    noted: notes on constants; args, kwargs: parameters made constants
+    noted: notes on constants; args, kwargs: parameters made constants; words: what places know of each, as a part of a key
     """
 
-    carrying: bool
-    raw: bool
-    placed: bool
-    noted: list[Note]
+    carrying = raw = placed = False
+    noted: Sequence[Note] = ()
     args: tuple
-    kwargs: dict
+    kwargs: dict[str, Any]
+    words: list[Any]
 
 
 def look(flow: Context, args: tuple, kwargs: dict) -> Met:
     """One look at each argument of a call."""
-    met = Met(False, False, False, [], args, kwargs)
-    met.args = through(flow, met, args)
+    met = Met()
+    words: list[Any] = []
+    met.words = words
+    met.args, met.kwargs = through(flow, met, args, words), kwargs
     if kwargs:
-        met.kwargs = dict(zip(kwargs, through(flow, met, tuple(kwargs.values())), strict=True))
+        values = through(flow, met, tuple(kwargs.values()), words)
+        words.append(tuple(kwargs))
+        met.kwargs = dict(zip(kwargs, values, strict=True))
     return met
 
 
-def through(flow: Context, met: Met, args: tuple) -> tuple:
+NUMBERS = frozenset({int, float, bool, type(None), torch.dtype})  # types of arguments that are words as they are
+
+
+def through(flow: Context, met: Met, args: tuple, words: list) -> tuple:
     """The same for a row of arguments, lists among them included."""
     fresh: list | None = None
     for i, a in enumerate(args):
-        if isinstance(a, Tensor):
+        if type(a) in NUMBERS:
+            words.append(a)
+        elif isinstance(a, Tensor):
             known = a.__dict__.get(ATTRIBUTE)
-            if known is not None:
+            if known is None:
+                words.append((None, a.shape))
+            else:
+                words.append((known.number, a.shape))
                 met.placed = True
                 met.raw = met.raw or known.raw
-            if a.requires_grad and not (a.is_leaf and id(a) not in flow.leaves):
+            gradient = a.requires_grad
+            if gradient and not (a.is_leaf and id(a) not in flow.leaves):
                 met.carrying = True
                 continue
             note = note_of(flow, a) if known is None or known.fixed else None
             if note is not None:
-                met.noted.append(note)
-            if a.requires_grad:
+                met.noted = [*met.noted, note]
+            if gradient:
                 fresh = fresh or list(args)
-                fresh[i] = constant(flow, a, note)
+                fresh[i] = constant(a, note)
         elif isinstance(a, list | tuple) and a and any(isinstance(x, Tensor) for x in a):
-            pieces = through(flow, met, tuple(a))
+            inside: list[Any] = []
+            pieces = through(flow, met, tuple(a), inside)
+            words.append(tuple(inside))
             if any(x is not y for x, y in zip(a, pieces, strict=True)):
                 fresh = fresh or list(args)
                 fresh[i] = type(a)(pieces)
+        else:
+            words.append(word(a))
     return tuple(fresh) if fresh else args
 
 
-def constant(flow: Context, parameter: Tensor, note: Note | None) -> Tensor:
+def constant(parameter: Tensor, note: Note | None) -> Tensor:
     """A parameter without a gradient, in the same memory."""
     alias = parameter.detach()
     return write(alias, note) if note is not None else alias

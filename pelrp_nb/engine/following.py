@@ -86,7 +86,7 @@ class Following(Base):
             self.places.left |= {stream: (name.strip("_"), self.place) for stream in known.streams()}
 
     def follow(self, func: Callable, name: str, met: Met, out: Any) -> None:
-        """What a call without carriers made."""
+        """What a call without carriers made, of something that is known."""
         if met.placed:
             self.keep_places(func, name, met, out)
             if met.carrying:
@@ -103,7 +103,7 @@ class Following(Base):
             self.keep_places(func, name, met, out)
             if name in CUTS:
                 cut(out)
-        for leaf in self.inputs.tokens[looked_up:]:
+        for leaf in self.inputs.tokens[looked_up:] if len(self.inputs.tokens) > looked_up else ():
             keep(leaf, provenance_of(out))
             its = set() if (known := provenance_of(leaf)) is None else known.streams()
             if its:
@@ -114,7 +114,7 @@ class Following(Base):
         if name == "__setitem__":
             keep(met.args[0], set_item(self.places, met.args))
         else:
-            self.places.follow(func, name, met.args, met.kwargs, out)
+            self.places.follow(func, name, met.args, met.kwargs, out, met.words)
 
     # --- positions ----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ tensor it is an elementwise function, and whether it is a block's stream.  Nothi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,17 +14,42 @@ import torch
 from torch import Tensor
 from torch.utils.weak import TensorWeakRef
 
+from .numerics import exact
+
 ATTRIBUTE = "_pelrp_note"
+LONG = 100  # elementwise functions of one another
+
+
+class Zero:
+    """What an elementwise function makes of 0: f(0), and by autograd f'(0), worked out when somebody asks."""
+
+    __slots__ = ("args", "func", "kwargs", "length", "made")
+
+    def __init__(self, func: Callable[..., Tensor], args: tuple = (), kwargs: dict[str, Any] | None = None) -> None:
+        self.func, self.args, self.kwargs = func, args, kwargs or {}
+        self.made: Tensor | None = None
+        self.length: int = 1 + max([a.length for a in args if isinstance(a, Zero)], default=0)
+        if self.length % LONG == 0:  # so that asking never goes too deep
+            self.made = self.value
+
+    @property
+    def value(self) -> Tensor:
+        """The function of the origin's own zero, without axes, in float64."""
+        if self.made is None:
+            given = [a.value if isinstance(a, Zero) else exact(a).reshape(()) if isinstance(a, Tensor) else a for a in self.args]
+            with torch.enable_grad():
+                self.made = self.func(*given, **self.kwargs)
+        return self.made
 
 
 class Origin:
     """The input of a chain of elementwise functions; a weak reference, so that a note keeps no activation alive."""
 
-    __slots__ = ("ref", "start")
+    __slots__ = ("ref", "zero")
 
     def __init__(self, x: Tensor) -> None:
         self.ref = TensorWeakRef(x)
-        self.start = torch.zeros((), dtype=torch.float64, device="cpu", requires_grad=True)
+        self.zero = Zero(lambda: torch.zeros((), dtype=torch.float64, device="cpu", requires_grad=True))
 
 
 @dataclass(slots=True)
@@ -34,7 +60,7 @@ class Note:
     counts: a constant made of numbers of places (arange, position_ids); index: the whole numbers by which it was read from a table
     pixels: the input itself, before any weight
     origin: the carrier of which this is an elementwise function f
-    zero:   the same function of `origin.start`, a 0-dim leaf at 0: f(0), and by autograd f'(0)
+    zero:   the same function of `origin.zero`, a 0-dim leaf at 0
     made:   "activation", "softmax" where the tensor is the direct output of one
     attends: whether that softmax was of attention scores
     stream: the block whose skip connection this tensor is
@@ -50,7 +76,7 @@ class Note:
     index: Tensor | None = None
     pixels: bool = False
     origin: Origin | None = None
-    zero: Tensor | None = None
+    zero: Zero | None = None
     made: str | None = None
     attends: bool = False
     stream: Any = None
@@ -95,15 +121,13 @@ def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) 
 
 def note_of(flow: Knows, tensor: Tensor) -> Note | None:
     """The note on a tensor, or the one the engine keeps for a parameter or buffer."""
-    found = getattr(tensor, ATTRIBUTE, None) or flow.known.get(id(tensor))
-    return found if found is not None or not flow.path else loaded(flow, tensor)
+    found = tensor.__dict__.get(ATTRIBUTE) or flow.known.get(id(tensor))
+    return loaded(flow, tensor) if found is None and flow.path and "_hf_hook" in flow.path[-1].__dict__ else found
 
 
 def loaded(flow: Knows, tensor: Tensor) -> Note | None:
     """The note on a weight that accelerate has just brought to the module that is running."""
     module = flow.path[-1]
-    if not hasattr(module, "_hf_hook"):
-        return None
     for name, own in (*module._parameters.items(), *module._buffers.items()):
         if own is tensor:
             return flow.noted.get(f"{flow.names[id(module)]}.{name}".removeprefix("."))
@@ -112,7 +136,7 @@ def loaded(flow: Knows, tensor: Tensor) -> Note | None:
 
 def write(tensor: Tensor, note: Note) -> Tensor:
     """Put a note on a tensor that an operation just made."""
-    setattr(tensor, ATTRIBUTE, note)
+    tensor.__dict__[ATTRIBUTE] = note
     return tensor
 
 
@@ -127,7 +151,7 @@ def hand_on(flow: Knows, x: Any, out: Any, same: bool = False) -> None:
         return
     for piece in out if isinstance(out, tuple | list) else (out,):
         if isinstance(piece, Tensor) and piece is not x:
-            known = getattr(piece, ATTRIBUTE, None) or Note()
+            known = piece.__dict__.get(ATTRIBUTE) or Note()
             known.sinks, known.awaiting = note.sinks, note.awaiting
             if same and note.made == "softmax":
                 known.made, known.attends = "softmax", note.attends
@@ -140,7 +164,7 @@ def origin_of(flow: Knows, x: Tensor) -> object:
     return x if note is None or note.origin is None else note.origin
 
 
-def chain(flow: Knows, x: Tensor) -> tuple[Origin, Tensor]:
+def chain(flow: Knows, x: Tensor) -> tuple[Origin, Zero]:
     """(origin, zero) of x; a tensor that is no function of another is the identity of itself."""
     note = note_of(flow, x)
     if note is None:
@@ -148,5 +172,5 @@ def chain(flow: Knows, x: Tensor) -> tuple[Origin, Tensor]:
         write(x, note)
     if note.origin is None or note.zero is None:
         note.origin = Origin(x)
-        note.zero = note.origin.start
+        note.zero = note.origin.zero
     return note.origin, note.zero

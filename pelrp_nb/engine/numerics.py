@@ -18,6 +18,21 @@ def exact(x: Tensor) -> Tensor:
     return x.detach().cpu().double()
 
 
+def spread(a: Tensor, b: Tensor) -> torch.Size:
+    """The shape of an elementwise operation of two tensors: torch's own way of telling it costs more than the operation."""
+    one, two = a.shape, b.shape
+    if one == two:
+        return one
+    long, short = (one, two) if len(one) > len(two) else (two, one)
+    found, skip = list(long), len(long) - len(short)
+    for i, n in enumerate(short, skip):
+        if found[i] == 1:
+            found[i] = n
+        elif n not in (1, found[i]):
+            return torch.broadcast_shapes(one, two)  # which says what does not fit
+    return torch.Size(found)
+
+
 def dot(x: Tensor, g: Tensor) -> Tensor:
     """x * g, real, in float32 or better; a masked filler counts as nothing."""
     return (x.conj() * g).real if x.is_complex() else better(x) * better(g)

@@ -27,7 +27,7 @@ class Choice:
     @property
     def known(self) -> bool:
         """Whether both are the same."""
-        return self.linear == self.projection
+        return self.linear is self.projection or self.linear == self.projection
 
     @property
     def rule(self) -> Rule:

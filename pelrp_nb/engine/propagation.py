@@ -26,7 +26,7 @@ from ..composites import in_force as everywhere
 from ..errors import InputError, ModelError
 from . import checkpointing, only, replay
 from .account import Account
-from .arguments import look
+from .arguments import Met, look
 from .attach import attach
 from .backward import conditional
 from .backward.run import rows, whole
@@ -34,16 +34,17 @@ from .boundaries import Recorder
 from .context import REFUSED, Block, Step
 from .depth import Depth
 from .handlers import own
-from .following import LOOK_UPS, MADE_FRESH, Following, fresh
+from .following import CUTS, LEAVING, LOOK_UPS, MADE_FRESH, Following, fresh
 from .handlers.torch_table import handler_of, spelling
 from .layers import layers
 from .leaves import Attention, Inputs
 from .leaving import Leaving, autocast, kinds
-from .module_hooks import Entry, acting
+from .module_hooks import Entry
 from .operations import in_force, spelt
 from .options import Options, as_options
 from .per_place import PerPlace
 from .places.values import as_stored, storage_of
+from .positions.constants import COUNTERS
 from .projections import Choice, Projections
 from .notes import Note, carries, note_of, write
 from .saved import flows, here
@@ -103,31 +104,43 @@ class Propagation(TorchFunctionMode, Following):
     # --- every torch call ---------------------------------------------------------------------------------------------
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        name, key = getattr(func, "__name__", ""), func
+        if name == "__get__":
+            key = func.__self__
+            if key not in GETTERS:
+                return func(*args)
+            name = key.__name__
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if (name == "__get__" and func.__self__ not in GETTERS) or acting(self.entry) is not self:
+        inside = getattr(here, "flows", ())
+        if not inside or inside[-1] is not self or not self.entry.open:
             return func(*args, **kwargs)
         if torch._C._functorch.peek_interpreter_stack() is not None:
             self._refuse_transforms((*args, *kwargs.values()))
-        name = func.__self__.__name__ if name == "__get__" else name
         if self.wide is not None:
-            func, name, args, kwargs = self.wide.call(self, func, name, args, kwargs)
+            wide, name, args, kwargs = self.wide.call(self, func, name, args, kwargs)
+            func, key = wide, key if wide is func else wide
         if name in MADE_FRESH:
             return fresh(name, func(*args, **kwargs))
-        met = look(self, args, kwargs)
-        self.notice(name, met)
-        given, entered = (replay.before(name, met.args), len(self.inputs.entered)) if self.taped else ((), 0)
-        if not (met.carrying or (met.raw and name in LOOK_UPS)) or not torch.is_grad_enabled():
-            out = func(*met.args, **met.kwargs) if torch.is_grad_enabled() else func(*args, **kwargs)
-            self.follow(func, name, met, out)
+        met, graded = look(self, args, kwargs), torch.is_grad_enabled()
+        if (met.carrying and (name in CUTS or not graded)) or (met.raw and name in LEAVING):
+            self.notice(name, met)
+        given = replay.before(name, met.args) if self.taped else ()
+        if not graded or not (met.carrying or (met.raw and name in LOOK_UPS)):
+            out = func(*met.args, **met.kwargs) if graded else func(*args, **kwargs)
+            if met.placed or met.noted or func in COUNTERS:
+                self.follow(func, name, met, out)
             if self.taped:
                 replay.record(func, name, given, met.kwargs, met.args[0] if name == "__setitem__" else out, (), False)
             return out
         if self.candidates:
             conditional.remember(self, (*met.args, *met.kwargs.values()))
         self.function, self.spot = func, self._owner(args, kwargs) if self.planning else None
-        start, looked_up = sequence(), len(self.inputs.tokens)
-        handler = handler_of(func.__self__ if func.__name__ == "__get__" else func, self.own)
+        return self._handle(func, key, name, met, given)
+
+    def _handle(self, func: Any, key: Any, name: str, met: Met, given: tuple) -> Any:
+        """A call in which something carries relevance, or is looked up by an input: by its handler."""
+        start, looked_up, entered = sequence(), len(self.inputs.tokens), len(self.inputs.entered)
+        handler = handler_of(key, self.own)
         out = REFUSED if handler is None else handler(self, func, met.args, met.kwargs)
         refused = out is REFUSED
         if refused:
@@ -137,8 +150,9 @@ class Propagation(TorchFunctionMode, Following):
             made = met.args[0] if name == "__setitem__" else out
             replay.record(func, name, given, met.kwargs, made, self.inputs.entered[entered:], True)
         if not refused:
-            self.cover(start, sequence())
-            if self.planning:
+            if (end := sequence()) > start:
+                self.cover(start, end)
+            if self.planning and handler is not None:
                 self._met(handler)
         return out
 
@@ -269,7 +283,10 @@ class Propagation(TorchFunctionMode, Following):
         operation = spelling(self.function)
         place = self.spot or self.place
         key = (place, operation, kind if self.placed is None else f"{kind} by {rule!r}")
-        return self.steps.setdefault(key, Step(place, operation, repr(rule), kind, rule))
+        found = self.steps.get(key)
+        if found is None:
+            found = self.steps[key] = Step(place, operation, repr(rule), kind, rule)
+        return found
 
     # --- leaves, residuals, norms -------------------------------------------------------------------------------------
 

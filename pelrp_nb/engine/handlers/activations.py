@@ -63,7 +63,7 @@ def logarithm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tenso
     if whole is not None:
         return whole
     merged = elementwise(flow, func, args, kwargs)
-    if merged is None or not bool(torch.isfinite(merged[1])):
+    if merged is None or not bool(torch.isfinite(merged[1].value)):
         return REFUSED
     bent = one_activation(flow, func, args, merged)
     return REFUSED if bent is None else bent

@@ -13,28 +13,24 @@ from torch import Tensor
 
 from ...verbs import route, scale
 from ..context import Context
-from ..numerics import exact
-from ..notes import Note, Origin, carries, chain, hand_on, origin_of, write
+from ..notes import Note, Origin, Zero, carries, chain, hand_on, origin_of, write
 
 
-def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tuple[Origin, Tensor] | None:
+def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tuple[Origin, Zero] | None:
     """(origin, zero) if `func` here is an elementwise function of one tensor; None if several take part."""
-    origin = None
+    first, origin = None, None
     for a in args:
         if carries(a):
-            if origin is None:
-                origin = origin_of(flow, a)
+            if first is None:
+                first, origin = a, origin_of(flow, a)
             elif origin_of(flow, a) is not origin:
                 return None
         elif isinstance(a, Tensor) and a.numel() != 1:
             return None
-    values = [chain(flow, a)[1] if carries(a) else exact(a).reshape(()) if isinstance(a, Tensor) else a for a in args]
-    first = next((a for a in args if carries(a)), None)
     if first is None:
         return None
-    with torch.enable_grad():
-        zero = func(*values, **kwargs)
-    return chain(flow, first)[0], zero
+    zeros = tuple([chain(flow, a)[1] if carries(a) else a for a in args])
+    return chain(flow, first)[0], Zero(func, zeros, kwargs)
 
 
 def elementwise_note(flow: Context, func: Callable, args: tuple, kwargs: dict, out: Tensor, made: str | None = None) -> Tensor:
@@ -49,7 +45,7 @@ def elementwise_note(flow: Context, func: Callable, args: tuple, kwargs: dict, o
     return out
 
 
-def one_activation(flow: Context, func: Callable, args: tuple, merged: tuple[Origin, Tensor]) -> Tensor | None:
+def one_activation(flow: Context, func: Callable, args: tuple, merged: tuple[Origin, Zero]) -> Tensor | None:
     """x * f(x) written out: one activation of x, not a product; None if x is gone."""
     origin, zero = merged
     x = origin.ref()
@@ -58,8 +54,8 @@ def one_activation(flow: Context, func: Callable, args: tuple, merged: tuple[Ori
     flow.used("activation", flow.composite.activation)
     with torch.no_grad():
         value = func(*args)
-        (limit,) = torch.autograd.grad(zero, origin.start, retain_graph=True, allow_unused=True)
-        start, at_zero = float(zero), 0.0 if limit is None else float(limit)
+        (limit,) = torch.autograd.grad(zero.value, origin.zero.value, retain_graph=True, allow_unused=True)
+        start, at_zero = float(zero.value), 0.0 if limit is None else float(limit)
         slope = torch.where(x == 0, torch.full_like(value, at_zero), (value - start) / torch.where(x == 0, 1, x))
     out = route(value, scale(x, slope))
     if start:

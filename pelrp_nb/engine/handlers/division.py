@@ -11,6 +11,7 @@ from torch import Tensor
 from ...verbs import freeze, route
 from ..context import Context
 from ..notes import Note, carries, pick, write
+from ..numerics import spread
 from ..places.follow import provenance_of
 from ..positions import detection
 from . import idioms
@@ -36,7 +37,7 @@ def divide(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     if carries(b):
         return func(a, freeze(b), **more) if not carries(a) else flow.composite.division.forward(a, freeze(b))
     scale = isinstance(b, Tensor) and b.numel() > 1 and provenance_of(b) is None and not more
-    leaf = detection.multiplied(flow, 1 / b, a, torch.broadcast_shapes(a.shape, b.shape)) if scale else None
+    leaf = detection.multiplied(flow, 1 / b, a, spread(a, b)) if scale else None
     if leaf is not None:  # divided by a number for each place: times its inverse
         with torch.no_grad():
             value = func(a, b)

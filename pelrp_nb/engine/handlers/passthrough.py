@@ -46,18 +46,21 @@ def dropout(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 
 def plain(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     """Linear in what carries: nothing to bend."""
-    out = func(*args, **kwargs)
+    out, name = func(*args, **kwargs), getattr(func, "__name__", "")
     if args:
-        hand_on(flow, args[0], out, same=getattr(func, "__name__", "") in SHAPES)
-        idioms.passed(flow, func, getattr(func, "__name__", ""), args, kwargs, out)
-        stacked = note_of(flow, args[0]) if isinstance(args[0], Tensor) and getattr(func, "__name__", "") in ("sum", "mean") else None
-        if stacked is not None and stacked.stacked is not None:
-            stacked.stacked.part = "sum"  # what stood beside is added
-        if getattr(func, "__name__", "") in ("gather", "take_along_dim") and isinstance(out, Tensor) and carries(out):
-            flow.places.follow(func, getattr(func, "__name__", ""), args, kwargs, out)
-            out = relative.gathered(flow, out)
-    if not carries(out) and isinstance(out, Tensor):
+        note = note_of(flow, args[0]) if isinstance(args[0], Tensor) else None
+        if note is not None:
+            hand_on(flow, args[0], out, same=name in SHAPES)
+            if note.stacked is not None and name in ("sum", "mean"):
+                note.stacked.part = "sum"  # what stood beside is added
+        idioms.passed(flow, func, name, args, kwargs, out)
+    if not isinstance(out, Tensor):
+        return out
+    if not out.requires_grad:
         return looked_up(flow, out, args, kwargs)
+    if args and name in ("gather", "take_along_dim"):
+        flow.places.follow(func, name, args, kwargs, out)
+        out = relative.gathered(flow, out)
     return out
 
 

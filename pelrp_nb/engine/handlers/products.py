@@ -22,6 +22,7 @@ from ..places.matrices import matrices
 from ..places.products import product_of_two
 from ..positions import detection, relative
 from ..notes import Note, carries, note_of, pick, write
+from ..numerics import spread
 from . import attention, composed, idioms, weighing
 from .chains import elementwise, elementwise_note, one_activation
 from .linear import weighted
@@ -61,7 +62,7 @@ def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor
             return share(first, other, 1 / 2, again=note.again if note is not None else None)
         return rule.forward(a, b, multiply=func)
     carrier, constant = (a, b) if carries(a) else (b, a)
-    shape = torch.broadcast_shapes(a.shape, b.shape) if isinstance(constant, Tensor) else carrier.shape
+    shape = spread(a, b) if isinstance(constant, Tensor) else carrier.shape
     if isinstance(constant, int | float) and func in SCALING and detection.one_place_left(flow, carrier):
         constant = torch.tensor(float(constant), dtype=carrier.dtype, device=carrier.device)
     leaf = detection.multiplied(flow, constant, carrier, shape)

@@ -18,6 +18,7 @@ from ..places.selections import joined_axis
 from ..places.writing import set_item as set_item_provenance
 from ..positions import detection, relative
 from ..notes import Note, carries, hand_on, note_of, pick, write
+from ..numerics import spread
 from . import activations, idioms, passthrough
 from .chains import elementwise, elementwise_note
 
@@ -28,7 +29,7 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     more = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
     if carries(a) and carries(b):
         whole = a
-        a, b = relative.relative(flow, a, b, torch.broadcast_shapes(a.shape, b.shape))
+        a, b = relative.relative(flow, a, b, spread(a, b))
         out = flow.residual(a, b, partial(func, **more), plain=not more and func in ADDITIONS)
         found = elementwise(flow, func, (a, b), more) if note_of(flow, out) is None else None
         sinks, awaiting = (*detection.sinks_of(flow, a), *detection.sinks_of(flow, b)), detection.awaiting(flow, a, b)
@@ -39,7 +40,7 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             write(out, note)
         return idioms.subtracted(flow, func, whole, b, out)
     carrier, constant = (a, b) if carries(a) else (b, a)
-    shape = torch.broadcast_shapes(a.shape, b.shape) if isinstance(constant, Tensor) else carrier.shape
+    shape = spread(a, b) if isinstance(constant, Tensor) else carrier.shape
     sink = detection.added(flow, constant, carrier, shape, "sum")
     if sink is not None:
         out = func(sink, b, **more) if constant is a else func(a, sink, **more)

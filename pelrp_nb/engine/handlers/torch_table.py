@@ -123,7 +123,7 @@ HANDLERS = _table()
 def handler_of(func: Any, own: Mapping[Any, Handler] = {}) -> Handler | None:
     """What to do with one of torch's functions: the user's own handler, else the one here; None if it has no rule."""
     try:
-        found = own.get(func) or HANDLERS.get(func)
+        found = (own.get(func) if own else None) or HANDLERS.get(func)
     except TypeError:
         return None
     if found is None and not isinstance(func, type):

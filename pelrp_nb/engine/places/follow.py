@@ -7,8 +7,9 @@ a second run of a model costs one look-up for each operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -37,14 +38,19 @@ class Step:
     weighed: frozenset[str] = frozenset()
     beside: tuple[tuple[str, str], ...] = ()
 
+    @cached_property
+    def tells(self) -> bool:
+        """Whether it is more than what its results have of the inputs."""
+        return bool(self.summed or self.mixed or self.notes or self.weighed or self.beside)
+
 
 Found = Step | Sequence[Provenance | None]  # what a function of the table returns
-_steps: dict[tuple, Step] = {}
+_steps: dict[tuple | None, Step] = {}
 
 
 def provenance_of(x: Any) -> Provenance | None:
     """What a tensor has of the inputs; None for a constant."""
-    return getattr(x, ATTRIBUTE, None)
+    return x.__dict__.get(ATTRIBUTE) if isinstance(x, Tensor) else None
 
 
 def write(x: Tensor, known: Provenance | None) -> Tensor:
@@ -75,7 +81,7 @@ class Places:
         self.inputs: dict[str, tuple[int, ...]] = {}
         self.features: set[Axis] = set()
         self.mixed: set[Axis] = set()
-        self.embedded: set[str] = set()
+        self.embedded: frozenset[str] = frozenset()
         self.notes: dict[str, dict[str, None]] = {}
         self.reasons: dict[str, None] = {}
         self.batches: dict[str, int | None] = {}
@@ -84,6 +90,7 @@ class Places:
         self.left: dict[str, tuple[str, str]] = {}  # inputs whose values left torch: how, where
         self.aligned: set[tuple[str, str]] = set()  # inputs whose places have met, axis by axis
         self.signature: tuple = ()  # of the inputs: which of their axes is taken for the batch meanwhile
+        self.rows_along: frozenset[Axis] = frozenset()  # the axes that are taken for it
 
     def enter(self, stream: str, x: Tensor, role: str) -> Tensor:
         """An input: content has places along each axis; a mask is a mask; the rest are constants."""
@@ -95,9 +102,10 @@ class Places:
             return x
         self.inputs[stream] = tuple(x.shape)
         self.signature = tuple((name, len(shape)) for name, shape in self.inputs.items())
+        self.take_batches()
         found = [counting(Axis(stream, axis), n, axis, x.dim()) for axis, n in enumerate(x.shape)]
         if not x.is_floating_point():
-            self.embedded.add(stream)  # a table makes the features of ids
+            self.embedded |= {stream}  # a table makes the features of ids
         return write(x, provenance.provenance(content=True, raw=not x.is_floating_point(), maps=found))
 
     # --- what is known of the axes ------------------------------------------------------------------------------------
@@ -111,6 +119,11 @@ class Places:
                 self.batches[stream] = 0 if still == [0] and len(shape) > 1 else None
             else:
                 self.batches[stream] = 0 if 0 in still or not still else still[0]
+        self.take_batches()
+
+    def take_batches(self) -> None:
+        """What is taken for the batch of each input, as far as is known."""
+        self.rows_along = frozenset(Axis(name, axis) for name in self.inputs if (axis := self.batch(name)) is not None)
 
     def batch(self, stream: str) -> int | None:
         """The axis of an input that is its batch; before the forward pass has ended, the first of several."""
@@ -118,7 +131,7 @@ class Places:
 
     def is_batch(self, key: Axis) -> bool:
         """Whether rows of the batch lie along this axis."""
-        return not key.of_weight and self.batch(key.stream) == key.axis
+        return key in self.rows_along
 
     def place_axes(self, stream: str) -> tuple[Axis, ...]:
         """The axes of an input that are places: neither its batch nor its features."""
@@ -158,45 +171,49 @@ class Places:
 
     # --- operations ---------------------------------------------------------------------------------------------------
 
-    def follow(self, func: Callable, name: str, args: tuple, kwargs: dict, out: Any) -> None:
-        """Write what `out` has of the inputs."""
-        outs = [o for o in (out if isinstance(out, tuple | list) else (out,)) if isinstance(o, Tensor)]
+    def follow(self, func: Callable, name: str, args: tuple, kwargs: Mapping, out: Any, words: Sequence[Any] | None = None) -> None:
+        """Write what `out` has of the inputs; `words` are the arguments as parts of a key."""
+        outs = [out] if isinstance(out, Tensor) else [o for o in out if isinstance(o, Tensor)] if isinstance(out, tuple | list) else []
         if not outs or name in SHAPE_ALONE or (name in SHAPE_OF_OTHER and provenance_of(args[0]) is None) or followed(outs[0], args):
             return
-        key = self.key_of(name, args, kwargs, outs)
-        step = None if key is None else _steps.get(key)
+        key = self.key_of(name, args, outs, spelt(args, kwargs) if words is None else words)
+        try:
+            step = _steps.get(key)
+        except TypeError:  # an argument that cannot be a part of a key
+            key = step = None
         if step is None:
-            step = self.work_out(func, name, args, kwargs, outs)
+            step = self.work_out(func, name, args, dict(kwargs), outs)
             if key is not None:
                 remember(key, step)
-        for o, known in zip(outs, step.outs, strict=True):
-            write(o, known)
+        if len(outs) == 1:
+            (known,) = step.outs
+            if known is not None:
+                outs[0].__dict__[ATTRIBUTE] = known
+        else:
+            for o, known in zip(outs, step.outs, strict=True):
+                write(o, known)
+        if step.tells:
+            self.hear(step)
+
+    def hear(self, step: Step) -> None:
+        """What an operation says of the inputs' axes."""
         for axis in step.summed:  # the first sum of an input with weights makes its features; a later one mixes places
             (self.mixed if axis.stream in self.embedded else self.features).add(axis)
-        self.embedded.update(step.weighed)
+        if not step.weighed <= self.embedded:
+            self.embedded |= step.weighed
         self.aligned.update(step.beside)
         self.mixed.update(step.mixed)
         for text in step.notes:
             self.reasons[text] = None
 
-    def key_of(self, name: str, args: tuple, kwargs: dict, outs: list[Tensor]) -> tuple | None:
+    def key_of(self, name: str, args: tuple, outs: list[Tensor], words: Sequence[Any]) -> tuple | None:
         """What a step depends on; None where it depends on values."""
         if name in BY_VALUES or (name == "__getitem__" and any(isinstance(i, Tensor) for i in index_of(args))):
             return None
-        more = frozenset(self.embedded) if name in CONTRACTING else None
-        key: list[Any] = [name, outs[0].shape, outs[0].dtype, len(outs), self.signature, more]
+        first, more = outs[0], self.embedded if name in CONTRACTING else None
         if name == "as_strided":
-            key += (args[0].stride(), args[0].storage_offset())
-        for x in args:
-            key.append(word(x))
-        for k, x in kwargs.items():
-            key += (k, word(x))
-        found = tuple(key)
-        try:
-            hash(found)
-        except TypeError:
-            return None
-        return found
+            words = [*words, args[0].stride(), args[0].storage_offset()]
+        return (name, first.shape, first.dtype, len(outs), self.signature, more, *words)
 
     def work_out(self, func: Callable, name: str, args: tuple, kwargs: dict, outs: list[Tensor]) -> Step:
         """The step of an operation that was not met in this form before."""
@@ -209,7 +226,12 @@ class Places:
 
     def contract(self, a: Spelt, b: Spelt, out: list[str], sizes: Any) -> Contracted:
         """A product of two, of which one at least is content."""
-        return contract(a, b, out, tuple(sizes), frozenset(self.embedded))
+        return contract(a, b, out, tuple(sizes), self.embedded)
+
+
+def spelt(args: tuple, kwargs: Mapping) -> list[Any]:
+    """All arguments of a call as parts of a key."""
+    return [*map(word, args), *map(word, kwargs.values()), *([tuple(kwargs)] if kwargs else [])]
 
 
 def some(where: Sequence[str], most: int = 2) -> str:

@@ -16,7 +16,7 @@ from torch._C import DisableTorchFunction
 
 from .follow import Places
 from .maps import Axis, PlaceMap, padded
-from .provenance import Provenance
+from .provenance import Provenance, axes_seen
 from .values import Values, narrowed
 
 
@@ -83,7 +83,7 @@ def meeting(constant: Tensor, known: Provenance, shape: Sequence[int], factor: b
     shape = tuple(shape)
     if constant.dim() > len(shape) or not (constant.is_floating_point() or constant.is_complex()):
         return None
-    moving = {a for m in known.moving() for a in padded(m, len(shape)).axes}
-    shift = len(shape) - constant.dim()
-    axes = tuple(a for a in sorted(moving) if a >= shift and constant.shape[a - shift] > 1 and constant.stride(a - shift) != 0)
+    shift, sizes, strides = len(shape) - constant.dim(), constant.shape, constant.stride()
+    moving = sorted(axes_seen(known, len(shape)))
+    axes = tuple([a for a in moving if a >= shift and sizes[a - shift] > 1 and strides[a - shift] != 0])
     return Meeting(constant, known, shape, axes, factor, own) if axes else None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import count
 
-from .maps import PlaceMap, padded
+from .maps import TOO_MANY, PlaceMap, padded
 
 MOST = 8  # maps that one tensor can have
 
@@ -22,14 +23,16 @@ class Provenance:
     lost:    places were there, and an operation that cannot be followed has mixed them up
     cut:     the user cut it from the stream (detach, no_grad), or what it was made of
     normed:  divided by a statistic over its own places: what it is multiplied with is the affine part of a norm
+    along:   axes of inputs along which this tensor differs
     step:    of a place picked out alone: how many operations with weights since then (a loop over places meets the same at the same step)
     """
 
-    __slots__ = ("content", "cut", "fixed", "lost", "maps", "mask", "normed", "number", "pair", "raw", "step")
+    __slots__ = ("along", "content", "cut", "fixed", "lost", "maps", "mask", "normed", "number", "pair", "raw", "step")
 
     def __init__(self, facts: tuple, number: int) -> None:
         self.content, self.raw, self.mask, self.fixed, self.pair, self.lost, self.cut, self.normed, self.step, self.maps = facts
         self.number = number
+        self.along = frozenset([m.key for m in self.maps if m.axes and not m.key.of_weight])
 
     def __repr__(self) -> str:
         words = [w for w in ("content", "raw", "mask", "fixed", "pair", "lost", "cut", "normed") if getattr(self, w)]
@@ -51,6 +54,12 @@ class Provenance:
     def place_axes(self) -> set[int]:
         """Axes along which places differ."""
         return {a for m in self.moving() for a in m.axes}
+
+
+@lru_cache(maxsize=TOO_MANY)
+def axes_seen(known: Provenance, dims: int) -> frozenset[int]:
+    """Axes along which places differ, as seen from a tensor with so many axes."""
+    return frozenset(a for m in known.moving() for a in padded(m, dims).axes)
 
 
 FACTS = ("content", "raw", "mask", "fixed", "pair", "lost", "cut", "normed", "step", "maps")
@@ -85,6 +94,12 @@ def unified(given: Sequence[Provenance], shape: Sequence[int]) -> Provenance:
 
     Of one input axis along the same axes the first one counts; of one place picked out, the later one.
     """
+    return _unified(tuple(given), tuple(shape))
+
+
+@lru_cache(maxsize=TOO_MANY)
+def _unified(given: tuple[Provenance, ...], shape: tuple[int, ...]) -> Provenance:
+    """Worked out once."""
     content = [p for p in given if p.content] or list(given)
     found: list[PlaceMap] = []
     lost = any(p.lost for p in content)
@@ -122,3 +137,5 @@ def crossed(maps: Sequence[PlaceMap]) -> bool:
 def forget() -> None:
     """Drop all that is interned."""
     _interned.clear()
+    _unified.cache_clear()
+    axes_seen.cache_clear()

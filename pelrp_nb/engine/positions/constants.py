@@ -6,6 +6,7 @@ names, and for what does not differ: a table still all zeros, a text of one toke
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def memory_of(model: nn.Module) -> dict[int, str]:
     return {storage_of(p): name for name, p in model.named_parameters() if not p.is_meta and p.numel()}
 
 
-def inherit(flow: Context, func: Any, name: str, notes: list[Note], args: tuple, out: Any) -> None:
+def inherit(flow: Context, func: Any, name: str, notes: Sequence[Note], args: tuple, out: Any) -> None:
     """The note of a constant made from constants."""
     if name == "__setitem__" and len(args) > 2 and isinstance(args[2], Tensor) and id(args[0]) not in flow.known:
         given = note_of(flow, args[2])
@@ -78,7 +79,7 @@ def read_by(name: str, args: tuple, before: Tensor | None) -> Tensor | None:
 
 def own_entries(flow: Context, constant: Tensor, axis: int) -> bool:
     """Whether it has an entry of its own for each place along one of its axes: a view of a parameter, or read by place."""
-    if flow.role_of(source_of(flow, constant) or "") == "positions":
+    if said(flow, constant) == "positions":
         return True
     if constant.shape[axis] > 1 and constant.stride(axis) and storage_of(as_stored(constant)) in flow.memory:
         return True
@@ -107,6 +108,11 @@ def sliced(constant: Tensor) -> bool:
         return False
     kept = {stride for n, stride in zip(constant.shape, constant.stride(), strict=True) if n > 1}
     return any(n > 1 and stride not in kept for n, stride in zip(base.shape, base.stride(), strict=True))
+
+
+def said(flow: Context, constant: Tensor) -> str | None:
+    """What the user says of the parameter or buffer that a constant was made from."""
+    return flow.role_of(source_of(flow, constant) or "") if flow.options.roles else None
 
 
 def source_of(flow: Context, constant: Tensor) -> str | None:

@@ -13,13 +13,12 @@ from ..context import Context
 from ..leaves import Leaf
 from ..notes import Note, note_of, write
 from ..places.follow import provenance_of
-from ..places.maps import padded
 from ..places.meetings import Meeting, meeting
-from ..places.provenance import Provenance, unified
+from ..places.provenance import Provenance, axes_seen, unified
 from ..places.roles import CONTENT
 from ..places.values import HIDES
 from . import sinks
-from .constants import at_one_place, own_entries, source_of
+from .constants import at_one_place, own_entries, said
 
 
 def added(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[int], operation: str) -> Tensor | None:
@@ -54,7 +53,7 @@ def may_meet(flow: Context, constant: Any, carrier: Tensor) -> Provenance | None
     if provenance_of(constant) is not None:
         ask(flow, constant)
         return None
-    if flow.composite.positions != "sink" or flow.role_of(source_of(flow, constant) or "") == "constant":
+    if flow.composite.positions != "sink" or said(flow, constant) == "constant":
         return None
     if not (constant.is_floating_point() or constant.is_complex()):
         return None
@@ -79,12 +78,12 @@ def ask(flow: Context, constant: Tensor) -> None:
 
 def entering(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int], operation: str, part: str) -> Leaf | None:
     """A leaf for a constant that may be indexed by place; None if it cannot be."""
-    if constant.dim() > len(shape) or tuple(shape) != tuple(broadcast(constant, shape)):
+    if constant.dim() > len(shape) or not fits(constant, shape):
         return None
     factor = part == "product"
-    found = meeting(constant, unified([known], shape), shape, factor)
+    found = meeting(constant, unified((known,), shape), shape, factor)
     if found is not None:
-        found.own = any(own_entries(flow, constant, found.at(axis)) for axis in found.axes)
+        found.own = has_own(flow, found)
         if factor and flow.composite.product != rules.uniform and not flow.is_position(found):
             return None
         return made(flow, constant, known, shape, part, found)
@@ -98,15 +97,21 @@ def entering(flow: Context, constant: Tensor, known: Provenance, shape: Sequence
     return leaf
 
 
-def broadcast(constant: Tensor, shape: Sequence[int]) -> Sequence[int]:
-    """The shape, if the constant is spread over it; else nothing of it."""
-    behind = list(shape)[len(shape) - constant.dim() :]
-    return shape if all(n in (1, size) for n, size in zip(constant.shape, behind, strict=True)) else ()
+def has_own(flow: Context, found: Meeting) -> bool:
+    """Whether what met has an entry of its own for each place along one of the axes."""
+    return any(own_entries(flow, found.constant, found.at(axis)) for axis in found.axes)
+
+
+def fits(constant: Tensor, shape: Sequence[int]) -> bool:
+    """Whether the constant is spread over that shape."""
+    own = constant.shape
+    behind = tuple(shape)[len(shape) - len(own) :]
+    return own == behind or all(n in (1, size) for n, size in zip(own, behind, strict=True))
 
 
 def picked_out(flow: Context, known: Provenance) -> tuple[Any, int, int] | None:
     """(axis, step, place) of a carrier in which one place is left: a loop over places, or a text of one token."""
-    if not known.pair and any(m.axes and not m.key.of_weight for m in known.maps if not flow.places.is_batch(m.key)):
+    if not known.pair and known.along - flow.places.rows_along:
         return None
     here = [m for m in known.maps if not m.axes and not m.key.of_weight and not flow.places.is_batch(m.key)]
     here = [m for m in here if m.cells.numel() and int(m.cells.reshape(-1)[0]) >= 0 and m.key not in flow.places.features]
@@ -122,8 +127,8 @@ def one_place_left(flow: Context, carrier: Tensor) -> bool:
 
 def made(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int], part: str, found: Meeting | None) -> Leaf:
     """The leaf: expanded along rows and places, so that each has a gradient of its own; memory is shared."""
-    seen = unified([known], shape)
-    own = {a for m in seen.moving() for a in padded(m, len(shape)).axes}
+    seen = unified((known,), shape)
+    own = set(axes_seen(seen, len(shape)))
     if "heads" in flow.options.detail and len(shape) == 4 and part == "product":
         own |= {1, 2}
     sizes = [1] * (len(shape) - constant.dim()) + list(constant.shape)
@@ -139,12 +144,12 @@ def added_to_scores(flow: Context, constant: Tensor, known: Provenance, shape: S
     """A bias of attention scores as a sink; None for masks and what has no position in it."""
     if flow.composite.positions != "sink" or provenance_of(constant) is not None or not constant.is_floating_point():
         return None
-    if flow.role_of(source_of(flow, constant) or "") == "constant":
+    if said(flow, constant) == "constant":
         return None
     found = meeting(constant, known, shape)
     if found is None:
         return bias_of_one_token(flow, constant, known, shape)
-    found.own = any(own_entries(flow, constant, found.at(axis)) for axis in found.axes)
+    found.own = has_own(flow, found)
     if not flow.is_position(found):  # a mask must reach the kernel as it is
         return None
     leaf, value = sinks.bias_sink(flow, constant.expand(tuple(shape)), known, found, waits)
@@ -170,8 +175,12 @@ def hides(constant: Tensor) -> bool:
 
 def awaiting(flow: Context, *values: Any) -> tuple[Leaf, ...]:
     """Biases that entered scores and are positions only if a softmax follows."""
-    notes = [note_of(flow, x) for x in values if isinstance(x, Tensor)]
-    return tuple(dict.fromkeys(leaf for n in notes if n is not None for leaf in n.awaiting))
+    found: dict[Leaf, None] = {}
+    for x in values:
+        note = note_of(flow, x) if isinstance(x, Tensor) else None
+        if note is not None and note.awaiting:
+            found.update(dict.fromkeys(note.awaiting))
+    return tuple(found)
 
 
 def softmax_follows(flow: Context, scores: Tensor, axis: int) -> None:
@@ -195,7 +204,7 @@ def of_bias(leaf: Leaf, weights: Callable[[], Tensor], i: int, n: int) -> Callab
 
 def per_place(flow: Context, constant: Tensor, shared: Meeting, carrier: Tensor, contracts: bool) -> tuple[Leaf, Tensor] | None:
     """The carrier of a product with a matrix (or a vector) for each place: half of what comes back to it is the sink's."""
-    shared.own = any(own_entries(flow, constant, shared.at(axis)) for axis in shared.axes)
+    shared.own = has_own(flow, shared)
     if not flow.is_position(shared):  # what only selects (a matrix of zeros and ones) is none
         return None
     known = provenance_of(carrier)

@@ -7,6 +7,7 @@ it, where it is picked out by distance.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from ..context import Context
 from ..notes import Note, note_of, write
 from ..places.follow import provenance_of
 from ..places.maps import padded
-from ..places.provenance import Provenance, unified
+from ..places.provenance import Provenance, axes_seen, unified
 from ..replay import relates
 from . import sinks
 from .detection import sinks_of
@@ -29,6 +30,7 @@ def relative(flow: Context, a: Tensor, b: Tensor, shape: Sequence[int]) -> tuple
     one, two = provenance_of(a), provenance_of(b)
     if one is None or two is None or one is two:
         return a, b
+    shape = tuple(shape)
     if one.pair != two.pair:  # what a loop over places made of queries, in the order of pairs
         looped(flow, b if one.pair else a, unified([one, two], shape), shape)
     here, there = by_pairs(one, two, shape), by_pairs(two, one, shape)
@@ -42,12 +44,12 @@ def relative(flow: Context, a: Tensor, b: Tensor, shape: Sequence[int]) -> tuple
     return a, b
 
 
-def looped(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) -> None:
+def looped(flow: Context, x: Tensor, known: Provenance, shape: tuple[int, ...]) -> None:
     """Scores that a loop over pairs has put together of products with relative embeddings."""
     leaves = tuple(leaf for leaf in sinks_of(flow, x) if leaf.picked is not None and leaf.part in ("product", "matrix"))
     for leaf in leaves:
         leaf.part = "relation"
-    if leaves and tuple(x.shape) == tuple(shape) and not by_pairs(known, provenance_of(x), shape):
+    if leaves and tuple(x.shape) == shape and not by_pairs(known, provenance_of(x), shape):
         relates(x, leaves[0])
         sinks.by_pairs(flow, leaves, x, known)
 
@@ -55,16 +57,16 @@ def looped(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) ->
 def relative_to(flow: Context, scores: Provenance, x: Tensor, shape: Sequence[int]) -> Tensor:
     """A carrier that a fused kernel adds to its scores: if it is a product with relative embeddings, half is theirs."""
     known = provenance_of(x)
-    if flow.composite.positions != "sink" or known is None or not by_pairs(scores, known, shape):
+    if flow.composite.positions != "sink" or known is None or not by_pairs(scores, known, tuple(shape)):
         return x
     return related(flow, x, unified([scores, known], shape), shape)
 
 
-def by_pairs(scores: Provenance, other: Provenance, shape: Sequence[int]) -> bool:
+@lru_cache(maxsize=1000)
+def by_pairs(scores: Provenance, other: Provenance, shape: tuple[int, ...]) -> bool:
     """Whether `other` has distances, an axis of a weight, where `scores` have places."""
     n = len(shape)
-    places = {axis for m in scores.moving() for axis in padded(m, n).axes}
-    mine = {axis for m in other.moving() for axis in padded(m, n).axes}
+    places, mine = axes_seen(scores, n), axes_seen(other, n)
     distances = {axis for m in other.maps if m.key.of_weight and m.key.axis == 0 for axis in padded(m, n).axes}
     return bool(mine) and bool((places & distances) - mine)
 
