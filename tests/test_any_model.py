@@ -45,6 +45,13 @@ def gelu_written_out(x: Tensor) -> Tensor:
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
 
 
+def many(x: Tensor) -> Tensor:
+    """x behind more functions than Python calls go deep."""
+    for _ in range(2000):
+        x = x * 1.0
+    return x
+
+
 ONE_ACTIVATION = {
     "silu": (lambda x: x * torch.sigmoid(x), F.silu),
     "silu the other way": (lambda x: torch.sigmoid(x).mul(x), F.silu),
@@ -53,6 +60,7 @@ ONE_ACTIVATION = {
     "quick gelu": (lambda x: x * torch.sigmoid(1.702 * x), lambda x: F.silu(1.702 * x) / 1.702),
     "squared relu": (lambda x: F.relu(x) * F.relu(x), lambda x: F.relu(x).square()),
     "through float32": (lambda x: x * torch.sigmoid(x.float()).to(x.dtype), F.silu),
+    "through two thousand functions": (lambda x: x * torch.sigmoid(many(x)), F.silu),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import threading
 
 import pytest
@@ -10,6 +12,7 @@ from models import FAMILIES, build, inputs, score
 from torch import nn
 
 from pelrp_nb.composites import CP_LRP, PA_LRP
+from pelrp_nb.engine.numerics import spread
 from pelrp_nb.engine.options import Options
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import RuleError
@@ -174,6 +177,22 @@ def test_several_targets_from_one_forward():
     torch.testing.assert_close(first.tokens, again.tokens, rtol=0, atol=0)
     assert first.ledger == again.ledger and first.ledger.closed and second.ledger.closed
     assert not torch.equal(first.tokens, second.tokens)
+
+
+def test_shapes_spread_as_torch_spreads_them():
+    shapes = [(), (1,), (3,), (0,), (2, 3), (2, 1), (1, 3), (5, 2, 3), (5, 1, 1), (1, 0)]
+    told = 0
+    for one, two in itertools.product(shapes, repeat=2):
+        a, b = torch.empty(one), torch.empty(two)
+        try:
+            wanted = torch.broadcast_shapes(one, two)
+        except RuntimeError as error:
+            with pytest.raises(RuntimeError, match=re.escape(str(error)[:60])):
+                spread(a, b)
+            told += 1
+        else:
+            assert spread(a, b) == wanted == (a + b).shape
+    assert 0 < told < len(shapes) ** 2
 
 
 def test_boundaries_arrive_as_events_while_backward_runs():
