@@ -56,7 +56,7 @@ def test_a_row_is_reached_by_number_name_slice_numbers_or_flags(found, nested):
 def test_a_line_per_explanation(found, nested):
     table = found.table()
     assert table["row"].tolist() == [0, 1, 2] and table["text"].tolist() == list(TEXTS)
-    assert table["value"].tolist() == [e.value for e in found] and table["closed"].all()
+    assert table["value"].tolist() == [e.value for e in found] and (table["ledger"] == "closed").all()
     assert table["largest"].tolist() == [e.tokens[int(e.relevance().abs().argmax())] for e in found]
     assert nested.table()["row"].tolist() == [0, 0, 1, 1, 2, 2] and nested.table()["target"].tolist() == ["positive", "negative"] * 3
 

@@ -62,12 +62,14 @@ class Explanations(list[Any]):
             raise RowError(f"There are {len(self)} explanations, and number {number} was asked for. Type found[0] or found[-1].")
         return list.__getitem__(self, number)
 
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and (hasattr(Explanation, name) or name in Explanation.__dataclass_fields__):
-            raise AttributeError(
-                f"`{name}` is of one explanation, and these are {len(self)}. Type found[0].{name}, or [e.{name} for e in found]."
-            )
-        raise AttributeError(f"Explanations has no `{name}`. Type found[0] for the first, or found.table() for all.")
+    if not TYPE_CHECKING:  # a type checker is to know what there is
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_") and (hasattr(Explanation, name) or name in Explanation.__dataclass_fields__):
+                raise AttributeError(
+                    f"`{name}` is of one explanation, and these are {len(self)}. Type found[0].{name}, or [e.{name} for e in found]."
+                )
+            raise AttributeError(f"Explanations has no `{name}`. Type found[0] for the first, or found.table() for all.")
 
     @property
     def flat(self) -> list[Explanation]:
@@ -105,7 +107,7 @@ class Explanations(list[Any]):
     # --- numbers -------------------------------------------------------------------------------------------------------
 
     def table(self) -> DataFrame:
-        """One line per explanation: row, text, target, value, method, how many tokens, the largest of them, share of positions, ledger.
+        """One line per explanation: row, text, target, value, method, tokens, the largest, share of positions, ledger, gap, notes.
 
         Beside a data frame of one's own:
 
@@ -122,7 +124,7 @@ class Explanations(list[Any]):
                 {
                     "row": i, "text": _text(e), "target": e.target, "value": e.value, "method": e.method, "tokens": len(e.tokens),
                     "largest": largest, "positional_share": e.positional_share, "closed": e.ledger.closed,
-                    "ledger": e.ledger.verdict, "gap": e.ledger.gap,
+                    "ledger": e.ledger.verdict, "gap": e.ledger.gap, "notes": "; ".join(e.notes),
                 }
             )  # fmt: skip
         return pd.DataFrame(lines)

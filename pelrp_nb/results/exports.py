@@ -76,15 +76,17 @@ class Exports:
         parts: Callable[[Reduction], tuple[Tensor, Tensor]]
         relevance: Callable[[Reduction], Tensor]
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        near = get_close_matches(name, [one for one in dir(self) if not one.startswith("_")], 1)
-        hint = CALLED.get(name) or (near[0] if near else "to_frame() for all its numbers")
-        raise AttributeError(f"An explanation has no `{name}`. Type {hint}.")
+    if not TYPE_CHECKING:  # a type checker is to know what there is
 
-    def __getitem__(self, at: Any) -> Any:
-        raise CallError(f"An explanation has no items, and {at!r} was asked for. Type result.relevance()[0], or result.words().")
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            near = get_close_matches(name, [one for one in dir(self) if not one.startswith("_")], 1)
+            hint = CALLED.get(name) or (near[0] if near else "to_frame() for all its numbers")
+            raise AttributeError(f"An explanation has no `{name}`. Type {hint}.")
+
+        def __getitem__(self, at: Any) -> Any:
+            raise CallError(f"An explanation has no items, and {at!r} was asked for. Type result.relevance()[0], or result.words().")
 
     @property
     def layers(self) -> arrays.Rows:
