@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from ..amounts import account, digits, largest
+from ..amounts import account, digits, largest, verdict
 from .data import Plain, PlainBoundary
 from .look import Look, drawable, look
-from .text import notes, positions, verdict, visible
+from .text import notes, positions, visible
 
 NAMED = 48  # up to here every token has its label; beyond, only the largest have
 LABEL = 18  # characters of one label
@@ -262,7 +262,10 @@ def _ledger(axes: Axes, data: Plain, paints: Look) -> None:
     axes.axvline(0, color=QUIET, linewidth=0.6)
     axes.axhline(len(rows) - 1.5, color=QUIET, linewidth=0.6)
     axes.set_xticks([])
-    axes.set_title(f"ledger, {_short(verdict(data))}", fontsize=8.5, loc="left", color=QUIET)
+    book = data["ledger"]
+    axes.set_title(
+        f"ledger, {verdict(book['state'], _short(str(book['opened'])), book['precision'])}", fontsize=8.5, loc="left", color=QUIET
+    )
     _quiet(axes, ())
     axes.tick_params(axis="y", length=0)
 
