@@ -20,6 +20,7 @@ from .explain import explain
 from .inputs.rows import Skipped
 from .ledger import Ledger
 from .methods import compare_methods
+from .permute import permute_positions
 from .plan import Plan, plan
 from .results.aggregate import aggregate
 from .results.exchange import Exchange
@@ -31,7 +32,7 @@ from .version import __version__ as __version__
 __all__ = [
     "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "DELTA_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Exchange", "Explanation",
     "Explanations", "Ledger", "Options", "Plan", "Skipped", "aggregate", "check_rule", "compare_methods", "doctor", "exchange", "explain",
-    "live", "plan", "propagate", "reference", "register", "rules", "target", "zoo",
+    "live", "permute_positions", "plan", "propagate", "reference", "register", "rules", "target", "zoo",
 ]  # fmt: skip
 _WHEN_TOUCHED = ("atlas", "bench", "errors", "faithfulness", "labs", "views")  # rooms that are loaded when they are named
 

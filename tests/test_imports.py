@@ -105,7 +105,7 @@ ORDER = (  # a file may import those of its own line and of the lines above it
     "target explanation words",
     "batches",
     "explain plan",
-    "exchange",
+    "exchange permute",
     "methods",
     "zoo atlas",
     "faithfulness live",

@@ -15,7 +15,7 @@ from ..composites import Composite
 from ..rules import Rule
 from .account import Account
 from .depth import Depth
-from .leaves import Attention, Inputs
+from .leaves import Attention, Inputs, Leaf
 from .options import Options
 from .notes import Knows
 from .places.follow import Places
@@ -59,6 +59,16 @@ class Worth(Protocol):
         """A fused kernel of queries, keys and a mask, and the gradient of its weights."""
 
 
+class Permuted(Protocol):
+    """Positions that stand elsewhere (`positions/permuting.py`)."""
+
+    def constant(self, flow: Any, leaf: Leaf, x: Tensor) -> Tensor:
+        """What is added or multiplied for each place, read at another one."""
+
+    def scores(self, flow: Any, given: list[Tensor], bias: Leaf | None, where: str, kernel: dict | None) -> Tensor | None:
+        """Scores (heads, Tq, Tk) with pairs permuted; None where nothing enters them pair by pair."""
+
+
 class Context(Knows, Protocol):
     """The rules in force, where the forward pass is, and what it met.
 
@@ -71,7 +81,8 @@ class Context(Knows, Protocol):
     function:   torch's own function that is being handled; audited: whether every softmax was measured
     projections: which linear maps feed or follow a softmax product; wide: what a walk in float32 over half precision needs, or None
     power:      the loss scale: what the walk back begins with
-    taped:      whether calls are kept, to be done again (`replay.py`); worth: who is told of attentions where positions enter scores
+    taped:      whether calls are kept, to be done again (`replay.py`); worth: who is told of attentions where positions enter scores;
+                permuted: whose positions stand where, if not where they are
     """
 
     model: nn.Module
@@ -94,6 +105,7 @@ class Context(Knows, Protocol):
     power: float
     taped: bool
     worth: Worth | None
+    permuted: Permuted | None
 
     def role_of(self, name: str) -> str | None:
         """What the user says an argument, a parameter or a buffer is."""

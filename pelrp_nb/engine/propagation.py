@@ -60,6 +60,7 @@ class Propagation(TorchFunctionMode, Following):
     """The rules in force in this thread, and what they met: a `Context` for handlers, a `ForwardPass` for the walk back."""
 
     worth: Any = None  # who is told of attentions where positions enter scores
+    permuted: Any = None  # whose positions stand where, if not where they are
 
     def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
         super().__init__()

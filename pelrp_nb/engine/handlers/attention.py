@@ -21,7 +21,7 @@ from ..context import Context
 from ..depth import Depth
 from ..numerics import better, dot, visible
 from ..places.products import scores_of
-from ..positions import detection, relative
+from ..positions import detection, permuting, relative
 from ..positions.sinks import tap
 from ..notes import Note, carries, pick, write
 from ..saved import held
@@ -34,7 +34,7 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim", -1)
     flow.used("softmax", flow.composite.softmax)
     detection.softmax_follows(flow, x, -1 if dim is None else dim)
-    related = relative.relative_scores(flow, x, -1 if dim is None else dim)
+    related = permuting.of_softmax(flow, relative.relative_scores(flow, x, -1 if dim is None else dim))
     if related is not x:
         args, x = ((related, *args[1:]), related) if args else (args, related)
         kwargs = kwargs if args else {**kwargs, "input": related}
@@ -121,6 +121,8 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     def kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return func(q, k, v, attn_mask=mask, dropout_p=0.0, is_causal=causal, **more)
 
+    if (out := permuting.of_kernel(flow, (q, k, given), v, bias, {"causal": causal, "scale": more.get("scale")})) is not None:
+        return out
     out = weighing.fused(flow, kernel, (q, k, v, given), bias, causal, more) if constant and carries(v) else None
     out = kernel(*bent) if out is None else out
     flow.projections.attend(out, q.shape[1] if q.dim() == 4 else 1)

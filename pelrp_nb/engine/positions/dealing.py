@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
-from ..leaves import Leaf
 from ..numerics import better
 from ..places import credit
-from ..places.maps import PlaceMap, padded, words
+from ..places.maps import Axis, PlaceMap, padded, words
 from ..places.values import HIDES, hiding
 from ..replay import Chain, Slot, Step, again
 
@@ -45,12 +44,12 @@ class Side:
         return x.index_select(self.axis, mine.to(x.device))
 
 
-def sides_of(chain: Chain, inputs: dict[int, Tensor], leaf: Leaf, where: str) -> list[Side]:
+def sides_of(chain: Chain, inputs: dict[int, Tensor], keys: tuple[Axis, ...], where: str) -> list[Side]:
     """Where the contents of a chain can be dealt. Raises ModelError where places do not lie along an axis of their own."""
     found = []
     for number, known in chain.provenance.items():
         dims = inputs[number].dim()
-        maps = [[padded(m, dims) for m in known.maps if m.key == key and m.axes] for key in leaf.keys]
+        maps = [[padded(m, dims) for m in known.maps if m.key == key and m.axes] for key in keys]
         for at in range(max(map(len, maps), default=0)):
             mine = [by[at] if at < len(by) else None for by in maps]
             found.append(side(number, mine, inputs[number], where))
@@ -76,7 +75,7 @@ class Dealer:
     S: (heads, Tq, Tk) scores as they stand; hidden: where masks hide; index: place -> where it stands in the scores
     """
 
-    def __init__(self, chain: Chain, inputs: dict[int, Tensor], scores: int, leaf: Leaf, where: str) -> None:
+    def __init__(self, chain: Chain, inputs: dict[int, Tensor], scores: int, keys: tuple[Axis, ...], where: str) -> None:
         self.chain, self.scores, self.where = chain, scores, where
         self.inputs = inputs
         self.cleared, self.call = self._without_masks(), unmasked(chain)
@@ -85,7 +84,7 @@ class Dealer:
         self.hidden = masked <= plain - 25
         if bool((plain < -1e4).any()):
             raise ModelError(f"What hides pairs in the scores of `{where}` was not understood. Type composite=pelrp_nb.DELTA_LRP.")
-        self.sides = sides_of(chain, self.inputs, leaf, where)
+        self.sides = sides_of(chain, self.inputs, keys, where)
         for one in self.sides:
             one.keys, one.shift = self._found(one, plain)
         self.index = {cell: i + one.shift for one in self.sides for i, cell in enumerate(one.cells)}

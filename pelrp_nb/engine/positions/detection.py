@@ -133,8 +133,10 @@ def made(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int
         own |= {1, 2}
     sizes = [1] * (len(shape) - constant.dim()) + list(constant.shape)
     sizes = [n if axis in own else size for axis, (n, size) in enumerate(zip(shape, sizes, strict=True))]
-    tensor = flow.leaf(constant.expand(sizes))
-    return sinks.named(flow, sinks.sink(flow, tensor, part, seen, tuple(shape), found), constant)
+    leaf = sinks.named(flow, sinks.sink(flow, None, part, seen, tuple(shape), found), constant)
+    spread = constant.expand(sizes)
+    leaf.tensor = flow.leaf(spread if flow.permuted is None else flow.permuted.constant(flow, leaf, spread))
+    return leaf
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------

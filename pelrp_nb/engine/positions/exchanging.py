@@ -201,7 +201,7 @@ class Exchanges:
         if strange is not None:
             raise ModelError(f"The positions of `{strange.name}` enter scores in a way that cannot be exchanged.")
         with torch.no_grad():
-            dealer = Dealer(chain, inputs, scores, leaf, where)
+            dealer = Dealer(chain, inputs, scores, leaf.keys, where)
             own = [cell for cell in credit.in_order(list(dealer.index)) if min(c for c in cell if c is not None) >= 0]
             pairs = self.drawn(leaf.stream, len(own))
             index = torch.tensor([dealer.index[own[int(p)]] for p in pairs.places])
