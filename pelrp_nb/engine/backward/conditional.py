@@ -36,6 +36,7 @@ class Candidate:
 
     layer: str
     at: Tensor
+    number: int
     attention: int | None
     heads: int
     node: int
@@ -43,11 +44,6 @@ class Candidate:
     depth: Depth
     met: int
     sinks: frozenset[Leaf]
-
-    @property
-    def number(self) -> int:
-        """See above."""
-        return self.at.grad_fn._sequence_nr()
 
 
 def listen(flow: ForwardPass) -> None:
@@ -63,8 +59,8 @@ def listen(flow: ForwardPass) -> None:
         expert = any(map(holds_experts, flow.path[inside:]))
         x = args[0].view(args[0].shape)  # of its own, so that no hook of another operation is heard twice
         heads = 0 if attention is None else flow.projections.attended[attention]
-        met, sinks = len(flow.leaves), frozenset(flow.inputs.sinks)
-        flow.candidates.append(Candidate(flow.where_am_i(), x, attention, heads, sequence(), expert, flow.depth, met, sinks))
+        at, met, sinks = x.grad_fn._sequence_nr(), len(flow.leaves), frozenset(flow.inputs.sinks)
+        flow.candidates.append(Candidate(flow.where_am_i(), x, at, attention, heads, sequence(), expert, flow.depth, met, sinks))
         return (x, *args[1:]), kwargs
 
     for module in flow.model.modules() if wanted else ():
@@ -88,12 +84,10 @@ def remember(flow: ForwardPass, args: Iterable[Any]) -> None:
             continue
         note = note_of(flow, x)
         origin = None if note is None or note.origin is None else note.origin.ref()  # of which a chain of functions is taken at once
-        for y in (x, origin):
-            if y is None or y.grad_fn is None or y.grad_fn._sequence_nr() > last:
-                continue
-            key = (y.grad_fn._sequence_nr(), y.output_nr)
-            if key not in flow.passing:
-                flow.passing[key] = y.detach().clone()  # it may be written into
+        for y in (x,) if origin is None else (x, origin):
+            number = last if y.grad_fn is None else y.grad_fn._sequence_nr()
+            if number < last and (number, y.output_nr) not in flow.passing:
+                flow.passing[number, y.output_nr] = y.detach().clone()  # it may be written into
 
 
 def meant(flow: ForwardPass, condition: Condition) -> Candidate | None:

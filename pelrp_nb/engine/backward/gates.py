@@ -132,9 +132,11 @@ def cut(flow: ForwardPass, gates: Sequence[Gate], targets: Sequence[Tensor]) -> 
         if node is None or node in reached:
             continue
         reached.add(node)
+        number = node._sequence_nr()
+        before = [gate for gate in reversed(gates) if gate.where.number < number]
         for i, (end, k) in enumerate(node.next_functions):
-            leaf = getattr(end, "variable", None)
-            gate = None if end is None else next((g for g in reversed(gates) if passes(node, end, leaf, g, order)), None)
+            leaf = getattr(end, "variable", None) if before else None
+            gate = next((gate for gate in before if end is not None and passes(end, leaf, gate.where, order)), None)
             if gate is None:
                 todo.append(end)
                 continue
@@ -145,11 +147,9 @@ def cut(flow: ForwardPass, gates: Sequence[Gate], targets: Sequence[Tensor]) -> 
     return reached, past
 
 
-def passes(node: Any, end: Any, leaf: Tensor | None, gate: Gate, order: dict[int, int]) -> bool:
-    """Whether an edge leads past a gate: from a node made after it to what was there before it."""
-    if node._sequence_nr() <= gate.where.number:
-        return False
-    return end._sequence_nr() < gate.where.number if leaf is None else order.get(id(leaf), gate.where.met) < gate.where.met
+def passes(end: Any, leaf: Tensor | None, gate: Candidate, order: dict[int, int]) -> bool:
+    """Whether an edge from a node that was made after a gate leads past it: to a node or leaf that was there before."""
+    return end._sequence_nr() < gate.number if leaf is None else order.get(id(leaf), gate.met) < gate.met
 
 
 def stop(flow: ForwardPass, edges: Sequence[Edge], given: tuple[Tensor | None, ...], _: Any) -> tuple[Tensor | None, ...]:
