@@ -15,7 +15,7 @@ from models import SIZES, build, build_position, randomise, texts
 from shapes import words
 
 from pelrp_nb import explain, target
-from pelrp_nb.errors import PelrpError, TargetError
+from pelrp_nb.errors import InputError, PelrpError, TargetError
 
 TEXT = "w7 w8 w9 w10"
 
@@ -252,6 +252,46 @@ def test_a_row_of_the_head_without_a_token_is_no_target():
     with pytest.raises(TargetError) as refused:
         explain(model, TEXT, processor=words(), target=100)
     assert str(refused.value) == "The tokenizer has tokens 0 to 95; 100 is a row of the head without one. Type an id below 96."
+
+
+def test_one_picture_and_several_texts_are_several_questions(models):
+    """Zero-shot classification: each text is matched by itself, and its number is the model's own."""
+    from PIL import Image
+
+    given = {"text": ["w7 w8", "w9 w10"], "images": Image.new("RGB", (16, 16))}
+    with pytest.raises(InputError) as refused:
+        explain(models("clip"), given, processor=words(special=True))
+    assert str(refused.value) == (
+        "A picture stands beside one text, got 2: each is a question of its own. "
+        "Type explain(model, [dict(text=t, images=picture) for t in texts], ...)."
+    )
+    picture = torch.linspace(-1, 1, 768, dtype=torch.float64).reshape(1, 3, 16, 16)
+    pair = {"input_ids": torch.tensor([[1, 7, 8, 2], [1, 9, 10, 2]]), "pixel_values": picture.expand(2, 3, 16, 16)}
+    with torch.no_grad():
+        theirs = models("clip")(**{**pair, "pixel_values": picture}).logits_per_image[0]
+    found = explain(models("clip"), pair)
+    assert [one.value for one in found] == pytest.approx(theirs.tolist(), abs=1e-9) and all(one.ledger.closed for one in found)
+
+
+def test_a_text_for_a_model_that_hears_is_what_it_writes():
+    from test_streams import written
+
+    with pytest.raises(InputError) as refused:
+        explain(written("whisper"), {"audio": np.zeros(1600, dtype=np.float32), "text": "w7"}, processor=words())
+    assert str(refused.value) == (
+        "WhisperForConditionalGeneration reads no text beside the sound; what it has written so far is `labels`, what it may write "
+        'a target. Type dict(audio=samples, labels="the words so far"), or target=target.logprob("words").'
+    )
+
+
+def test_a_word_of_several_tokens_after_sound_is_written_by_the_decoder():
+    from test_streams import heard, written
+
+    model = written("whisper")
+    found = explain(model, {**heard(), "decoder_input_ids": torch.tensor([[0, 7]])}, processor=words(), target=target.logprob("w8 w9"))
+    with torch.no_grad():
+        z = model(**heard(), decoder_input_ids=torch.tensor([[0, 7, 8]])).logits[0].log_softmax(-1)
+    assert found.value == pytest.approx(float(z[1, 8] + z[2, 9]), abs=1e-9) and found.ledger.closed
 
 
 def test_every_mistake_says_what_to_type():

@@ -184,6 +184,7 @@ def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any, tru
     """Texts, pictures and sound by name, together: what a processor takes; flags for the model beside them."""
     more = {k: v for k, v in given.items() if k not in RAW}
     notes = check_names(model, more)
+    check_together(model, given)
     tensors: dict[str, Tensor] = {}
     labels = None
     found: dict[str, Any] = {}
@@ -200,6 +201,21 @@ def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any, tru
         labels = of_ids(tensors["input_ids"][0].tolist(), processor)  # the processor made room for the picture
     made = assembled(model, tensors, labels, processor, given.get("labels"))
     return replace(made, more=more, notes=(*notes, *made.notes), **found)
+
+
+def check_together(model: nn.Module, given: Mapping[str, Any]) -> None:
+    """Refuse texts beside one picture, and a text for a model that hears and writes."""
+    text = given.get("text")
+    if isinstance(text, list | tuple) and "images" in given:
+        raise InputError(
+            f"A picture stands beside one text, got {len(text)}: each is a question of its own. "
+            "Type explain(model, [dict(text=t, images=picture) for t in texts], ...)."
+        )
+    if text is not None and "audio" in given and "input_ids" not in named(model):
+        raise InputError(
+            f"{type(model).__name__} reads no text beside the sound; what it has written so far is `labels`, what it may write a target. "
+            'Type dict(audio=samples, labels="the words so far"), or target=target.logprob("words").'
+        )
 
 
 def assembled(model: nn.Module, tensors: dict[str, Tensor], labels: Labels | None, processor: Any, written: str | None = None) -> Encoded:
