@@ -13,6 +13,7 @@ from torch import nn
 
 from .composites import Composite
 from .engine.options import Options
+from .engine.backward.conditional import part_of
 from .engine.propagation import Propagation, propagate
 from .engine.trace import Trace, Visible
 from .errors import InputError, PelrpError, RuleError
@@ -111,15 +112,18 @@ class Run:
         B = len(asked)
         batch = padded(self.model, [a.row for a in asked], padding)
         found: list[list[Explanation]] = [[] for _ in asked]
-        with propagate(self.model, self.composite, self.options) as flow:
+        asked_inside = tuple(dict.fromkeys(c for one in asked for q in one.questions for c in q.inside))
+        with propagate(self.model, self.composite, self.options, asked_inside) as flow:
             output = call(self.model, batch.arguments)
             if B > 1 and mixes(output, B):
                 raise Together
             picked = all(q.picks for one in asked for q in one.questions)
             with torch._C.DisableTorchFunction() if picked else nullcontext():  # what a function of the user's does has rules
                 rows = (of_row(output, i, B, visible) for i, visible in enumerate(batch.visible))
-                chosen = [[answer(q, own, self.model, self.processor, spoken(one)) for q in one.questions]
-                          for one, own in zip(asked, rows, strict=True)]  # fmt: skip
+                inside = {c: part_of(flow, c) for c in asked_inside}
+                parts = ({c: of_row(x, i, B, visible) for c, x in inside.items()} for i, visible in enumerate(batch.visible))
+                chosen = [[answer(q, own, self.model, self.processor, spoken(one), part) for q in one.questions]
+                          for one, own, part in zip(asked, rows, parts, strict=True)]  # fmt: skip
             flow.account.mixed = flow.account.mixed or (B > 1 and not picked)  # the books do not know whose row a function computes
             about, last = common(flow), max(map(len, chosen))
             for k in range(last):

@@ -10,6 +10,7 @@ from shapes import same_answer, words
 from tolerance import assert_same
 
 from pelrp_nb import CP_LRP, Options, explain, target
+from pelrp_nb.errors import InputError, TargetError
 
 AUDIT = Options(audit=True)
 USUAL = {**SIZES, "max_position_embeddings": 64}
@@ -289,3 +290,60 @@ def test_targets_are_values_that_can_be_copied():
         target.token("a", at=target.span("b")),
     ):
         assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
+
+
+# --- neurons ---------------------------------------------------------------------------------------------------------
+
+
+def inside(model, text: str, path: str, tokenizer=None) -> torch.Tensor:
+    """What goes into a module, (T, N)."""
+    seen = []
+    hook = model.get_submodule(path).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))
+    logits(model, text, tokenizer)
+    hook.remove()
+    return seen[0]
+
+
+def test_a_neuron_is_its_value_and_closes(llama):
+    values = inside(llama, TEXT, "model.layers.1.mlp.down_proj")
+    found = closed(llama, TEXT, target.neuron("layer 1", 5, at="w9"))
+    assert found.value == pytest.approx(float(values[2, 5])) and found.target == "neuron 5 of layer 1 at 2"
+    assert not found.semantic[3:].any(), "tokens behind it have no part in it"
+    last = closed(llama, TEXT, target.neuron(2, 7))
+    assert last.value == pytest.approx(float(inside(llama, TEXT, "model.layers.2.mlp.down_proj")[-1, 7]))
+
+
+def test_a_neuron_of_an_encoder_is_asked_at_a_place_or_over_a_span():
+    model = bert("SequenceClassification")
+    values = inside(model, TEXT, "bert.encoder.layer.1.output.dense")
+    found = closed(model, TEXT, target.neuron("layer 1", 3, at=target.span("w8 w9")))
+    assert found.value == pytest.approx(float(values[1:3, 3].sum()))
+    with pytest.raises(TargetError, match=r"so it needs a place. Type target.neuron\('layer 1', 3, at=0\)"):
+        explain(model, TEXT, processor=words(), target=target.neuron("layer 1", 3))
+
+
+def test_a_neuron_in_a_batch_is_that_of_its_rows(llama):
+    wanted, texts = target.neuron("layer 1", 5), ["w7 w8 w9", "w20 w21"]
+    for ours, text in zip(explain(llama, texts, processor=words("left"), target=wanted), texts, strict=True):
+        same_answer(ours, explain(llama, text, processor=words(), target=wanted))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: target.neuron("layer 1", 80), "Neurons of layer 1 must lie between 0 and 79, got 80. Type another."),
+        (
+            lambda: target.neuron("layer 1", 1.5),
+            "A neuron is a layer and a number, got 'layer 1' and 1.5. Type target.neuron(\"layer 3\", 5, at=-1).",
+        ),
+        (
+            lambda: target.neuron("layer 9", 1),
+            "The model shows no neurons of layer 9; layers are called as in the ledger, experts keep theirs hidden. "
+            'Type target.neuron("layer 0", 5).',
+        ),
+    ],
+)
+def test_a_neuron_that_is_not_there_is_refused(llama, make, said):
+    with pytest.raises(InputError) as refused:
+        explain(llama, TEXT, processor=words(), target=make())
+    assert str(refused.value) == said

@@ -19,8 +19,9 @@ class ForwardPass(Context, Protocol):
     recorder:   boundaries; leaves: all leaves by identity, in the order in which they were met
     handled:    (start, end) numbers of the graph's nodes that handlers made; refused: those of operations without a
                 rule, where, and how the function is typed
-    conditions: `Options.only`; candidates: where the walk back may keep a part; starts: what relevance begins with, per row
+    conditions: `Options.only`; asked: parts of layers that a target names; candidates: where these parts are
     passing:    copies of what was made before a candidate and used after it, by the number of its node and of the output
+    starts:     what relevance begins with, per row
     patch:      (height, width) of a picture's patches; owned: parameters and buffers of the model
     entry:      its hooks on the model's modules
     placed:     rules of single layers and modules; inside: those modules that run, and in which layer; layer_name: the running one
@@ -43,6 +44,7 @@ class ForwardPass(Context, Protocol):
     steps: dict[tuple[str, str, str], Step]
     refused: list[tuple[int, int, str, str]]
     conditions: tuple[Condition, ...]
+    asked: tuple[Condition, ...]
     candidates: list[Any]
     passing: dict[tuple[int, int], Tensor]
     starts: Tensor

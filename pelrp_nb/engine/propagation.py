@@ -61,6 +61,7 @@ class Propagation(TorchFunctionMode, Following):
 
     worth: Any = None  # who is told of attentions where positions enter scores
     permuted: Any = None  # whose positions stand where, if not where they are
+    asked: tuple[only.Condition, ...] = ()  # parts of layers that a target names
 
     def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
         super().__init__()
@@ -133,7 +134,7 @@ class Propagation(TorchFunctionMode, Following):
             if self.taped:
                 replay.record(func, name, given, met.kwargs, met.args[0] if name == "__setitem__" else out, (), False)
             return out
-        if self.candidates:
+        if self.conditions and self.candidates:
             conditional.remember(self, (*met.args, *met.kwargs.values()))
         self.function, self.spot = func, self._owner(args, kwargs) if self.planning else None
         return self._handle(func, key, name, met, given)
@@ -346,7 +347,9 @@ class Propagation(TorchFunctionMode, Following):
 
 
 @contextmanager
-def propagate(model: nn.Module, composite: Composite | str = "pa-lrp", options: Options | None = None) -> Iterator[Propagation]:
+def propagate(
+    model: nn.Module, composite: Composite | str = "pa-lrp", options: Options | None = None, asked: Sequence[only.Condition] = ()
+) -> Iterator[Propagation]:  # fmt: skip
     """Put the composite's rules in force on `model` for this thread, inside the `with`.
 
     Relevance at any tensor t is t * g(t), so that of a module's output needs a hook and nothing of ours:
@@ -358,6 +361,8 @@ def propagate(model: nn.Module, composite: Composite | str = "pa-lrp", options: 
             trace = flow.trace(model(**encoding).logits[0, 1])     # heard[0]: (1, T, D)
         hook.remove()
 
+    `asked` names parts of layers that will be targets (`target.neuron`).
+
     Raises ModelError if the model hides its operations (compiled, DataParallel, flash or flex attention, active dropout).
     """
     from .support import inspect
@@ -367,6 +372,7 @@ def propagate(model: nn.Module, composite: Composite | str = "pa-lrp", options: 
     if options.checkpoint and not layers(model):
         raise InputError(f"checkpoint=True runs each layer again, and {type(model).__name__} has no layers. Type Options().")
     flow = getattr(composite, "flow", Propagation)(model, composite, options)  # the wrong ones of live/broken.py bring their own
+    flow.asked, flow.projections.wanted = tuple(asked), flow.projections.wanted or bool(asked)
     leaving = Leaving(flow.entry)
     with leaving, leaving:
         here.flows = (*flows(), flow)

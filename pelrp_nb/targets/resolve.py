@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from ..engine.only import Condition
 from ..errors import TargetError
 from ..inputs.model_input import Encoded, Labels
 from . import target as targets
 from .computed import Answer, Logprob, Loss, Probability, Word, shifts
+from .neurons import Neuron
 from .generation import continued, steps
 from .labels import several_tokens
 from .places import Span, Spread, spread
@@ -33,6 +35,11 @@ class Question:
     def picks(self) -> bool:
         """Whether the number stands in the output as it is; a function of the output may compute it."""
         return not any(isinstance(x, targets.Computed) or (callable(x) and not isinstance(x, LOGITS)) for x in (self.target, self.foil))
+
+    @property
+    def inside(self) -> tuple[Condition, ...]:
+        """The parts of layers that are asked about."""
+        return tuple(x.condition for x in (self.target, self.foil) if isinstance(x, Neuron))
 
 
 LOGITS = (targets.Token, targets.Label)
@@ -154,12 +161,18 @@ def of_input(x: Any, i: int, inputs: int, several: bool, what: str) -> Any:
     return x.targets[i]
 
 
-def answer(question: Question, output: Any, model: nn.Module, processor: Any, tokens: Sequence[str]) -> tuple[Tensor, str]:
-    """The scalar and its name; with a contrast, the difference of two."""
-    first = targets.choose(question.target, output, model, processor, tokens)
+def answer(
+    question: Question, output: Any, model: nn.Module, processor: Any, tokens: Sequence[str], inside: Mapping[Condition, Tensor] = {}
+) -> tuple[Tensor, str]:  # fmt: skip
+    """The scalar and its name; with a contrast, the difference of two. `inside` holds the parts of layers that are asked about."""
+
+    def heard(x: Any) -> Any:
+        return replace(x, values=inside[x.condition]) if isinstance(x, Neuron) else x
+
+    first = targets.choose(heard(question.target), output, model, processor, tokens)
     if question.foil is None:
         return first.value, first.text
-    foil = beside(question.foil, first)
+    foil = heard(beside(question.foil, first))
     second = targets.choose(foil, output, model, processor, tokens)
     if second.key == first.key:
         raise TargetError(f"Target and contrast are the same, {first.text}; their difference is zero. Type another contrast.")

@@ -48,7 +48,7 @@ class Candidate:
 
 def listen(flow: ForwardPass) -> None:
     """Hooks on the linear maps of the model, for this flow alone; none if there is no condition."""
-    wanted = {c.layer for c in flow.conditions}
+    wanted = {c.layer for c in (*flow.conditions, *flow.asked)}
     blocks = layers(flow.model) if wanted else set()
 
     def before(running: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
@@ -100,3 +100,14 @@ def meant(flow: ForwardPass, condition: Condition) -> Candidate | None:
     attentions = list(dict.fromkeys(c.attention for c in here))
     wanted = attentions[:1] if condition.kind == "heads" else attentions[1:2]
     return next((c for c in reversed(here) if c.attention in wanted), None)
+
+
+def part_of(flow: ForwardPass, condition: Condition) -> Tensor:
+    """The tensor that holds the heads or neurons of a layer, (B, T, features). Raises InputError where the model shows none."""
+    found = meant(flow, condition)
+    if found is None:
+        raise InputError(
+            f"The model shows no {condition.kind} of {condition.layer}; layers are called as in the ledger, experts keep theirs hidden. "
+            'Type target.neuron("layer 0", 5).'
+        )
+    return found.at
