@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...errors import InputError
 from ..depth import Depth
 from ..forward_pass import ForwardPass
 from ..layers import holds_experts, layers
