@@ -62,7 +62,7 @@ def has_single(targets: Sequence[Tensor]) -> bool:
         node = todo.pop()
         if node is None or node in seen:
             continue
-        if any(made.dtype == torch.float32 for made in node._input_metadata):
+        if any(made.dtype == torch.float32 for made in getattr(node, "_input_metadata", ())):  # what not every torch tells
             return True
         seen.add(node)
         todo += [n for n, _ in node.next_functions]
