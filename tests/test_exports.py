@@ -55,6 +55,11 @@ def test_streams_have_arrays_of_their_own():
         assert stream.layers.shape == (2, len(stream.tokens)) and stream.layers.names == (f"{name} layer 0", f"{name} layer 1")
 
 
+def test_a_cell_shows_rows_as_a_table_and_obeys_no_token():
+    shown = made(("<b>bold</b>", "\u202e"), layers=2).layers._repr_html_()
+    assert "&lt;b&gt;bold" in shown and "<b>bold" not in shown and "\u202e" not in shown and "layer 1" in shown
+
+
 def test_a_row_of_another_number_of_places_has_numbers_for_names():
     longer = made(("a", "b"), layers=1)
     other = made(("a", "b"), boundaries=(Boundary("layer 0", "layer", 0, torch.ones(5), 0.0),))

@@ -76,6 +76,14 @@ class Rows:
     def __repr__(self) -> str:
         return f"Rows({' x '.join(map(str, self.shape))}: {listed(self.names)})"
 
+    def _repr_html_(self) -> str:
+        from ..views.text import visible
+
+        frame = self.to_frame()
+        return str(
+            frame.set_axis([visible(name, 30) for name in frame.columns], axis=1).to_html(max_rows=40, max_cols=40, float_format="%+.4g")
+        )
+
 
 def listed(names: Sequence[str], most: int = 6) -> str:
     """Some names, and how many more there are."""
