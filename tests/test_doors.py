@@ -573,7 +573,7 @@ BAD = {
     "a proof of no draws": (lambda: check_rule(square, seeds=0), "seeds must be a number of draws from 1 on, got 0"),
     "a composite with text": (lambda: replace(PA_LRP, linear="gamma"), r"linear must be a Rule, got 'gamma'. Type .*linear=rules.gamma\)"),
     "a rule that cannot be called": (lambda: replace(PA_LRP, linear=rules.softmax), "takes no weight, bias, apply. Write def forward"),
-    "a softmax of one's own": (lambda: replace(PA_LRP, softmax=square), "softmax must be rules.softmax, rules.constant or rules.delta, got square"),
+    "a softmax of one's own": (lambda: replace(PA_LRP, softmax=square), "rules.constant or rules.delta, got square: "),
     "where without a place": (lambda: PA_LRP.where({}), "where must say which rules a layer or module has; got {}. Type composite.where"),
     "where without rules": (lambda: PA_LRP.where({"layer 0": {}}), "where must say which rules"),
     "where by something else": (lambda: PA_LRP.where({None: {"linear": GAMMA}}), "names layers and modules by text; got None"),

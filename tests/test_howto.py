@@ -67,9 +67,14 @@ def test_what_is_written_next_is_a_triangle_of_tokens(page):
 
 
 def test_a_neuron_is_explained_as_the_model_has_it(page):
+    heard = []
+    down = page.writer.get_submodule("model.layers.1.mlp.down_proj")
+    hook = down.register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0]))
     with torch.no_grad():
         hidden = page.writer(**page.words(page.given["text"], return_tensors="pt"), output_hidden_states=True).hidden_states
-    assert page.neuron.value == pytest.approx(float(hidden[2][0, -1, 5]), abs=1e-5) and page.neuron.ledger.closed
+    hook.remove()
+    assert page.neuron.value == pytest.approx(float(heard[0][0, -1, 5]), abs=1e-5) and page.neuron.ledger.closed
+    assert page.hidden.value == pytest.approx(float(hidden[2][0, -1, 5]), abs=1e-5) and page.hidden.ledger.closed
 
 
 def test_through_some_heads_there_is_less(page):
