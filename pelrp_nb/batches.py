@@ -26,7 +26,7 @@ from .ledger import Ledger
 from .results.build import Told, common, explanation
 from .results.explanation import Explanation
 from .targets.resolve import Asked, answer, ask
-from .targets.target import Each
+from .targets.target import Each, logits_of
 
 ROUNDS = {"float64": 1e-7, "float32": 1e-5}  # the part of a ledger's scale that rounding takes at most
 
@@ -50,7 +50,7 @@ class Run:
         except PelrpError:
             if not several or any(isinstance(x, Each) and len(x.targets) != len(kept) for x in (targets, contrasts)):
                 raise
-            pairs = [(rows[i], one(targets, k), one(contrasts, k)) for k, i in enumerate(kept)]
+            pairs = [(rows[i], target_of(targets, k), target_of(contrasts, k)) for k, i in enumerate(kept)]
             asked = [self.errors.attempt(i, partial(self.ask_one, *pair)) for i, pair in zip(kept, pairs, strict=True)]
         there = dict(zip(kept, asked, strict=True))
         return [there.get(i, row) for i, row in enumerate(rows)]
@@ -115,9 +115,9 @@ class Run:
         asked_inside = tuple(dict.fromkeys(c for one in asked for q in one.questions for c in q.inside))
         with propagate(self.model, self.composite, self.options, asked_inside) as flow:
             output = call(self.model, batch.arguments)
-            if B > 1 and mixes(output, B):
-                raise Together
             picked = all(q.picks for one in asked for q in one.questions)
+            if B > 1 and mixes(logits_of(output) if picked else output, B):
+                raise Together
             with torch._C.DisableTorchFunction() if picked else nullcontext():  # what a function of the user's does has rules
                 rows = (of_row(output, i, B, visible) for i, visible in enumerate(batch.visible))
                 inside = {c: part_of(flow, c) for c in asked_inside}
@@ -181,7 +181,7 @@ def for_each(target: Any, kept: Sequence[int], count: int) -> Any:
     return target
 
 
-def one(target: Any, k: int) -> Any:
+def target_of(target: Any, k: int) -> Any:
     """The target of one input."""
     return target.targets[k] if isinstance(target, Each) else target
 

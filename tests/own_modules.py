@@ -118,6 +118,14 @@ class Contained(Base):
         return Base.forward(self, x) * more["scale"] + more["shift"][0]
 
 
+class WithLoss(Base):
+    """Logits, and the mean loss over all rows where targets are given."""
+
+    def forward(self, x: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        y = Base.forward(self, x)
+        return y, None if targets is None else (y - targets).square().mean()
+
+
 class Open(Base):
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         return Base.forward(self, x) * kwargs.get("scale", 1.0)

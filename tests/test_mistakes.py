@@ -85,6 +85,8 @@ TEXTS = {
     "one text of several that is too long": (lambda: said([A, LONG]), "at most 64", "Input 1", "Options(truncation=True)"),
     "too many ids": (lambda: llama({"input_ids": IDS.repeat(1, 20)}), "at most 64 tokens", "has 120", "Shorten it"),
     "a list as the text": (lambda: pair({"text": [A, B]}), "must be a str", "got list", "[dict(text=t) for t in texts]"),
+    "a text that nothing wrote": (lambda: pair({"text": A, "labels": B}), "what a decoder wrote", "BertForSequenceClassification has none",
+                                  "Type labels=tensor"),
     "the second text alone": (lambda: pair({"text_pair": A}), "must hold text", "got text_pair", "Type dict(text=...)"),
     "a message without a list": (lambda: explain(model("llama"), {"role": "user", "content": A}, processor=talking()),
                                  "must be a list of messages", "one mapping of role, content", 'Type [dict(role="user"'),

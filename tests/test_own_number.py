@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -11,14 +12,16 @@ import own_modules as own
 import pytest
 import torch
 from models import SIZES, build, build_position, randomise
+from shapes import words
 from test_batches import other
 from test_streams import heard, picture, processor, towers, written
 from torch import Tensor, nn
 from ways import (
-    CHATS, EMBEDDED, FLAGGED, GENERAL, HELD, IDS, MASKS, POSITIONED, SCORES, SHORT, TYPES, Way, function, loss, numbers_of, same,
+    CHATS, EMBEDDED, FLAGGED, FLAT, GENERAL, HELD, IDS, MASKS, MORE, POSITIONED, SCORES, SHORT, TYPES, A, Way, function, loss, numbers_of,
+    of, same,
 )  # fmt: skip
 
-from pelrp_nb import explain, target
+from pelrp_nb import PA_LRP, explain, target
 
 SMALL = {**SIZES, "num_hidden_layers": 2, "max_position_embeddings": 64, "pad_token_id": 0}
 
@@ -54,6 +57,8 @@ def paired(name: str) -> list[Way]:
         same("what the decoder reads", {"input_ids": IDS, "decoder_input_ids": decoder}),
         same("what the decoder reads, in lists", {"input_ids": IDS.tolist(), "decoder_input_ids": decoder.tolist()},
              {"input_ids": IDS, "decoder_input_ids": decoder}),
+        same("rows that the decoder reads, padded", {"input_ids": MORE, "decoder_input_ids": torch.tensor([[0, 7, 8, 9], [0, 6, 0, 0]]),
+             "decoder_attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])}, rows=2, at=[3, 1]),
         same("labels", {"input_ids": IDS, "labels": labels}),
         function("the loss", {"input_ids": IDS, "labels": labels}, lambda out: out.loss, part=True),
         same("both masks", {"input_ids": IDS, "attention_mask": torch.tensor([[1, 1, 0, 1, 1, 1]]), "decoder_input_ids": decoder,
@@ -87,7 +92,7 @@ def match(model: nn.Module) -> float:
 CAUSAL, CLASSES = IDS.clone(), torch.tensor([1])
 KINDS: dict[str, tuple[Callable[[], nn.Module], list[Way]]] = {
     "llama": (lambda: build("llama"), [*GENERAL, *CHATS, *loss(CAUSAL), *POSITIONED, *FLAGGED, *EMBEDDED, *SCORES]),
-    "gpt2": (lambda: build("gpt2"), [*GENERAL, *loss(CAUSAL), *POSITIONED, *FLAGGED, *EMBEDDED]),
+    "gpt2": (lambda: build("gpt2"), [*GENERAL, *loss(CAUSAL), *POSITIONED, *FLAT, *FLAGGED, *EMBEDDED]),
     "bert": (lambda: build("bert"), [*GENERAL, *loss(CLASSES), *POSITIONED, *TYPES, *EMBEDDED]),
     "distilbert": (lambda: build("distilbert"), [*SHORT, *loss(CLASSES)]),
     **{name: (lambda name=name: build(name), SHORT) for name in ("qwen2", "gemma", "mixtral")},
@@ -208,6 +213,11 @@ OWN: dict[str, tuple[Callable[[], nn.Module], list[Way]]] = {
         called("tensors inside", {"x": X[:1], "more": {"scale": torch.tensor(2.0), "shift": [0.5]}},
                lambda m: best(m(X[:1], {"scale": 2.0, "shift": [0.5]}))),
     ]),
+    "a loss": (own.WithLoss, [
+        called("rows", X, lambda m: best(m(X)[0], 3)),
+        called("the loss of each row", {"x": X, "targets": Y[:, 0, :3]},
+               lambda m: [float(m(X[i : i + 1], Y[i : i + 1, 0, :3])[1]) for i in range(3)], target=lambda out: out[1]),
+    ]),
     "names it does not name": (own.Open, [called("a scale", {"x": X, "scale": 2.0}, lambda m: best(m(X, scale=2.0), 3))]),
     "ids": (own.Words, [
         called("ids", {"tokens": IDS}, lambda m: best(m(IDS))),
@@ -243,6 +253,11 @@ def model_of(kind: str) -> nn.Module:
     return EVERY[kind][0]()
 
 
+@cache
+def single_of(kind: str) -> nn.Module:
+    return build(kind, dtype=torch.float32)
+
+
 def answers(model: nn.Module, way: Way) -> list:
     last = {"target": target.token(None, at=-1)} if type(model).__name__.endswith("ForMaskedLM") else {}  # these have no [MASK]
     found = explain(model, way.given(model), **last | way.more)
@@ -260,6 +275,21 @@ def test_the_explained_number_is_the_model_s_own(kind, way):
         tokens = sum(float(s.semantic.sum()) for s in (e.streams or {"": e}).values())
         assert way.part or e.ledger.closed
         assert tokens == pytest.approx(e.ledger.tokens, abs=1e-7 * max(1.0, e.ledger.scale))
+
+
+@pytest.mark.parametrize(("kind", "way"), [pytest.param(k, w, id=f"{k}, {w.name}") for k in ("llama", "gpt2", "bert") for w in SHORT])
+def test_in_single_precision_up_to_rounding(kind, way):
+    model = single_of(kind)
+    with torch.no_grad():
+        theirs = way.theirs(model)
+    assert [e.value for e in answers(model, way)] == pytest.approx(theirs, rel=2e-5, abs=2e-5)
+
+
+def test_a_labelled_text_has_its_loss():
+    model, x = model_of("bert"), of(A)
+    plain = replace(PA_LRP, unknown="gradient")
+    found = explain(model, {"text": A, "labels": [1]}, processor=words(), target=lambda out: out.loss, composite=plain)
+    assert found.value == pytest.approx(float(model(**x, labels=torch.tensor([1])).loss.detach()), rel=1e-12)
 
 
 if __name__ == "__main__":  # what is wrong, in one line each, of all kinds or of those that are named

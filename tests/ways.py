@@ -59,10 +59,10 @@ def frame(column: list) -> Any:
 
 
 def dataset(column: list) -> Any:
-    """A column of a table of datasets."""
+    """A table of datasets with one column."""
     import datasets
 
-    return datasets.Dataset.from_dict({"text": column})["text"]
+    return datasets.Dataset.from_dict({"text": column})
 
 
 def hidden(*places: int) -> Tensor:
@@ -98,7 +98,14 @@ TEXTS = [
     of_texts("an array of texts", lambda: np.array([A, B]), [A, B]),
     of_texts("a Series of texts", lambda: frame([A, B]), [A, B]),
     of_texts("a frame of texts", lambda: frame([A, B]).to_frame(), [A, B]),
-    of_texts("a column of a Dataset", lambda: dataset([A, B]), [A, B]),
+    of_texts("a column of a Dataset", lambda: dataset([A, B])["text"], [A, B]),
+    of_texts("a Dataset", lambda: dataset([A, B]), [A, B]),
+    Way(
+        "a text and a flag",
+        lambda _: {"text": A, "output_hidden_states": True},
+        lambda m: [float(m(**of(A), output_hidden_states=True).hidden_states[1][0, 1, 2])],
+        {"processor": words(), "target": lambda out: out.hidden_states[1][0, 1, 2]},
+    ),
     of_texts("a text in an array", lambda: np.array(A), [A]),
     of_texts("a mapping with a text", lambda: {"text": A}, [A]),
     of_texts("a mapping with a text in an array", lambda: {"text": np.array(A).item()}, [A]),
@@ -171,6 +178,7 @@ BATCHES = [
     same("rows padded right, in lists", {k: v.tolist() for k, v in RIGHT.items()}, RIGHT, rows=2, at=ENDS["right"]),
     same("a row padded left", first(LEFT), at=[-1]),
     same("a row padded right", first(RIGHT), at=[3]),
+    same("rows padded to more than the longest", {k: torch.cat([v, 0 * v[:, :3]], 1) for k, v in RIGHT.items()}, rows=2, at=ENDS["right"]),
 ]  # fmt: skip
 STATES = [
     function("hidden states", {"input_ids": IDS, "output_hidden_states": True}, lambda out: out.hidden_states[1][0, 2, 3]),
@@ -200,6 +208,7 @@ POSITIONED = [
     same("positions in a list", {"input_ids": IDS, "position_ids": PLACES.tolist()}, {"input_ids": IDS, "position_ids": PLACES}),
     same("positions of one row for several", {"input_ids": MORE, "position_ids": PLACES}, rows=2),
 ]
+FLAT = [same("positions of one axis for as many rows", {"input_ids": MORE.repeat(3, 1), "position_ids": PLACES[0]}, rows=6)]
 FLAGGED = [
     same("the last place alone", {"input_ids": IDS, "logits_to_keep": 1}),
     same("the last places", {"input_ids": IDS, "logits_to_keep": 3}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -75,7 +76,11 @@ def read_by_itself(model: nn.Module, given: Mapping[str, Any]) -> Tensor | None:
     decoder = next(m for m in model.modules() if roots(model).get(id(m)) == "decoder")
     heard: list[Tensor] = []
 
+    mine = get_ident()
+
     def listen(_: nn.Module, args: tuple, kwargs: dict) -> None:
+        if get_ident() != mine:  # another thread runs the same model
+            return
         ids = kwargs.get("input_ids", args[0] if args else None)
         heard.extend([ids] if isinstance(ids, Tensor) and not ids.is_floating_point() else [])
 

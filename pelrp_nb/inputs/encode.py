@@ -14,12 +14,12 @@ from ..engine.streams import Streams
 from ..errors import InputError
 from . import audio, image_processor, own
 from .arguments import RAW, call, check_names, named, of_transformers, quiet, takes
-from .convert import is_array, is_nested_numbers, plain
+from .convert import as_tensor, is_array, is_nested_numbers, plain
 from .decoder import add_decoder, has_decoder, writes
 from .model_input import MAIN, Encoded, Labels
-from .rows import Errors
+from .rows import Errors, good
 from .tensors import from_tensors
-from .text import foreign_processor, from_messages, from_text, from_texts, limit_of, needed, of_ids, shown_type, table_of
+from .text import foreign_processor, from_messages, from_text, from_texts, limit_of, needed, not_empty, of_ids, shown_type, table_of
 
 __all__ = ["call", "encode", "encode_all", "limit_of", "quiet", "takes"]
 
@@ -51,13 +51,20 @@ def encode_list(model: nn.Module, given: Sequence, processor: Any, truncation: b
     """Several inputs; texts from one call of the tokenizer, where none has to be read by itself."""
     if any(isinstance(x, str) for x in given) and image_processor.image_processor_of(processor) is None:
         needed(model, processor)  # the same for all of them
-    if all(isinstance(x, str) and x.strip() for x in given) and not has_decoder(model):
-        found = from_texts(model, given, processor, truncation)
-        if found is not None:
-            stream, notes = Streams(model).of_input("input_ids"), foreign_processor(model, processor)
-            rows = [Encoded(tensors, {stream: labels}, given=labels.text, notes=notes) for tensors, labels in found]
-            return errors.each(rows, checker(model))
-    return errors.each(given, lambda x: encode(model, x, processor, truncation))
+    if not all(isinstance(x, str) for x in given) or has_decoder(model):
+        return errors.each(given, lambda x: encode(model, x, processor, truncation))
+    rows: list[Any] = errors.each(given, not_empty)
+    kept = good(rows)
+    try:
+        found = from_texts(model, [given[i] for i in kept], processor, truncation) if kept else []
+    except InputError:  # of one of them a tokenizer makes nothing
+        found = None
+    if found is None:
+        return errors.each(rows, lambda x: encode(model, x, processor, truncation))
+    stream, notes = Streams(model).of_input("input_ids"), foreign_processor(model, processor)
+    for i, (tensors, labels) in zip(kept, found, strict=True):
+        rows[i] = Encoded(tensors, {stream: labels}, given=labels.text, notes=notes)
+    return errors.each(rows, checker(model))
 
 
 def is_one(given: Sequence) -> bool:
@@ -182,8 +189,15 @@ def is_prepared(model: nn.Module, given: Mapping[str, Any]) -> bool:
 
 def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any, truncation: bool = False) -> Encoded:
     """Texts, pictures and sound by name, together: what a processor takes; flags for the model beside them."""
-    more = {k: v for k, v in given.items() if k not in RAW}
-    notes = check_names(model, more)
+    written = given.get("labels") if isinstance(given.get("labels"), str) else None
+    if written is not None and not has_decoder(model):
+        raise InputError(
+            f"`labels` as a text is what a decoder wrote, and {type(model).__name__} has none. Type labels=tensor, or text_pair=."
+        )
+    rest = {k: v for k, v in given.items() if k not in RAW or (k == "labels" and written is None)}
+    notes = check_names(model, rest)
+    rest = {k: as_tensor(model, k, v) for k, v in rest.items()}
+    more = {k: v for k, v in rest.items() if not isinstance(v, Tensor)}
     check_together(model, given)
     tensors: dict[str, Tensor] = {}
     labels = None
@@ -199,7 +213,7 @@ def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any, tru
         tensors |= heard
     if labels is not None and "input_ids" in tensors and tensors["input_ids"].shape[1] != len(labels.tokens):
         labels = of_ids(tensors["input_ids"][0].tolist(), processor)  # the processor made room for the picture
-    made = assembled(model, tensors, labels, processor, given.get("labels"))
+    made = assembled(model, {**tensors, **{k: v for k, v in rest.items() if k not in more}}, labels, processor, written, more)
     return replace(made, more=more, notes=(*notes, *made.notes), **found)
 
 
@@ -218,10 +232,12 @@ def check_together(model: nn.Module, given: Mapping[str, Any]) -> None:
         )
 
 
-def assembled(model: nn.Module, tensors: dict[str, Tensor], labels: Labels | None, processor: Any, written: str | None = None) -> Encoded:
+def assembled(
+    model: nn.Module, tensors: dict[str, Tensor], labels: Labels | None, processor: Any, written: str | None = None, more: Any = None
+) -> Encoded:
     """The input with what its decoder reads; labels by stream."""
     streams = Streams(model)
-    tensors, decoder = add_decoder(model, tensors, processor, written)
+    tensors, decoder = add_decoder(model, tensors, processor, written, more if "labels" in tensors else None)
     by = {} if labels is None else {streams.of_input("input_ids"): labels}
     if decoder is not None:
         by["decoder"] = decoder

@@ -16,7 +16,7 @@ from ..engine.places.roles import role_of
 from ..errors import InputError
 from .arguments import RAISED, call, first_of, named, required
 from .convert import is_array, is_nested_numbers
-from .outputs import equal, held, rebuilt, tensors_in
+from .outputs import equal, tensors_in
 
 Rows = tuple[list[dict[str, Tensor]], dict[str, Tensor], bool]
 
@@ -84,9 +84,18 @@ def independent(
         try:
             together = call(model, {**tensors, **more})
             alone = {i: call(model, {**rows[i], **more}) for i in (0, B - 1)}
-            return any(all(alike(picked(together, i, B, out), alone[i]) for i in alone) for out in range(axis + 1))
         except RAISED:
             return False
+    return any(all(is_row(together, alone[i], i, B, out) for i in alone) for out in range(axis + 1))
+
+
+def is_row(together: Any, alone: Any, i: int, B: int, axis: int) -> bool:
+    """Whether all that has B rows along an axis of the output has, in row i, what that row gives alone; a mean loss has none."""
+    mine, theirs = dict(tensors_in(together)), dict(tensors_in(alone))
+    rowed = [k for k, x in mine.items() if x.dim() > axis and x.shape[axis] == B]
+    return (
+        mine.keys() == theirs.keys() and bool(rowed) and all(equal(mine[k].select(axis, i).squeeze(), theirs[k].squeeze()) for k in rowed)
+    )
 
 
 def alike(ours: Any, theirs: Any) -> bool:
@@ -104,14 +113,6 @@ def with_axis(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[str
     except RAISED:
         same = False
     return wider if same else dict(tensors)
-
-
-def picked(output: Any, row: int, B: int, axis: int) -> Any:
-    """One row of an output along an axis."""
-    if isinstance(output, Tensor):
-        return output.narrow(axis, row, 1) if output.dim() > axis and output.shape[axis] == B else output
-    parts = held(output)
-    return output if parts is None else rebuilt(output, {k: picked(v, row, B, axis) for k, v in parts.items()})
 
 
 def batch_first(logits: Tensor) -> Tensor:

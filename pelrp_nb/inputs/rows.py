@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from ..errors import PelrpError
+from ..errors import PelrpError, RuleError
 
 Made = TypeVar("Made")
 
@@ -61,7 +61,7 @@ class Errors:
         try:
             return make()
         except PelrpError as error:
-            if not self.several:
+            if not self.several or isinstance(error, RuleError):  # an operation without a rule is the model's, not the input's
                 raise
             if self.on_error == "skip":
                 return Skipped(index, str(error), type(error).__name__)

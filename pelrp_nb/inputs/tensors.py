@@ -110,7 +110,8 @@ def apart_by_rows(
     if not of_transformers(model):
         return own.rows_of(model, tensors, more, main)
     B = len(tensors[main])
-    shared = {k: v for k, v in tensors.items() if v.dim() == 0 or k in SHARED or (B == 1 and len(v) != 1)}
+    flat = [k for k, v in tensors.items() if v.dim() == 0 or (v.dim() == 1 and k.endswith(("_ids", "mask")))]
+    shared = {k: v for k, v in tensors.items() if k in (*flat, *SHARED) or (B == 1 and len(v) != 1)}
     T = tensors[main].shape[1]
     for name, x in tensors.items():
         if name == "attention_mask" and x.dim() == 2 and main in SEQUENCES and x.shape[1] != T:

@@ -69,8 +69,6 @@ def from_texts(
     tokenizer = tokenizer_of(processor)
     if not getattr(tokenizer, "is_fast", False):
         return None
-    for text in texts:
-        not_empty(text)
     cut = shortened(model, tokenizer) if truncation else {}
     encoding = tokenizer(list(texts), return_special_tokens_mask=True, return_offsets_mapping=True, **cut)
     marks, spans = encoding.pop("special_tokens_mask"), encoding.pop("offset_mapping")
@@ -87,13 +85,14 @@ def from_texts(
     return found
 
 
-def not_empty(text: Any) -> None:
-    """Raise InputError for what is no text, and for a text without a word."""
+def not_empty(text: Any) -> str:
+    """The text. Raises InputError for what is none, and for a text without a word."""
     if not isinstance(text, str):
         several = "one mapping for each: [dict(text=t) for t in texts]" if isinstance(text, list | tuple) else 'text="some words"'
         raise InputError(f"A text must be a str, got {type(text).__name__} {text!r:.60}. Type {several}.")
     if not text.strip():
         raise InputError("The text is empty; there is nothing to explain. Type at least one word.")
+    return text
 
 
 def no_token(text: str) -> str:
