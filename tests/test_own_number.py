@@ -17,8 +17,8 @@ from test_batches import other
 from test_streams import heard, picture, processor, towers, written
 from torch import Tensor, nn
 from ways import (
-    CHATS, EMBEDDED, FLAGGED, FLAT, GENERAL, HELD, IDS, MASKS, MORE, POSITIONED, SCORES, SHORT, TYPES, A, Way, function, loss, numbers_of,
-    of, same,
+    CHATS, EMBEDDED, FLAGGED, FLAT, GENERAL, HELD, IDS, MASKS, MORE, PADDED, POSITIONED, SCORES, SHORT, TYPES, A, Way, function, loss,
+    numbers_of, of, same,
 )  # fmt: skip
 
 from pelrp_nb import PA_LRP, explain, target
@@ -92,8 +92,8 @@ def match(model: nn.Module) -> float:
 CAUSAL, CLASSES = IDS.clone(), torch.tensor([1])
 KINDS: dict[str, tuple[Callable[[], nn.Module], list[Way]]] = {
     "llama": (lambda: build("llama"), [*GENERAL, *CHATS, *loss(CAUSAL), *POSITIONED, *FLAGGED, *EMBEDDED, *SCORES]),
-    "gpt2": (lambda: build("gpt2"), [*GENERAL, *loss(CAUSAL), *POSITIONED, *FLAT, *FLAGGED, *EMBEDDED]),
-    "bert": (lambda: build("bert"), [*GENERAL, *loss(CLASSES), *POSITIONED, *TYPES, *EMBEDDED]),
+    "gpt2": (lambda: build("gpt2"), [*PADDED, *loss(CAUSAL), *POSITIONED, *FLAT, *FLAGGED, *EMBEDDED]),
+    "bert": (lambda: build("bert"), [*PADDED, *loss(CLASSES), *POSITIONED, *TYPES, *EMBEDDED]),
     "distilbert": (lambda: build("distilbert"), [*SHORT, *loss(CLASSES)]),
     **{name: (lambda name=name: build(name), SHORT) for name in ("qwen2", "gemma", "mixtral")},
     **{name: (lambda name=name: other(name), SHORT) for name in ("roberta", "opt", "mpnet", "mamba")},

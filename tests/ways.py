@@ -187,7 +187,8 @@ STATES = [
         {"target": lambda out: out.hidden_states[1][0, -1, 3]}),
 ]  # fmt: skip
 GENERAL = [*TEXTS, *HELD, *MASKS, *BATCHES, *STATES]
-SHORT = [TEXTS[0], TEXTS[1], HELD[0], HELD[2], *MASKS[3:5], *MASKS[7:10], *BATCHES]
+SHORT = [TEXTS[1], HELD[2], MASKS[4], MASKS[7], MASKS[9], BATCHES[1], BATCHES[2], BATCHES[3]]  # for further families
+PADDED = [TEXTS[1], HELD[2], *MASKS[3:5], *MASKS[7:10], *BATCHES, *STATES]
 
 
 def loss(labels: Tensor) -> list[Way]:
