@@ -235,6 +235,26 @@ def test_swapped_positions_reach_a_real_model_and_no_mask():
     assert 1e-6 < float((swapped - plain).abs().max()) < 0.3
 
 
+def test_positions_are_exchanged_where_a_model_takes_no_position_ids():
+    """BERT's twin without the argument gives the same answers; with the positions of all shuffled the answer changes."""
+    model, tokenizer = zoo.load("tasks-learnable")
+    asked, blind = (Subject(model, tokenizer, Configuration(positions=Positions(("swap", "shuffle"), 3))) for _ in range(2))
+    assert "position_ids" in asked.accepts
+    blind.accepts = blind.accepts - {"position_ids"}
+    example = next(e for e in load("order"))
+    found = [judged(PROTOCOLS["positions"], one, case_of(one, example, 0), [0.0] * 14)["values"] for one in (asked, blind)]
+    for name in ("position-swap-effect", "position-shuffle-effect"):
+        assert found[0][name] == pytest.approx(found[1][name], rel=1e-4) and found[0][name] > 0.01
+
+
+def test_a_model_without_positions_has_none_to_exchange():
+    model, tokenizer = zoo.load("tasks-none")
+    asked = Subject(model, tokenizer, Configuration(positions=Positions(("swap", "shuffle"), 3)))
+    asked.accepts = asked.accepts - {"position_ids"}
+    values = judged(PROTOCOLS["positions"], asked, case_of(asked, next(load("order")), 0), [0.0] * 14)["values"]
+    assert set(values) == {"positional-share"}
+
+
 def test_partners_are_the_same_for_every_method():
     asked = subject()
     here = case(asked, [1, 2, 3, 4, 5, 6])

@@ -77,13 +77,13 @@ class Images:
 class Positions:
     """How tokens are put out of place.
 
-    ways:     "swap" position vectors of two tokens and leave the tokens, or "move" a token to another place
+    ways:     "swap" positions of two tokens and leave the tokens, "move" a token to another place, or "shuffle" the positions of all
     partners: for each token, so many other places (drawn by the example's seed); all of them where there are fewer
     score:    whose change is measured, as in `Text`
     change:   "absolute" or "squared"
     """
 
-    ways: tuple[Literal["swap", "move"], ...] = ("swap", "move")
+    ways: tuple[Literal["swap", "move", "shuffle"], ...] = ("swap", "move")
     partners: int = 8
     score: Literal["logit", "margin", "probability"] = "logit"
     change: Literal["absolute", "squared"] = "absolute"

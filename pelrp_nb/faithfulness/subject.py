@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..inputs.encode import quiet
+from ..permute import permute_positions
 from ..targets.labels import token_number
 from ..targets.target import logits_of
 from .settings import Configuration
@@ -72,6 +73,7 @@ class Subject:
         self.model: Any = model  # a transformers model, or one with its methods
         self.processor = processor
         self.configuration = configuration or Configuration()
+        self._positioned: bool | None = None
         self.accepts = set(inspect.signature(model.forward).parameters)
 
     @property
@@ -106,7 +108,8 @@ class Subject:
         groups: dict[Any, list[int]] = {}
         for i in places:
             shapes = tuple((name, value.shape) for name, value in sorted(rows[i].items()))
-            groups.setdefault("all" if pads else shapes, []).append(i)
+            whose = tuple(rows[i]["order"].tolist()) if "order" in rows[i] else ()
+            groups.setdefault((whose, "all" if pads else shapes), []).append(i)
         size = self.configuration.batch
         for group in groups.values():
             order = sorted(group, key=lambda i: len(rows[i]["input_ids"])) if pads else group
@@ -114,6 +117,10 @@ class Subject:
 
     def _forward(self, rows: Sequence[Row]) -> Tensor:
         """(B, C) logits of rows that fit together."""
+        order = rows[0].get("order")
+        if order is not None:  # whose positions stand where
+            with permute_positions(self.model, order):
+                return self._forward([{name: value for name, value in row.items() if name != "order"} for row in rows])
         ends = None
         if len({tuple(row["input_ids"].shape) for row in rows if "input_ids" in row}) > 1:
             rows, ends = padded(rows, self.configuration.text.padding, self._pad(), "position_ids" in self.accepts)
@@ -122,7 +129,17 @@ class Subject:
         if logits.dim() == 3:
             at = torch.full((len(rows),), logits.shape[1] - 1) if ends is None or logits.shape[1] == 1 else ends
             logits = logits[torch.arange(len(rows)), at.to(logits.device)]
-        return logits.double().cpu()
+        return logits.detach().double().cpu()
+
+    def positioned(self, row: Row) -> bool:
+        """Whether the model has positions that can be permuted, tried once on a row."""
+        if self._positioned is None:
+            try:
+                self._forward([{**row, "order": torch.arange(len(row["input_ids"]))}])
+                self._positioned = True
+            except (InputError, ModelError):
+                self._positioned = False
+        return self._positioned
 
     def extra(self) -> dict[str, Any]:
         """No cache; and only the last place of a language model, where the model can leave the others out."""
