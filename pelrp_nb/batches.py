@@ -19,7 +19,7 @@ from .engine.trace import Trace, Visible
 from .errors import InputError, PelrpError, RuleError
 from .inputs.arguments import RAISED, call, takes
 from .inputs.model_input import Encoded
-from .inputs.outputs import mixes, of_row
+from .inputs.outputs import logits_of_row, mixes, of_row
 from .inputs.padding import Padding, fill_of, grouped, harmless, padded
 from .inputs.rows import Errors, good
 from .ledger import Ledger
@@ -119,7 +119,7 @@ class Run:
             if B > 1 and mixes(logits_of(output) if picked else output, B):
                 raise Together
             with torch._C.DisableTorchFunction() if picked else nullcontext():  # what a function of the user's does has rules
-                rows = (of_row(output, i, B, visible) for i, visible in enumerate(batch.visible))
+                rows = (logits_of_row(output, i, B, v) if picked else of_row(output, i, B, v) for i, v in enumerate(batch.visible))
                 inside = {c: part_of(flow, c) for c in asked_inside}
                 parts = ({c: of_row(x, i, B, visible) for c, x in inside.items()} for i, visible in enumerate(batch.visible))
                 chosen = [[answer(q, own, self.model, self.processor, spoken(one), part) for q in one.questions]

@@ -27,7 +27,7 @@ def attach(flow: ForwardPass) -> None:
     blocks = layers(model)
     per_place.hang(flow, entry.before, per_place.entered)
     for module in entry.modules:
-        if type(module) in KNOWN_BY_PARAMETERS and module is not model and not hasattr(module, "_hf_hook"):
+        if type(module) in KNOWN_BY_PARAMETERS and module is not model and "_hf_hook" not in vars(module):
             continue
         entry.before(module, partial(_before, block=id(module) in blocks))
         entry.after(module, partial(_after, block=id(module) in blocks))

@@ -35,6 +35,8 @@ def roots(model: nn.Module) -> dict[int, str]:
                 return {**{id(m): "encoder" for m in encoders}, id(decoder): "decoder"}
         return {}
     for module in model.modules():
+        if TOWERS.keys().isdisjoint(module._modules):
+            continue
         found = {id(child): TOWERS[name] for name, child in module._modules.items() if name in TOWERS and child is not None}
         if len(set(found.values())) > 1:
             return found

@@ -34,8 +34,9 @@ def inspect(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if parameter.is_inference():
             raise ModelError(f"`{name}` was made in inference_mode and cannot be walked back. Load the model outside of it.")
+    home = device_of(model)
     for name, module in modules:
-        placed(model, name, module)
+        placed(model, name, module, home)
         quantised(name, module)
 
 
@@ -152,9 +153,9 @@ def replaced(name: str, module: nn.Module) -> None:
 # --- where weights are -----------------------------------------------------------------------------------------------
 
 
-def placed(model: nn.Module, name: str, module: nn.Module) -> None:
+def placed(model: nn.Module, name: str, module: nn.Module, home: torch.device) -> None:
     """Every weight has values, or a hook of accelerate that brings them; where devices differ, inputs are moved too."""
-    hooked = hasattr(module, "_hf_hook")
+    hooked = "_hf_hook" in vars(module)
     for own, parameter in module._parameters.items():
         if parameter is None:
             continue
@@ -166,7 +167,6 @@ def placed(model: nn.Module, name: str, module: nn.Module) -> None:
                 else ("and has no values. Load the weights, model.to_empty is not enough.")
             )
             raise ModelError(f"`{f'{name}.{own}'.removeprefix('.')}` is on the meta device {what}")
-        home = device_of(model)
         if not hooked and not parameter.is_meta and parameter.device != home and not brought(model, name):
             raise ModelError(
                 f"The model is split over devices, but `{name}` on {parameter.device} has no hook that moves its inputs there. " + AGAIN
@@ -175,7 +175,7 @@ def placed(model: nn.Module, name: str, module: nn.Module) -> None:
 
 def hooks_of(module: nn.Module) -> list[Any]:
     """The hooks of accelerate on a module, those in a chain apart."""
-    hook = getattr(module, "_hf_hook", None)
+    hook = vars(module).get("_hf_hook")
     return list(getattr(hook, "hooks", None) or ([] if hook is None else [hook]))
 
 

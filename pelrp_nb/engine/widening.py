@@ -94,5 +94,7 @@ def in_place(name: str) -> bool:
 
 def widening(model: nn.Module, precision: str | None) -> Widening | None:
     """What a walk in that precision needs over this model: nothing, where no part of it is in half precision."""
+    if not precision:
+        return None
     tensors = (*model.parameters(), *model.buffers())
-    return Widening() if precision and any(x.dtype in HALF for x in tensors) else None
+    return Widening() if any(x.dtype in HALF for x in tensors) else None

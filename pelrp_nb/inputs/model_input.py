@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -74,7 +75,7 @@ class Encoded:
         """The size at which a map of the picture is shown: the picture's own, unless its edges were cut off."""
         return None if self.cropped else self.picture
 
-    @property
+    @cached_property
     def main(self) -> str:
         """The name of the input that is explained first."""
         return main_of(self.tensors)

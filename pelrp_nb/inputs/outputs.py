@@ -30,6 +30,12 @@ def of_row(output: Any, row: int, B: int, visible: Mapping[str, Visible], name: 
     return rebuilt(output, {k: of_row(v, row, B, nested(visible, k), k if isinstance(k, str) else name) for k, v in parts.items()})
 
 
+def logits_of_row(output: Any, row: int, B: int, visible: Mapping[str, Visible]) -> Any:
+    """The logits of one row, where an output of transformers has some; else as `of_row`."""
+    found = output.get("logits") if hasattr(output, "to_tuple") else None
+    return of_row(found, row, B, visible, "logits") if isinstance(found, Tensor) else of_row(output, row, B, visible)
+
+
 def held(output: Any) -> dict[Any, Any] | None:
     """What an output holds, by name or number: mappings, tuples, lists, named tuples, dataclasses, plain objects; None for a leaf."""
     if isinstance(output, Mapping):

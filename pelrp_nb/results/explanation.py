@@ -84,7 +84,7 @@ class Explanation(Exports):
         fixed: dict[str, Any] = {name: tuple(getattr(self, name)) for name in ("tokens", "sinks", "sink_kinds", "boundaries")}
         fixed |= kept(self.streams, self.detail)
         fixed["special"] = tuple(self.special) or (False,) * len(self.tokens)
-        fixed["offsets"] = self.offsets and tuple(span and (int(span[0]), int(span[1])) for span in self.offsets)
+        fixed["offsets"] = self.offsets and tuple([span and (int(span[0]), int(span[1])) for span in self.offsets])
         fixed["word_ids"] = self.word_ids and tuple(self.word_ids)
         try:
             fixed["card"] = json.loads(json.dumps(dict(self.card)))

@@ -102,7 +102,8 @@ def tokens_of(
             R, places = R[:, mine], tuple(places[i] for i in mine)
         found.append((R, list(places)))
     order = credit.united([places for _, places in found if places]) or [(i,) for i in range(found[0][0].shape[1])]
-    own = credit.in_order([p for p in told if p not in set(order) and all(c is not None for c in p)])
+    there = set(order)
+    own = credit.in_order([p for p in told if p not in there and None not in p])
     each = [R if places is None or places == order else credit.aligned(R, places, order) for R, places in found]
     tokens = each[0] if len(each) == 1 else torch.cat([R for R in each if R.shape[:2] == each[0].shape[:2]], -1)
     if own:

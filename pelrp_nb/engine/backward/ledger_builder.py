@@ -50,30 +50,37 @@ class Books:
         """Of each row all amounts, in the order in which `ledger` reads them; the sums over the rows stand behind."""
         kept = [amount for by in self.segments.values() for amount in by.values()]
         gaps = [gap for gap in self.gaps.values() if gap is not None]
-        amounts = torch.stack([self.tokens, self.positions, self.scale, *self.entries.values(), *kept, *gaps])
-        return [*amounts.T.tolist(), amounts.sum(1).tolist()]
+        amounts = torch.stack([self.rounding, self.tokens, self.positions, self.scale, *self.entries.values(), *kept, *gaps])
+        whole = amounts.sum(1)
+        whole[0] = self.rounding.norm()
+        return [*amounts.T.tolist(), whole.tolist()]
+
+    @cached_property
+    def softmax(self) -> list[str]:
+        """The names of what each softmax kept, layer 2 before layer 10."""
+        return sorted((name for category, name in self.entries if category == "softmax"), key=natural)
 
     def ledger(self, row: int | None) -> Ledger:
         """One row's ledger, or that of the whole batch (None)."""
         amounts = iter(self.rows[-1 if row is None else row])
-        tokens, positions, scale = (next(amounts) for _ in range(3))
+        rounding, tokens, positions, scale = (next(amounts) for _ in range(4))
         by: dict[str, dict[str, float]] = {"constants": {}, "softmax": {}, "stabilisers": {}}
         for category, name in self.entries:
             by[category][name] = next(amounts)
         kept = {where: {what: next(amounts) for what in by} for where, by in self.segments.items()}
         return Ledger(
             value=sum(self.starts) if row is None else self.starts[row], tokens=tokens, positions=positions, scale=scale,
-            constants=by["constants"], softmax=dict(sorted(by["softmax"].items(), key=natural)),
+            constants=by["constants"], softmax={name: by["softmax"][name] for name in self.softmax},
             stabilisers=sum(by["stabilisers"].values()), tolerance=self.precision.tolerance, audited=self.audited, kept=kept,
             layers={name: next(amounts) for name, gap in self.gaps.items() if gap is not None}, unknown=self.unknown,
-            rounding=float(self.rounding.norm() if row is None else self.rounding[row]), precision=self.precision.name,
+            rounding=rounding, precision=self.precision.name,
             written=self.written,
         )  # fmt: skip
 
 
-def natural(item: tuple[str, float]) -> tuple:
+def natural(name: str) -> tuple:
     """Layer 2 before layer 10."""
-    return tuple(int(w) if w.isdigit() else -1 for w in item[0].split()), item[0]
+    return tuple(int(w) if w.isdigit() else -1 for w in name.split()), name
 
 
 def keep_books(

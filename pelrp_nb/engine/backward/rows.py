@@ -28,10 +28,11 @@ class Rows:
 
     def trace(self, row: int | None, visible: Mapping[str, Visible]) -> Trace:
         """One row's Trace, or of the whole batch (None); further streams inside."""
-        ledger = self.books.ledger(row)
-        traces = {one.part.name: one.trace(row, visible.get(one.part.name), ledger) for one in self.streams}
-        first = next(iter(traces.values()))
-        return replace(first, streams=traces if len(traces) > 1 else {}, roles=self.roles, notes=self.notes)
+        ledger, told = self.books.ledger(row), {"roles": self.roles, "notes": self.notes}
+        if len(self.streams) == 1:
+            return self.streams[0].trace(row, visible.get(self.streams[0].part.name), ledger, told)
+        traces = {one.part.name: one.trace(row, visible.get(one.part.name), ledger, {}) for one in self.streams}
+        return replace(next(iter(traces.values())), streams=traces, **told)
 
 
 class Stack:
@@ -64,7 +65,7 @@ class Stream:
         self.marks = [m for m in part.marks if m.relevance is not None]
         self.boundaries = Stack({i: m.relevance.cpu() for i, m in enumerate(self.marks) if m.relevance is not None})
 
-    def trace(self, row: int | None, visible: Visible | None, ledger: Ledger) -> Trace:
+    def trace(self, row: int | None, visible: Visible | None, ledger: Ledger, told: Mapping[str, Any]) -> Trace:
         """One row; places that are padding left out."""
 
         def cut(x: Tensor, *axes: int) -> Tensor:
@@ -78,7 +79,7 @@ class Stream:
         boundaries = tuple([Boundary(m.name, m.kind, m.layer, found[i], ledger.layers.get(m.name)) for i, m in enumerate(self.marks)])
         detail = {k: cut_detail(v, k, cut) for k, v in part.detail.items()}
         reductions = positional | self.content.row(row, visible if part.tokens.dim() == 3 else None)
-        return Trace(tokens, part.sinks, signed, reductions, boundaries, ledger, detail)
+        return Trace(tokens, part.sinks, signed, reductions, boundaries, ledger, detail, **told)
 
 
 def cut_detail(value: Any, kind: str, cut: Callable[..., Tensor]) -> Any:

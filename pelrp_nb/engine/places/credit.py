@@ -133,9 +133,9 @@ def united(given: Sequence[Sequence[Place]]) -> list[Place]:
 
 def aligned(found: Tensor, places: Sequence[Place], order: Sequence[Place]) -> Tensor:
     """(rows, places, F) put at the stream's places; what is not told apart along an axis is spread over the places it may be."""
-    at = {place: i for i, place in enumerate(order)}
-    if len(places) == len(order) and all(at.get(p) == i for i, p in enumerate(places)):
+    if tuple(places) == tuple(order):
         return found
+    at = {place: i for i, place in enumerate(order)}
     result = found.new_zeros(found.shape[0], len(order), found.shape[2])
     known = [i for i, p in enumerate(places) if p in at]
     if known:
