@@ -83,7 +83,7 @@ def check_names(model: nn.Module, given: Mapping[str, Any]) -> tuple[str, ...]:
             continue
         near = get_close_matches(str(name), [*names, *documented(model), *RAW], 1, 0.6)
         hint = f" Did you mean `{near[0]}`?" if near else ""
-        taken = ", ".join(n for n in named(model))
+        taken = ", ".join(named(model) or sorted(documented(model))[:8])
         raise InputError(f"{kind} takes no `{name}`.{hint} Leave it out, or pass some of {taken}.")
     return tuple(notes)
 
