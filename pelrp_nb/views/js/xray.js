@@ -142,7 +142,7 @@ function queryKey(scene) {
 // --- pairs of tokens --------------------------------------------------------------------------------------------------
 
 const WRITTEN = {
-  centred: "The bias is centred per row by attention, since softmax ignores a constant of a row. Half of each pair goes to its key.",
+  centred: "The bias is centred per row, by attention, since softmax ignores a constant of a row.",
   "as paid": "Half of each pair goes to the query's token, half to the key's.",
   distance: "The bias is written as a function of distance.",
 };
