@@ -10,9 +10,10 @@ import pytest
 import torch
 from models import IMAGES, SIZES, build, randomise
 from shapes import apart, same_answer, words
+from spellings.base import WIDTH, Attention, Body, embedding, linear
 from test_engine import same, state
 
-from pelrp_nb import Options, explain, target
+from pelrp_nb import PA_LRP, Options, explain, propagate, rules, target
 from pelrp_nb.engine.depth import AFTER, Depth
 from pelrp_nb.errors import InputError
 from pelrp_nb.views.steps import walk
@@ -352,3 +353,79 @@ def test_a_pipeline_brings_its_model_and_its_tokenizer():
     seeing, worker = build("vit", dtype=torch.float32), processor().image_processor
     pipe = pipeline("image-classification", model=seeing, image_processor=worker)
     same_answer(explain(pipe, picture()), explain(seeing, picture(), processor=worker), torch.float64)
+
+
+# --- streams are named by arguments, whatever parts are called ---------------------------------------------------------
+
+
+class Beside(torch.nn.Module):
+    """Two bodies of layers; the second reads the first, or both are compared. No part has a telling name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.table, self.patches = Body(), Body(), embedding("tokens", 20), linear("patches", 3, WIDTH)
+        self.across = Attention("across")
+
+    def compared(self, one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+        return self.a(one) * self.b(two)
+
+    def read(self, one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+        q, (k, v) = self.across.split(self.across.q(two)), (self.across.split(part(one)) for part in (self.across.k, self.across.v))
+        return self.b(two + self.across.o(self.across.attend(q, k, v).transpose(1, 2).flatten(2)))
+
+
+class Reader(Beside):
+    def forward(self, input_ids, decoder_input_ids):
+        return self.read(self.table(input_ids), self.table(decoder_input_ids))
+
+
+class Matcher(Beside):
+    def forward(self, input_ids=None, pixel_values=None):
+        one = self.a(self.table(input_ids))
+        return one if pixel_values is None else one * self.b(self.patches(pixel_values.flatten(2).mT))
+
+
+class Retriever(Beside):
+    def forward(self, query, document):
+        return self.compared(self.table(query), self.table(document))
+
+
+PAIR = (torch.tensor([[3, 7, 1, 12]]), torch.tensor([[5, 9, 2]]))
+PIXELS = torch.randn(1, 3, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("model", "given", "names", "places"), [
+    (Reader, PAIR, ("encoder", "decoder"), (4, 3)),
+    (Matcher, (PAIR[0], PIXELS), ("text", "image"), (4, None)),
+    (Retriever, PAIR, ("query", "document"), (4, 3)),
+])  # fmt: skip
+def test_streams_are_named_by_arguments_whatever_the_parts_are_called(model, given, names, places):
+    model = model()
+    with propagate(model, PA_LRP, AUDIT) as flow:
+        found = flow.trace(model(*given)[0, 1])
+    assert tuple(found.streams) == names and found.ledger.closed
+    for part, n in zip(found.streams.values(), places, strict=True):
+        assert n is None or part.tokens.shape[0] == n
+        layers = [b.name for b in part.boundaries if b.kind == "layer"]
+        assert all(name.startswith(tuple(names)) for name in layers)
+    assert all(abs(gap) < 1e-9 * found.ledger.scale for gap in found.ledger.layers.values())
+
+
+def test_one_input_is_one_stream_without_a_name_whatever_else_the_model_could_take():
+    model = Matcher()
+    with propagate(model, PA_LRP, AUDIT) as flow:
+        found = flow.trace(model(PAIR[0])[0, 1])
+    assert not found.streams and found.ledger.closed
+    assert [b.name for b in found.boundaries if b.kind == "layer"] == ["layer 0", "layer 1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("layer 0", "text layer 0"), ("audio layer 0", "text layer 0"), ("text layer 2", "text layer 1")]
+)
+def test_a_layer_of_a_stream_that_did_not_run_is_refused_with_the_nearest(name, near):
+    model = Matcher()
+    with (
+        pytest.raises(InputError, match=f"'{name}' is not in Matcher.*'{near}'"),
+        propagate(model, PA_LRP.where({name: {"linear": rules.gamma(0.1)}})),
+    ):
+        model(PAIR[0], PIXELS)

@@ -51,7 +51,6 @@ def walking(flow: ForwardPass) -> Iterator[None]:
 
 def _before(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict, block: bool) -> tuple[tuple, dict] | None:
     flow.path.append(module)
-    flow.streams.enter(module)
     if module is flow.model and len(flow.path) == 1:
         return flow.recorder.enter_model(args, kwargs)
     if block:
@@ -71,5 +70,4 @@ def _after(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict, outp
         checkpointing.end(flow, module)
     if block and flow.blocks:
         flow.recorder.leave_block(output)
-    flow.streams.leave(module, flow.path, output)
     return activation_module(flow, module, args, output) if replaced is None else replaced

@@ -147,7 +147,7 @@ class Recorder:
         """A layer begins: its input is its stream; before the first one, relevance has reached the embeddings."""
         flow = self.flow
         stream = first_carrier((*args, *kwargs.values()))
-        flow.streams.follow(stream)
+        flow.streams.follow((stream,), flow.places.is_batch)
         block = Block(flow.streams.begin_layer(), sequence())
         flow.blocks.append(block)
         if stream is None:

@@ -6,32 +6,34 @@ Names are looked for when the model is entered; what is in force at a place is w
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..composites import Composite
 from ..errors import InputError
 from .forward_pass import ForwardPass
+from .boundaries import named as arguments_of
 from .layers import layers
-from .streams import Streams
+from .places.roles import role_of
+from .streams import Streams, named
 
 
 class PerPlace:
     """What a composite says of layers and modules, and what is in force where that was asked."""
 
-    def __init__(self, model: nn.Module, composite: Composite, streams: Streams) -> None:
+    def __init__(self, model: nn.Module, composite: Composite) -> None:
         self.composite = composite
         self.chosen = {name: dict(rules) for name, rules in composite.places}
         known = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
         self.modules = {name: known[name] for name in self.chosen if name in known}
         self.found: dict[tuple, Composite] = {}
-        stacks = counted(model, streams)
+        stacks = counted(model)
         for name in self.chosen:
             if name not in known and not is_layer(name, stacks):
                 raise unknown(type(model).__name__, name, [*listed(stacks), *known])
@@ -52,24 +54,19 @@ class PerPlace:
 
     def missed(self, model: nn.Module, streams: Streams) -> None:
         """Raises InputError where a layer was named that did not run."""
-        for name in self.chosen:
+        for name in self.chosen if streams.inputs else ():
             stream, number = layer_of(name) or ("", -1)
-            ran = streams.calls.get(stream or streams.names[0], 0)
-            if name not in self.modules and 0 < ran <= number:
-                raise unknown(type(model).__name__, name, listed({stream: ran}))
+            ran = {stream: streams.calls[stream]} if stream in streams.names else {}
+            if name not in self.modules and (not ran or 0 < ran[stream] <= number):
+                raise unknown(type(model).__name__, name, listed(ran or streams.calls))
 
 
-def counted(model: nn.Module, streams: Streams) -> dict[str, int]:
-    """How many layers each stream has; a single one may run any number of times, but for what its config says."""
-    blocks = layers(model)
-    found = Counter(dict.fromkeys(streams.names if streams.several else ("",), 0))
-    roots = {name: said for name, module in model.named_modules() if (said := streams.roots.get(id(module)))}
-    for path, module in model.named_modules():
-        if id(module) in blocks:
-            around = [said for name, said in roots.items() if path.startswith(f"{name}.")]
-            found[around[-1] if around else streams.names[0]] += 1
+def counted(model: nn.Module) -> dict[str, int]:
+    """How many layers a stream may have at most; a single one may run any number of times, but for what its config says."""
+    n = len(layers(model))
     again = getattr(getattr(model, "config", None), "num_hidden_layers", None) or 10_000
-    return {stream: n if n != 1 else again for stream, n in found.items()}
+    arguments = [name for name in arguments_of(model) if role_of(name, torch.empty(0)) == "content"]
+    return dict.fromkeys(("", *arguments, *named(arguments).values()), n if n != 1 else again)
 
 
 def layer_of(name: str) -> tuple[str, int] | None:

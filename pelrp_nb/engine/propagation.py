@@ -82,8 +82,8 @@ class Propagation(TorchFunctionMode, Following):
         self.names = {id(m): n for n, m in model.named_modules()}
         self.path: list[nn.Module] = []
         self.blocks: list[Block] = []
-        self.streams = Streams(model)
-        self.placed = PerPlace(model, composite, self.streams) if composite.places else None
+        self.streams = Streams()
+        self.placed = PerPlace(model, composite) if composite.places else None
         self.inside: list[tuple[str, str | None]] = []  # modules that run and have rules of their own
         self.own = own.table(in_force(options.operations))
         self.stream_of: dict[int, str] = {}

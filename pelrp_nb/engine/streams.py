@@ -1,64 +1,66 @@
-"""Which of several inputs a part of the model works on: encoder and decoder, the towers of text and image.
+"""Several inputs are several streams, each named by its argument: encoder and decoder, text and image.
 
 stream   a name, "" where there is only one
 depth    how far the forward pass is, see `Depth`
+
+Which stream is running is told by what is worked on: places of an input's values, followed through the model.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .depth import AFTER, INSIDE, Depth
 from .places.follow import provenance_of
+from .places.maps import Axis
+from .places.roles import role_of
 
 ORDER = ("encoder", "decoder", "text", "image", "audio")
-ENCODERS, DECODERS = ("encoder", "text_encoder", "speech_encoder"), ("decoder", "text_decoder")
-TOWERS = {
-    "text_model": "text", "language_model": "text", "text_encoder": "text", "text_decoder": "text",
-    "vision_model": "image", "vision_tower": "image", "visual": "image", "vision_encoder": "image", "image_encoder": "image",
-    "audio_model": "audio", "audio_tower": "audio", "audio_encoder": "audio",
-}  # fmt: skip
-PIXELS, SOUND = "pixel_values", ("input_features", "input_values")
+TEXT, PIXELS, SOUND = ("input_ids", "inputs_embeds"), "pixel_values", ("input_features", "input_values")
 
 
-def roots(model: nn.Module) -> dict[int, str]:
-    """The modules that a stream runs through, by identity; none where the model has one stream."""
-    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
-        for module in model.modules():
-            encoders = [m for name in ENCODERS if (m := module._modules.get(name)) is not None]
-            decoder = next((m for name in DECODERS if (m := module._modules.get(name)) is not None), None)
-            if encoders and decoder is not None:
-                return {**{id(m): "encoder" for m in encoders}, id(decoder): "decoder"}
-        return {}
-    for module in model.modules():
-        if TOWERS.keys().isdisjoint(module._modules):
-            continue
-        found = {id(child): TOWERS[name] for name, child in module._modules.items() if name in TOWERS and child is not None}
-        if len(set(found.values())) > 1:
-            return found
-    return {}
+def kind_of(name: str) -> str | None:
+    """What an argument of transformers holds, by its name; None for any other argument."""
+    if name.startswith("decoder_") and name.removeprefix("decoder_") in TEXT:
+        return "decoder"
+    return "image" if name.startswith(PIXELS) else "audio" if name in SOUND else "text" if name in TEXT else None
+
+
+def named(inputs: Sequence[str]) -> dict[str, str]:
+    """The stream of each of several inputs: an encoder's and a decoder's, of text and of other kinds, else the argument's own name."""
+    calls = {name: name.partition(" (") for name in inputs}
+    kinds = {name: kind_of(argument) for name, (argument, _, _) in calls.items()}
+    there = set(kinds.values()) - {None}
+    if "decoder" in there:
+        kinds = {name: kind and ("decoder" if kind == "decoder" else "encoder") for name, kind in kinds.items()}
+    elif len(there) < 2:
+        kinds = dict.fromkeys(inputs)
+    return {name: f"{kind}{mark}{call}" if (kind := kinds[name]) else name for name, (_, mark, call) in calls.items()}
+
+
+def streams_of(given: Mapping[str, Any]) -> dict[str, str]:
+    """The stream that each of the inputs belongs to which a model is about to be called with; "" where there is only one."""
+    found = named([name for name, value in given.items() if role_of(name, value) == "content"])
+    return dict.fromkeys(given, "") | (found if len(set(found.values())) > 1 else {})
 
 
 class Streams:
     """Where among its streams the forward pass is, and how many layers of each have begun."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.roots: Mapping[int, str] = roots(model)
-        there = set(self.roots.values())
-        self.names: tuple[str, ...] = tuple(name for name in ORDER if name in there) or ("",)
-        self.inputs: list[str] = []  # inputs that are content, of a model whose parts do not tell its streams
-        self.current = self.names[0]
-        self.calls = dict.fromkeys(self.names, 0)
-        self.outputs: dict[int, tuple[str, Tensor]] = {}  # what a stream handed out, by identity
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ("",)
+        self.inputs: dict[str, str] = {}  # inputs that are content, and the stream of each
+        self.current = ""
+        self.calls = {"": 0}
 
     def apart(self) -> Streams:
         """The same state, for layers that are run again."""
         twin = copy.copy(self)
-        twin.inputs, twin.calls, twin.outputs = [*self.inputs], {**self.calls}, {**self.outputs}
+        twin.inputs, twin.calls = {**self.inputs}, {**self.calls}
         return twin
 
     @property
@@ -72,43 +74,27 @@ class Streams:
         return f"{self.current} " if self.several else ""
 
     def begin(self, content: list[str]) -> bool:
-        """The model was called with these inputs that are content: each is a stream, unless its parts have told the streams.
-
-        Whether what was the only stream has a name now.
-        """
-        if self.roots:
-            return False
-        alone = not self.several
-        known = [name for name in self.inputs if name not in content]
-        self.inputs = [*known, *content]
-        if len(self.inputs) > 1:
-            first = self.names == ("",)
-            self.names = tuple(self.inputs)
-            self.calls = {name: self.calls.get("" if first and i == 0 else name, 0) for i, name in enumerate(self.names)}
-            self.current = content[0] if content else self.names[0]
+        """The model was called with these inputs that are content. Whether what was the only stream has a name now."""
+        alone, before = not self.several, [name for name in self.inputs if name not in content]
+        self.inputs = named([*before, *content])
+        names = dict.fromkeys([self.inputs[name] for name in before])
+        names |= dict.fromkeys(sorted((self.inputs[name] for name in content), key=rank))
+        if len(names) > 1:
+            first = next(iter(names))
+            self.names = tuple(names)
+            self.calls = {name: self.calls.get("" if alone and name == first else name, 0) for name in self.names}
+            self.current = self.inputs[content[0]] if content else first
         return alone and self.several
 
-    def follow(self, x: Tensor | None) -> None:
-        """A layer begins to work on x: the stream whose places x has."""
-        known = None if x is None or self.roots or not self.several else provenance_of(x)
-        found = [] if known is None else [m.key.stream for m in known.maps if not m.key.of_weight]
-        self.current = next((name for name in self.names if name in found), self.current)
-
-    def enter(self, module: nn.Module) -> None:
-        """A module begins to run."""
-        self.current = self.roots.get(id(module), self.current)
-
-    def leave(self, module: nn.Module, path: list[nn.Module], output: Any) -> None:
-        """A module has run; what follows belongs to the stream around it, else still to this one."""
-        name = self.roots.get(id(module))
-        if name is None:
-            return
-        pieces = output if isinstance(output, tuple | list) else output.values() if isinstance(output, Mapping) else (output,)
-        first = next((x for x in pieces if isinstance(x, Tensor) and x.requires_grad), None)
-        if first is not None:
-            self.outputs[id(first)] = (name, first)
-        around = [self.roots[id(m)] for m in path if id(m) in self.roots]
-        self.current = around[-1] if around else name
+    def follow(self, values: Iterable[Any], is_batch: Callable[[Axis], bool]) -> None:
+        """A layer, or an operation outside of layers, works on these: the stream whose places the first of them has."""
+        for x in values if self.several else ():
+            known = provenance_of(x) if isinstance(x, Tensor) else None
+            maps = [] if known is None or not known.content else [m for m in known.maps if not (m.key.of_weight or is_batch(m.key))]
+            found = {self.of_input(m.key.stream) for m in [m for m in maps if m.axes] or maps}  # else one place picked out
+            if found:
+                self.current = next(name for name in self.names if name in found)
+                return
 
     def begin_layer(self) -> int:
         """Number of the layer that begins, within its stream."""
@@ -128,18 +114,16 @@ class Streams:
 
     def of_input(self, name: str) -> str:
         """The stream that an input of the model belongs to."""
-        if not self.roots:
-            return name if name in self.names else self.names[0]
-        if name.startswith("decoder_") and "decoder" in self.names:
-            return "decoder"
-        wanted = "image" if name.startswith(PIXELS) else "audio" if name in SOUND else "text"
-        return wanted if wanted in self.names else self.names[0]
+        return self.inputs.get(name, self.names[0]) if self.several else ""
 
     def reads(self, x: Any) -> str | None:
-        """The other stream whose output x is."""
-        name, _ = self.outputs.get(id(x), (None, None))
-        if not self.roots and self.several and isinstance(x, Tensor) and x.requires_grad:
-            known = provenance_of(x)
-            found = [] if known is None else [m.key.stream for m in known.moving()]
-            name = None if self.current in found else next((n for n in self.names if n in found), None)
-        return name if name != self.current else None
+        """The other stream whose places x has, where it has none of the running one."""
+        known = provenance_of(x) if self.several and isinstance(x, Tensor) and x.requires_grad else None
+        found = set() if known is None else {self.of_input(m.key.stream) for m in known.moving()}
+        return None if self.current in found else next((name for name in self.names if name in found), None)
+
+
+def rank(stream: str) -> int:
+    """Where a stream stands among others of one call."""
+    name = stream.partition(" (")[0]
+    return ORDER.index(name) if name in ORDER else len(ORDER)

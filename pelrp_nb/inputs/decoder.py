@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.streams import Streams, roots
 from ..engine.support import device_of
 from ..errors import InputError
 from .arguments import RAISED, call
@@ -20,7 +19,7 @@ from .text import needed, of_ids
 
 def has_decoder(model: nn.Module) -> bool:
     """Whether the model has an encoder and a decoder, and takes what the decoder reads."""
-    return "decoder" in Streams(model).names and "decoder_input_ids" in inspect.signature(model.forward).parameters
+    return "decoder_input_ids" in inspect.signature(model.forward).parameters
 
 
 def writes(model: nn.Module) -> bool:
@@ -73,7 +72,6 @@ def add_decoder(
 @torch.no_grad()
 def read_by_itself(model: nn.Module, given: Mapping[str, Any]) -> Tensor | None:
     """The ids that the model's decoder reads if none are passed; None where the model wants some."""
-    decoder = next(m for m in model.modules() if roots(model).get(id(m)) == "decoder")
     heard: list[Tensor] = []
 
     mine = get_ident()
@@ -82,13 +80,16 @@ def read_by_itself(model: nn.Module, given: Mapping[str, Any]) -> Tensor | None:
         if get_ident() != mine:  # another thread runs the same model
             return
         ids = kwargs.get("input_ids", args[0] if args else None)
-        heard.extend([ids] if isinstance(ids, Tensor) and not ids.is_floating_point() else [])
+        reads = isinstance(kwargs.get("encoder_hidden_states"), Tensor)  # only a decoder is handed these
+        heard.extend([ids] if reads and isinstance(ids, Tensor) and not ids.is_floating_point() else [])
 
-    handle = decoder.register_forward_pre_hook(listen, with_kwargs=True)
+    parts = [m for m in model.modules() if m is not model and "encoder_hidden_states" in inspect.signature(m.forward).parameters]
+    handles = [part.register_forward_pre_hook(listen, with_kwargs=True) for part in parts]
     try:
         call(model, given)
     except RAISED:
         return None
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     return heard[0].clone() if heard else None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.places.roles import role_of
-from ..engine.streams import Streams
+from ..engine.streams import streams_of
 from ..errors import InputError
 from . import audio, image_processor, own
 from .arguments import RAW, call, check_names, named, of_transformers, quiet, takes
@@ -61,9 +61,9 @@ def encode_list(model: nn.Module, given: Sequence, processor: Any, truncation: b
         found = None
     if found is None:
         return errors.each(rows, lambda x: encode(model, x, processor, truncation))
-    stream, notes = Streams(model).of_input("input_ids"), foreign_processor(model, processor)
+    notes = foreign_processor(model, processor)
     for i, (tensors, labels) in zip(kept, found, strict=True):
-        rows[i] = Encoded(tensors, {stream: labels}, given=labels.text, notes=notes)
+        rows[i] = Encoded(tensors, {streams_of(tensors)["input_ids"]: labels}, given=labels.text, notes=notes)
     return errors.each(rows, checker(model))
 
 
@@ -236,9 +236,8 @@ def assembled(
     model: nn.Module, tensors: dict[str, Tensor], labels: Labels | None, processor: Any, written: str | None = None, more: Any = None
 ) -> Encoded:
     """The input with what its decoder reads; labels by stream."""
-    streams = Streams(model)
     tensors, decoder = add_decoder(model, tensors, processor, written, more if "labels" in tensors else None)
-    by = {} if labels is None else {streams.of_input("input_ids"): labels}
+    by = {} if labels is None else {streams_of(tensors).get("input_ids", ""): labels}
     if decoder is not None:
         by["decoder"] = decoder
     notes = foreign_processor(model, processor) if labels is not None else ()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.streams import Streams
+from ..engine.streams import streams_of
 from ..engine.trace import Visible
 from .arguments import call, takes
 from .model_input import SEQUENCES, Encoded
@@ -108,9 +108,8 @@ def fill_of(model: nn.Module, processor: Any) -> int:
 
 def padded(model: nn.Module, rows: Sequence[Encoded], padding: Padding) -> Batch:
     """The rows as one input. The decoder's ids are always padded at their end: what comes later is not seen there."""
-    streams = Streams(model)
     if len(rows) == 1:
-        own = visible(rows[0], streams, lengths(rows[0]), padding.side) if rows[0].own else {}
+        own = visible(rows[0], lengths(rows[0]), padding.side) if rows[0].own else {}
         return Batch(rows[0].tensors, (own,), rows[0].more)
     longest = [max(lengths(row)[i] for row in rows) for i in (0, 1)]
     shorter = any(lengths(row)[0] < longest[0] for row in rows if row.main in SEQUENCES)
@@ -122,7 +121,7 @@ def padded(model: nn.Module, rows: Sequence[Encoded], padding: Padding) -> Batch
         side = "right" if second else padding.side
         pieces = ((row, row.tensors[name]) for row in rows)
         tensors[name] = torch.cat([end_padded(x, longest[second], fill, side) if belongs(row, name, x) else x for row, x in pieces])
-    return Batch(tensors, tuple(visible(row, streams, longest, padding.side) for row in rows), rows[0].more)
+    return Batch(tensors, tuple(visible(row, longest, padding.side) for row in rows), rows[0].more)
 
 
 def with_mask(row: Encoded, shorter: bool, padding: Padding) -> Encoded:
@@ -146,14 +145,14 @@ def end_padded(x: Tensor, T: int, fill: int, side: str) -> Tensor:
     return torch.cat([x, filler] if side == "right" else [filler, x], 1)
 
 
-def visible(row: Encoded, streams: Streams, longest: Sequence[int], side: str) -> dict[str, Visible]:
+def visible(row: Encoded, longest: Sequence[int], side: str) -> dict[str, Visible]:
     """The places of a row, by stream."""
     own = lengths(row)
     found = {}
     if row.main in SEQUENCES:
         moved = longest[0] - own[0] if side == "left" else 0
         first, end = row.own.get("", (0, own[0]))
-        found[streams.of_input(row.main)] = Visible(longest[0], torch.arange(moved + first, moved + end))
+        found[streams_of(row.tensors)[row.main]] = Visible(longest[0], torch.arange(moved + first, moved + end))
     if own[1]:
         found["decoder"] = Visible(longest[1], torch.arange(*row.own.get("decoder_", (0, own[1]))))
     return found

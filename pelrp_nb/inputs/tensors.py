@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.places.roles import role_of
-from ..engine.streams import Streams
+from ..engine.streams import streams_of
 from ..engine.support import device_of
 from ..errors import InputError
 from . import own
@@ -135,12 +135,12 @@ def row(
         notes += said
         if found is not None:
             own_places[prefix] = found
-    streams = Streams(model)
+    streams = streams_of(tensors)
     labels, whole = {}, {}
     ids = {"": tensors.get("input_ids"), "decoder_": tensors.get("decoder_input_ids") if decoder else None}
     for prefix, x in ids.items():
         if x is not None and x.dim() == 2:
-            stream = "decoder" if prefix else streams.of_input("input_ids")
+            stream = "decoder" if prefix else streams["input_ids"]
             first, end = own_places.get(prefix, (0, x.shape[1]))
             whole[stream] = of_ids(x[0].tolist(), processor)
             labels[stream] = of_ids(x[0, first:end].tolist(), processor)

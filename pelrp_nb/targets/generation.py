@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.streams import Streams
+from ..engine.streams import streams_of
 from ..errors import TargetError
 from ..inputs.decoder import has_decoder, start_of
 from ..inputs.encode import limit_of
@@ -37,7 +37,7 @@ def steps(model: nn.Module, row: Encoded, wanted: Generated | Read, processor: A
     else:
         first = wanted.first
     ids = row.tensors[name][0].tolist()
-    stream = Streams(model).of_input(name)
+    stream = streams_of(row.tensors)[name]
     found = [(Token(ids[i], i - 1), (stream, i)) for i in range(first, len(ids))]
     return without_last(row, name, stream), found
 
@@ -71,7 +71,7 @@ def written(model: Any, row: Encoded, name: str, count: int, processor: Any) -> 
     new = ids[:, before:] if torch.equal(ids[:, :before], given[name]) else ids  # some give the new tokens alone
     if not new.shape[1]:
         raise TargetError("The model writes nothing after this text. Type target=None to explain its highest logit.")
-    stream = Streams(model).of_input(name)
+    stream = streams_of(given)[name]
     labels = {**row.labels, stream: longer(row.labels.get(stream, Labels()), given[name][0].tolist(), new[0].tolist(), processor)}
     return replace(row, tensors={k: extended(k, v, name, before, new) for k, v in given.items()}, labels=labels)
 
