@@ -82,7 +82,7 @@ def continued(model: Any, row: Encoded, ids: Sequence[int], processor: Any) -> t
     if name not in row.tensors:
         raise TargetError(f"A word of several tokens is written behind a text; the input has {', '.join(row.tensors)}. Pass a text.")
     row = from_start(model, row.without_padding(), name, processor)
-    before, stream = row.tensors[name].shape[1], Streams(model).of_input(name)
+    before, stream = row.tensors[name].shape[1], streams_of(row.tensors)[name]
     if before + len(ids) - 1 > limit_of(model):
         raise TargetError(f"The model has positions for {limit_of(model) - before + 1} more tokens, not {len(ids)}. Type a shorter word.")
     new = torch.tensor([list(ids)[:-1]])
