@@ -43,7 +43,7 @@ def differences(old: Found, new: Found) -> tuple[list[str], bool]:
         if before != now:
             lost = lost or before == "closed"
             told.append(f"{where}: {before}, now {now}")
-        if had != has and "closed" in (before, now):
+        if had != has and before == now == "closed":
             why = CHANGED.get(f"{name[0]}/{name[1]}", "not explained")
             told.append(f"{where}: {had or 'none'}, now {has or 'none'}: {why}")
     return told, lost

@@ -77,9 +77,7 @@ class Following(Base):
     # --- one call -----------------------------------------------------------------------------------------------------
 
     def notice(self, name: str, met: Met) -> None:
-        """Of which stream it is; where that is cut, or its values leave torch: said if the target turns out to depend on no input."""
-        if self.streams.several and not self.blocks and (met.carrying or met.raw):
-            self.streams.follow(met.args, self.places.is_batch)
+        """Where the stream is cut, or its values leave torch: said if the target turns out to depend on no input."""
         if met.carrying and cuts(name):
             how = name if torch.is_grad_enabled() else "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
             self.places.cuts[how, self.place] = None

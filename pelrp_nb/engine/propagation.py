@@ -141,6 +141,8 @@ class Propagation(TorchFunctionMode, Following):
 
     def _handle(self, func: Any, key: Any, name: str, met: Met, given: tuple) -> Any:
         """A call in which something carries relevance, or is looked up by an input: by its handler."""
+        if self.streams.several and not self.blocks:
+            self.streams.follow(met.args, self.places.is_batch)
         start, looked_up, entered = sequence(), len(self.inputs.tokens), len(self.inputs.entered)
         handler = handler_of(key, self.own)
         out = REFUSED if handler is None else handler(self, func, met.args, met.kwargs)

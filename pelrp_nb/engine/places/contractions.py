@@ -78,7 +78,7 @@ def contract(a: Spelt, b: Spelt, out: Sequence[str], sizes: Sequence[int], embed
     pair = not weights and (moving or alone) and not any(p.pair for p in known)
     result.found = provenance(
         content=True, pair=pair, lost=any(p.lost for p in known if p.content) and not moving,
-        cut=any(p.cut for p in known), step=max(p.step for p in known) + 1, maps=found,
+        cut=all(p.cut for p in known if p.content), step=max(p.step for p in known) + 1, maps=found,
     )  # fmt: skip
     return result
 

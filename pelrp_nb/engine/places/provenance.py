@@ -21,7 +21,7 @@ class Provenance:
     maps:    whose places the axes are; without axes: one place that was picked out
     pair:    scores: some axes are the places of queries, others of keys
     lost:    places were there, and an operation that cannot be followed has mixed them up
-    cut:     the user cut it from the stream (detach, no_grad), or what it was made of
+    cut:     the user cut it from the stream (detach, no_grad), or all that it was made of
     normed:  divided by a statistic over its own places: what it is multiplied with is the affine part of a norm
     along:   axes of inputs along which this tensor differs
     step:    of a place picked out alone: how many operations with weights since then (a loop over places meets the same at the same step)
@@ -123,7 +123,7 @@ def _unified(given: tuple[Provenance, ...], shape: tuple[int, ...]) -> Provenanc
     return provenance(
         content=any(p.content for p in given), raw=all(p.raw for p in content), mask=all(p.mask for p in given),
         fixed=any(p.fixed for p in given), pair=pair,
-        lost=lost and not settled, cut=any(p.cut for p in given), normed=any(p.normed for p in content),
+        lost=lost and not settled, cut=all(p.cut for p in content), normed=any(p.normed for p in content),
         step=max(p.step for p in content), maps=maps,
     )  # fmt: skip
 

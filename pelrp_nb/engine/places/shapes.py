@@ -167,7 +167,8 @@ def joined(
     return provenance(
         content=any(p.content for p in known), raw=bool(content) and all(p.raw for p in content),
         mask=not any(p.content for p in known) and len(known) == len(members), fixed=any(p.fixed for p in known),
-        pair=any(p.pair for p in content), lost=any(p.lost for p in content) and not found, cut=any(p.cut for p in known), maps=found,
+        pair=any(p.pair for p in content), lost=any(p.lost for p in content) and not found,
+        cut=bool(content) and all(p.cut for p in content), maps=found,
         step=max((p.step for p in content), default=0),
     )  # fmt: skip
 

@@ -127,7 +127,7 @@ def write_into(base: Provenance | None, value: Provenance | None, x: Tensor, giv
     return provenance(
         content=any(p.content for p in known), raw=all(p.raw for p in known), mask=all(p.mask for p in known),
         fixed=any(p.fixed for p in known), pair=any(p.pair for p in known), lost=lost or any(p.lost for p in known),
-        cut=any(p.cut for p in known), maps=found, step=max((p.step for p in known), default=0),
+        cut=all(p.cut for p in known), maps=found, step=max((p.step for p in known), default=0),
     )  # fmt: skip
 
 
