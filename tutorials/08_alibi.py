@@ -160,7 +160,7 @@ plt.xticks(range(len(result.tokens)), result.tokens, rotation=60)
 plt.yticks(range(len(result.tokens)), result.tokens)
 plt.xlabel("key")
 plt.ylabel("query")
-plt.title(f"{name}, written in {pairs['written']}")
+plt.title(f"{name}, {pairs['written']} by attention")
 plt.colorbar()
 plt.show()
 
