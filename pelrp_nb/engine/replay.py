@@ -23,7 +23,7 @@ from .notes import ATTRIBUTE as NOTE
 from .places.follow import CONTRACTING, copy_provenance, provenance_of
 from .places.maps import words
 from .places.provenance import Provenance
-from .places.values import storage_of
+from .places.values import as_stored, storage_of
 from .saved import held
 
 ATTRIBUTE = "_pelrp_call"
@@ -212,8 +212,12 @@ class Chain:
             if leaf in self.entries or leaf.constant is None:
                 continue
             self.entries.append(leaf)
-            mine = next((x for x in given if x is leaf.constant), None)
-            mine = mine if mine is not None else next((x for x in given if storage_of(x) == storage_of(leaf.constant)), None)
+            mine = next((x for x in given if as_stored(x) is as_stored(leaf.constant)), None)
+            mine = (
+                mine
+                if mine is not None
+                else next((x for x in given if storage_of(as_stored(x)) == storage_of(as_stored(leaf.constant))), None)
+            )
             if mine is None:
                 self.strange.append(leaf)
             else:

@@ -16,7 +16,7 @@ from ..places.follow import provenance_of
 from ..places.meetings import Meeting, meeting
 from ..places.provenance import Provenance, axes_seen, unified
 from ..places.roles import CONTENT
-from ..places.values import HIDES
+from ..places.values import HIDES, as_stored
 from . import sinks
 from .constants import at_one_place, own_entries, said
 
@@ -222,7 +222,7 @@ def looped(flow: Context, constant: Tensor, carrier: Tensor, operation: str) -> 
     picked = None if known is None or flow.composite.product != rules.uniform else picked_out(flow, known)
     if picked is None:
         return None, carrier
-    leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), None), constant)
+    leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), None), as_stored(constant))
     leaf.picked = (operation, *picked)
     if known.pair:
         leaf.kind = PositionKind.RELATIVE_EMBEDDING

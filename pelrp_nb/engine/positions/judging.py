@@ -15,6 +15,7 @@ from ...rules import PositionKind
 from ..context import Context
 from ..leaves import Leaf
 from ..places.maps import Axis
+from ..numerics import better
 from ..places.values import storage_of
 from . import labels
 from .detection import one_token
@@ -88,7 +89,7 @@ def judge_loop(flow: Context, group: list[Leaf]) -> None:
         taken = differ and not mask
     else:
         taken = flow.places.length(axis) == 1 and any(one_token(flow, leaf) for leaf in group)
-    whole = torch.stack([by[place].constant.detach() for place in sorted(by)]) if len(by) > 1 and taken else None
+    whole = torch.stack([better(by[place].constant.detach()) for place in sorted(by)]) if len(by) > 1 and taken else None
     for leaf in group:
         leaf.taken, leaf.keys = taken, (axis,)
         leaf.constant = leaf.constant if whole is None else whole
