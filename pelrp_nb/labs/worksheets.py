@@ -101,6 +101,9 @@ def case(rule: Rule) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Any]]:
     if rule.name == "attention":  # one head of two tokens is enough by hand
         bias, mask = inputs[3][:1, :2, :2], constants["mask"][:2, :2]
         R, inputs, constants = R[:, :1, :2], (*(x[:, :1, :2] for x in inputs[:3]), bias), {"mask": mask}
+    elif rule.name == "delta":  # one head; two tokens see no third one
+        (v, moved), still = inputs, constants["still"]
+        R, inputs, constants = R[:1, :2], (v[:1, :2], moved[:1, :2, :2]), {"still": still[:1, :2, :2]}
     elif len(rows) == 1 and not any(isinstance(value, Tensor) and len(value) == len(R) for value in constants.values()):
         R, inputs = R[:1], tuple(x[:1] for x in inputs)
     R, constants = _rounded(R), {name: _rounded(value) for name, value in constants.items()}
