@@ -44,7 +44,7 @@ from .targets.resolve import Asked, Question, answer, ask
 __all__ = ["exchange"]
 
 ADDED = "added positions"
-CAUSAL = "A causal mask tells positions as well, and no exchange sees it: a share of 0 does not say that order does not matter."
+CAUSAL = "In a causal model the mask tells positions as well, unseen by any exchange: a share of 0 there does not make order worthless."
 ADDS = "sum"  # the part of positions that are added
 TURNED = (PositionKind.ROTARY, PositionKind.RELATIVE_EMBEDDING)  # of values: they keep their own sink
 

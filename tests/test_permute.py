@@ -8,7 +8,7 @@ from models import build, build_position, inputs
 from positioned import ALIBIS, EXACT, IDS, Attention, T, swapped
 from torch import Tensor, nn
 
-from pelrp_nb import exchange, permute_positions, zoo
+from pelrp_nb import exchange, explain, permute_positions, zoo
 from pelrp_nb.errors import InputError, ModelError
 from pelrp_nb.permute import move
 
@@ -142,3 +142,9 @@ class Turned(Attention):
 def test_what_cannot_be_permuted_is_refused_by_name():
     with pytest.raises(ModelError, match="Turned rotary"):
         permuted(Turned(), list(range(T))[::-1], input_ids=IDS)
+
+
+def test_an_explanation_inside_is_refused_since_it_would_not_see_the_order():
+    model, x = build("llama"), inputs("llama")
+    with pytest.raises(ModelError, match="computed, not explained: type model"), permute_positions(model, list(range(9))[::-1]):
+        explain(model, x)

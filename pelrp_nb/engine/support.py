@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules import module as hooks_of_all
 
 from ..errors import ModelError
+from .saved import flows
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 VISIBLE = ("eager", "sdpa", None)
@@ -27,6 +28,7 @@ def inspect(model: nn.Module) -> None:
     modules = list(model.named_modules())
     surroundings()
     running(model)
+    permuted(model)
     wrapped(modules)
     backward_hooks(modules)
     chance(modules)
@@ -51,6 +53,15 @@ def surroundings() -> None:
         raise ModelError(
             "The default device is meta, where tensors have no values, so nothing can be computed. "
             'Type torch.set_default_device("cpu"), or leave the `with torch.device("meta")`.'
+        )
+
+
+def permuted(model: nn.Module) -> None:
+    """A model whose positions are permuted just now: an explanation would not see that."""
+    if any(flow.model is model and flow.permuted is not None for flow in flows()):
+        raise ModelError(
+            "Inside permute_positions the model is computed, not explained: type model(**inputs) there. "
+            "What positions are worth is told by exchange(model, inputs)."
         )
 
 
