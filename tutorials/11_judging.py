@@ -204,8 +204,8 @@ for kind in ("previous", "majority"):
     print(f"difference {(a - b).mean():+.3f} (error {error:.3f});  positional share {sum(share) / 24:.2f}")
 
 # %% [markdown]
-# Here positions as inputs do help: each difference is several errors wide, so it was shown; it is also small. Does it help *more* where order decides? The two
-# differences are 0.01 apart, with errors of nearly as much: that was not shown. Say all of it, and say that this is one small model.
+# Here positions as inputs do help: each difference is more than two errors wide, so it was shown; it is also small. Does it help *more* where order decides?
+# The two differences are less than 0.01 apart, with errors of as much: that was not shown. Say all of it, and say that this is one small model.
 #
 # ## Quiz
 
