@@ -17,7 +17,7 @@ from test_streams import picture, processor, towers, written
 from torch import nn
 from ways import IDS, MORE, A, B, talking
 
-from pelrp_nb import Options, explain
+from pelrp_nb import Options, explain, zoo
 from pelrp_nb.errors import PelrpError
 
 X = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0)).double()
@@ -238,3 +238,9 @@ def test_what_a_module_hands_on_and_what_a_mask_hides_are_noted():
     assert any("hides tokens that are no padding, at 4, 5" in note for note in ids(attention_mask=hidden).notes)
     more = {"scale": torch.tensor(2.0), "shift": [0.5]}
     assert any("`more` holds tensors inside a dict" in note for note in explain(own.Contained(), {"x": X[:1], "more": more}).notes)
+
+
+def test_a_tokenizer_of_another_vocabulary_is_noted():
+    (model, its_own), (_, another) = zoo.load("reviews-rotary"), zoo.load("tasks-rotary")
+    assert not explain(model, "cat dog", processor=its_own).notes
+    assert any("it may be another model's" in note for note in explain(model, "cat dog", processor=another).notes)

@@ -134,10 +134,10 @@ def limit_of(model: nn.Module) -> int:
 
 
 def foreign_processor(model: nn.Module, processor: Any) -> tuple[str, ...]:
-    """A note where a tokenizer knows more tokens than the model: its ids may happen to be valid, and mean other words."""
+    """A note where a tokenizer knows more tokens than the model, or not half of them: valid ids may mean other words."""
     tokenizer, size = tokenizer_of(processor), getattr(table_of(model), "num_embeddings", None)
     known = len(tokenizer) if hasattr(tokenizer, "__len__") else 0
-    if size is None or known <= size:
+    if size is None or not known or size / 2 <= known <= size:  # tables are padded, and keep rows for tokens to come
         return ()
     return (f"the tokenizer knows {known} tokens and the model {size}: it may be another model's, and the tokens other words",)
 
