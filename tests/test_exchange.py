@@ -203,7 +203,7 @@ def test_the_model_is_left_as_it_was():
 
 def test_a_model_without_positions_says_so_and_speaks_of_the_mask():
     model, tokenizer = zoo.load("tasks-none")
-    with pytest.raises(InputError, match=r"no positions that could be exchanged.*causal mask"):
+    with pytest.raises(InputError, match=r"no positions that could be exchanged.*causal model the mask tells positions"):
         exchange(model, zoo.task("order").examples[0].text, processor=tokenizer)
 
 
