@@ -19,7 +19,7 @@ from .engine.trace import Trace, Visible
 from .errors import InputError, PelrpError, RuleError
 from .inputs.arguments import RAISED, call, takes
 from .inputs.model_input import Encoded
-from .inputs.outputs import logits_of_row, mixes, of_row
+from .inputs.outputs import has_rows, logits_of_row, mixes, of_row
 from .inputs.padding import Padding, fill_of, grouped, harmless, padded
 from .inputs.rows import Errors, good
 from .ledger import Ledger
@@ -107,16 +107,23 @@ class Run:
             refused_by_itself(self.model, padded(self.model, [asked.row], padding).arguments)
             raise
 
+    @torch.no_grad()
+    def alone(self, asked: Asked, padding: Padding) -> Any:
+        """The model's own output for one input, whose shapes say what has rows; nothing random is drawn."""
+        with torch.random.fork_rng(devices=[]):
+            return call(self.model, padded(self.model, [asked.row], padding).arguments)
+
     def together(self, asked: Sequence[Asked], padding: Padding) -> list[list[Explanation]]:
         """One forward pass; one backward pass for the first questions of all rows, one for the second ones, and so on."""
         B = len(asked)
         batch = padded(self.model, [a.row for a in asked], padding)
         found: list[list[Explanation]] = [[] for _ in asked]
         asked_inside = tuple(dict.fromkeys(c for one in asked for q in one.questions for c in q.inside))
+        picked = all(q.picks for one in asked for q in one.questions)
+        alone = None if picked or B == 1 else self.alone(asked[0], padding)
         with propagate(self.model, self.composite, self.options, asked_inside) as flow:
             output = call(self.model, batch.arguments)
-            picked = all(q.picks for one in asked for q in one.questions)
-            if B > 1 and mixes(logits_of(output) if picked else output, B):
+            if B > 1 and (mixes(logits_of(output) if picked else output, B) or not (picked or has_rows(output, alone, B))):
                 raise Together
             with torch._C.DisableTorchFunction() if picked else nullcontext():  # what a function of the user's does has rules
                 rows = (logits_of_row(output, i, B, v) if picked else of_row(output, i, B, v) for i, v in enumerate(batch.visible))

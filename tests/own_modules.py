@@ -144,6 +144,21 @@ class Words(nn.Module):
         return self.head(torch.relu(self.table(tokens)).mean(-2))
 
 
+class Inputs(Words):
+    """Three numbers for each place, of an argument with a usual name; ids that stand in for them, a mode that is no number."""
+
+    def forward(self, inputs: Tensor, input_ids: Tensor | None = None, mode: int = 0) -> Tensor:
+        seen = inputs if input_ids is None else input_ids
+        return self.head(torch.relu(self.table(seen))) * (2 if mode is True else 1)
+
+
+class WithTable(Base):
+    """Logits, and beside them a table of as many rows as two inputs have."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.head(self.body(x).mean(1)), "table": self.head.weight[:2], "numbers": torch.arange(2)}
+
+
 PACKS: dict[str, tuple[Callable, bool]] = {  # how a module packs (hidden, logits), and whether its logits can be told
     "a tuple of one": (lambda h, y: (y,), True),
     "a tuple with None": (lambda h, y: (y, None), True),

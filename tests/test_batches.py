@@ -356,6 +356,27 @@ def test_bad_inputs_are_skipped_with_a_placeholder_that_says_why(tmp_path):
     assert type(found).load(tmp_path / "all.npz") == found
 
 
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_nan_in_one_row_of_a_module_s_batch_is_of_that_row_alone(bad):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double().eval(), torch.randn(3, 5, 4).double()
+    x[bad, 0, 0] = torch.nan
+    found = explain(model, x, options=Options(on_error="skip"))
+    assert [one.index for one in found.skipped] == [bad] and "NaN" in found[bad].why
+    for i in {0, 1, 2} - {bad}:
+        same_answer(found[i], explain(model, x[i : i + 1]))
+    with pytest.raises(InputError, match=f"^Input {bad}: .*must be finite"):
+        explain(model, x)
+
+
+def test_masks_of_another_kind_of_number_share_no_batch():
+    model, ids = build("bert"), drawn((6, 6))
+    masks = torch.tensor([True, True, False, True, True, True]), torch.tensor([0.0, 0.0, -9.0, 0.0, 0.0, 0.0]).double()
+    given = [{"input_ids": row[None], "attention_mask": mask[None, None, None]} for row, mask in zip(ids, masks, strict=True)]
+    for ours, one in zip(explain(model, given), given, strict=True):
+        same_answer(ours, explain(model, one))
+
+
 def test_what_goes_wrong_in_the_model_or_at_the_target_is_skipped_too():
     skip = Options(on_error="skip")
     model = build("gpt2")

@@ -172,6 +172,11 @@ def own_part(out: Any) -> Tensor:
     return own_leaves(out)[-1].flatten()[1]
 
 
+def scored(out: dict[str, Tensor]) -> Tensor:
+    """A number of the row that all of the table has a part in."""
+    return out["logits"].flatten()[0] * out["table"].sum().detach() * (1 + out["numbers"].sum())
+
+
 OWN: dict[str, tuple[Callable[[], nn.Module], list[Way]]] = {
     "a module": (own.Base, [*usual(), *alone("no batch")]),
     "a module of places": (own.EachPlace, [*usual(), *alone("no batch")]),
@@ -225,6 +230,16 @@ OWN: dict[str, tuple[Callable[[], nn.Module], list[Way]]] = {
         called("ids of one axis", IDS[0], lambda m: best(m(IDS[0]))),
         called("rows", IDS.reshape(2, 3), lambda m: best(m(IDS.reshape(2, 3)), 2)),
         called("a list of ids", IDS[0].tolist(), lambda m: best(m(IDS[0]))),
+    ]),
+    "ids of a usual name": (own.Inputs, [
+        called("rows of unequal length", {"inputs": [[5, 6], [7, 8, 9]]},
+               lambda m: [*best(m(torch.tensor([[5, 6]]))), *best(m(torch.tensor([[7, 8, 9]])))]),
+        called("a flag and the number it equals", [{"inputs": IDS, "mode": 1}, {"inputs": IDS, "mode": True}],
+               lambda m: [*best(m(IDS, mode=1)), *best(m(IDS, mode=True))]),
+    ]),
+    "a table of as many rows as inputs": (own.WithTable, [
+        called(name, given, lambda m: [float(scored(m(X[i : i + 1]))) for i in range(2)], target=scored)
+        for name, given in {"a batch": X[:2], "a list": [X[:1], X[1:2]]}.items()
     ]),
     "linear": (lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double(), [
         called("features of one axis", X[0, 0], lambda m: best(m(X[0, 0]))),
@@ -283,6 +298,17 @@ def test_in_single_precision_up_to_rounding(kind, way):
     with torch.no_grad():
         theirs = way.theirs(model)
     assert [e.value for e in answers(model, way)] == pytest.approx(theirs, rel=2e-5, abs=2e-5)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], torch.tensor([0, 1]), torch.tensor([0, 1]).numpy()], ids=["list", "tensor", "numpy"])
+def test_labels_of_rows_of_unequal_length_are_each_row_s_own(labels):
+    model, rows = model_of("bert"), [[5, 6], [7, 8, 9]]
+    found = explain(
+        model, {"input_ids": rows, "labels": labels}, target=lambda out: out.loss, composite=replace(PA_LRP, unknown="gradient")
+    )
+    losses = [model(input_ids=torch.tensor([row]), labels=torch.tensor([i])).loss for i, row in enumerate(rows)]
+    assert [e.value for e in found] == pytest.approx([float(loss.detach()) for loss in losses], rel=1e-12)
+    assert [len(e.tokens) for e in found] == [2, 3]
 
 
 def test_a_labelled_text_has_its_loss():

@@ -67,21 +67,31 @@ def rebuilt(output: Any, parts: dict[Any, Any]) -> Any:
     return made
 
 
-def tensors_in(output: Any, path: str = "output") -> Iterator[tuple[str, Tensor]]:
+def tensors_in(output: Any) -> Iterator[tuple[str, Tensor]]:
     """The tensors of numbers in an output, by how they are typed."""
+    return ((path, x) for path, x in leaves(output) if x.is_floating_point())
+
+
+def leaves(output: Any, path: str = "output") -> Iterator[tuple[str, Tensor]]:
+    """All tensors in an output, whole numbers and flags too."""
     if isinstance(output, Tensor):
-        if output.is_floating_point():
-            yield path, output
+        yield path, output
         return
     by_key = isinstance(output, Mapping) and not hasattr(output, "to_tuple")
     for key, value in (held(output) or {}).items():
         if key != "past_key_values":
-            yield from tensors_in(value, f"{path}[{key!r}]" if by_key or not isinstance(key, str) else f"{path}.{key}")
+            yield from leaves(value, f"{path}[{key!r}]" if by_key or not isinstance(key, str) else f"{path}.{key}")
 
 
 def mixes(output: Any, B: int) -> bool:
     """Whether something in the output has no row for each input, so that it may be about all of them: a mean loss, a sum."""
     return any(x.requires_grad and (x.dim() == 0 or x.shape[0] != B) for _, x in tensors_in(output))
+
+
+def has_rows(output: Any, alone: Any, B: int) -> bool:
+    """Whether what has B rows in a batch has one where a row is alone; what is no row of an input would be cut like one."""
+    theirs = dict(leaves(alone))
+    return all(k in theirs and theirs[k].shape[:1] == (1,) for k, x in leaves(output) if x.shape[:1] == (B,))
 
 
 def nested(visible: Mapping[str, Visible], name: Any) -> Mapping[str, Visible]:

@@ -82,20 +82,33 @@ def independent(
     B = len(rows)
     with torch.random.fork_rng(devices=[]):
         try:
-            together = call(model, {**tensors, **more})
-            alone = {i: call(model, {**rows[i], **more}) for i in (0, B - 1)}
+            together = probed(model, {**tensors, **more})
+            alone = {i: probed(model, {**rows[i], **more}) for i in (0, B - 1)}
         except RAISED:
             return False
     return any(all(is_row(together, alone[i], i, B, out) for i in alone) for out in range(axis + 1))
 
 
+def probed(model: nn.Module, given: Mapping[str, Any]) -> Any:
+    """The output for these arguments made finite: rows are rows whatever one of them holds, and NaN equals nothing."""
+    return call(model, {k: made_finite(k, v) if isinstance(v, Tensor) and v.is_floating_point() else v for k, v in given.items()})
+
+
+def made_finite(name: str, x: Tensor) -> Tensor:
+    """x with zero for what `encode.finite` refuses: NaN, and infinite values in what is no mask."""
+    return x.nan_to_num(0.0, torch.inf, -torch.inf) if role_of(name, x) == "mask" else x.nan_to_num(0.0, 0.0, 0.0)
+
+
 def is_row(together: Any, alone: Any, i: int, B: int, axis: int) -> bool:
-    """Whether all that has B rows along an axis of the output has, in row i, what that row gives alone; a mean loss has none."""
+    """Whether all that has B rows along an axis of the output has, in row i, what that row gives alone.
+
+    A mean loss has no rows, and neither has what is the same for every input: a table of weights, of any size.
+    """
     mine, theirs = dict(tensors_in(together)), dict(tensors_in(alone))
-    rowed = [k for k, x in mine.items() if x.dim() > axis and x.shape[axis] == B]
-    return (
-        mine.keys() == theirs.keys() and bool(rowed) and all(equal(mine[k].select(axis, i).squeeze(), theirs[k].squeeze()) for k in rowed)
-    )
+    if mine.keys() != theirs.keys():
+        return False
+    rowed = [k for k, x in mine.items() if x.dim() > axis and x.shape[axis] == B and not torch.equal(x, theirs[k])]
+    return bool(rowed) and all(equal(mine[k].select(axis, i).squeeze(), theirs[k].squeeze()) for k in rowed)
 
 
 def alike(ours: Any, theirs: Any) -> bool:
@@ -109,7 +122,7 @@ def with_axis(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[str
     """These tensors as a batch of one, where the model gives the same for them: so their places are told from rows."""
     wider = {k: v[None] if k in names else v for k, v in tensors.items()}
     try:
-        same = bool(names) and alike(call(model, {**wider, **more}), call(model, {**tensors, **more}))
+        same = bool(names) and alike(probed(model, {**wider, **more}), probed(model, {**tensors, **more}))
     except RAISED:
         same = False
     return wider if same else dict(tensors)

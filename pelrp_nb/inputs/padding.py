@@ -20,7 +20,7 @@ from .text import table_of, tokenizer_of
 TOKENS = 4096  # padded places in one batch, at most (a longer row is a batch of its own)
 ROWS = 64
 IGNORED = -100  # how labels say that a place does not count
-PLAIN = (bool, int, float, str, type(None))  # arguments that are the same if they are equal
+PLAIN = (bool, int, float, str, type(None))  # arguments that are the same if they are written alike, of one type (1 == True)
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def grouped(rows: Sequence[Encoded], padded: bool) -> list[list[int]]:
 
     def alike(i: int) -> tuple:
         row = rows[i]
-        shapes = tuple((k, v.dim(), None if belongs(row, k, v) else tuple(v.shape)) for k, v in sorted(row.tensors.items()))
-        shared = tuple((k, v if isinstance(v, PLAIN) else id(v)) for k, v in sorted(row.more.items()))
+        shapes = tuple((k, v.dtype, v.dim(), None if belongs(row, k, v) else tuple(v.shape)) for k, v in sorted(row.tensors.items()))
+        shared = tuple((k, type(v), repr(v) if isinstance(v, PLAIN) else id(v)) for k, v in sorted(row.more.items()))
         return shapes, shared, () if padded else lengths(row), i if row.alone else None
 
     groups: dict[tuple, list[int]] = {}

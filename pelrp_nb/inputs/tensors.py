@@ -14,7 +14,7 @@ from ..engine.support import device_of
 from ..errors import InputError
 from . import own
 from .arguments import check_names, check_required, of_transformers
-from .convert import as_tensor, holds_tensors, is_uneven
+from .convert import as_tensor, holds_tensors, is_array, is_uneven, wants_list
 from .decoder import add_decoder
 from .model_input import MAIN, SEQUENCES, Encoded, main_of
 from .rows import Errors
@@ -53,11 +53,30 @@ def apart(model: nn.Module, given: Mapping[str, Any], processor: Any, errors: Er
     """Rows of unequal length, each a mapping of its own."""
     main = next(name for name in MAIN if is_uneven(given.get(name)))
     B = len(given[main])
-    short = [k for k, v in given.items() if isinstance(v, list | tuple) and len(v) != B]
-    if short:
-        raise InputError(f"`{short[0]}` must have {B} rows, like {main}; got {len(given[short[0]])}. Pass one row of it for each input.")
-    each = [{k: v[i] if isinstance(v, list | tuple) else v for k, v in given.items()} for i in range(B)]
-    return (errors or Errors()).of(True).each(each, lambda one: from_tensors(model, one, processor)[0])
+    rowed = {k: v for k, v in given.items() if has_rows(v) and k not in SHARED and not wants_list(model, k)}
+    if not of_transformers(model):  # what is no list may be as long as it likes: a table that all rows share
+        rowed = {k: v for k, v in rowed.items() if not is_array(v) or len(v) == B}
+    for name, v in rowed.items():
+        if len(v) != B and not (is_array(v) and len(v) == 1):
+            raise InputError(f"`{name}` must have {B} rows, like {main}; got {len(v)}. Pass one row of it for each input.")
+
+    def one(i: int) -> Any:
+        found = from_tensors(model, {k: part(v, i) if k in rowed and len(v) == B else v for k, v in given.items()}, processor)
+        if len(found) > 1:
+            raise InputError(f"A row of `{main}` must be one input, got {len(found)} in it. Pass one mapping for each.")
+        return found[0]
+
+    return (errors or Errors()).of(True).each(range(B), one)
+
+
+def has_rows(x: Any) -> bool:
+    """Whether x has a first axis: a list, or an array of one axis at least."""
+    return isinstance(x, list | tuple) or (is_array(x) and x.ndim > 0)
+
+
+def part(x: Any, i: int) -> Any:
+    """Row i as a batch of one; of texts that a decoder wrote, the text."""
+    return x[i] if isinstance(x[i], str) else x[i : i + 1]
 
 
 def with_batch(tensors: dict[str, Tensor], known: bool) -> dict[str, Tensor]:
