@@ -82,6 +82,45 @@ def test_what_only_looks_like_a_softmax_is_none(other):
     assert found.ledger.closed and not found.ledger.softmax
 
 
+@pytest.mark.parametrize("size", [1, 9, 60])
+def test_a_denominator_with_a_one_more_is_no_softmax_however_large_the_scores(size):
+    found = traced(f"(e := (x * {size}).exp()) / (e.sum(-1, keepdim=True) + 1)")
+    assert found.ledger.closed and not found.ledger.softmax
+
+
+CHANGED = {  # what was changed in place after it was noted: the same without that memory, or None where there is no rule
+    "(p := x.softmax(-1), x.mul_(3), p.log())[-1]": None,
+    "(p := x.softmax(-1), p.__setitem__((0, 0), 0.5), p.log())[-1]": None,
+    "(p := x.softmax(-1).clamp(min=1e-9), p.mul_(0.5), p.log())[-1]": None,
+    "(p := x.softmax(-1), p.__setitem__((0, 0), 0.5), p.log_())[-1]": None,
+    "(i := torch.tensor([1]), p := x.softmax(-1).index_select(-1, i), i.add_(1), p.log())[-1]": None,
+    "(l := x.log_softmax(-1), l[:, 1:2].mul_(2), l.exp())[-1]":
+        "torch.cat([(l := x.log_softmax(-1))[:, :1], l[:, 1:2] * 2, l[:, 2:]], 1).exp()",
+    "(z := x @ W, z.__setitem__((0, 0), 0.0), z + b)[-1]": "torch.cat([torch.zeros(1, 1, 6).double(), (x @ W)[:, 1:]], 1) + b",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", CHANGED)
+def test_what_was_changed_in_place_is_no_longer_what_it_was(spelling):
+    other = CHANGED[spelling]
+    if other is None:
+        with pytest.raises(RuleError, match=r"No rule for `log_?`"):
+            traced(spelling)
+        return
+    for name in ("PA-LRP", "gamma"):
+        found, known = traced(spelling, BENT[name]), traced(other, BENT[name])
+        assert found.ledger.closed
+        torch.testing.assert_close(found.tokens, known.tokens)
+
+
+def test_a_linear_map_is_not_done_again_with_an_input_that_was_changed():
+    """The gamma rule needs that input on the way back, so there torch refuses; a plain one does not, and is as without the change."""
+    spelling = "(h := x * 1, z := h @ W, h.mul_(-7), z + b)[-1]"
+    torch.testing.assert_close(traced(spelling).tokens, traced("x @ W + b").tokens)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        traced(spelling, BENT["gamma"])
+
+
 def test_a_softmax_over_another_axis_is_one_over_that_axis():
     known = traced("(x @ y.mT).softmax(-2) @ x")
     found = traced("((e := (x @ y.mT).exp()) / e.sum(-2, keepdim=True)) @ x")

@@ -7,7 +7,7 @@ tensor it is an elementwise function, and whether it is a block's stream.  Nothi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -52,6 +52,25 @@ class Origin:
         self.zero = Zero(lambda: torch.zeros((), dtype=torch.float64, device="cpu", requires_grad=True))
 
 
+def version_of(x: Tensor) -> int:
+    """How often a tensor was changed in place; 0 where torch does not count."""
+    return 0 if x.is_inference() else x._version
+
+
+class Held:
+    """A tensor as it was when it was noted: None once it was changed in place, or, held weakly, once it is gone."""
+
+    __slots__ = ("ref", "version")
+
+    def __init__(self, x: Tensor, weak: bool = False) -> None:
+        self.ref: Callable[[], Tensor | None] = TensorWeakRef(x) if weak else lambda: x
+        self.version = version_of(x)
+
+    def __call__(self) -> Tensor | None:
+        x = self.ref()
+        return None if x is None or version_of(x) != self.version else x
+
+
 @dataclass(slots=True)
 class Note:
     """One tensor's past, as far as a rule needs it; what it has of the inputs is its provenance (`places/`).
@@ -67,7 +86,7 @@ class Note:
     sinks:  leaves of factors that entered on the way here (they learn from it whether they turn queries or keys)
     awaiting: biases that were added to these scores, and are positions only if a softmax follows
     stacked: the leaf that was stacked beside a carrier: if they are added up, it was an added one
-    form:   what this is in an operation that is written out in several (`handlers/idioms.py`)
+    form:   what this is in an operation that is written out in several (`handlers/idioms.py`); version: of the tensor, as it was then
     again:  (f, parts) where this is f(*parts) and the parts are saved tensors anyway: this can be rematerialised from them
     """
 
@@ -84,6 +103,7 @@ class Note:
     awaiting: tuple = ()
     stacked: Any = None
     form: Any = None
+    version: int = 0
     again: tuple[Any, tuple[Tensor, ...]] | None = None
 
     def __setstate__(self, state: Any) -> None:
@@ -122,6 +142,8 @@ def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) 
 def note_of(flow: Knows, tensor: Tensor) -> Note | None:
     """The note on a tensor, or the one the engine keeps for a parameter or buffer."""
     found = tensor.__dict__.get(ATTRIBUTE) or flow.known.get(id(tensor))
+    if found is not None and found.form is not None and found.version != version_of(tensor):
+        found.form = None  # it was changed in place
     return loaded(flow, tensor) if found is None and flow.path and "_hf_hook" in flow.path[-1].__dict__ else found
 
 
@@ -135,8 +157,8 @@ def loaded(flow: Knows, tensor: Tensor) -> Note | None:
 
 
 def write(tensor: Tensor, note: Note) -> Tensor:
-    """Put a note on a tensor that an operation just made."""
-    tensor.__dict__[ATTRIBUTE] = note
+    """Put a note on a tensor that an operation just made; several tensors may have one note, but each has its own version."""
+    tensor.__dict__[ATTRIBUTE] = note if note.form is None else replace(note, version=version_of(tensor))
     return tensor
 
 

@@ -14,7 +14,7 @@ from ...verbs import scale
 from ..context import REFUSED, Context
 from ..numerics import FILLER
 from ..notes import carries, note_of, pick
-from . import idioms
+from . import forms, idioms
 from .chains import elementwise, elementwise_note, one_activation
 from .division import frozen
 
@@ -47,9 +47,7 @@ def activation(
         hidden = x.detach() < -FILLER  # a masked place: f is 0 there, and nothing is f(0)
         start = torch.where(hidden, 0.0, at_zero).to(out.dtype) if bool(hidden.any()) else at_zero
         flow.account.constant(out, start, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
-    if "clamp" in getattr(func, "__name__", ""):
-        idioms.passed(flow, func, "clone", (x, *rest), more, out)
-    return idioms.raised(flow, x, out) if slope == "exp" else out
+    return idioms.raised(flow, x, out) if slope == "exp" else idioms.bounded(flow, func, x, rest, more, out)
 
 
 def own_start(func: Callable, rest: tuple, more: dict) -> float:
@@ -71,7 +69,7 @@ def logarithm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tenso
 
 def log_of_more(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """log1p is an activation; log1p exp x is another, of x."""
-    exponential = idioms.form_of(flow, args[0], "exp") is not None
+    exponential = forms.form_of(flow, args[0], "exp") is not None
     return (logarithm if exponential else activation)(flow, func, args, kwargs)
 
 

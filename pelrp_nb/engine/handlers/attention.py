@@ -25,7 +25,7 @@ from ..positions import detection, permuting, relative
 from ..positions.sinks import tap
 from ..notes import Note, carries, pick, write
 from ..saved import held
-from . import idioms, weighing
+from . import forms, weighing
 from .weighing import CHUNK, attention_weights
 
 
@@ -43,7 +43,7 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     if attention:
         flow.saw_attention()
         met = heads.begin(flow)
-    form = idioms.Form("softmax", idioms.kept(flow, x), dim=-1 if dim is None else dim)
+    form = forms.Form("softmax", forms.kept(flow, x), dim=-1 if dim is None else dim)
     note = Note(made="softmax", attends=flow.projections.are_scores(x, flow.began), form=form)
     if note.attends:
         flow.projections.feed((x,), flow.began)
@@ -93,7 +93,7 @@ def logsumexp(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tenso
 
 def noted(flow: Context, out: Tensor, x: Tensor, dim: Any) -> Tensor:
     """A logsumexp over one axis remembers of what it is one."""
-    return idioms.be(flow, out, idioms.Form("logsumexp", idioms.kept(flow, x), dim=dim)) if isinstance(dim, int) else out
+    return forms.be(flow, out, forms.Form("logsumexp", forms.kept(flow, x), dim=dim)) if isinstance(dim, int) else out
 
 
 def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:

@@ -159,7 +159,7 @@ def cross_entropy(
         wanted, count = target, input.numel() // input.shape[axis]
     else:
         seen = target != ignore_index
-        wanted = F.one_hot(target.clamp(min=0), input.shape[axis]).movedim(-1, axis).to(log_p.dtype)
+        wanted = F.one_hot(target.where(seen, 0), input.shape[axis]).movedim(-1, axis).to(log_p.dtype)
         count = int(seen.sum())
     wanted = wanted * (1 - label_smoothing) + label_smoothing / input.shape[axis]
     if not probabilities:

@@ -14,7 +14,7 @@ from ..notes import Note, carries, pick, write
 from ..numerics import spread
 from ..places.follow import provenance_of
 from ..positions import detection
-from . import idioms
+from . import forms, idioms
 from .chains import elementwise, elementwise_note, one_activation
 from .rotations import turned
 
@@ -55,7 +55,7 @@ def solve(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 def normalize(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.normalize: x / |x|, the norm frozen."""
     x, p, dim, eps = (pick(args, kwargs, i, n, d) for i, (n, d) in enumerate((("input", None), ("p", 2.0), ("dim", 1), ("eps", 1e-12))))
-    part = idioms.form_of(flow, x, "exp")
+    part = forms.form_of(flow, x, "exp")
     if part is not None and p == 1 and not part.then:
         with torch.no_grad():
             value = func(x, p, dim, eps)
@@ -70,7 +70,7 @@ def normalize(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tenso
 def frozen(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """1 / x and 1 / sqrt(x): a denominator, which gets nothing; but 1 / (1 + exp x) is an activation of x."""
     x = args[0]
-    merged = None if idioms.form_of(flow, x, "logistic") is None else elementwise(flow, func, args, kwargs)
+    merged = None if forms.form_of(flow, x, "logistic") is None else elementwise(flow, func, args, kwargs)
     one = None if merged is None else one_activation(flow, partial(func, **kwargs), args, merged)
     if one is not None:
         return one

@@ -6,64 +6,25 @@ in its place.  The value stays the model's, and is compared with that of the who
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.weak import TensorWeakRef
 
 from ...verbs import route, scale
 from ..context import Context
-from ..notes import SHAPES, Note, carries, note_of, pick, write
+from ..notes import SHAPES, Held, carries, note_of, pick, write
 from ..places.follow import copy_provenance, provenance_of
+from .forms import NEAR, Form, alike, be, form_of, held, selected
 
 SELECTIONS = SHAPES | {
     "__getitem__", "select", "gather", "index_select", "take_along_dim", "narrow", "flip", "masked_select", "clone", "T", "mT",
 }  # fmt: skip
 SUBTRACTIONS = {torch.sub, Tensor.sub, Tensor.__sub__, torch.subtract, Tensor.subtract}
-NEAR = 1e-5  # how far a softmax written out may be from torch's own: an epsilon in its denominator
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a tensor is.
-
-    kind:   peak: a largest score; shifted: x less that; exp: of scores; total: its sum; inverse: 1 / total; weighted: exp @ v;
-            logistic: 1 + exp; logsumexp, log_softmax, softmax: of scores; map: a linear map that may still get its bias
-    scores: what stood in the exponent; base: the same before the largest was taken off
-    dim:    the axis of the sum, from the end; hidden: masks (True where hidden) since
-    then:   selections since; again: the operation once more, with what it still needs
-    """
-
-    kind: Literal[
-        "peak", "shifted", "exp", "total", "inverse", "weighted", "logistic", "logsumexp", "log_softmax", "softmax", "map"
-    ]  # fmt: skip
-    scores: Callable[[], Tensor | None] = lambda: None
-    base: Callable[[], Tensor | None] = lambda: None
-    dim: int = -1
-    hidden: tuple[Tensor, ...] = ()
-    then: tuple[Callable[[Tensor], Tensor], ...] = ()
-    again: Callable[..., Tensor] | None = None
-
-
-def form_of(flow: Context, x: Any, *kinds: str) -> Form | None:
-    """What x is, if it is of one of these kinds."""
-    note = note_of(flow, x) if isinstance(x, Tensor) else None
-    return note.form if note is not None and note.form is not None and note.form.kind in kinds else None
-
-
-def be(flow: Context, out: Tensor, form: Form) -> Tensor:
-    """Remember what `out` is."""
-    note = note_of(flow, out) or Note()
-    note.form = form
-    return write(out, note)
-
-
-def kept(flow: Context, x: Tensor) -> Callable[[], Tensor | None]:
-    """x for later: itself where the ledger keeps it anyway, else as long as the model does."""
-    return (lambda: x) if flow.options.ledger else TensorWeakRef(x)
 
 
 # --- what is noted on the way ----------------------------------------------------------------------------------------
@@ -74,18 +35,45 @@ def passed(flow: Context, func: Callable, name: str, args: tuple, kwargs: dict, 
     x = args[0] if args else None
     if name in ("max", "amax"):
         be(flow, out if isinstance(out, Tensor) else out[0], Form("peak"))
-    form = form_of(flow, x, "peak", "exp", "total", "softmax", "log_softmax") if isinstance(x, Tensor) else None
+    form = form_of(flow, x, "peak", "exp", "total", "softmax", "bounded", "log_softmax") if isinstance(x, Tensor) else None
     if form is None or not isinstance(out, Tensor) or out is x:
         return
     if name in SELECTIONS:
-        be(flow, out, replace(form, then=(*form.then, lambda y: func(y, *args[1:], **kwargs))))
+        then = (*form.then, lambda y: func(y, *args[1:], **kwargs))
+        be(flow, out, replace(form, then=then, beside=(*form.beside, *held(args[1:], kwargs))))
     elif name in ("tril", "triu") and form.kind == "exp":
         masked(flow, args[0], func(torch.ones_like(out), *args[1:], **kwargs) == 0, out)
     elif name == "sum" and form.kind == "exp" and not form.then:
         dim = pick(args, kwargs, 1, "dim")
         dim = dim[0] if isinstance(dim, tuple | list) and len(dim) == 1 else dim
         if isinstance(dim, int) and isinstance(x, Tensor):
-            be(flow, out, replace(form, kind="total", dim=dim % x.dim() - x.dim()))
+            again = partial(torch.logsumexp, dim=dim, keepdim=out.dim() == x.dim())
+            be(flow, out, replace(form, kind="total", dim=dim % x.dim() - x.dim(), again=again))
+
+
+def bounded(flow: Context, func: Callable, x: Tensor, rest: tuple, more: dict, out: Tensor) -> Tensor:
+    """A sum of exponentials kept off zero, where its value says that none had to be; a softmax with bounds, whose logarithm has theirs."""
+    form = form_of(flow, x, "total", "softmax")
+    if form is None:
+        return out
+    if form.kind == "total":
+        return be(flow, out, form) if torch.equal(x, out) else out
+    given = [b for b in (*rest, *more.values()) if b is not None]
+    if not getattr(func, "__name__", "").startswith(BOUNDS) or any(isinstance(b, Tensor) and b.numel() > 1 for b in given):
+        return out
+    bounds, named = [logged(b) for b in rest], {name: logged(b) for name, b in more.items()}
+    again = lambda y: func(y, *bounds, **named)
+    return be(flow, out, replace(form, kind="bounded", again=again))
+
+
+BOUNDS = ("clamp", "clip", "max", "min", "fmax", "fmin")
+
+
+def logged(bound: Any) -> Any:
+    """The logarithm of a bound, where there is one."""
+    if bound is None or isinstance(bound, Tensor):
+        return None if bound is None else bound.log()
+    return math.log(bound) if bound > 0 else -math.inf
 
 
 def detached(flow: Context, x: Tensor, out: Tensor) -> Tensor:
@@ -99,7 +87,7 @@ def subtracted(flow: Context, func: Callable, a: Any, b: Any, out: Tensor) -> Te
     if func not in SUBTRACTIONS or not carries(a):
         return out
     if form_of(flow, b, "peak") is not None:
-        return be(flow, out, Form("shifted", base=lambda: a))
+        return be(flow, out, Form("shifted", base=Held(a)))
     form = form_of(flow, b, "logsumexp")
     if form is not None and form.scores() is a and b.dim() == a.dim():
         return be(flow, out, replace(form, kind="log_softmax"))
@@ -113,13 +101,13 @@ def added(flow: Context, x: Tensor, constant: Any, out: Tensor) -> Tensor:
         return out
     if form.kind == "exp":
         return be(flow, out, replace(form, kind="logistic")) if constant == 1 else out
-    return be(flow, out, form)
+    return be(flow, out, form) if abs(constant) <= NEAR else out
 
 
 def raised(flow: Context, s: Tensor, out: Tensor) -> Tensor:
     """exp s."""
     form = form_of(flow, s, "shifted")
-    scores = lambda: s  # its activation keeps it anyway
+    scores = Held(s)  # its activation keeps it anyway
     return be(flow, out, Form("exp", scores, scores if form is None else form.base))
 
 
@@ -132,7 +120,9 @@ def masked(flow: Context, x: Tensor, mask: Tensor, out: Tensor) -> Tensor:
         if not bool(((mask == 0) | (mask == 1)).all()):
             return out
         mask = mask == 0
-    return be(flow, out, replace(form, hidden=(*form.hidden, mask.detach())))
+    beside = (*form.beside, *held(mask))
+    hidden = mask.detach() if form.hidden is None else form.hidden | mask
+    return be(flow, out, replace(form, hidden=hidden, beside=beside))
 
 
 def inverted(flow: Context, x: Tensor, out: Tensor) -> Tensor:
@@ -147,11 +137,18 @@ def inverted(flow: Context, x: Tensor, out: Tensor) -> Tensor:
 def quotient(flow: Context, func: Callable, a: Tensor, b: Any) -> Tensor | None:
     """exp / its sum: a softmax; (exp @ v) / that sum: one of attention. None for anything else."""
     part, total = form_of(flow, a, "exp", "weighted"), form_of(flow, b, "total", "inverse")
-    if part is None or total is None or part.then or part.base() is not total.base() or part.hidden != total.hidden:
+    if part is None or total is None or part.then or part.base() is not total.base() or not hidden_alike(part, total):
         return None
     with torch.no_grad():
         value = func(a, b)
     return normalised(flow, part, total.dim, value)
+
+
+def hidden_alike(a: Form, b: Form) -> bool:
+    """Whether two forms hide the same scores."""
+    if a.hidden is None or b.hidden is None:
+        return a.hidden is b.hidden
+    return torch.equal(*torch.broadcast_tensors(a.hidden, b.hidden))
 
 
 def normalised(flow: Context, part: Form, dim: int, value: Tensor) -> Tensor | None:
@@ -159,12 +156,11 @@ def normalised(flow: Context, part: Form, dim: int, value: Tensor) -> Tensor | N
     scores = part.base()
     assert scores is not None
     with flow:
-        for mask in part.hidden:
-            scores = scores.masked_fill(mask, -torch.inf)
+        scores = scores if part.hidden is None else scores.masked_fill(part.hidden, -torch.inf)
         with torch.no_grad():
             soft = torch.nn.functional.softmax(scores, dim)
-            ours = soft if part.again is None else part.again(soft)
-        if ours.shape != value.shape or not bool((ours - value).abs().amax() <= max(NEAR, torch.finfo(value.dtype).eps)):
+            ours, size = (soft, soft) if part.again is None else (part.again(soft), part.again(soft, size=True))
+        if not alike(ours, value, scores, size=size):
             return None
         soft = torch.softmax(scores, dim)
         whole = soft if part.again is None else part.again(soft)
@@ -181,32 +177,35 @@ def exponential(flow: Context, x: Tensor) -> Tensor | None:
         return None
     with torch.no_grad():
         value = x.exp()
+        if not alike(selected(form, torch.softmax(scores, form.dim)), value, scores):
+            return None
     with flow:
-        through = torch.softmax(scores, form.dim)
-        for select in form.then:
-            through = select(through)
-    return None if through.shape != value.shape else same_as(flow, value, through)
+        through = selected(form, torch.softmax(scores, form.dim))
+    return same_as(flow, value, through)
 
 
 def logarithm(flow: Context, x: Tensor) -> Tensor | None:
     """log of a softmax, of an exponential, of a sum of them. None for anything else."""
-    form = form_of(flow, x, "softmax", "exp", "total")
+    form = form_of(flow, x, "softmax", "bounded", "exp", "total")
     scores = None if form is None else form.scores()
-    if form is None or scores is None or form.hidden:
+    if form is None or scores is None or form.hidden is not None:
         return None
     with torch.no_grad():
+        if not alike(log_of(form, scores).exp(), x, scores):
+            return None
         value = x.log()
     with flow:
-        if form.kind == "softmax":
-            through = torch.log_softmax(scores, form.dim)
-        else:
-            through = scores if form.kind == "exp" else torch.logsumexp(scores, form.dim, keepdim=x.dim() == scores.dim())
-        for select in form.then if form.kind != "total" or x.dim() != scores.dim() else ():
-            through = select(through)
-    if through.shape != value.shape:
-        return None
+        through = log_of(form, scores)
     out = same_as(flow, value, through)
     return out if form.kind != "total" else be(flow, out, Form("logsumexp", form.scores, dim=form.dim))
+
+
+def log_of(form: Form, scores: Tensor) -> Tensor:
+    """The logarithm of what a form is, made of its scores."""
+    if form.kind == "total" and form.again is not None:
+        return selected(form, form.again(scores))
+    y = selected(form, scores if form.kind == "exp" else torch.log_softmax(scores, form.dim))
+    return y if form.again is None else form.again(y)
 
 
 def filled(flow: Context, x: Any) -> Any:
@@ -219,9 +218,7 @@ def filled(flow: Context, x: Any) -> Any:
         flow.attentions.pop()  # the same attention comes once more
     with flow:
         empty = (scores.detach() == -torch.inf).all(form.dim, keepdim=True)
-        through = torch.softmax(scores.masked_fill(empty, 0), form.dim)
-        for select in form.then:
-            through = select(through)
+        through = selected(form, torch.softmax(scores.masked_fill(empty, 0), form.dim))
     return same_as(flow, x, through)
 
 

@@ -19,7 +19,7 @@ from ..notes import carries, pick
 from ..numerics import visible
 from ..positions import detection
 from ..projections import Choice
-from . import idioms, quantised
+from . import forms, quantised
 from .deferred import Later, deferred
 from .passthrough import looked_up
 from .sums import add
@@ -72,7 +72,8 @@ def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, appl
     out = (bent if choice.known else bent_later)(flow, choice, x, LinearMap(apply, axis, name), weight, bias)
     flow.projections.met(out, choice)
     if bias is None and not (choice.known and choice.rule == rules.epsilon):
-        idioms.be(flow, out, idioms.Form("map", dim=axis, again=partial(biased, x, weight, apply, axis)))
+        again = partial(biased, x, weight, apply, axis)
+        forms.be(flow, out, forms.Form("map", dim=axis, again=again, beside=forms.held(x, weight)))
     return out
 
 

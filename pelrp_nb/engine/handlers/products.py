@@ -23,7 +23,7 @@ from ..places.products import product_of_two
 from ..positions import detection, relative
 from ..notes import Note, carries, note_of, pick, write
 from ..numerics import spread
-from . import attention, composed, idioms, weighing
+from . import attention, composed, forms, idioms, weighing
 from .chains import elementwise, elementwise_note, one_activation
 from .linear import weighted
 from .passthrough import looked_up
@@ -117,9 +117,8 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             return weighted(flow, x, weight, None, *left_open(func, args, kwargs, x, weight))
     out = flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
     of_attention(flow, operands, weighed, out, 1 / n)
-    part = idioms.form_of(flow, operands[0], "exp") if len(operands) == 2 == len(args) and func in MATRIX_PRODUCTS else None
-    if part is not None and not part.then:
-        idioms.be(flow, out, replace(part, kind="weighted", again=partial(again, func, operands[1])))
+    if len(operands) == 2 == len(args) and func in MATRIX_PRODUCTS:
+        not_yet_divided(flow, func, operands[0], operands[1], out)
     return out if leaf is None else write(out, Note(sinks=(leaf,)))
 
 
@@ -147,9 +146,17 @@ INNER = {torch.inner, Tensor.inner}
 MATRIX_PRODUCTS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm}
 
 
-def again(func: Callable, values: Tensor, weights: Tensor) -> Tensor:
-    """The product once more, with other weights."""
-    return func(weights, values)
+def not_yet_divided(flow: Context, func: Callable, part: Tensor, values: Tensor, out: Tensor) -> None:
+    """Exponentials times values, whose sum may divide them later: remembered as such."""
+    form = forms.form_of(flow, part, "exp")
+    if form is not None and not form.then:
+        beside = (*form.beside, *forms.held(values))
+        forms.be(flow, out, replace(form, kind="weighted", again=partial(again, func, values), beside=beside))
+
+
+def again(func: Callable, values: Tensor, weights: Tensor, size: bool = False) -> Tensor:
+    """The product once more, with other weights; or the size of what is added up in it."""
+    return func(weights, values.abs() if size else values)
 
 
 def three(flow: Context, func: Callable, args: tuple) -> Tensor | None:

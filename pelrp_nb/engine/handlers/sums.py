@@ -19,7 +19,7 @@ from ..places.writing import set_item as set_item_provenance
 from ..positions import detection, relative
 from ..notes import Note, carries, hand_on, note_of, pick, write
 from ..numerics import spread
-from . import activations, idioms, passthrough
+from . import activations, forms, idioms, passthrough
 from .chains import elementwise, elementwise_note
 
 
@@ -193,7 +193,7 @@ def where(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
         side = side.detach() if isinstance(side, Tensor) else torch.tensor(float(side), dtype=out.dtype)
         side = torch.where(place, side.to(out.device, out.dtype), torch.zeros((), dtype=out.dtype, device=out.device))
         flow.account.constant(out, side, flow.name_of(side, "filler"), flow.depth)
-        if idioms.form_of(flow, other, "exp") is not None and not bool(side.any()):
+        if forms.form_of(flow, other, "exp") is not None and not bool(side.any()):
             idioms.masked(flow, other, place, out)
     return out
 
