@@ -71,9 +71,7 @@ def written(model: Any, row: Encoded, name: str, count: int, processor: Any) -> 
     new = ids[:, before:] if torch.equal(ids[:, :before], given[name]) else ids  # some give the new tokens alone
     if not new.shape[1]:
         raise TargetError("The model writes nothing after this text. Type target=None to explain its highest logit.")
-    stream = streams_of(given)[name]
-    labels = {**row.labels, stream: longer(row.labels.get(stream, Labels()), given[name][0].tolist(), new[0].tolist(), processor)}
-    return replace(row, tensors={k: extended(k, v, name, before, new) for k, v in given.items()}, labels=labels)
+    return followed_by(row, name, new, processor)
 
 
 def continued(model: Any, row: Encoded, ids: Sequence[int], processor: Any) -> tuple[Encoded, int]:
@@ -82,12 +80,17 @@ def continued(model: Any, row: Encoded, ids: Sequence[int], processor: Any) -> t
     if name not in row.tensors:
         raise TargetError(f"A word of several tokens is written behind a text; the input has {', '.join(row.tensors)}. Pass a text.")
     row = from_start(model, row.without_padding(), name, processor)
-    before, stream = row.tensors[name].shape[1], streams_of(row.tensors)[name]
+    before = row.tensors[name].shape[1]
     if before + len(ids) - 1 > limit_of(model):
         raise TargetError(f"The model has positions for {limit_of(model) - before + 1} more tokens, not {len(ids)}. Type a shorter word.")
-    new = torch.tensor([list(ids)[:-1]])
-    labels = {**row.labels, stream: longer(row.labels.get(stream, Labels()), row.tensors[name][0].tolist(), new[0].tolist(), processor)}
-    return replace(row, tensors={k: extended(k, v, name, before, new) for k, v in row.tensors.items()}, labels=labels), before - 1
+    return followed_by(row, name, torch.tensor([list(ids)[:-1]]), processor), before - 1
+
+
+def followed_by(row: Encoded, name: str, new: Tensor, processor: Any) -> Encoded:
+    """The input with new tokens (1, n) behind it, and its labels with theirs."""
+    stream, ids = streams_of(row.tensors)[name], row.tensors[name]
+    labels = {**row.labels, stream: longer(row.labels.get(stream, Labels()), ids[0].tolist(), new[0].tolist(), processor)}
+    return replace(row, tensors={k: extended(k, v, name, ids.shape[1], new) for k, v in row.tensors.items()}, labels=labels)
 
 
 def extended(name: str, x: Tensor, main: str, T: int, new: Tensor) -> Tensor:
