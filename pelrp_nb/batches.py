@@ -25,8 +25,9 @@ from .inputs.rows import Errors, good
 from .ledger import Ledger
 from .results.build import Told, common, explanation
 from .results.explanation import Explanation
+from .targets.logits import logits_of
 from .targets.resolve import Asked, answer, ask
-from .targets.target import Each, logits_of
+from .targets.target import Each
 
 ROUNDS = {"float64": 1e-7, "float32": 1e-5}  # the part of a ledger's scale that rounding takes at most
 

@@ -1,13 +1,12 @@
-"""What to explain, by its public name: see `targets/target.py` and `targets/computed.py`."""
+"""What to explain, by its public name: see `targets/target.py`, `targets/computed.py` and `targets/loss.py`."""
 
-from .targets.computed import (
-    Answer, Entropy, Logprob, Loss, Margin, Probability, Word, answer, entropy, logprob, loss, margin, probability,
-)  # fmt: skip
+from .targets.computed import Answer, Entropy, Logprob, Margin, Probability, Word, answer, entropy, logprob, margin, probability
+from .targets.logits import Chosen, logits_of, place
+from .targets.loss import Loss, loss
 from .targets.neurons import Neuron, neuron
 from .targets.places import Span
 from .targets.target import (
-    Chosen, Each, Every, Generated, Label, Read, Similar, Token, choose, each, every, generated, label, logits_of, place, read, similar,
-    span, token,
+    Each, Every, Generated, Label, Read, Similar, Token, choose, each, every, generated, label, read, similar, span, token,
 )  # fmt: skip
 
 __all__ = [

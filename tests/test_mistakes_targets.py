@@ -36,9 +36,27 @@ def clip():
     return randomise(t.CLIPModel(config).double())
 
 
+def smoothed():
+    """A classifier whose loss is its own affair."""
+    model = made("SequenceClassification")
+    kind = type(model)
+
+    class Smoothed(kind):
+        def forward(self, input_ids=None, attention_mask=None, labels=None):
+            output = super().forward(input_ids, attention_mask)
+            output.loss = output.logits.new_tensor(5.0) if labels is not None else None
+            return output
+
+    model.__class__ = Smoothed
+    return model
+
+
 MODELS: dict[str, Callable] = {
+    "smoothed": smoothed,
     "llama": lambda: build("llama"),
     "labels": lambda: made("SequenceClassification", id2label={0: "negative", 1: "positive"}, label2id={"negative": 0, "positive": 1}),
+    "two numbers": lambda: made("SequenceClassification", num_labels=2, problem_type="regression"),
+    "several": lambda: made("SequenceClassification", num_labels=3, problem_type="multi_label_classification"),
     "number": lambda: made("SequenceClassification", num_labels=1),
     "tokens": lambda: made("TokenClassification", id2label={0: "O", 1: "PER"}, label2id={"O": 0, "PER": 1}),
     "masks": lambda: made("MaskedLM"),
@@ -54,6 +72,7 @@ def models():
     return lambda name: known.setdefault(name, None) or known.update({name: MODELS[name]()}) or known[name]
 
 
+PAIR = {"input_ids": torch.tensor([[1, 7, 8, 2]]), "pixel_values": torch.ones(1, 3, 16, 16).double()}
 FOUR = 'Type target=1, target="positive" or target=lambda output: output.logits[0, 1].'
 KIND = "A target must be a whole number, a text or a function of the output, got"
 PLACES = "places are 0 'w7', 1 'w8', 2 'w9', 3 'w10'"
@@ -182,7 +201,43 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "an entropy of one answer": (
         "number", {"target": target.entropy()},
+        "BertForSequenceClassification answers with a number, which has no probability. Type target=0 for the number.",
+    ),
+    "a probability of a number": (
+        "number", {"target": target.probability(0)},
+        "BertForSequenceClassification answers with a number, which has no probability. Type target=0 for the number.",
+    ),
+    "a logprob of one of two numbers": (
+        "two numbers", {"target": target.logprob(1)},
+        "BertForSequenceClassification answers with a number, which has no probability. Type target=0 for the number.",
+    ),
+    "an entropy of several labels at once": (
+        "several", {"target": target.entropy()},
         "Entropy needs probabilities that exclude each other; BertForSequenceClassification has none. Type target.probability(0).",
+    ),
+    "a word beside an entropy": (
+        "llama", {"target": target.entropy(), "contrast": "w30"},
+        "A contrast is of the same kind as its target, target.entropy(...), and 'w30' alone is a logit. Type "
+        "contrast=target.entropy(...), or contrast=target.token('w30') for that logit.",
+    ),
+    "a class beside a loss": (
+        "labels", {"target": target.loss(1), "contrast": 0},
+        "A contrast is of the same kind as its target, target.loss(...), and 0 alone is a logit. Type "
+        "contrast=target.loss(...), or contrast=target.token(0) for that logit.",
+    ),
+    "a probability of a match": (
+        "clip", {"inputs": PAIR, "target": target.probability(0)},
+        "CLIPModel compares matches of several texts, and here each is a question of its own, so the match of one has no probability. "
+        "Type target=None for the match.",
+    ),
+    "a loss of a match": (
+        "clip", {"inputs": PAIR, "target": target.loss([1.0])},
+        "CLIPModel has no labels, so it has no loss of one input. Type target=None for the match.",
+    ),
+    "a loss that the model computes otherwise": (
+        "smoothed", {"target": target.loss(1)},
+        "Smoothed computes another loss of these labels, 5, than the mean over them, 0.3601. Type explain(model, dict(..., labels=...), "
+        "target=lambda output: output.loss).",
     ),
     "a contrast with itself": (
         "llama", {"target": "w30", "contrast": 30},
@@ -204,7 +259,7 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
         "A target function must return one number as a tensor, got shape (96,). Type lambda output: output.logits[0, 1].",
     ),
     "words for a match": (
-        "clip", {"inputs": {"input_ids": torch.tensor([[1, 7, 8, 2]]), "pixel_values": torch.ones(1, 3, 16, 16).double()}, "target": "w7"},
+        "clip", {"inputs": PAIR, "target": "w7"},
         "CLIPModel says how well a picture and a text match; its answers are the texts by number, not words. Type target=None, and "
         "explain(model, [(one mapping of text and picture for each text)]).",
     ),

@@ -123,6 +123,53 @@ def test_a_contrast_of_logprobs_is_that_of_logits(llama):
     assert_same(a.semantic, b.semantic, b.ledger.scale)
 
 
+BESIDE = {
+    "a logprob": (target.logprob("w30"), "w40", lambda z: z.log_softmax(-1), "log p('w30') at 4 rather than log p('w40') at 4"),
+    "a probability": (target.probability("w30"), 40, lambda z: z.softmax(-1), "p('w30') at 4 rather than p('w40') at 4"),
+    "a token": (target.token("w30"), "w40", lambda z: z, "'w30' at 4 rather than 'w40' at 4"),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_contrast_typed_alone_is_of_the_kind_of_its_target(llama, name):
+    wanted, foil, compute, called = BESIDE[name]
+    found = closed(llama, TEXT, wanted, contrast=foil)
+    z = compute(logits(llama, TEXT)[-1])
+    assert found.value == pytest.approx(float(z[30] - z[40])) and found.target == called
+
+
+def test_a_contrast_typed_alone_is_of_its_targets_kind_where_there_is_one_answer_and_in_words_and_spans(llama):
+    model = bert("SequenceClassification", num_labels=3)
+    p = logits(model, TEXT).log_softmax(-1)
+    found = closed(model, TEXT, target.logprob(0), contrast=1)
+    assert found.value == pytest.approx(float(p[0] - p[1])) and found.target == "log p(LABEL_0) rather than log p(LABEL_1)"
+    found = closed(llama, TEXT, target.logprob("w30 w31"), contrast="w40")
+    assert found.target == "log p('w30 w31') from 4 rather than log p('w40') at 4"
+    found = closed(llama, TEXT, target.logprob("w30", at=target.span("w8 w9")), contrast="w40")
+    z = logits(llama, TEXT)[1:3].log_softmax(-1)
+    assert found.value == pytest.approx(float((z[:, 30] - z[:, 40]).sum()))
+
+
+def test_a_label_beside_a_label_of_a_token_is_a_label():
+    model = bert("TokenClassification", id2label={0: "O", 1: "PER"}, label2id={"O": 0, "PER": 1})
+    found = closed(model, TEXT, target.label("PER", at=1), contrast="O")
+    z = logits(model, TEXT)[1]
+    assert found.value == pytest.approx(float(z[1] - z[0])) and found.target == "PER at 1 rather than O at 1"
+
+
+def test_a_match_that_has_a_probability_of_its_own_has_it():
+    import transformers as t
+
+    sizes = {k: v for k, v in SIZES.items() if k != "vocab_size"}
+    text, picture = {**USUAL, "projection_size": 48}, {**sizes, "image_size": 16, "patch_size": 4}
+    model = randomise(t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=picture)).double())
+    given = {"input_ids": torch.tensor([[7, 8, 2]]), "pixel_values": torch.linspace(-1, 1, 768).double().reshape(1, 3, 16, 16)}
+    found = explain(model, given, target=target.probability(0))
+    with torch.no_grad():
+        assert found.value == pytest.approx(float(model(**given).logits_per_image.sigmoid()))
+    assert found.target == "p(match of picture and text 0)"
+
+
 def test_several_labels_at_once_have_probabilities_of_their_own():
     model = bert("SequenceClassification", num_labels=3, problem_type="multi_label_classification")
     z = logits(model, TEXT)
@@ -168,6 +215,16 @@ def test_a_span_is_its_tokens_as_places_added_up(llama):
     assert logs == pytest.approx(float(z.log_softmax(-1)[1:3, 30].sum()))
 
 
+def test_a_span_of_different_answers_is_named_after_all_of_them(llama):
+    best = logits(llama, TEXT)[1:3].max(-1)
+    first, second = (f"w{i}" for i in best.indices.tolist())
+    assert first != second
+    found = closed(llama, TEXT, target.token(None, at=target.span("w8 w9")))
+    assert found.value == pytest.approx(float(best.values.sum())) and found.target == f"'{first}' + '{second}' at 'w8 w9' (1 to 2)"
+    found = closed(llama, TEXT, target.logprob(at=target.span("w8 w9")))
+    assert found.target == f"log p('{first}') + log p('{second}') at 'w8 w9' (1 to 2)"
+
+
 def test_a_span_as_a_target_is_what_is_predicted_there(llama):
     found = closed(llama, TEXT, target.span("w9 w10"))
     z = logits(llama, TEXT)
@@ -191,6 +248,32 @@ def test_a_loss_is_the_models_own(llama, masked):
     assert closed(llama, TEXT, target.loss(labels)).value == pytest.approx(theirs(llama, TEXT, torch.tensor([labels])), abs=1e-6)
     text = "w7 [MASK] w9"
     assert closed(masked, text, target.loss("w30")).value == pytest.approx(theirs(masked, text, torch.tensor([[-100, 30, -100]])), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["XLNetLMHeadModel", "XLMWithLMHeadModel"])
+def test_a_loss_is_not_shifted_where_the_head_does_not_shift(name):
+    import transformers as t
+
+    sizes = {"vocab_size": 96, "n_layer": 2, "n_head": 4}
+    config = t.XLNetConfig(**sizes, d_model=48, d_inner=80) if "XLNet" in name else t.XLMConfig(**sizes, n_layers=2, n_heads=4, emb_dim=48)
+    model = randomise(getattr(t, name)(config).double())
+    for labels in (None, [-100, -100, 30, 31, -100]):
+        own = words()(TEXT, return_tensors="pt")["input_ids"] if labels is None else torch.tensor([labels])
+        found = explain(model, TEXT, processor=words(), target=target.loss(labels))
+        assert found.value == pytest.approx(theirs(model, TEXT, own), abs=1e-6)
+
+
+def test_a_loss_leaves_the_models_configuration_as_it_was():
+    """transformers notes the kind of problem when it first sees labels."""
+    model = bert("SequenceClassification", num_labels=3)
+    explain(model, TEXT, processor=words(), target=target.loss(1))
+    assert model.config.problem_type is None
+
+
+def test_a_loss_of_a_padded_text_is_that_of_the_text(llama):
+    padded = dict(words("left")(TEXT, return_tensors="pt", padding="max_length", max_length=8))
+    found = explain(llama, padded, target=target.loss())
+    assert found.value == pytest.approx(theirs(llama, TEXT, words()(TEXT, return_tensors="pt")["input_ids"]), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +334,53 @@ def test_every_takes_the_indices_of_topk(llama):
     found = explain(llama, TEXT, processor=words(), target=target.every(top.indices))
     assert [e.value for e in found] == pytest.approx(top.values.tolist())
     assert target.every(top.indices[None]) == target.every(top.indices.numpy()) == target.every(top.indices.tolist())
+
+
+# --- modules of one's own ------------------------------------------------------------------------------------------------
+
+
+class SequenceFirst(torch.nn.Module):
+    """(T, B) ids to (T, B, C) logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = torch.nn.Embedding(96, 24)
+        self.layer = torch.nn.TransformerEncoderLayer(24, 4, 48, dropout=0.0)
+        self.head = torch.nn.Linear(24, 7)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.head(self.layer(self.words(ids)))
+
+
+OWN = {
+    "a token": (lambda **at: target.token(3, **at), lambda z: z[3]),
+    "a logprob": (lambda **at: target.logprob(3, **at), lambda z: z.log_softmax(-1)[3]),
+    "a probability": (lambda **at: target.probability(3, **at), lambda z: z.softmax(-1)[3]),
+    "an entropy": (target.entropy, lambda z: torch.distributions.Categorical(logits=z).entropy()),
+    "a margin": (lambda **at: target.margin(3, **at), lambda z: z[3] - torch.cat([z[:3], z[4:]]).max()),
+}
+
+
+@pytest.mark.parametrize("B", [1, 2])
+@pytest.mark.parametrize("name", OWN)
+def test_a_target_is_found_where_the_sequence_comes_first(name, B):
+    make, compute = OWN[name]
+    model = randomise(SequenceFirst().double())
+    ids = torch.tensor([[7, 8, 9, 10], [20, 21, 22, 23]])[:B].T
+    with torch.no_grad():
+        z = model(ids)
+    for place, given in ((-1, {}), (-1, {"at": -1}), (1, {"at": 1})):
+        found = explain(model, ids, target=make(**given))
+        found = found if isinstance(found, list) else [found]
+        assert [e.value for e in found] == pytest.approx([float(compute(z[place, b])) for b in range(B)])
+        assert all(e.ledger.closed for e in found)
+
+
+def test_a_loss_is_found_where_the_sequence_comes_first():
+    model, ids, labels = randomise(SequenceFirst().double()), torch.tensor([[7], [8], [9]]), [1, -100, 3]
+    with torch.no_grad():
+        wanted = torch.nn.functional.cross_entropy(model(ids)[:, 0], torch.tensor(labels))
+    assert explain(model, ids, target=target.loss(labels)).value == pytest.approx(float(wanted))
 
 
 # --- answers in a text -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..targets.target import logits_of
+from ..targets.logits import logits_of
 from .gradients import patch_size, picked
 from .subject import Case, Subject, vectors, visible_attention
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..extras import extra
-from ..targets.target import logits_of
+from ..targets.logits import logits_of
 from .images import cover
 from .read import ordinary, without
 from .scores import score

@@ -16,7 +16,7 @@ from ..errors import InputError, ModelError
 from ..inputs.encode import quiet
 from ..permute import permute_positions
 from ..targets.labels import token_number
-from ..targets.target import logits_of
+from ..targets.logits import logits_of
 from .settings import Configuration
 
 Row = Mapping[str, Tensor]  # one input of the model, without the batch axis

@@ -20,7 +20,7 @@ from ..explain import explain
 from ..inputs.encode import encode, quiet
 from ..inputs.model_input import Encoded
 from ..results.explanation import Explanation
-from ..targets.target import logits_of
+from ..targets.logits import logits_of
 from ..views.sheet import Sheet
 from ..views.sheets import xray
 

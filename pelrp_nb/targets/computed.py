@@ -1,4 +1,4 @@
-"""Targets that are computed from the logits: a logprob, a probability, a loss, an entropy, a margin, an answer in a text.
+"""Targets that are computed from the logits: a logprob, a probability, an entropy, a margin, an answer in a text.
 
 Each starts with R(number) = number.  What is linear in logits (a margin, an answer, a word of several tokens) closes as a logit does.
 What goes through a softmax keeps its share there, by the rules `log_softmax`, `softmax` and `uniform`: the ledger's line "softmax" is
@@ -16,58 +16,63 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import TargetError
-from .given import whole
-from .labels import label_names, label_number, token_text
-from .places import Span, Spread, default_place, fills_masks
-from .target import Chosen, Computed, logits_of, number_of, place, together
-
-IGNORED = -100  # the label of a place that is not asked about, as in torch
+from ..inputs.arguments import of_transformers
+from .labels import problem_type, token_text
+from .logits import Chosen, Names, Part, found_at, matches, row_of
+from .places import Span, Spread
+from .target import Computed, Token, number_of
 
 
 class AtPlace(Computed):
     """What is asked at one place of a sequence, or at several and added up."""
 
-    at: Any
-
     def chosen(self, output: Any, model: Any, processor: Any, tokens: Sequence[str]) -> Chosen:
         """The number at its place."""
-        if isinstance(self.at, Spread):
-            parts = [replace(self, at=i).chosen(output, model, processor, tokens) for i in self.at.places]  # type: ignore[type-var]
-            return together(parts, self, self.at)
-        row = logits_of(output)[0]
-        at = default_place(row, model, processor, tokens) if self.at is None else self.at
-        at, row = place(row, at, tokens)
-        value, text = self.of(row, model, processor)
-        return Chosen(value, text if at is None else f"{text} at {at}", (type(self).__name__, text, at))
+        if matches(output) and not hasattr(model, "logit_bias"):  # with a bias, as of SigLIP, each match has a probability of its own
+            raise TargetError(
+                f"{type(model).__name__} compares matches of several texts, and here each is a question of its own, so the match of one "
+                f"has no {type(self).__name__.lower()}. Type target=None for the match."
+            )
+        return found_at(self, output, model, processor, tokens, self.of)
 
-    def of(self, row: Tensor, model: Any, processor: Any) -> tuple[Tensor, str]:
+    def of(self, row: Tensor, names: Names, model: Any, processor: Any) -> Part:
         """The number of these logits (classes,), and what it is called."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Logprob(AtPlace):
+class Chance(AtPlace):
+    """The probability of one answer, or what is made of it."""
+
+    text: Any = None
+    at: Any = None
+
+    def of(self, row: Tensor, names: Names, model: Any, processor: Any) -> Part:
+        refuse_numbers(model, row)
+        number, text = number_of(self.text, row, names, processor)
+        value, called = self.among(row, number, apart(model, row))
+        return value, f"{called}({text})", (type(self).__name__, number)
+
+    def among(self, row: Tensor, number: int, apart: bool) -> tuple[Tensor, str]:
+        """The value, and what it is of; `apart`: each answer has a probability of its own."""
+        raise NotImplementedError
+
+    def instead(self, text: Any, at: int | Spread | None) -> Chance:
+        return replace(self, text=text, at=at)
+
+
+class Logprob(Chance):
     """The log of a probability."""
 
-    text: Any = None
-    at: Any = None
-
-    def of(self, row: Tensor, model: Any, processor: Any) -> tuple[Tensor, str]:
-        number, text = number_of(self.text, row, model, processor)
-        logs = F.logsigmoid(row) if apart(model, row) else torch.log_softmax(row, -1)
-        return logs[number], f"log p({text})"
+    def among(self, row: Tensor, number: int, apart: bool) -> tuple[Tensor, str]:
+        return (F.logsigmoid(row) if apart else torch.log_softmax(row, -1))[number], "log p"
 
 
-@dataclass(frozen=True)
-class Probability(AtPlace):
+class Probability(Chance):
     """A probability."""
 
-    text: Any = None
-    at: Any = None
-
-    def of(self, row: Tensor, model: Any, processor: Any) -> tuple[Tensor, str]:
-        number, text = number_of(self.text, row, model, processor)
-        return (torch.sigmoid(row) if apart(model, row) else torch.softmax(row, -1))[number], f"p({text})"
+    def among(self, row: Tensor, number: int, apart: bool) -> tuple[Tensor, str]:
+        return (torch.sigmoid(row) if apart else torch.softmax(row, -1))[number], "p"
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,12 @@ class Entropy(AtPlace):
 
     at: Any = None
 
-    def of(self, row: Tensor, model: Any, processor: Any) -> tuple[Tensor, str]:
+    def of(self, row: Tensor, names: Names, model: Any, processor: Any) -> Part:
+        refuse_numbers(model, row)
         if apart(model, row):
             name = type(model).__name__
             raise TargetError(f"Entropy needs probabilities that exclude each other; {name} has none. Type target.probability(0).")
-        return -(torch.softmax(row, -1) * torch.log_softmax(row, -1)).sum(), "entropy"
+        return -(torch.softmax(row, -1) * torch.log_softmax(row, -1)).sum(), "entropy", "entropy"
 
 
 @dataclass(frozen=True)
@@ -90,62 +96,13 @@ class Margin(AtPlace):
     text: Any = None
     at: Any = None
 
-    def of(self, row: Tensor, model: Any, processor: Any) -> tuple[Tensor, str]:
+    def of(self, row: Tensor, names: Names, model: Any, processor: Any) -> Part:
         if row.shape[-1] < 2:
             raise TargetError("A margin needs at least two answers; the model has one. Type target=None.")
-        number, text = number_of(self.text, row, model, processor)
+        number, text = number_of(self.text, row, names, processor)
         other = int(row.detach().index_fill(0, torch.tensor([number], device=row.device), -torch.inf).argmax())
-        names = names_of(model, row)
-        return row[number] - row[other], f"{text} rather than {names[other] if names else token_text(other, processor)}, the next best"
-
-
-@dataclass(frozen=True)
-class Loss(Computed):
-    """The loss that the model has with these labels: mean cross-entropy, or a squared error where it answers with a number."""
-
-    labels: Any = None
-
-    def chosen(self, output: Any, model: Any, processor: Any, tokens: Sequence[str]) -> Chosen:
-        row = logits_of(output)[0]
-        return Chosen(self.of_row(row, model, processor, tokens), "loss", ("loss", str(self.labels)))
-
-    def of_row(self, row: Tensor, model: Any, processor: Any, tokens: Sequence[str]) -> Tensor:
-        """The loss of logits (classes,) or (T, classes)."""
-        kind = getattr(getattr(model, "config", None), "problem_type", None)
-        if row.dim() == 1 and (kind == "regression" or (kind is None and len(row) == 1)):
-            return F.mse_loss(row, numbers(self.labels, row))
-        if row.dim() == 1 and kind == "multi_label_classification":
-            return F.binary_cross_entropy_with_logits(row, numbers(self.labels, row))
-        if row.dim() == 1:
-            number, _ = number_of(needed(self.labels), row, model, processor)
-            return F.cross_entropy(row[None], torch.tensor([number], device=row.device))
-        wanted = self.by_place(row, model, processor, tokens)
-        if shifts(model):
-            row, wanted = row[:-1], wanted[1:]
-        if all(n == IGNORED for n in wanted):
-            raise TargetError(f"A loss needs a label that is not {IGNORED}. Type target.loss([...]) with the labels of all tokens.")
-        return F.cross_entropy(row, torch.tensor(wanted, device=row.device), ignore_index=IGNORED)
-
-    def by_place(self, row: Tensor, model: Any, processor: Any, tokens: Sequence[str]) -> list[int]:
-        """A class for every place."""
-        T, classes = row.shape
-        if isinstance(self.labels, str | int) and not isinstance(self.labels, bool) and fills_masks(model, row):
-            found = [IGNORED] * T
-            found[int(default_place(row, model, processor, tokens) or 0)] = number_of(self.labels, row[0], model, processor)[0]
-            return found
-        given = needed(self.labels)
-        given = given.tolist() if hasattr(given, "tolist") else given
-        given = given[0] if isinstance(given, list) and len(given) == 1 and isinstance(given[0], list) else given
-        if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != T:
-            came = f"{len(given)}" if isinstance(given, Sequence) and not isinstance(given, str) else repr(given)
-            raise TargetError(
-                f"The loss needs a label for each of {T} tokens, {IGNORED} where none is asked; got {came}. Type target.loss([...])."
-            )
-        names = label_names(model, classes)
-        found = [IGNORED if x is None else label_number(x, names) if isinstance(x, str) else int(whole(x)) for x in given]
-        if any(not (n == IGNORED or 0 <= n < classes) for n in found):
-            raise TargetError(f"Labels must lie between 0 and {classes - 1}, or be {IGNORED}; got {max(found)}. Type others.")
-        return found
+        called = names[other] if names else token_text(other, processor)
+        return row[number] - row[other], f"{text} rather than {called}, the next best", ("margin", number)
 
 
 @dataclass(frozen=True)
@@ -179,12 +136,15 @@ class Word(Computed):
     how: str = "logit"
 
     def chosen(self, output: Any, model: Any, processor: Any, tokens: Sequence[str]) -> Chosen:
-        row = logits_of(output)[0]
+        row = row_of(output, model)
         logs = row if self.how == "logit" else torch.log_softmax(row, -1)
         value = sum((logs[at, number] for at, number in self.asked[1:]), logs[self.asked[0]])
         value = value.exp() if self.how == "probability" else value
         called = {"logit": f"{self.text!r}", "logprob": f"log p({self.text!r})", "probability": f"p({self.text!r})"}[self.how]
-        return Chosen(value, f"{called} from {self.asked[0][0]}", (self, self.asked[0][0]))
+        return Chosen(value, f"{called} from {self.asked[0][0]}", self, self.asked[0][0])
+
+    def instead(self, text: Any, at: int | Spread | None) -> Token | Chance:
+        return {"logit": Token, "logprob": Logprob, "probability": Probability}[self.how](text, at)
 
 
 # --- what is typed ---------------------------------------------------------------------------------------------------
@@ -214,15 +174,6 @@ def margin(x: Any = None, at: int | str | Span | None = None) -> Margin:
     return Margin(x, at)
 
 
-def loss(labels: Any = None) -> Loss:
-    """The loss of `model(..., labels=labels)`: cross-entropy of a class, or of the labels of all tokens (-100 where none is asked).
-
-    None means the text itself for a model that writes: how badly its next tokens are predicted. A model that fills masks takes the
-    word behind its one mask; one that answers with a number the number.
-    """
-    return Loss(labels)
-
-
 def answer(text: str | None = None) -> Answer:
     """The start and end logits of the best answer of a question answering model, added up; `text` is another answer in the text."""
     return Answer(text)
@@ -233,34 +184,11 @@ def answer(text: str | None = None) -> Answer:
 
 def apart(model: Any, row: Tensor) -> bool:
     """Whether each answer has a probability of its own: one logit, or several labels at once."""
-    return row.shape[-1] == 1 or getattr(getattr(model, "config", None), "problem_type", None) == "multi_label_classification"
+    return problem_type(model, row.shape[-1]) in ("regression", "multi_label_classification")
 
 
-def shifts(model: Any) -> bool:
-    """Whether place t predicts token t + 1: a model that writes, and reads nothing else."""
-    config = getattr(model, "config", None)
-    return bool(getattr(model, "can_generate", bool)()) and not getattr(config, "is_encoder_decoder", False)
-
-
-def names_of(model: Any, row: Tensor) -> dict[int, str]:
-    """The model's labels."""
-    return label_names(model, row.shape[-1])
-
-
-def needed(labels: Any) -> Any:
-    """The labels; TargetError without any."""
-    if labels is None:
-        raise TargetError('This model cannot tell by itself what is right, so its loss needs labels. Type target.loss("positive").')
-    return labels
-
-
-def numbers(labels: Any, row: Tensor) -> Tensor:
-    """Labels that are numbers, in the shape of the logits."""
-    try:
-        found = torch.as_tensor(needed(labels), dtype=row.dtype, device=row.device).reshape(-1)
-    except (TypeError, ValueError) as error:
-        many = f"{len(row)} numbers, got {labels!r}"
-        raise TargetError(f"The loss of this model needs {many}. Type target.loss({[0.0] * len(row)}).") from error
-    if len(found) != len(row):
-        raise TargetError(f"The loss of this model needs {len(row)} numbers, got {len(found)}. Type target.loss({[0.0] * len(row)}).")
-    return found
+def refuse_numbers(model: Any, row: Tensor) -> None:
+    """Refuse probabilities of a head that answers with numbers; one logit of a module of one's own may be that of a probability."""
+    number = problem_type(model, row.shape[-1]) == "regression"
+    if number and of_transformers(model) and not hasattr(model, "logit_bias"):
+        raise TargetError(f"{type(model).__name__} answers with a number, which has no probability. Type target=0 for the number.")

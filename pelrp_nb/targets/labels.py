@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,7 +17,13 @@ def label_names(model: Any, classes: int) -> dict[int, str]:
     return names if len(names) == classes and classes != getattr(config, "vocab_size", None) else {}
 
 
-def label_number(wanted: str, names: dict[int, str]) -> int:
+def problem_type(model: Any, classes: int) -> str:
+    """What kind of answer the logits are, in the words of transformers; one logit alone is a number, unless the model says otherwise."""
+    said = getattr(getattr(model, "config", None), "problem_type", None)
+    return said or ("regression" if classes == 1 else "single_label_classification")
+
+
+def label_number(wanted: str, names: Mapping[int, str]) -> int:
     """A label's class number, whatever its case."""
     folded = {v.casefold(): k for k, v in names.items()}
     if wanted.casefold() not in folded:
@@ -53,7 +60,7 @@ def token_text(number: int, processor: Any) -> str:
     return repr(str(tokenizer.decode([number])).strip() or tokenizer.convert_ids_to_tokens(number))
 
 
-def known_id(number: int, processor: Any, names: dict[int, str], classes: int) -> None:
+def known_id(number: int, processor: Any, names: Mapping[int, str], classes: int) -> None:
     """Refuse an id for which the head has a row, but the tokenizer no token: heads are padded to round sizes."""
     tokenizer = getattr(processor, "tokenizer", processor)
     size = len(tokenizer) if hasattr(tokenizer, "get_vocab") else None

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from ..engine.only import Condition
 from ..errors import TargetError
-from .computed import shifts
 from .given import whole
-from .places import Span, Spread
-from .target import Chosen, Computed, place, together
+from .logits import Chosen, Part, at_place
+from .places import Span, writes
+from .target import Computed
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,22 @@ class Neuron(Computed):
 
     def chosen(self, output: Any, model: Any, processor: Any, tokens: Sequence[str]) -> Chosen:
         """The neuron's value."""
-        if isinstance(self.at, Spread):
-            return together([replace(self, at=i).chosen(output, model, processor, tokens) for i in self.at.places], self, self.at)
         assert self.values is not None
         if self.values.dim() != 3 or self.values.shape[0] != 1:
             raise TargetError(
                 f"The neurons of {self.layer} must be (1, T, N), got {tuple(self.values.shape)}. Type a function of the output."
             )
-        if self.at is None and not shifts(model):
+        if self.at is None and not writes(model):
             raise TargetError(
                 f"A neuron has a value at every token, so it needs a place. Type target.neuron({self.layer!r}, {self.number}, at=0)."
             )
-        at, row = place(self.values[0], -1 if self.at is None else self.at, tokens)
+        return at_place(self.values[0], -1 if self.at is None else self.at, tokens, self.of)
+
+    def of(self, row: Tensor) -> Part:
+        """The neuron among those of one place (N,)."""
         if not 0 <= self.number < len(row):
             raise TargetError(f"Neurons of {self.layer} must lie between 0 and {len(row) - 1}, got {self.number}. Type another.")
-        return Chosen(row[self.number], f"neuron {self.number} of {self.layer} at {at}", ("neuron", self.layer, self.number, at))
+        return row[self.number], f"neuron {self.number} of {self.layer}", ("neuron", self.layer, self.number)
 
 
 def neuron(layer: str | int, number: int, at: int | str | Span | None = None) -> Neuron:

@@ -68,6 +68,12 @@ def fills_masks(model: Any, row: Tensor) -> bool:
     return writes is not None and row.shape[-1] == vocabulary and not writes() and not getattr(config, "is_decoder", False)
 
 
+def writes(model: Any) -> bool:
+    """Whether the model writes text, and reads nothing else."""
+    config = getattr(model, "config", None)
+    return bool(getattr(model, "can_generate", bool)()) and not getattr(config, "is_encoder_decoder", False)
+
+
 def shown(tokens: Sequence[str]) -> str:
     """The first tokens with their places; nothing without any."""
     if not tokens:

@@ -12,11 +12,13 @@ from ..engine.only import Condition
 from ..errors import TargetError
 from ..inputs.model_input import Encoded, Labels
 from . import target as targets
-from .computed import Answer, Logprob, Loss, Probability, Word, shifts
+from .computed import Answer, Logprob, Probability, Word
 from .neurons import Neuron
 from .generation import continued, steps
 from .labels import several_tokens
-from .places import Span, Spread, spread
+from .logits import Chosen
+from .loss import Loss
+from .places import Span, Spread, spread, writes
 from .similarity import similarity
 
 
@@ -67,7 +69,7 @@ def ask(model: nn.Module, rows: Sequence[Encoded], target: Any, contrast: Any, s
             return known[t]
         if isinstance(t, targets.Each | targets.Every | targets.Generated | targets.Read):
             raise TargetError(f"target.{type(t).__name__.lower()} cannot stand inside another target. Type the targets themselves.")
-        return meant(model, t, row)
+        return meant(model, t, row, processor)
 
     found = []
     for i, row in enumerate(rows):
@@ -88,8 +90,8 @@ def ask(model: nn.Module, rows: Sequence[Encoded], target: Any, contrast: Any, s
     return found
 
 
-def meant(model: nn.Module, t: Any, row: Encoded) -> Any:
-    """A target whose places in the text, and labels of the text itself, are looked up there."""
+def meant(model: nn.Module, t: Any, row: Encoded, processor: Any) -> Any:
+    """A target whose places in the text, and labels of the text itself, are looked up there; a loss as the model computes it."""
     labels, name = (row.labels.get("decoder"), "decoder_input_ids") if "decoder_input_ids" in row.tensors else (None, "input_ids")
     labels = labels or next(iter(row.labels.values()), None)
     if isinstance(t, Span):
@@ -100,15 +102,17 @@ def meant(model: nn.Module, t: Any, row: Encoded) -> Any:
         among = asked_about(labels)
         wanted = t.text if t.text is None else spread(t.text if isinstance(t.text, Span) else Span(t.text), labels, among)
         return replace(t, text=wanted, places=among)
-    if isinstance(t, Loss) and t.labels is None and shifts(model) and name in row.tensors:
-        return replace(t, labels=tuple(row.tensors[name][0].tolist()))
+    if isinstance(t, Loss):
+        own = row.without_padding().tensors.get(name) if t.labels is None and writes(model) else None
+        said = t if own is None else replace(t, labels=tuple(own[0].tolist()))
+        return said.as_of(model, row, processor, labels.tokens if labels is not None else ())
     return t
 
 
 def spoken_at(model: nn.Module, at: Spread, row: Encoded, name: str) -> Word:
     """The tokens at these places as a target: each where it is predicted."""
-    if not shifts(model) or at.places[0] < 1:
-        why = "it has none before it" if shifts(model) else f"{type(model).__name__} predicts no next token"
+    if not writes(model) or at.places[0] < 1:
+        why = "it has none before it" if writes(model) else f"{type(model).__name__} predicts no next token"
         raise TargetError(
             f"A span as a target is what a model predicts there; {why}. Type target.token(None, at=target.span({at.text!r}))."
         )
@@ -140,14 +144,11 @@ def of_several_tokens(model: Any, row: Encoded, t: Any, processor: Any) -> tuple
     return row, (Word(tuple((first + i, n) for i, n in enumerate(ids)), str(wanted), how),)
 
 
-def beside(foil: Any, first: targets.Chosen) -> Any:
-    """A contrast at the place of its target, if it names none itself."""
-    at = first.key[-1] if isinstance(first.key, tuple) else None
-    if not isinstance(at, int | Spread) or isinstance(at, bool):
-        return foil
-    if getattr(foil, "at", 0) is None:
-        return replace(foil, at=at)
-    return targets.Token(foil, at) if isinstance(foil, str | int) or hasattr(foil, "item") else foil
+def beside(foil: Any, target: Any, first: Chosen) -> Any:
+    """A contrast that is typed alone is asked as its target is; any stands at its target's place, if it names none itself."""
+    if isinstance(foil, int | str) or hasattr(foil, "item"):
+        return targets.alike(target, foil, first.at)
+    return replace(foil, at=first.at) if first.at is not None and getattr(foil, "at", 0) is None else foil
 
 
 def of_input(x: Any, i: int, inputs: int, several: bool, what: str) -> Any:
@@ -172,7 +173,7 @@ def answer(
     first = targets.choose(heard(question.target), output, model, processor, tokens)
     if question.foil is None:
         return first.value, first.text
-    foil = heard(beside(question.foil, first))
+    foil = heard(beside(question.foil, question.target, first))
     second = targets.choose(foil, output, model, processor, tokens)
     if second.key == first.key:
         raise TargetError(f"Target and contrast are the same, {first.text}; their difference is zero. Type another contrast.")

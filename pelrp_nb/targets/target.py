@@ -6,7 +6,7 @@ token("Lily", at=-1)           a token at a place of the sequence, a number or t
 label("positive", at=4)        a label, of a token classifier at a place
 at=span("fox")                 the tokens of that text as places, added up
 "Lily was"                     a word of several tokens: each where it is predicted after those before, added up
-logprob, probability("Lily")   of a token, a label or a word of several tokens (`targets/computed.py`), and
+logprob, probability("Lily")   of a token, a label or a word of several tokens (`targets/computed.py`, `targets/loss.py`), and
 loss(labels), entropy(), margin(), answer()   of the model, of a place, of the two best, of a question answering head
 neuron("layer 3", 5, at=4)     a neuron of a layer's MLP
 similar("another text")        how alike the text's embedding is to another's (cosine)
@@ -17,25 +17,23 @@ every(["positive", 0])         several targets of one input, from one forward pa
 lambda output: ...             a scalar of the model's output
 
 Where no place is said it is the last of a model that writes, the one [MASK] of a model that fills it; a contrast stands where its
-target stands.  Every target that is a logit starts with R(logit) = logit; a logprob, a loss, a probability or an entropy goes through
-a softmax, whose line in the ledger is large.
+target stands, and one that is typed alone ("Tom", 3) is of its target's kind.  Every target that is a logit starts with
+R(logit) = logit; a logprob, a loss, a probability or an entropy goes through a softmax, whose line in the ledger is large.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
 
 from ..errors import TargetError
-from ..inputs.arguments import of_transformers
-from ..inputs.outputs import tensors_in
-from ..inputs.own import batch_first
 from .given import came, listed, whole
-from .labels import known_id, label_names, label_number, token_number, token_text
-from .places import Span, Spread, default_place
+from .labels import known_id, label_number, token_number, token_text
+from .logits import Chosen, Names, Part, found_at
+from .places import Span, Spread
 
 Named = "int | str | Callable[[Any], Tensor] | Token | Label | None"
 
@@ -57,11 +55,19 @@ class Label:
 
 
 class Computed:
-    """A number that is made of the output: a base of those in `computed.py`."""
+    """A number that is made of the output: a base of those in `computed.py` and `loss.py`."""
 
     def chosen(self, output: Any, model: Any, processor: Any, tokens: Sequence[str]) -> Chosen:
         """The number, found in the output of one input."""
         raise NotImplementedError
+
+    def instead(self, text: Any, at: int | Spread | None) -> Any:
+        """The same asked of another token or label, which is typed alone as a contrast. Raises TargetError where it has no meaning."""
+        name = type(self).__name__.lower()
+        raise TargetError(
+            f"A contrast is of the same kind as its target, target.{name}(...), and {text!r} alone is a logit. "
+            f"Type contrast=target.{name}(...), or contrast=target.token({text!r}) for that logit."
+        )
 
 
 @dataclass(frozen=True)
@@ -163,113 +169,33 @@ def span(text: str) -> Span:
     return Span(text)
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A target found in an output: the scalar, how to call it, and what tells it from others."""
-
-    value: Tensor
-    text: str
-    key: Any = None
-
-
 def choose(target: Any, output: Any, model: Any, processor: Any, tokens: Sequence[str] = ()) -> Chosen:
     """The scalar that `target` names in `output` of one input, without padding; `tokens` are those that the logits belong to.
 
     Raises TargetError if the model has no such label, token or place.
     """
+
+    def logit(row: Tensor, names: Names, model: Any, processor: Any) -> Part:
+        number, text = number_of(target, row, names, processor)
+        return row[number], text, number
+
     if isinstance(target, Computed):
         return target.chosen(output, model, processor, tokens)
     if callable(target) and not isinstance(target, Token | Label):
         return _scalar(target(output), target)
-    logits = logits_of(output)
-    row = (logits if of_transformers(model) else batch_first(logits))[0]  # (classes,) or (T, classes)
-    if row.dim() not in (1, 2):
-        raise TargetError(
-            f"The logits of one input must have one or two axes, got {tuple(row.shape)}. "
-            "Type target=lambda output: output.logits[0, ...] and pick a scalar."
-        )
-    matches = logits is getattr(output, "logits_per_image", None)
-    if matches and isinstance(getattr(target, "text", target), str):
-        raise TargetError(
-            f"{type(model).__name__} says how well a picture and a text match; its answers are the texts by number, not words. "
-            "Type target=None, and explain(model, [(one mapping of text and picture for each text)])."
-        )
-    at = getattr(target, "at", None)
-    if isinstance(at, Spread):
-        return together([choose(replace(target, at=i), output, model, processor, tokens) for i in at.places], target, at)
-    at = default_place(row, model, processor, tokens) if at is None else at
-    at, row = place(row, at, tokens)
-    number, text = number_of(target, row, model, processor)
-    if matches:
-        text = f"match of picture and text {number}"
-    return Chosen(row[number], text if at is None else f"{text} at {at}", (number, at))
+    return found_at(target, output, model, processor, tokens, logit)
 
 
-def together(parts: Sequence[Chosen], target: Any, at: Spread) -> Chosen:
-    """The same asked at several places, added up."""
-    value = parts[0].value
-    for part in parts[1:]:
-        value = value + part.value
-    first, last = at.places[0], at.places[-1]
-    return Chosen(value, f"{parts[0].text.rsplit(' at ', 1)[0]} at {at.text!r} ({first} to {last})", (target, at))
+def alike(target: Any, text: Any, at: int | Spread | None) -> Any:
+    """A token or label that is typed alone, asked as `target` is, at its place."""
+    if isinstance(target, Computed):
+        return target.instead(text, at)
+    return Token(text, at) if isinstance(target, Token) else Label(text, at)
 
 
-def logits_of(output: Any) -> Tensor:
-    """The logits of a model's output."""
-    if isinstance(output, Tensor):
-        return output
-    for name in ("logits", "prediction_logits", "logits_per_image"):
-        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-        if found is not None:
-            return found
-    if getattr(output, "start_logits", None) is not None:
-        raise TargetError(
-            "A model that answers questions says where the answer starts and where it ends. "
-            "Type target=target.answer(), or target=lambda output: output.start_logits[0, 7] for place 7."
-        )
-    parts = list(tensors_in(output))
-    if len(parts) == 1 and not hasattr(output, "to_tuple"):  # a container of one's own
-        return parts[0][1]
-    if not parts:
-        raise TargetError(f"The output ({type(output).__name__}) holds no tensor of numbers. Explain a model whose forward returns one.")
-    held, (path, first) = ", ".join(f"{path} {tuple(x.shape)}" for path, x in parts[:4]), parts[0]
-    raise TargetError(
-        f"The output ({type(output).__name__}) has no logits, it holds {held}; say what to explain. "
-        f"Type target=lambda output: {path}[{', '.join('0' * first.dim())}]."
-    )
-
-
-def place(row: Tensor, at: int | str | None, tokens: Sequence[str]) -> tuple[int | None, Tensor]:
-    """The place of the sequence whose logits are meant, and those logits (classes,)."""
-    if row.dim() == 1:
-        if whole(at) not in (None, -1):
-            raise TargetError(f"This model gives one answer per text, so at={at!r} has no meaning. Type target=... without at.")
-        return None, row
-    T, given = row.shape[0], at
-    at = standing(at, tokens) if isinstance(at, str) else -1 if at is None else whole(at)
-    if isinstance(at, bool) or not isinstance(at, int):
-        raise TargetError(f'at must be a place, its token or target.span("fox"), got {given!r}. Type at=0.')
-    if not -T <= at < T:
-        raise TargetError(f"at must lie between {-T} and {T - 1} for {T} tokens, got {at}. Type at=-1 for the last.")
-    at = at % T
-    return at, row[at]
-
-
-def standing(wanted: str, tokens: Sequence[str]) -> int:
-    """The place at which a token stands; it must stand at one only."""
-    found = [i for i, t in enumerate(tokens) if wanted in (t, t.lstrip("\u2581\u0120"))]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        shown = ", ".join(map(repr, tokens[:12])) + (", ..." if len(tokens) > 12 else "")
-        raise TargetError(f"There must be a token {wanted!r} in the text; its tokens are {shown}. Type one of them, or at=0.")
-    raise TargetError(f"at={wanted!r} must name one place; {wanted!r} stands at {', '.join(map(str, found))}. Type at={found[0]}.")
-
-
-def number_of(target: Any, row: Tensor, model: Any, processor: Any) -> tuple[int, str]:
+def number_of(target: Any, row: Tensor, names: Names, processor: Any) -> tuple[int, str]:
     """The class or token number of a target, and its text."""
     wanted = whole(getattr(target, "text", target))
-    names = label_names(model, row.shape[-1])
     if wanted is None:
         number = int(row.detach().argmax())
     elif isinstance(wanted, bool) or not isinstance(wanted, int | str):

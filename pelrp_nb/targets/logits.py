@@ -1,0 +1,131 @@
+"""The logits of a model's output, and those at the place that is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import TargetError
+from ..inputs.arguments import of_transformers
+from ..inputs.outputs import tensors_in
+from ..inputs.own import batch_first
+from .given import whole
+from .labels import label_names
+from .places import Spread, default_place
+
+Names = Mapping[int, str]  # what the classes are called; none for tokens
+Part = tuple[Tensor, str, Any]  # a number of the logits of one place, its name, what tells it from others
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A target found in an output: the scalar, how to call it, what tells it from others, and the place where it stands."""
+
+    value: Tensor
+    text: str
+    key: Any = None
+    at: int | Spread | None = None
+
+
+def found_at(
+    target: Any, output: Any, model: Any, processor: Any, tokens: Sequence[str], of: Callable[[Tensor, Names, Any, Any], Part]
+) -> Chosen:
+    """What `of` makes of the logits at the target's place; at several it is added up; where it says none, at the default place."""
+    row, at = row_of(output, model), getattr(target, "at", None)
+    if matches(output) and isinstance(getattr(target, "text", target), str):
+        raise TargetError(
+            f"{type(model).__name__} says how well a picture and a text match; its answers are the texts by number, not words. "
+            "Type target=None, and explain(model, [(one mapping of text and picture for each text)])."
+        )
+    at = default_place(row, model, processor, tokens) if at is None else at
+    classes = row.shape[-1]
+    names = {i: f"match of picture and text {i}" for i in range(classes)} if matches(output) else label_names(model, classes)
+    return at_place(row, at, tokens, lambda x: of(x, names, model, processor))
+
+
+def at_place(row: Tensor, at: Any, tokens: Sequence[str], of: Callable[[Tensor], Part]) -> Chosen:
+    """What `of` makes of one place of (T, ...), or of several and added up."""
+    several = at if isinstance(at, Spread) else None
+    found = [place(row, i, tokens) for i in (several.places if several else (at,))]
+    parts = [of(x) for _, x in found]
+    value = parts[0][0]
+    for part, _, _ in parts[1:]:
+        value = value + part
+    names, keys = [name for _, name, _ in parts], [key for _, _, key in parts]
+    called = names[0] if len(set(keys)) == 1 else " + ".join(names)
+    if several:
+        return Chosen(value, f"{called} at {several.text!r} ({several.places[0]} to {several.places[-1]})", (keys, several), several)
+    where = found[0][0]
+    return Chosen(value, called if where is None else f"{called} at {where}", (keys, where), where)
+
+
+def row_of(output: Any, model: Any) -> Tensor:
+    """The logits of one input, (classes,) or (T, classes), whichever axis is that of the batch."""
+    logits = logits_of(output)
+    row = (logits if of_transformers(model) else batch_first(logits))[0]
+    if row.dim() not in (1, 2):
+        raise TargetError(
+            f"The logits of one input must have one or two axes, got {tuple(row.shape)}. "
+            "Type target=lambda output: output.logits[0, ...] and pick a scalar."
+        )
+    return row
+
+
+def matches(output: Any) -> bool:
+    """Whether the logits say how well a picture and a text match."""
+    return not isinstance(output, Tensor) and logits_of(output) is getattr(output, "logits_per_image", None)
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits of a model's output."""
+    if isinstance(output, Tensor):
+        return output
+    for name in ("logits", "prediction_logits", "logits_per_image"):
+        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if found is not None:
+            return found
+    if getattr(output, "start_logits", None) is not None:
+        raise TargetError(
+            "A model that answers questions says where the answer starts and where it ends. "
+            "Type target=target.answer(), or target=lambda output: output.start_logits[0, 7] for place 7."
+        )
+    parts = list(tensors_in(output))
+    if len(parts) == 1 and not hasattr(output, "to_tuple"):  # a container of one's own
+        return parts[0][1]
+    if not parts:
+        raise TargetError(f"The output ({type(output).__name__}) holds no tensor of numbers. Explain a model whose forward returns one.")
+    held, (path, first) = ", ".join(f"{path} {tuple(x.shape)}" for path, x in parts[:4]), parts[0]
+    raise TargetError(
+        f"The output ({type(output).__name__}) has no logits, it holds {held}; say what to explain. "
+        f"Type target=lambda output: {path}[{', '.join('0' * first.dim())}]."
+    )
+
+
+def place(row: Tensor, at: int | str | None, tokens: Sequence[str]) -> tuple[int | None, Tensor]:
+    """The place of the sequence whose logits are meant, and those logits (classes,)."""
+    if row.dim() == 1:
+        if whole(at) not in (None, -1):
+            raise TargetError(f"This model gives one answer per text, so at={at!r} has no meaning. Type target=... without at.")
+        return None, row
+    T, given = row.shape[0], at
+    at = standing(at, tokens) if isinstance(at, str) else -1 if at is None else whole(at)
+    if isinstance(at, bool) or not isinstance(at, int):
+        raise TargetError(f'at must be a place, its token or target.span("fox"), got {given!r}. Type at=0.')
+    if not -T <= at < T:
+        raise TargetError(f"at must lie between {-T} and {T - 1} for {T} tokens, got {at}. Type at=-1 for the last.")
+    at = at % T
+    return at, row[at]
+
+
+def standing(wanted: str, tokens: Sequence[str]) -> int:
+    """The place at which a token stands; it must stand at one only."""
+    found = [i for i, t in enumerate(tokens) if wanted in (t, t.lstrip("\u2581\u0120"))]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        shown = ", ".join(map(repr, tokens[:12])) + (", ..." if len(tokens) > 12 else "")
+        raise TargetError(f"There must be a token {wanted!r} in the text; its tokens are {shown}. Type one of them, or at=0.")
+    raise TargetError(f"at={wanted!r} must name one place; {wanted!r} stands at {', '.join(map(str, found))}. Type at={found[0]}.")
