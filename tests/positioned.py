@@ -6,6 +6,7 @@ The value is linear in the attention weights, so what an exchange changes of the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -65,7 +66,10 @@ class Attention(nn.Module):
             s = s + bias
         if (extra := self.more(q, k, positions)) is not None:
             s = s + extra
-        return self.masked(s, hidden).softmax(-1) @ v
+        return self.weigh(self.masked(s, hidden), v)
+
+    def weigh(self, s: Tensor, v: Tensor) -> Tensor:
+        return s.softmax(-1) @ v
 
     def masked(self, s: Tensor, hidden: Tensor) -> Tensor:
         return s.masked_fill(hidden, -torch.inf)
@@ -112,6 +116,33 @@ class SaturatedRotary(Rotary):
 
 class WindowedRotary(Rotary):
     causal, window = True, 2
+
+
+def weighing(name: str, weigh: Callable[[Tensor, Tensor], Tensor]) -> type[Attention]:
+    """Causal rotary attention that makes of scores and values what it likes."""
+    return type(f"Rotary_{name}", (CausalRotary,), {"weigh": lambda self, s, v: weigh(s, v)})
+
+
+def renormed(A: Tensor) -> Tensor:
+    return (A + 0.01) / (A + 0.01).sum(-1, keepdim=True)
+
+
+UNFOLLOWED = {  # uses of weights that are no product with values
+    "transposed": lambda s, v: (v.mT @ s.softmax(-1).mT).mT,
+    "renormed": lambda s, v: renormed(s.softmax(-1)) @ v,
+    "twice": lambda s, v: s.softmax(-1) @ s.softmax(-1) @ v,
+    "beside": lambda s, v: s.softmax(-1) @ v + renormed(s.softmax(-1)) @ v,
+    "elementwise": lambda s, v: (s.softmax(-1)[..., None] * v[..., None, :, :]).sum(-2),
+    "baddbmm": lambda s, v: torch.baddbmm(torch.zeros_like(v[0]), s.softmax(-1)[0], v[0])[None],
+    "tensordot": lambda s, v: torch.stack([torch.tensordot(A, x, 1) for A, x in zip(s.softmax(-1)[0], v[0], strict=True)])[None],
+}
+FOLLOWED = {
+    "scaled": lambda s, v: s.softmax(-1) * 0.5 @ v,
+    "einsum": lambda s, v: torch.einsum("bhij,bhjd->bhid", s.softmax(-1), v),
+    "two products": lambda s, v: s.softmax(-1) @ v + 0.5 * (s.softmax(-1) @ v.flip(-1)),
+    "a learned sink": lambda s, v: torch.cat([s, torch.full_like(s[..., :1], 0.3)], -1).softmax(-1)[..., :-1] @ v,
+    "of the same shape": lambda s, v: (A := s.softmax(-1)) @ v.type_as(A) + torch.zeros_like(A) @ v,
+}
 
 
 class ComplexRotary(Attention):

@@ -9,12 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 from models import build, build_position, inputs, score
+from positioned import FOLLOWED, IDS, UNFOLLOWED, CausalRotary, weighing as attention_of
 from tolerance import assert_same
 from torch import Tensor, nn
 
 from pelrp_nb import Options, explain, propagate, rules, zoo
 from pelrp_nb.composites import CP_LRP, DELTA_LRP
 from pelrp_nb.engine.handlers import weighing
+from pelrp_nb.errors import ModelError
 from pelrp_nb.rules.rotary import angles
 from pelrp_nb.verbs import stabilise
 
@@ -210,3 +212,33 @@ def test_what_cannot_be_done_again_is_refused():
     model = Overwriting()
     with pytest.raises(Exception, match="done again"), propagate(model, DELTA_LRP) as flow:
         flow.trace(model(torch.tensor([[3, 4, 5, 6, 7, 8]])))
+
+
+def of(model, composite=DELTA_LRP):
+    with propagate(model, composite) as flow:
+        return flow.trace(model(IDS)[0])
+
+
+@pytest.mark.parametrize("way", UNFOLLOWED)
+def test_weights_that_are_used_where_nobody_follows_them_are_refused(way):
+    with pytest.raises(ModelError, match=r"uses attention weights in `\w+`.*Write it as weights @ values"):
+        of(attention_of(way, UNFOLLOWED[way])())
+
+
+@pytest.mark.parametrize("way", FOLLOWED)
+def test_weights_that_are_used_in_other_ways_pay_positions(way):
+    found = of(attention_of(way, FOLLOWED[way])())
+    assert found.ledger.closed and abs(found.ledger.positions) > 0.1 * found.ledger.scale
+
+
+class Unused(CausalRotary):
+    """Weights take part where the value does not look."""
+
+    def weigh(self, s: Tensor, v: Tensor) -> Tensor:
+        A = s.softmax(-1)
+        (A[..., None] * v[..., None, :, :]).sum()
+        return A @ v
+
+
+def test_a_use_that_the_value_does_not_depend_on_is_no_reason_to_refuse():
+    assert of(Unused()).ledger.positions == of(CausalRotary()).ledger.positions

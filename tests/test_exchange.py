@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from models import build, build_position, inputs
-from positioned import ALIBIS, EXACT, IDS, Attention, CausalRotary, Rotary, T, swapped
+from positioned import ALIBIS, EXACT, FOLLOWED, IDS, UNFOLLOWED, Attention, CausalRotary, Rotary, T, swapped, weighing
 from torch import Tensor, nn
 
 import pelrp_nb
@@ -39,6 +39,13 @@ def test_it_is_the_model_computed_again(kind, dtype):
     truth = differences(kind().double())
     allowed = 1e-9 if dtype == torch.float64 else 1e-4
     assert (exchanged(model).matrix - truth).abs().max() <= allowed * truth.abs().max()
+
+
+@pytest.mark.parametrize("way", FOLLOWED)
+def test_weights_that_are_used_in_other_ways_are_the_model_computed_again(way):
+    model = weighing(way, FOLLOWED[way])()
+    truth = differences(model)
+    assert (exchanged(model).matrix - truth).abs().max() <= 1e-9 * truth.abs().max()
 
 
 @pytest.mark.parametrize("way", ALIBIS)
@@ -241,6 +248,12 @@ class Factored(Attention):
 def test_positions_beside_scores_are_refused_by_name(kind, named):
     with pytest.raises(ModelError, match=named):
         exchanged(kind())
+
+
+@pytest.mark.parametrize("way", UNFOLLOWED)
+def test_weights_that_are_used_where_nobody_follows_them_are_refused(way):
+    with pytest.raises(ModelError, match=r"uses attention weights in `\w+`.*Write it as weights @ values"):
+        exchanged(weighing(way, UNFOLLOWED[way])())
 
 
 def test_windows_that_are_cut_apart_are_refused_by_name():

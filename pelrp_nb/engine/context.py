@@ -82,7 +82,7 @@ class Context(Knows, Protocol):
     projections: which linear maps feed or follow a softmax product; wide: what a walk in float32 over half precision needs, or None
     power:      the loss scale: what the walk back begins with
     taped:      whether calls are kept, to be done again (`replay.py`); worth: who is told of attentions where positions enter scores;
-                permuted: whose positions stand where, if not where they are
+                weighed: how many uses of weights are followed; permuted: whose positions stand where, if not where they are
     """
 
     model: nn.Module
@@ -104,6 +104,7 @@ class Context(Knows, Protocol):
     wide: Widening | None
     power: float
     taped: bool
+    weighed: int
     worth: Worth | None
     permuted: Permuted | None
 

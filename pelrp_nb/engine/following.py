@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch._C import DisableTorchFunction
 
-from . import roles
+from . import replay, roles
 from .arguments import Met
+from .handlers import weighing
+from .leaves import Leaf
 from .notes import SAME, hand_on
 from .places.follow import Places, provenance_of
 from .places.follow import write as keep
@@ -65,7 +67,10 @@ class Following(Base):
 
     places: what the forward pass has shown of the inputs' axes; values: what was seen of constants
     memory: the parameter that lies at an address; parameters: their names; known: the note for each parameter and buffer
+    weighed: how many uses of attention weights are followed
     """
+
+    weighed: int = 0
 
     def begin_following(self, model: nn.Module, said: Mapping[str, str]) -> None:
         """Nothing is known yet but the model's own tensors, and what the user says of them."""
@@ -108,6 +113,12 @@ class Following(Base):
             its = set() if (known := provenance_of(leaf)) is None else known.streams()
             if its:
                 self.stream_of[id(leaf)] = self.streams.of_input(next(s for s in self.places.inputs if s in its))
+
+    def tape(self, func: Callable, name: str, given: tuple, met: Met, out: Any, entered: Sequence[Leaf] | None, weighed: int) -> None:
+        """Keep a call, to be done again, and follow attention weights through it; entered: None where nothing carries."""
+        made = met.args[0] if name == "__setitem__" else out
+        replay.record(func, name, given, met.kwargs, made, entered or (), entered is not None)
+        weighing.watched(self, name, met, made, weighed)
 
     def keep_places(self, func: Callable, name: str, met: Met, out: Any) -> None:
         """Write down what the result has of the inputs."""

@@ -82,6 +82,7 @@ class Note:
     zero:   the same function of `origin.zero`, a 0-dim leaf at 0
     made:   "activation", "softmax" where the tensor is the direct output of one
     attends: whether that softmax was of attention scores
+    weights: of constants that a softmax made, and of what is computed from them: the leaves of positions that entered its scores
     stream: the block whose skip connection this tensor is
     sinks:  leaves of factors that entered on the way here (they learn from it whether they turn queries or keys)
     awaiting: biases that were added to these scores, and are positions only if a softmax follows
@@ -98,6 +99,7 @@ class Note:
     zero: Zero | None = None
     made: str | None = None
     attends: bool = False
+    weights: tuple = ()
     stream: Any = None
     sinks: tuple = ()
     awaiting: tuple = ()

@@ -132,7 +132,7 @@ class Propagation(TorchFunctionMode, Following):
             if met.placed or met.noted or func in COUNTERS:
                 self.follow(func, name, met, out)
             if self.taped:
-                replay.record(func, name, given, met.kwargs, met.args[0] if name == "__setitem__" else out, (), False)
+                self.tape(func, name, given, met, out, None, self.weighed)
             return out
         if self.conditions and self.candidates:
             conditional.remember(self, (*met.args, *met.kwargs.values()))
@@ -144,15 +144,14 @@ class Propagation(TorchFunctionMode, Following):
         if self.streams.several and not self.blocks:
             self.streams.follow(met.args, self.places.is_batch)
         start, looked_up, entered = sequence(), len(self.inputs.tokens), len(self.inputs.entered)
-        handler = handler_of(key, self.own)
+        weighed, handler = self.weighed, handler_of(key, self.own)
         out = REFUSED if handler is None else handler(self, func, met.args, met.kwargs)
         refused = out is REFUSED
         if refused:
             out = self.refuse(func, start, func(*met.args, **met.kwargs))
         self.follow_carrier(func, name, met, out, looked_up)
         if self.taped:
-            made = met.args[0] if name == "__setitem__" else out
-            replay.record(func, name, given, met.kwargs, made, self.inputs.entered[entered:], True)
+            self.tape(func, name, given, met, out, self.inputs.entered[entered:], weighed)
         if not refused:
             if (end := sequence()) > start:
                 self.cover(start, end)

@@ -35,6 +35,7 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     flow.used("softmax", flow.composite.softmax)
     detection.softmax_follows(flow, x, -1 if dim is None else dim)
     related = permuting.of_softmax(flow, relative.relative_scores(flow, x, -1 if dim is None else dim))
+    taken = weighing.entered(flow, x)
     if related is not x:
         args, x = ((related, *args[1:]), related) if args else (args, related)
         kwargs = kwargs if args else {**kwargs, "input": related}
@@ -44,12 +45,11 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         flow.saw_attention()
         met = heads.begin(flow)
     form = forms.Form("softmax", forms.kept(flow, x), dim=-1 if dim is None else dim)
-    note = Note(made="softmax", attends=flow.projections.are_scores(x, flow.began), form=form)
+    note = Note(made="softmax", attends=flow.projections.are_scores(x, flow.began), weights=taken, form=form)
     if note.attends:
         flow.projections.feed((x,), flow.began)
     if flow.composite.softmax_is_constant:
-        rest = {k: v for k, v in kwargs.items() if k != "input"}
-        return write(func(freeze(x), *args[1:], **rest), note)
+        return write(func(freeze(x), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"}), note)
     out = func(*args, **kwargs)
     name, layer = flow.softmax_name(attention), flow.depth
     biases = detection.awaiting(flow, x)

@@ -7,6 +7,7 @@ have, and a sink gets what positions changed of the weights; `flow.worth`, where
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,16 +15,20 @@ from torch import Tensor
 
 from ... import rules
 from ...errors import ModelError
+from ..arguments import Met
 from ..context import Context
 from ..leaves import Leaf
+from ..notes import ATTRIBUTE, Note, carries, write
 from ..numerics import better, finer
-from ..places.follow import provenance_of
+from ..places.follow import SHAPE_OF_OTHER, provenance_of
+from ..places.maps import words
 from ..places.products import scores_of
 from ..places.provenance import Provenance
 from ..positions import sinks
 from ..positions.neutral import without_positions
-from ..replay import Chain
+from ..replay import Chain, tensors
 
+SCALES = words("mul __mul__ __rmul__ div __truediv__")
 CHUNK = 256  # queries whose attention weights are computed at a time
 Kept = Callable[[], Tensor]
 Walk = Callable[[Tensor, Tensor], Tensor]  # (values, gradient of the output) -> gradient of the values
@@ -45,6 +50,57 @@ class _Weigh(torch.autograd.Function):
 def told(flow: Context) -> bool:
     """Whether it is asked here what positions did to attention weights."""
     return flow.composite.softmax == rules.delta or flow.worth is not None
+
+
+def entered(flow: Context, scores: Tensor) -> tuple[Leaf, ...]:
+    """Where positions entered the scores of a softmax, if it is asked here what they did to its weights."""
+    return tuple(Chain([scores]).entries) if told(flow) and flow.taped else ()
+
+
+def watched(flow: Context, name: str, met: Met, made: Any, before: int) -> None:
+    """Follow weights that are constants through one call: what is computed from them, and where they meet what carries.
+
+    made: what the call made; before: how many uses were followed when it began.  A use that is followed neither by `product` nor by a
+    call inside this one raises ModelError on the way back, if the value depends on it and positions entered the scores.
+    """
+    if name.startswith("new_") or name.endswith("_like"):  # of the same shape, and no more
+        return
+    given = tensors(met.args[:1], {}) if name in SHAPE_OF_OTHER else tensors(met.args, met.kwargs)
+    notes = [x.__dict__.get(ATTRIBUTE) for x in given if not carries(x)]
+    leaves = tuple(dict.fromkeys(leaf for note in notes if note is not None for leaf in note.weights))
+    if not leaves:
+        return
+    whole = notes[0] if given and is_weights(name, met.args) else None
+    for x in made if isinstance(made, tuple | list) else (made,):
+        if isinstance(x, Tensor) and carries(x) and flow.weighed == before:
+            x.register_hook(unfollowed(flow, name, leaves))
+        elif isinstance(x, Tensor) and not carries(x) and (x.is_floating_point() or x.is_complex()):
+            note = replace(x.__dict__.get(ATTRIBUTE) or Note(), weights=leaves)
+            write(x, note if whole is None else replace(note, made=whole.made, attends=whole.attends))
+    flow.weighed = before + 1
+
+
+def is_weights(name: str, args: tuple) -> bool:
+    """Whether a call makes other weights of weights, row by row: the last keys left away (a learned sink), or a number as a factor."""
+    if len(args) != 2:
+        return False
+    if name == "__getitem__":
+        return isinstance(args[1], tuple) and len(args[1]) == 2 and args[1][0] is Ellipsis and isinstance(args[1][1], slice)
+    return name in SCALES and isinstance(args[0], Tensor) and isinstance(args[1], int | float)
+
+
+def unfollowed(flow: Context, name: str, leaves: tuple[Leaf, ...]) -> Callable[[Tensor], None]:
+    """What is said on the way back where weights were used in a way that is not followed."""
+    place = flow.place
+
+    def hear(g: Tensor) -> None:
+        if any(leaf.taken for leaf in leaves) and bool(g.any()):
+            raise ModelError(
+                f"`{place}` uses attention weights in `{name}`, where what positions changed of them is not followed. Write it as "
+                "weights @ values, the weights as softmax made them, or type explain(model, ..., composite=pelrp_nb.PA_LRP)."
+            )
+
+    return hear
 
 
 def replayed(flow: Context, given: list[Tensor], biases: list[tuple[int, Leaf]]) -> Chain | None:
@@ -81,6 +137,7 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict, weights: T
     chain = replayed(flow, [weights], []) if told(flow) and weights.dim() > 2 else None
     if chain is None:
         return None
+    flow.weighed += 1
     delta = flow.composite.softmax == rules.delta
     leaf = sink(flow, chain, provenance_of(weights), tuple(weights.shape)) if delta else None
 
