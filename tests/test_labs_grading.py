@@ -122,6 +122,19 @@ def test_values_belong_to_the_student_who_signed(bubblewrap):
     assert right.verdicts["by-hand"] and not wrong.verdicts["by-hand"] and right.who == "Zoë"
 
 
+SLOW = "import time\ndef shares(x, weight):\n    {}\n    c = x * weight\n    return c / c.sum(1, keepdim=True)"
+
+
+def test_time_is_that_of_the_processor_so_that_a_busy_machine_takes_no_points_away(bubblewrap):
+    """An answer that waits longer than it may work is right; one that works as long is not."""
+    waits, works = (SLOW.format(how) for how in ("time.sleep(0.8)", "for _ in range(10**9): pass"))
+    bounds = Bounds(cell=6, answer=0.5)
+    for answer, right in ((waits, True), (works, False)):
+        cells = tuple(handed_in.cells(by_hand=None, epsilon=None, bias_keeps=None, shares=answer))
+        found = grading.grade(submission.Submission("x", "0", "01", cells), bounds=bounds)
+        assert bool(found.verdicts["shares"]) == right, found
+
+
 def test_without_a_sandbox_nothing_is_run(monkeypatch, tmp_path):
     handed_in.write(tmp_path / "in", 2)
     sandbox.refuse_unless_safe.cache_clear()

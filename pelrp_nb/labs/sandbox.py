@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 INSTALL = "On Debian and Ubuntu type: apt-get install bubblewrap"
 HOME = "/home/student"
 UNPRIVILEGED = 61_000  # first of the user ids that nobody has
+PATIENCE = 3  # seconds by the clock for each second of processor time that a step may take
 
 
 class SandboxError(PelrpError, RuntimeError):
@@ -35,7 +36,8 @@ class Ended(Exception):
 class Bounds:
     """What one submission may take.
 
-    cell, answer: seconds for one cell, and for one answer; start: seconds until the first message; total: for all of it
+    cell, answer: seconds of processor time for one cell, and for one answer (by the clock `PATIENCE` times as many: a busy
+                  machine takes no points away); start: likewise until the first message; total: seconds by the clock for all
     megabytes:    memory of all its processes; output: megabytes it may send back
     """
 
@@ -116,14 +118,18 @@ class Sandbox:
             raise Ended("ended") from error
 
     def receive(self, seconds: float) -> bytes:
-        """One line out of it. Raises Ended with the reason, and by then the sandbox is no more."""
-        until = min(time.monotonic() + seconds, self.until)
+        """One line out of it. Raises Ended with the reason, and by then the sandbox is no more.
+
+        `seconds` are of processor time; what only waits has `PATIENCE` times as many by the clock.
+        """
+        until = min(time.monotonic() + PATIENCE * seconds, self.until)
+        most = worked(self.process.pid) + seconds
         out = self.out.fileno()
         while b"\n" not in self.buffer:
             ready, _, _ = select.select([out], [], [], 0.2)
             if self.too_large():
                 self._end("memory")
-            if time.monotonic() > until:
+            if time.monotonic() > until or worked(self.process.pid) > most:
                 self._end("time")
             if ready:
                 chunk = os.read(out, 2**16)
@@ -162,6 +168,20 @@ def shared_out(pid: int) -> int:
         return sum(int(row.split()[1]) * 1024 for row in text.splitlines() if row.startswith("Pss:"))
 
     return sum(proportional(each) for each in family(pid))
+
+
+def worked(pid: int) -> float:
+    """Seconds of processor time taken by a process, all that it started, and those of them that have ended."""
+    return sum(map(_ticks, family(pid))) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> int:
+    """The processor time of one process and of its ended children, in ticks of the system's clock."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # gone meanwhile
+        return 0
+    return sum(int(field) for field in after_name[11:15])
 
 
 def family(pid: int) -> Iterator[int]:

@@ -24,6 +24,7 @@ def main() -> None:
     import torch
 
     from . import channel
+    from . import course as course  # loaded before the cells run: no answer may wait for it
 
     torch.set_num_threads(1)
     Seat(asked, said, channel).serve()
