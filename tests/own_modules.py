@@ -6,7 +6,7 @@ from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, List, Optional  # noqa: UP035
 
 import torch
 from torch import Tensor, nn
@@ -150,6 +150,15 @@ class Inputs(Words):
     def forward(self, inputs: Tensor, input_ids: Tensor | None = None, mode: int = 0) -> Tensor:
         seen = inputs if input_ids is None else input_ids
         return self.head(torch.relu(self.table(seen))) * (2 if mode is True else 1)
+
+
+class Flat(Words):
+    """Ids (T,) alone, to a number for each class; lists of whole numbers that it is to be told as lists."""
+
+    def forward(self, input_ids: Tensor, sizes: Optional[List[int]] = None, more: list[int] | None = None) -> Tensor:  # noqa: UP006, UP045
+        if not all(x is None or isinstance(x, list) for x in (sizes, more)):
+            raise TypeError("sizes and more must be lists")
+        return self.head(torch.relu(self.table(input_ids)).mean(0)) * (1 + sum(sizes or ()) + sum(more or ()))
 
 
 class WithTable(Base):

@@ -8,6 +8,7 @@ import math
 import pickle
 import weakref
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -50,6 +51,7 @@ def test_a_row_is_reached_by_number_name_slice_numbers_or_flags(found, nested):
     assert found["dull"] is found[1] and found[1:] == Explanations([found[1], found[2]]) == found[[1, 2]] == found[[False, True, True]]
     assert isinstance(found[1:], Explanations) and found[torch.tensor([2, 0])] == Explanations([found[2], found[0]])
     assert found[pd.Series([e.value < 0.7 for e in found])] == Explanations(e for e in found if e.value < 0.7)
+    assert found[[np.False_, np.True_, np.True_]] == found[1:] == found[[torch.tensor(i > 0) for i in range(3)]]
     assert nested["dull"]["negative"] is nested[1][1] and found[torch.tensor(1)] is found[1]
 
 
@@ -59,6 +61,15 @@ def test_a_line_per_explanation(found, nested):
     assert table["value"].tolist() == [e.value for e in found] and (table["ledger"] == "closed").all()
     assert table["largest"].tolist() == [e.tokens[int(e.relevance().abs().argmax())] for e in found]
     assert nested.table()["row"].tolist() == [0, 0, 1, 1, 2, 2] and nested.table()["target"].tolist() == ["positive", "negative"] * 3
+
+
+def test_where_every_input_was_skipped_tables_have_their_columns_and_a_page_its_reasons(loaded, found):
+    none = explain(loaded[0], ["", " "], processor=loaded[1], options=Options(on_error="skip"))
+    assert len(none.table()) == len(none.to_frame()) == 0
+    assert list(none.table()) == list(found.table()) and list(none.to_frame()) == list(found.to_frame())
+    assert none.to_html().count("was skipped: The text is empty") == 2
+    some = Explanations([found[0], none[1]])
+    assert "input 1 was skipped" in some.to_html() and some.to_html().count("<details>") == 1
 
 
 def test_a_line_per_token(found):

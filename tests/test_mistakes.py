@@ -73,7 +73,14 @@ TEXTS = {
     "a list of lists of texts": (lambda: said([[A, B]]), "must be a text", "a list of 2 texts", "a tuple of two for a pair"),
     "three texts for a pair": (lambda: pair([(A, B, A)]), "must be a text", "a tuple of 3 texts", "a tuple of two"),
     "an empty cell of a table": (lambda: said(pd.Series([A, float("nan")])), "must be a text", "Input 1: An input", "dropna()"),
-    "None among texts": (lambda: said([A, None]), "must be a text", "got None", "Drop it"),
+    "None among texts": (lambda: said([A, None]), "must be a text", "Input 1: An input", "[t for t in texts if isinstance(t, str)]"),
+    "what pandas writes for an empty cell": (lambda: said([A, pd.NA]), "must be a text", "Input 1: An input", "isinstance(t, str)]"),
+    "an empty cell of a column of texts": (lambda: said(pd.Series([A, None], dtype="string")), "must be a text", "Input 1", "dropna()"),
+    "an empty cell in a pair": (lambda: pair([(A, pd.NA)]), "must be a text", "got <NA>, an empty cell", "Drop it"),
+    "half a character": (lambda: said([A, "w5 \ud800"]), "must hold whole characters", "Input 1: A text must hold whole characters; at 3",
+                         'Type text.encode("utf-8", "replace")'),
+    "half a character in a conversation": (lambda: explain(model("llama"), [{"role": "user", "content": "\ud800"}], processor=talking()),
+                                           "itself refuses this conversation", "must be", "drop that row"),
     "a number among texts": (lambda: said([A, 5]), "must be a text", "got int", "Type explain"),
     "a number in an array of objects": (lambda: said(np.array([A, 3], dtype=object)), "Input 1", "got int", "Type explain"),
     "a number in a pair": (lambda: pair((A, 3)), "must be a text", "got int", "Type explain"),
@@ -87,7 +94,11 @@ TEXTS = {
     "a list as the text": (lambda: pair({"text": [A, B]}), "must be a str", "got list", "[dict(text=t) for t in texts]"),
     "a text that nothing wrote": (lambda: pair({"text": A, "labels": B}), "what a decoder wrote", "BertForSequenceClassification has none",
                                   "Type labels=tensor"),
-    "the second text alone": (lambda: pair({"text_pair": A}), "must hold text", "got text_pair", "Type dict(text=...)"),
+    "the second text alone": (lambda: pair({"text_pair": A}), "must hold text", "got text_pair", "Type dict(text=..., text_pair=...)"),
+    "a rate without sound": (lambda: pair({"text": A, "sampling_rate": 16000}), "must hold audio beside `sampling_rate`",
+                             "got text, sampling_rate", "or leave it out"),
+    "a second text beside a picture": (lambda: seen({"images": picture(), "text_pair": A}), "must hold text beside `text_pair`",
+                                       "got images, text_pair", "or leave it out"),
     "a message without a list": (lambda: explain(model("llama"), {"role": "user", "content": A}, processor=talking()),
                                  "must be a list of messages", "one mapping of role, content", 'Type [dict(role="user"'),
     "a message without a role": (lambda: explain(model("llama"), [{"content": A}], processor=talking()), "messages with role and content",
@@ -136,7 +147,12 @@ MAPPINGS = {
     "booleans for ids": (lambda: llama({"input_ids": IDS.bool()}), "whole numbers", "got torch.bool", "Type input_ids=ids.long()"),
     "negative ids": (lambda: llama({"input_ids": IDS - 50}), "between 0 and 95", "got -45", "type processor="),
     "no ids": (lambda: llama({"input_ids": IDS[:, :0]}), "must not be empty", "got (1, 0)", "Pass at least one"),
-    "no ids in a list": (lambda: llama({"input_ids": []}), "must hold one of input_ids", "input_ids (list)", "Type dict(input_ids"),
+    "no ids in a list": (lambda: llama({"input_ids": []}), "must not be empty", "got []", "Pass at least one"),
+    "no ids in one row of several": (lambda: llama({"input_ids": [[5, 6], []]}), "must not be empty", "Input 1", "Pass at least one"),
+    "ids that no 64 bits hold": (lambda: llama({"input_ids": [[5, 2**70]]}), "64 bits", f"got {2**70}", "Drop that row"),
+    "ids of a kind that torch hardly knows": (lambda: llama({"input_ids": IDS.numpy().astype("uint16")}), "whole numbers of torch.int64",
+                                              "got torch.uint16", "Type input_ids=ids.long()"),
+    "a number for a name": (lambda: said([{1: 2}, A]), "must hold arguments by name", "got 1 as a name", "Type dict(input_ids=...)"),
     "ids of three axes": (lambda: llama({"input_ids": IDS[None]}), "rows of token ids (B, T)", "got (1, 1, 6)", "Type input_ids.flatten"),
     "a single id": (lambda: llama({"input_ids": torch.tensor(5)}), "must be a batch", "got ()", "Type input_ids[None]"),
     "a mask of another length": (lambda: ids(attention_mask=ONES[:, :4]), "must have 6 places", "got (1, 4)", "Type torch.ones_like"),
@@ -164,6 +180,9 @@ MAPPINGS = {
                                "Type model("),
     "a picture of five channels": (lambda: seen(np.zeros((20, 20, 5))), "must be (height, width)", "got (20, 20, 5)", "(3, height, width)"),
     "a picture beyond white": (lambda: seen(NOISE * 300), "from 0 to 255", "got -", "dict(pixel_values=x)"),
+    "a picture of complex numbers": (lambda: seen(NOISE.astype(complex)), "must hold real numbers", "got complex128", "Type np.asarray"),
+    "a broken path among pictures": (lambda: seen([picture(), "a\0.png"]), "must be a picture", "Input 1: a", "Pass a file"),
+    "a path among pictures": (lambda: seen([picture(), "none.png"]), "must be a picture at none.png", "Input 1", "Type its path"),
     "texts and pictures in one list": (lambda: explain(model("clip"), [picture(), A], processor=processor()), "of one kind",
                                        "input 1 is a text and input 0 a picture", "Type dict(text=..., images=...)"),
     "a text without its picture": (lambda: explain(model("clip"), A, processor=processor()), "It also takes pixel_values",
@@ -186,6 +205,12 @@ MODULES = {
                                      "pass some of left, right"),
     "two batches of unequal size": (lambda: explain(own.Two(), {"left": X, "right": X[:2]}), "must have 3 rows, like `left`", "got 2",
                                     "Pass one row"),
+    "a single number for a module": (lambda: explain(own.Flat(), torch.tensor(5)), "must have an axis", "a single number, 5",
+                                     "Type input_ids[None]"),
+    "an id that a module has not": (lambda: explain(own.Flat(), torch.tensor([5, 500])), "index out of range", "Flat itself refuses",
+                                    "Type model("),
+    "a list of uneven tensors for a module": (lambda: explain(own.Inputs(), {"inputs": [IDS[0], IDS[0, :3]]}), "must be in one tensor",
+                                              "`inputs` is a list of tensors", "for x in rows]"),
     "rows of which one holds several": (lambda: explain(own.Inputs(), {"inputs": [[5, 6], [7, 8, 9]], "input_ids": IDS.reshape(3, 2)}),
                                         "must be one input", "got 3 in it", "Pass one mapping for each"),
     "rows inside a row": (lambda: llama({"input_ids": [[[5, 6], [7, 8]], [7, 8, 9]]}), "rows of token ids (B, T)", "Input 0", "flatten"),
@@ -227,6 +252,29 @@ def test_a_mistake_is_told_what_must_hold_what_came_and_what_to_type(mistake):
 
 def test_there_are_enough_of_them():
     assert len(ALL) >= 100 and len({id(call) for call, *_ in ALL.values()}) == len(ALL)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 3, 3), (1, 20, 3), (4, 5, 1)])
+def test_a_picture_of_few_rows_has_its_colours_last(size):
+    """Three rows are no three colours: an even grey is the same in every size."""
+    grey = np.full(size, 0.25)
+    assert seen(grey).value == pytest.approx(seen(np.full((16, 16, 3), 0.25)).value, rel=1e-6)
+
+
+def test_a_picture_in_half_precision_is_that_in_single():
+    x = torch.rand(16, 16, 3, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert seen(x).value == seen(x.float()).value
+
+
+def test_what_a_processor_raises_is_skipped_with_its_row(monkeypatch):
+    worker = processor().image_processor
+
+    def refuse(self, images, **more):
+        raise ZeroDivisionError("no such picture")
+
+    monkeypatch.setattr(type(worker), "__call__", refuse)
+    found = explain(model("vit"), [picture(), picture()], processor=worker, options=Options(on_error="skip"))
+    assert [one.index for one in found] == [0, 1] and "itself refuses this picture: no such picture" in found[1].why
 
 
 def test_a_tokenizer_of_more_words_than_the_model_has_is_noted():

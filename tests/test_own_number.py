@@ -33,6 +33,14 @@ def bert(kind: str, **more: Any) -> nn.Module:
     return randomise(getattr(t, f"BertFor{kind}")(t.BertConfig(**SMALL, **more)).double())
 
 
+def uneven(name: str, rows: list[Any]) -> Way:
+    """Rows of unequal length."""
+    return Way(name, lambda _: {"input_ids": rows}, lambda m: [numbers_of(m(input_ids=torch.as_tensor(x)[None]), 1)[0] for x in rows])
+
+
+UNEVEN = [uneven("uneven tensors", [IDS[0], IDS[0, :4]]), uneven("uneven arrays", [IDS[0].numpy(), IDS[0, :4].numpy()])]
+
+
 def pixels(rows: int, size: int = 16) -> Tensor:
     return torch.randn(rows, 3, size, size, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
@@ -93,7 +101,7 @@ CAUSAL, CLASSES = IDS.clone(), torch.tensor([1])
 KINDS: dict[str, tuple[Callable[[], nn.Module], list[Way]]] = {
     "llama": (lambda: build("llama"), [*GENERAL, *CHATS, *loss(CAUSAL), *POSITIONED, *FLAGGED, *EMBEDDED, *SCORES]),
     "gpt2": (lambda: build("gpt2"), [*PADDED, *loss(CAUSAL), *POSITIONED, *FLAT, *FLAGGED, *EMBEDDED]),
-    "bert": (lambda: build("bert"), [*PADDED, *loss(CLASSES), *POSITIONED, *TYPES, *EMBEDDED]),
+    "bert": (lambda: build("bert"), [*PADDED, *loss(CLASSES), *POSITIONED, *TYPES, *EMBEDDED, *UNEVEN]),
     "distilbert": (lambda: build("distilbert"), [*SHORT, *loss(CLASSES)]),
     **{name: (lambda name=name: build(name), SHORT) for name in ("qwen2", "gemma", "mixtral")},
     **{name: (lambda name=name: other(name), SHORT) for name in ("roberta", "opt", "mpnet", "mamba")},
@@ -236,6 +244,11 @@ OWN: dict[str, tuple[Callable[[], nn.Module], list[Way]]] = {
                lambda m: [*best(m(torch.tensor([[5, 6]]))), *best(m(torch.tensor([[7, 8, 9]])))]),
         called("a flag and the number it equals", [{"inputs": IDS, "mode": 1}, {"inputs": IDS, "mode": True}],
                lambda m: [*best(m(IDS, mode=1)), *best(m(IDS, mode=True))]),
+    ]),
+    "ids without a batch": (own.Flat, [
+        called("a tensor", IDS[0], lambda m: best(m(IDS[0]))),
+        called("lists that are annotated as such", {"input_ids": IDS[0], "sizes": [1, 2], "more": [3]},
+               lambda m: best(m(IDS[0], sizes=[1, 2], more=[3]))),
     ]),
     "a table of as many rows as inputs": (own.WithTable, [
         called(name, given, lambda m: [float(scored(m(X[i : i + 1]))) for i in range(2)], target=scored)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import InputError
+from ..errors import InputError, PelrpError
 
 # what a model's own code raises for an input that does not fit it
 RAISED = (ValueError, RuntimeError, IndexError, NotImplementedError, TypeError, KeyError, AttributeError, AssertionError)
@@ -108,6 +108,18 @@ def refuse_unheard(model: nn.Module, what: str, names: tuple[str, ...]) -> None:
     usual = 'explain(model, "some text", processor=tokenizer)' if main == "input_ids" else f"explain(model, dict({main}=...))"
     taken = ", ".join(named(model)[:4])
     raise InputError(f"{what} needs a model that takes {' or '.join(names)}, and {type(model).__name__} takes {taken}. Type {usual}.")
+
+
+def processed(worker: Any, what: str, *args: Any, **kwargs: Any) -> Any:
+    """What a processor makes of an input. Raises InputError in the processor's words where it refuses it, whatever it raises."""
+    try:
+        return worker(*args, **kwargs)
+    except PelrpError:
+        raise
+    except Exception as error:
+        kind = type(getattr(worker, "__self__", worker)).__name__
+        said = [*str(error).strip().splitlines(), type(error).__name__][0].rstrip(".")
+        raise InputError(f"{kind} itself refuses {what}: {said}. Pass what it takes, or drop that row.") from error
 
 
 def quiet(model: nn.Module) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .arguments import refuse_unheard
-from .convert import is_array
+from .arguments import processed, refuse_unheard
+from .convert import in_numpy, is_array
 from .model_input import Labels
 from .text import accepted, tokenizer_of
 
@@ -43,9 +43,9 @@ def from_sound(model: nn.Module, samples: Any, processor: Any, rate: int | None)
     if rate is not None and expected is not None and rate != expected:
         raise InputError(f"The model hears {expected} samples a second, got {rate}. Resample the recording first.")
     if isinstance(samples, Tensor):
-        samples = samples.detach().cpu().numpy()
+        samples = in_numpy(samples)
     takes_rate = "sampling_rate" in inspect.signature(type(worker).__call__).parameters
-    made = worker(samples, return_tensors="pt", **({"sampling_rate": expected} if takes_rate else {}))
+    made = processed(worker, "this recording", samples, return_tensors="pt", **({"sampling_rate": expected} if takes_rate else {}))
     tensors = accepted(model, {k: v for k, v in made.items() if k in NAMES})
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}

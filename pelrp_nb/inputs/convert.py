@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping, Sequence, Set
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,19 @@ from ..engine.support import device_of
 from ..errors import InputError
 from .arguments import of_transformers, parameters_of
 
-SEQUENCE_TYPES = ("list", "tuple", "Sequence", "Iterable")  # annotations of arguments that are lists
+SEQUENCE_TYPES = (list, tuple, Sequence, Iterable)  # annotations of arguments that are lists
+SEQUENCE_NAMES = ("list", "tuple", "sequence", "iterable")  # the same where they cannot be looked up
 
 
 def is_array(x: Any) -> bool:
     """Whether x is a tensor, a numpy array, or a column of a table."""
     return isinstance(x, Tensor) or (hasattr(x, "__array__") and hasattr(x, "ndim") and not hasattr(x, "convert"))
+
+
+def in_numpy(x: Tensor) -> np.ndarray:
+    """A tensor's numbers in numpy, which has no bfloat16."""
+    x = x.detach().cpu()
+    return (x.float() if x.is_floating_point() and x.element_size() < 4 else x).numpy()
 
 
 def is_table(x: Any) -> bool:
@@ -54,7 +62,7 @@ def plain(given: Any) -> Any:
 
 def is_number(array: Any) -> bool:
     """Whether an array holds numbers or booleans, rather than texts or objects."""
-    return getattr(getattr(array, "dtype", None), "kind", "O") in "biufc"
+    return isinstance(array, Tensor) or getattr(getattr(array, "dtype", None), "kind", "O") in "biufc"
 
 
 def is_nested_numbers(x: Any) -> bool:
@@ -69,9 +77,24 @@ def is_scalar(x: Any) -> bool:
     return hasattr(x, "item") and getattr(x, "ndim", 0) == 0
 
 
+def is_missing(x: Any) -> bool:
+    """Whether x is an empty cell of a table: None, NaN, or what pandas writes for them."""
+    return x is None or type(x).__name__ in ("NAType", "NaTType") or (isinstance(x, float) and x != x)
+
+
 def is_uneven(x: Any) -> bool:
-    """Whether x is a list of lists of numbers that differ in length: rows without padding."""
-    return isinstance(x, list | tuple) and len(x) > 1 and all(map(is_nested_numbers, x)) and len({len(y) for y in x}) > 1
+    """Whether x is a list of rows of numbers that differ in length, or have none: rows without padding."""
+    return isinstance(x, list | tuple) and len(x) > 1 and all(map(is_numbers, x)) and len({len(y) for y in x}) > 1
+
+
+def is_hollow(x: Any) -> bool:
+    """Whether x is a list with nothing in it, or of such lists."""
+    return isinstance(x, list | tuple) and all(map(is_hollow, x))
+
+
+def is_numbers(x: Any) -> bool:
+    """Whether x is a row of numbers, which may be empty: a list or an array of one axis at least."""
+    return is_nested_numbers(x) or is_hollow(x) or (is_array(x) and x.ndim > 0 and is_number(x))
 
 
 def as_tensor(model: nn.Module, name: str, value: Any) -> Any:
@@ -90,12 +113,17 @@ def as_tensor(model: nn.Module, name: str, value: Any) -> Any:
         raise InputError(
             f"`{name}` must be whole numbers, got tokens as texts. Type tokenizer.convert_tokens_to_ids(tokens), or pass the text itself."
         )
-    if listed and value and all(isinstance(x, Tensor) for x in value) and of_transformers(model):
-        shapes = {tuple(x.shape) for x in value}
-        if len(shapes) == 1:
-            return torch.stack(list(value))
+    if listed and value and all(is_array(x) and is_number(x) for x in value) and len({tuple(x.shape) for x in value}) == 1:
+        if not any(isinstance(x, Tensor) for x in value):
+            value = np.stack([np.asarray(x) for x in value])
+        elif of_transformers(model):  # a module of one's own may take a list of tensors
+            return torch.stack([torch.as_tensor(x) for x in value])
     if not (is_array(value) or (listed and is_nested_numbers(value))):
         return value
+    if listed and (large := next(beyond(value), None)) is not None:
+        raise InputError(
+            f"`{name}` must hold numbers of 64 bits at most, got {large}. Drop that row, or type the number that it stands for."
+        )
     try:
         array = np.array(value)
         if not array.ndim:
@@ -111,17 +139,28 @@ def as_tensor(model: nn.Module, name: str, value: Any) -> Any:
     return found.to(device_of(model))
 
 
+def beyond(x: Any) -> Iterator[int]:
+    """The whole numbers in lists that no 64 bits hold."""
+    for y in x if isinstance(x, list | tuple) else ():
+        if isinstance(y, list | tuple):
+            yield from beyond(y)
+        elif isinstance(y, int) and not -(2**63) <= y < 2**63:
+            yield y
+
+
 def wants_list(model: nn.Module, name: str) -> bool:
-    """Whether an argument is annotated as a list, so that one is passed on as it is."""
-    parameter = parameters_of(model).get(name)
-    if parameter is None or parameter.annotation is inspect.Parameter.empty:
+    """Whether an argument is annotated as a list and as no tensor, so that one is passed on as it is."""
+    if of_transformers(model) or name not in parameters_of(model):
         return False
-    said = (
-        parameter.annotation
-        if isinstance(parameter.annotation, str)
-        else getattr(parameter.annotation, "__name__", str(parameter.annotation))
-    )
-    return said.removeprefix("typing.").startswith(SEQUENCE_TYPES) and not of_transformers(model)
+    try:
+        kind = typing.get_type_hints(model.forward).get(name)
+    except Exception:  # names that only a type checker can look up
+        kind = parameters_of(model)[name].annotation
+    if isinstance(kind, str):
+        return kind.lower().removeprefix("typing.").removeprefix("optional[").removeprefix("typing.").startswith(SEQUENCE_NAMES)
+    several = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    kinds = [typing.get_origin(k) or k for k in several if k is not type(None)]
+    return bool(kinds) and all(k in SEQUENCE_TYPES for k in kinds)
 
 
 def holds_tensors(x: Any) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..engine.support import device_of
 from ..errors import InputError
-from .arguments import RAISED, call
+from .arguments import RAISED, call, processed
 from .model_input import Labels
 from .text import needed, of_ids
 
@@ -57,7 +57,7 @@ def add_decoder(
     start = torch.tensor([[start_of(model)]])
     if written is not None:
         tokenizer = needed(model, processor)
-        rest = tokenizer(text_target=written, return_tensors="pt")["input_ids"]
+        rest = processed(tokenizer, "this text", text_target=written, return_tensors="pt")["input_ids"]
         ends = rest.shape[1] and int(rest[0, -1]) == tokenizer.eos_token_id
         ids = torch.cat([start, rest[:, :-1] if ends else rest], 1)
     elif more is not None and (read := read_by_itself(model, {**tensors, **more})) is not None:

@@ -13,13 +13,15 @@ from ..engine.places.roles import role_of
 from ..engine.streams import streams_of
 from ..errors import InputError
 from . import audio, image_processor, own
-from .arguments import RAW, call, check_names, named, of_transformers, quiet, takes
-from .convert import as_tensor, is_array, is_nested_numbers, plain
+from .arguments import RAW, call, check_names, first_of, named, of_transformers, quiet, takes
+from .convert import as_tensor, is_array, is_missing, is_nested_numbers, plain
 from .decoder import add_decoder, has_decoder, writes
 from .model_input import MAIN, Encoded, Labels
 from .rows import Errors, good
 from .tensors import from_tensors
 from .text import foreign_processor, from_messages, from_text, from_texts, limit_of, needed, not_empty, of_ids, shown_type, table_of
+
+NEEDS = {"text_pair": "text", "sampling_rate": "audio"}  # what a processor takes beside something else alone
 
 __all__ = ["call", "encode", "encode_all", "limit_of", "quiet", "takes"]
 
@@ -42,7 +44,7 @@ def encode_all(
     if isinstance(given, Sequence) and not isinstance(given, str | bytes) and not is_one(given):
         if not len(given):
             raise InputError("There is no input in the list. Type at least one text.")
-        mixed(given)
+        mixed(given, processor)
         return encode_list(model, given, processor, truncation, errors.of(True)), True
     return [encode(model, given, processor, truncation)], False
 
@@ -78,11 +80,9 @@ def is_conversation(given: Any) -> bool:
     return isinstance(given, Sequence) and bool(given) and all(isinstance(m, Mapping) and "role" in m for m in given)
 
 
-def mixed(given: Sequence) -> None:
+def mixed(given: Sequence, processor: Any) -> None:
     """Refuse a list of texts and pictures: each of them would lack what the other has."""
-    kinds = [
-        "text" if isinstance(x, str) else "picture" if image_processor.is_pil(x) or (is_array(x) and x.ndim == 3) else None for x in given
-    ]
+    kinds = ["picture" if image_processor.is_picture(x, processor) else "text" if isinstance(x, str) else None for x in given]
     if {"text", "picture"} <= set(kinds):
         first, other = kinds.index("text"), kinds.index("picture")
         raise InputError(
@@ -114,8 +114,10 @@ def encode(model: nn.Module, given: Any, processor: Any, truncation: bool = Fals
 
 def told(given: Any) -> str:
     """What came in place of an input, and what to type."""
-    if given is None or given != given:
-        return f"{given}, an empty cell or a result that is missing. Drop it: texts.dropna(), or [t for t in texts if t]."
+    cells = given if isinstance(given, list | tuple) else (given,)
+    if any(map(is_missing, cells)):
+        empty = next(filter(is_missing, cells))
+        return f"{empty}, an empty cell or a result that is missing. Drop it: texts.dropna(), or [t for t in texts if isinstance(t, str)]."
     if isinstance(given, list | tuple) and all(isinstance(x, str) for x in given):
         return f"a {type(given).__name__} of {len(given)} texts. Type one list of texts, or a tuple of two for a pair: (text, other)."
     return f'{shown_type(given)}. Type explain(model, "some text", processor=tokenizer).'
@@ -165,18 +167,22 @@ def whole_numbers(x: Any) -> bool:
         return all(whole_numbers(y) for y in x)
     if isinstance(x, Tensor):
         return not (x.is_floating_point() or x.is_complex() or x.dtype in (torch.bool, torch.uint8))
-    return (isinstance(x, int) and not isinstance(x, bool)) or getattr(getattr(x, "dtype", None), "kind", "") in ("i",)
+    return (isinstance(x, int) and not isinstance(x, bool)) or (is_array(x) and x.dtype.kind in "iu" and x.dtype != "uint8")
 
 
 def is_prepared(model: nn.Module, given: Mapping[str, Any]) -> bool:
     """Whether a mapping holds arguments of `forward`, rather than what a processor takes."""
+    for name in given:
+        if not isinstance(name, str):
+            raise InputError(f"A mapping must hold arguments by name; got {name!r} as a name. Type dict({first_of(model)}=...).")
     if {"role", "content"} & set(given) and not {"role", "content"} & set(named(model)):
         came = ", ".join(map(str, given))
         raise InputError(f'A conversation must be a list of messages with role and content, got one mapping of {came}. '
                          'Type [dict(role="user", content="Hello")].')  # fmt: skip
-    lone = [k for k in ("text_pair", "sampling_rate") if k in given and k not in named(model)]
-    if lone and not {"text", "images", "audio"} & set(given):
-        raise InputError(f"The mapping must hold text, images or audio for the processor; got {', '.join(given)}. Type dict(text=...).")
+    lone = next((k for k, needs in NEEDS.items() if k in given and needs not in given and k not in named(model)), None)
+    if lone is not None:
+        need, came = NEEDS[lone], ", ".join(given)
+        raise InputError(f"The mapping must hold {need} beside `{lone}`; got {came}. Type dict({need}=..., {lone}=...), or leave it out.")
     raw = [k for k in ("text", "images", "audio") if k in given and not (k in named(model) and is_array(given[k]))]
     ready = [k for k in MAIN if k in given]
     if raw and ready:
@@ -194,7 +200,7 @@ def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any, tru
         raise InputError(
             f"`labels` as a text is what a decoder wrote, and {type(model).__name__} has none. Type labels=tensor, or text_pair=."
         )
-    rest = {k: v for k, v in given.items() if k not in RAW or (k == "labels" and written is None)}
+    rest = {k: v for k, v in given.items() if k not in RAW or (k == "labels" and written is None) or NEEDS.get(k, k) not in given}
     notes = check_names(model, rest)
     rest = {k: as_tensor(model, k, v) for k, v in rest.items()}
     more = {k: v for k, v in rest.items() if not isinstance(v, Tensor)}
@@ -280,15 +286,13 @@ def finite(name: str, x: Any) -> None:
 
 def in_range(ids: Tensor, size: int | None, limit: int) -> None:
     """Ids that the model has, `size` of them if it says so, and no more of them than it has positions for."""
-    if ids.is_floating_point() or ids.dtype == torch.bool:
-        raise InputError(f"Token ids must be whole numbers, got {ids.dtype}. Type input_ids=ids.long(), or inputs_embeds= for vectors.")
     least, most = (int(x) for x in ids.aminmax())
     if size is not None and (most >= size or least < 0):
         raise InputError(
             f"Token ids must lie between 0 and {size - 1} for this model, got {most if most >= size else least}. A processor that makes it "
             "belongs to another model: type processor=AutoTokenizer.from_pretrained(the model's own name)."
         )
-    if limit < ids.shape[1]:
+    if limit < ids.shape[-1]:
         raise InputError(
-            f"The model takes at most {limit} tokens; the text has {ids.shape[1]}. Shorten it, or type options=Options(truncation=True)."
+            f"The model takes at most {limit} tokens; the text has {ids.shape[-1]}. Shorten it, or type options=Options(truncation=True)."
         )

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .arguments import refuse_unheard
-from .convert import is_array
+from .arguments import processed, refuse_unheard
+from .convert import in_numpy, is_array
 from .text import accepted, tokenizer_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
@@ -33,7 +33,9 @@ def as_picture(given: Any) -> Any:
 
     if hasattr(given, "convert"):
         return np.asarray(given.convert("RGB"))
-    x = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
+    x = in_numpy(given) if isinstance(given, Tensor) else np.asarray(given)
+    if x.dtype.kind not in "biuf":
+        raise InputError(f"A picture must hold real numbers, got {x.dtype}. Type np.asarray(x, dtype=float).")
     if x.ndim == 3 and x.shape[0] in (1, 3, 4) and x.shape[2] not in (1, 3, 4):
         x = x.transpose(1, 2, 0)
     x = x[..., None] if x.ndim == 2 else x
@@ -74,7 +76,7 @@ def opened(x: Any) -> Any:
     if not isinstance(x, str | Path):
         return x
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise InputError("A picture's path needs the package pillow. Type pip install pillow, or pass an array.") from error
     try:
@@ -82,7 +84,7 @@ def opened(x: Any) -> Any:
             return file.convert("RGB")
     except FileNotFoundError:
         raise InputError(f"There must be a picture at {x}, and there is none. Type its path, or pass the picture.") from None
-    except (UnidentifiedImageError, OSError) as error:
+    except Exception as error:  # of a broken file PIL raises whatever its reader meets
         raise InputError(f"{x} must be a picture, and cannot be read as one. Pass a file of {', '.join(SUFFIXES[:3])}.") from error
 
 
@@ -96,10 +98,11 @@ def from_picture(model: nn.Module, given: Any, processor: Any, text: str | None)
             "Type processor=AutoImageProcessor.from_pretrained(name), or pass dict(pixel_values=...)."
         )
     picture = as_picture(opened(given))
+    told = {"input_data_format": "channels_last"} if len(picture) < 5 else {}  # so low that rows could be taken for channels
     size = (int(picture.shape[0]), int(picture.shape[1]))
-    made: Mapping[str, Any] = worker(images=picture, return_tensors="pt")
+    made: Mapping[str, Any] = processed(worker, "this picture", images=picture, return_tensors="pt", **told)
     if text is not None and worker is not processor and makes_room(processor):
-        made = processor(text=text, images=picture, return_tensors="pt")
+        made = processed(processor, "this text and picture", text=text, images=picture, return_tensors="pt")
     tensors = accepted(model, made)
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     return {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}, size

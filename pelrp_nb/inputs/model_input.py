@@ -83,7 +83,8 @@ class Encoded:
     @property
     def length(self) -> int:
         """How many places the main input has; 0 for pictures and sound."""
-        return self.tensors[self.main].shape[1] if self.main in SEQUENCES else 0
+        x = self.tensors[self.main]
+        return x.shape[min(1, x.dim() - 1)] if self.main in SEQUENCES else 0
 
     def without_padding(self) -> Encoded:
         """The row cut to the places that are no padding."""

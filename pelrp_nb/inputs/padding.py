@@ -78,7 +78,7 @@ def lengths(row: Encoded) -> tuple[int, int]:
     """Places of the main input and of the decoder's."""
     decoder = row.tensors.get("decoder_input_ids")
     main = row.tensors[row.main]
-    return main.shape[1] if row.main in SEQUENCES else main.shape[-1], 0 if decoder is None else decoder.shape[1]
+    return main.shape[1] if row.main in SEQUENCES and main.dim() > 1 else main.shape[-1], 0 if decoder is None else decoder.shape[1]
 
 
 def belongs(row: Encoded, name: str, x: Tensor) -> bool:

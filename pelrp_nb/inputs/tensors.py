@@ -13,8 +13,8 @@ from ..engine.streams import streams_of
 from ..engine.support import device_of
 from ..errors import InputError
 from . import own
-from .arguments import check_names, check_required, of_transformers
-from .convert import as_tensor, holds_tensors, is_array, is_uneven, wants_list
+from .arguments import check_names, check_required, named, of_transformers
+from .convert import as_tensor, holds_tensors, is_array, is_hollow, is_uneven, wants_list
 from .decoder import add_decoder
 from .model_input import MAIN, SEQUENCES, Encoded, main_of
 from .rows import Errors
@@ -35,6 +35,7 @@ def from_tensors(model: nn.Module, given: Mapping[str, Any], processor: Any, err
     written = given.get("labels") if isinstance(given.get("labels"), str) else None
     values = {k: as_tensor(model, k, v) for k, v in given.items() if not (k == "labels" and written is not None)}
     check_required(model, values)
+    check_ids(values.get("input_ids"))
     tensors = with_batch({k: v for k, v in values.items() if isinstance(v, Tensor)}, of_transformers(model))
     more = {k: v for k, v in values.items() if not isinstance(v, Tensor)}
     main = content_of(model, tensors, more)
@@ -52,6 +53,10 @@ def from_tensors(model: nn.Module, given: Mapping[str, Any], processor: Any, err
 def apart(model: nn.Module, given: Mapping[str, Any], processor: Any, errors: Errors | None) -> list[Any]:
     """Rows of unequal length, each a mapping of its own."""
     main = next(name for name in MAIN if is_uneven(given.get(name)))
+    if not of_transformers(model) and any(isinstance(x, Tensor) for x in given[main]):
+        raise InputError(
+            f"Rows must be in one tensor, or in lists; `{main}` is a list of tensors. Type [dict({main}=x[None]) for x in rows]."
+        )
     B = len(given[main])
     rowed = {k: v for k, v in given.items() if has_rows(v) and k not in SHARED and not wants_list(model, k)}
     if not of_transformers(model):  # what is no list may be as long as it likes: a table that all rows share
@@ -76,7 +81,7 @@ def has_rows(x: Any) -> bool:
 
 def part(x: Any, i: int) -> Any:
     """Row i as a batch of one; of texts that a decoder wrote, the text."""
-    return x[i] if isinstance(x[i], str) else x[i : i + 1]
+    return x[i] if isinstance(x, list | tuple) and isinstance(x[i], str) else x[i : i + 1]
 
 
 def with_batch(tensors: dict[str, Tensor], known: bool) -> dict[str, Tensor]:
@@ -101,17 +106,29 @@ def content_of(model: nn.Module, tensors: Mapping[str, Tensor], more: Mapping[st
                 f"An input that is explained must be an argument of its own; `{inside[0]}` holds tensors inside a "
                 f"{type(more[inside[0]]).__name__}, which are not followed. Wrap the model in a module whose forward takes them one by one."
             )
+        hollow = next((k for k, v in more.items() if is_hollow(v) and k in named(model)), None)
+        if hollow is not None:
+            raise InputError(f"`{hollow}` must not be empty; got {more[hollow]}. Pass at least one place of it.")
         taken = f"one of {', '.join(MAIN)} as a tensor" if of_transformers(model) else "a tensor that is no mask"
         raise InputError(f"The mapping must hold {taken}; got {came}. Type {example(model)}.")
     main = main_of(tensors)
     x = tensors[main]
     if 0 in x.shape:
         raise InputError(f"`{main}` must not be empty; got {tuple(x.shape)}. Pass at least one place of it.")
+    if x.dim() == 0 and not of_transformers(model):
+        raise InputError(f"`{main}` must have an axis, got a single number, {x.item():g}. Type {main}[None].")
     if x.dim() < 2 and of_transformers(model):
         raise InputError(f"`{main}` must be a batch (B, ...), got {tuple(x.shape)}. Type {main}[None] for one row.")
     if main == "input_ids" and x.dim() != 2 and of_transformers(model):
         raise InputError(f"`input_ids` must be rows of token ids (B, T), got {tuple(x.shape)}. Type input_ids.flatten(0, -2).")
     return main
+
+
+def check_ids(ids: Any) -> None:
+    """Refuse token ids that are no whole numbers, and kinds of them that torch hardly computes with."""
+    if isinstance(ids, Tensor) and ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+        kind = "whole numbers" if ids.is_floating_point() or ids.dtype == torch.bool else "whole numbers of torch.int64 or torch.int32"
+        raise InputError(f"Token ids must be {kind}, got {ids.dtype}. Type input_ids=ids.long(), or inputs_embeds= for vectors.")
 
 
 def example(model: nn.Module) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..engine.support import device_of
 from ..errors import InputError
-from .arguments import documented, first_of, named, of_transformers, open_ended, refuse_unheard, takes
+from .arguments import documented, first_of, named, of_transformers, open_ended, processed, refuse_unheard, takes
 from .model_input import Labels
 
 
@@ -56,7 +56,7 @@ def from_text(
         not_empty(piece)
     tokenizer = needed(model, processor)
     texts = (text,) if pair is None else (text, pair)
-    encoding = tokenizer(*texts, **ways(tokenizer), **(shortened(model, tokenizer) if truncation else {}))
+    encoding = processed(tokenizer, "this text", *texts, **ways(tokenizer), **(shortened(model, tokenizer) if truncation else {}))
     starts = (0,) if pair is None else (0, len(text) + 1)
     labels = read_off(tokenizer, encoding, text if pair is None else f"{text}\n{pair}", starts)
     return accepted(model, encoding), labels
@@ -70,7 +70,7 @@ def from_texts(
     if not getattr(tokenizer, "is_fast", False):
         return None
     cut = shortened(model, tokenizer) if truncation else {}
-    encoding = tokenizer(list(texts), return_special_tokens_mask=True, return_offsets_mapping=True, **cut)
+    encoding = processed(tokenizer, "these texts", list(texts), return_special_tokens_mask=True, return_offsets_mapping=True, **cut)
     marks, spans = encoding.pop("special_tokens_mask"), encoding.pop("offset_mapping")
     taken, device = taken_by(model, encoding), device_of(model)
     found = []
@@ -92,6 +92,11 @@ def not_empty(text: Any) -> str:
         raise InputError(f"A text must be a str, got {type(text).__name__} {text!r:.60}. Type {several}.")
     if not text.strip():
         raise InputError("The text is empty; there is nothing to explain. Type at least one word.")
+    if (half := next((c for c in text if "\ud800" <= c <= "\udfff"), None)) is not None:
+        raise InputError(
+            f"A text must hold whole characters; at {text.index(half)} it holds {half!a}, half of one. "
+            'Type text.encode("utf-8", "replace").decode().'
+        )
     return text
 
 
@@ -113,8 +118,11 @@ def from_messages(model: nn.Module, messages: Sequence[Mapping[str, Any]], proce
             f"{type(tokenizer).__name__} has no chat template to write messages with. Pass the text, or a chat model's tokenizer."
         )
     begun = messages[-1].get("role") == "assistant"
-    text = template.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=not begun, continue_final_message=begun)
-    encoding = tokenizer(text, add_special_tokens=False, **ways(tokenizer))
+    text = processed(
+        template.apply_chat_template, "this conversation", list(messages), tokenize=False, add_generation_prompt=not begun,
+        continue_final_message=begun,
+    )  # fmt: skip
+    encoding = processed(tokenizer, "this conversation", text, add_special_tokens=False, **ways(tokenizer))
     marked = [i in tokenizer.all_special_ids for i in encoding["input_ids"][0].tolist()]
     encoding["special_tokens_mask"] = torch.tensor([marked]).long()
     return accepted(model, encoding), read_off(tokenizer, encoding, text, (0,), keep=True)

@@ -26,7 +26,7 @@ from ..inputs.rows import Skipped
 from .aggregate import By, aggregate, flat
 from .arrays import Rows, listed
 from .explanation import Explanation
-from .reductions import Reduction
+from .reductions import REDUCTIONS, Reduction
 from .serialisation import AGAIN, put, read, write
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ..views.sheet import Sheet
 
 MANY = "several"  # what a file of several explanations holds
+LINE = ("row", "text", "target", "value", "method", "tokens", "largest", "positional_share", "closed", "ledger", "gap", "notes")
+TOKEN = ("token", "start", "end", "special", "semantic", "positional", *REDUCTIONS)  # what `Explanation.to_frame` has at most
 
 
 class Explanations(list[Any]):
@@ -49,6 +51,7 @@ class Explanations(list[Any]):
         numbers = at.tolist() if hasattr(at, "tolist") else at
         if not isinstance(numbers, list | tuple):
             return self._one(numbers)
+        numbers = [one.item() if hasattr(one, "item") and getattr(one, "ndim", 0) == 0 else one for one in numbers]
         if numbers and all(isinstance(one, bool) for one in numbers):
             if len(numbers) != len(self):
                 raise InputError(f"There must be one flag for each explanation, {len(self)}, got {len(numbers)}. Type found[[0, 2]].")
@@ -127,7 +130,7 @@ class Explanations(list[Any]):
                     "ledger": e.ledger.verdict, "gap": e.ledger.gap, "notes": "; ".join(e.notes),
                 }
             )  # fmt: skip
-        return pd.DataFrame(lines)
+        return pd.DataFrame(lines, columns=list(LINE))
 
     def to_frame(self) -> DataFrame:
         """One line per token of each: row, target, stream where there are several, then what `Explanation.to_frame` has."""
@@ -142,7 +145,7 @@ class Explanations(list[Any]):
                 frame.insert(0, "target", e.target)
                 frame.insert(0, "row", i)
                 frames.append(frame)
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["row", "target", *TOKEN])
 
     def aggregate(self, by: By = "token", share: bool = False) -> DataFrame:
         """Means over all of them: see `pelrp_nb.aggregate`."""
@@ -176,11 +179,11 @@ class Explanations(list[Any]):
             raise InputError(str(error)) from error
 
     def to_html(self, path: str | os.PathLike | None = None) -> str | None:
-        """One page of all of them, without scripts; written to `path`, or returned as text if there is none."""
+        """One page of all of them, the skipped inputs too, without scripts; written to `path`, or returned as text if there is none."""
         from ..views.several import page
 
         found, places = self._shown(None)
-        text = page(found, Explanations(self.flat).names, places)
+        text = page(found, Explanations(self.flat).names, places, [str(one) for one in self.skipped])
         if path is None:
             return text
         put(Path(path), text.encode(), "explanations.html")

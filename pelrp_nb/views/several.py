@@ -47,9 +47,12 @@ def fragment(found: Sequence[Plain], places: Sequence[str]) -> str:
     return f'<div style="max-width:100%;overflow-x:auto">{grid(rows)}{more}</div>'
 
 
-def page(found: Sequence[Plain], names: Sequence[str], places: Sequence[str]) -> str:
-    """A whole document: the table of all, then each with its numbers and its ledger. It needs no scripts and no network."""
-    parts = [fragment(found, places)]
+def page(found: Sequence[Plain], names: Sequence[str], places: Sequence[str], skipped: Sequence[str] = ()) -> str:
+    """A whole document: the table of all, why inputs were skipped, then each with its numbers and its ledger.
+
+    It needs no scripts and no network.
+    """
+    parts = [fragment(found, places), *(f"<p>{escaped(why, 400)}</p>" for why in skipped)]
     for data, name, at in zip(found, names, places, strict=True):
         parts.append(f"<details><summary>{at} {escaped(name, 80)}</summary>{table(data)}</details>")
     return DOCUMENT.format(title=f"{len(found)} explanations", body="\n".join(parts))
