@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .arguments import processed, refuse_unheard
-from .convert import in_numpy, is_array
+from .convert import in_numpy, is_array, like_weights
 from .model_input import Labels
 from .text import accepted, tokenizer_of
 
@@ -47,8 +47,7 @@ def from_sound(model: nn.Module, samples: Any, processor: Any, rate: int | None)
     takes_rate = "sampling_rate" in inspect.signature(type(worker).__call__).parameters
     made = processed(worker, "this recording", samples, return_tensors="pt", **({"sampling_rate": expected} if takes_rate else {}))
     tensors = accepted(model, {k: v for k, v in made.items() if k in NAMES})
-    dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
-    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
+    tensors = {k: like_weights(model, v) for k, v in tensors.items()}
     step = getattr(worker, "hop_length", 1) if "input_features" in tensors else 1
     return tensors, next(iter(tensors.values())).shape[-1] * step / expected if expected else None
 

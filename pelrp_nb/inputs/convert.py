@@ -133,10 +133,12 @@ def as_tensor(model: nn.Module, name: str, value: Any) -> Any:
         raise InputError(
             f"`{name}` must be numbers in rows of one length, got lists that differ. Pad them, or pass one mapping for each row."
         ) from error
-    if found.is_floating_point():
-        dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), found.dtype)
-        found = found.to(dtype)
-    return found.to(device_of(model))
+    return like_weights(model, found).to(device_of(model))
+
+
+def like_weights(model: nn.Module, x: Tensor) -> Tensor:
+    """Real numbers in the type of the model's weights; other numbers as they are."""
+    return x.to(next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)) if x.is_floating_point() else x
 
 
 def beyond(x: Any) -> Iterator[int]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .arguments import processed, refuse_unheard
-from .convert import in_numpy, is_array
+from .convert import in_numpy, is_array, like_weights
 from .text import accepted, tokenizer_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
@@ -103,9 +103,7 @@ def from_picture(model: nn.Module, given: Any, processor: Any, text: str | None)
     made: Mapping[str, Any] = processed(worker, "this picture", images=picture, return_tensors="pt", **told)
     if text is not None and worker is not processor and makes_room(processor):
         made = processed(processor, "this text and picture", text=text, images=picture, return_tensors="pt")
-    tensors = accepted(model, made)
-    dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
-    return {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}, size
+    return {k: like_weights(model, v) for k, v in accepted(model, made).items()}, size
 
 
 def makes_room(processor: Any) -> bool:

@@ -15,7 +15,7 @@ from ..engine.trace import Visible
 from .arguments import call, takes
 from .model_input import SEQUENCES, Encoded
 from .outputs import equal, of_row
-from .text import table_of, tokenizer_of
+from .text import pad_ids, table_of, tokenizer_of
 
 TOKENS = 4096  # padded places in one batch, at most (a longer row is a batch of its own)
 ROWS = 64
@@ -94,16 +94,8 @@ def belongs(row: Encoded, name: str, x: Tensor) -> bool:
 
 def fill_of(model: nn.Module, processor: Any) -> int:
     """An id to pad with: the model's own, since some models find the last token by it; a mask hides it anyway."""
-    config = getattr(model, "config", None)
-    tables = table_of(model)
-    size = getattr(tables, "num_embeddings", None)
-    tokenizer = tokenizer_of(processor)
-    for found in (
-        getattr(config, "pad_token_id", None), getattr(tables, "padding_idx", None), getattr(tokenizer, "pad_token_id", None),
-    ):  # fmt: skip
-        if isinstance(found, int) and found >= 0 and (size is None or found < size):
-            return found
-    return 0
+    size = getattr(table_of(model), "num_embeddings", None)
+    return next((i for i in pad_ids(model, processor) if i >= 0 and (size is None or i < size)), 0)
 
 
 def padded(model: nn.Module, rows: Sequence[Encoded], padding: Padding) -> Batch:

@@ -18,7 +18,7 @@ from .convert import as_tensor, holds_tensors, is_array, is_hollow, is_uneven, w
 from .decoder import add_decoder
 from .model_input import MAIN, SEQUENCES, Encoded, main_of
 from .rows import Errors
-from .text import foreign_processor, of_ids, table_of, tokenizer_of
+from .text import foreign_processor, of_ids, pad_ids
 
 CACHES = ("past_key_values", "cache_params", "mems")
 SHARED = ("cache_position", "logits_to_keep")  # never one for each row, however long they are
@@ -210,11 +210,8 @@ def is_padding(model: nn.Module, processor: Any, x: Tensor) -> bool:
     """Whether what a mask hides is padding: ids to pad with, or vectors that are all the same."""
     if x.is_floating_point():
         return bool((x == x[:1]).all()) and (len(x) > 1 or not x.any())
-    tables, config, tokenizer = table_of(model), getattr(model, "config", None), tokenizer_of(processor)
-    told = [getattr(config, "pad_token_id", None), getattr(tables, "padding_idx", None), getattr(tokenizer, "pad_token_id", None)]
-    known = {i for i in told if isinstance(i, int)}
-    ends = getattr(config, "eos_token_id", None)
-    known |= {0} if not known else set()
+    ends = getattr(getattr(model, "config", None), "eos_token_id", None)
+    known = set(pad_ids(model, processor)) or {0}
     known |= {ends} if isinstance(ends, int) else set(ends or ())
     return len(x.unique()) == 1 and int(x[0]) in known
 

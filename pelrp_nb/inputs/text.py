@@ -208,6 +208,16 @@ def table_of(model: nn.Module) -> nn.Module | None:
     return None
 
 
+def pad_ids(model: nn.Module, processor: Any) -> list[int]:
+    """The ids that stand for padding: the model's own, then its table's, then the tokenizer's."""
+    said = (
+        getattr(getattr(model, "config", None), "pad_token_id", None),
+        getattr(table_of(model), "padding_idx", None),
+        getattr(tokenizer_of(processor), "pad_token_id", None),
+    )
+    return [i for i in said if isinstance(i, int)]
+
+
 def accepted(model: nn.Module, encoding: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors that the model's forward takes, where the model is; ids under the name that a module of one's own has for them."""
     device = device_of(model)
