@@ -189,7 +189,7 @@ def test_plain_data_holds_the_same_numbers_and_no_tensor():
     [
         ({"semantic": torch.zeros(9)}, "semantic must have shape"),
         ({"positional": torch.zeros(10)}, "positional must have shape"),
-        ({"semantic": torch.zeros(10, dtype=torch.float16)}, r"float32 or float64.*Type"),
+        ({"semantic": torch.zeros(10, dtype=torch.bfloat16)}, r"float16, float32 or float64.*Type"),
         ({"semantic": torch.zeros(10, requires_grad=True)}, "without gradient"),
         ({"reductions": {"semantic.l2": torch.zeros(4, 10)}}, "semantic.l2"),
         ({"special": (True,)}, "special must have one entry per token"),

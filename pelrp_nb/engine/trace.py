@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from ..ledger import Ledger
+from ..pickling import Portable
 from ..rules import PositionKind
 
 Kind = Literal["embeddings", "attention", "mlp", "layer", "cross"]
 
 
 @dataclass(frozen=True)
-class Boundary:
+class Boundary(Portable):
     """What flows through one place of the model, token by token.
 
     name:      "embeddings", "layer 0 attention", "layer 0 mlp", "layer 0", "decoder layer 0 cross-attention", ...
@@ -35,7 +37,7 @@ class Boundary:
     @property
     def total(self) -> float:
         """The sum over tokens."""
-        return float(self.relevance.sum())
+        return float(self.relevance.sum(dtype=torch.promote_types(self.relevance.dtype, torch.float32)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Trace(Portable):
     """All relevance of one explained number, for one row of the batch.
 
     tokens:     (T, D) relevance of the token vectors, E * g(E); for images (C, H, W) of the pixels

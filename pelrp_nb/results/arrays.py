@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..engine.trace import Boundary
 from ..errors import InputError
+from ..pickling import Portable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Rows:
+class Rows(Portable):
     """An array whose rows have names; numpy, matplotlib and torch.as_tensor(rows.values) take it as it is.
 
     values:  (L, T) or (L, H, T), on the CPU

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError, InputError
+from ..pickling import Portable
 from .serialisation import read, write
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ MEANS = (
 
 
 @dataclass(frozen=True, repr=False)
-class Exchange:
+class Exchange(Portable):
     """What the explained number owes to each token's position: what exchanging it with others' would change.
 
     tokens:   names of all places, T of them; target, value: what was explained

@@ -20,6 +20,7 @@ from . import account
 from ..engine.trace import Boundary
 from ..errors import FileError, InputError
 from ..ledger import Ledger
+from .dtypes import DTYPES, converted, known
 from .exports import Exports, as_arrays
 from .kept import kept
 from .reductions import KEPT, REDUCTIONS, Reduction
@@ -38,7 +39,7 @@ VIEWS = ("explanation", "stepper", "flow", "xray", "image")
 class Explanation(Exports):
     """Relevance of every token, content and position apart; T tokens, S sinks.
 
-    Tensors are on the CPU, float32 or float64, detached; amounts are in units of `value`.
+    Tensors are on the CPU, float32 or float64 (float16 by `to`), detached; amounts are in units of `value`.
 
     tokens:     text of each token (T), as the tokenizer gives it; anything may stand in it
     target:     what was explained, in words
@@ -103,9 +104,9 @@ class Explanation(Exports):
         for what, (tensor, shape) in wanted.items():
             if tuple(tensor.shape) != shape:
                 raise InputError(f"{what} must have shape {shape} for {T} tokens and {S} sinks, got {tuple(tensor.shape)}.")
-            if tensor.dtype not in (torch.float32, torch.float64) or tensor.device.type != "cpu" or tensor.requires_grad:
+            if tensor.dtype not in DTYPES.values() or tensor.device.type != "cpu" or tensor.requires_grad:
                 raise InputError(
-                    f"{what} must be float32 or float64 on the CPU without gradient, got {tensor.dtype} on {tensor.device}. "
+                    f"{what} must be float16, float32 or float64 on the CPU without gradient, got {tensor.dtype} on {tensor.device}. "
                     "Type tensor.detach().float().cpu()."
                 )
         for what in ("special", "offsets", "word_ids"):
@@ -138,7 +139,8 @@ class Explanation(Exports):
         content, position = KEPT[reduction]
         here = self.semantic if content is None else self.reductions[content]
         there = self.reductions.get(position, self.positional) if position else self.positional
-        return here, there.sum(0)
+        wide = torch.promote_types(here.dtype, torch.float32)
+        return here.to(wide), there.to(wide).sum(0)
 
     def relevance(self, reduction: Reduction = "signed", normalise: bool = False) -> Tensor:
         """(T,) content and position of each token in one number, in units of `value`.
@@ -199,6 +201,13 @@ class Explanation(Exports):
         return tuple(self.card.get("notes", ()))
 
     # --- out of here ---------------------------------------------------------------------------------------------------
+
+    def to(self, dtype: torch.dtype | str) -> Explanation:
+        """The same with its numbers in "float16", "float32" or "float64"; sums are still taken in float32 at least.
+
+        Raises InputError for another type, and for a number that is too large for it.
+        """
+        return converted(self, known(dtype))
 
     def plain(self) -> Plain:
         """The same without tensors: what every view draws."""

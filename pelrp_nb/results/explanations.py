@@ -25,6 +25,7 @@ from ..errors import CallError, FileError, InputError, RowError
 from ..inputs.rows import Skipped
 from .aggregate import By, aggregate, flat
 from .arrays import Rows, listed
+from .dtypes import converted, known
 from .explanation import Explanation
 from .reductions import REDUCTIONS, Reduction
 from .serialisation import AGAIN, put, read, write
@@ -208,6 +209,10 @@ class Explanations(list[Any]):
         from ..views.several import SHOWN, fragment
 
         return fragment(*self._shown(SHOWN)) + "".join(one._repr_html_() for one in self.skipped)
+
+    def to(self, dtype: torch.dtype | str) -> Explanations:
+        """All of them with their numbers in "float16", "float32" or "float64": see `Explanation.to`."""
+        return converted(self, known(dtype))
 
     # --- files ---------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..engine.trace import Boundary
 from ..calls import fitting
 from ..errors import CallError, InputError
+from ..pickling import Portable
 from . import arrays
 from .as_dict import as_dict
 from .latex import latex
@@ -49,7 +50,7 @@ DRAWN = {  # keywords of figure that people try -> what to type
 }
 
 
-class Exports:
+class Exports(Portable):
     """What an explanation can be handed on as; it says nothing that the explanation does not hold."""
 
     tokens: tuple[str, ...]
