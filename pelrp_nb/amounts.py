@@ -55,7 +55,7 @@ def size(amount: float) -> str:
 
 def is_rounding(amount: float, allowed: float) -> bool:
     """Whether what should be zero is no more than rounding may make of it."""
-    return math.isfinite(amount) and abs(amount) <= allowed
+    return math.isfinite(amount) and abs(amount) <= allowed < math.inf
 
 
 def unless_rounding(amount: float, allowed: float, show: Show = size) -> str:

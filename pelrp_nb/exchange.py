@@ -26,7 +26,8 @@ from .engine.leaves import Leaf
 from .engine.leaving import Leaving
 from .engine.options import Options
 from .engine.places import credit
-from .engine.positions.exchanging import Exchanges, Pairs
+from .engine.places.maps import Axis
+from .engine.positions.exchanging import Exchanges
 from .engine.propagation import Propagation, propagate
 from .engine.support import inspect
 from .engine.trace import Trace
@@ -43,9 +44,13 @@ from .targets.resolve import Asked, Question, answer, ask
 
 __all__ = ["exchange"]
 
-ADDED = "added positions"
+ADDED, FIRST = "added positions", -1  # before all attention
 CAUSAL = "In a causal model the mask tells positions as well, unseen by any exchange: a share of 0 there does not make order worthless."
 ADDS = "sum"  # the part of positions that are added
+FEW = (
+    "Positions are exchanged between two places or more; of this input {} can take part. Special tokens do not, unless you type "
+    "special=True."
+)
 TURNED = (PositionKind.ROTARY, PositionKind.RELATIVE_EMBEDDING)  # of values: they keep their own sink
 
 
@@ -118,6 +123,8 @@ class Row:
         number = float(value.detach())
         parts = trace.streams or {flow.streams.names[0] if flow.streams.several else "": trace}
         found = {name: self.told(part, name, worth, text, number, flow) for name, part in parts.items()}
+        if not worth.pairs and worth.places:
+            raise InputError(FEW.format(1))
         if not worth.pairs:
             raise InputError(f"The value depends on no attention and no position, so nothing can be exchanged. {CAUSAL}")
         first = next(name for name in found if name in worth.pairs)
@@ -134,23 +141,24 @@ class Row:
         for leaf, g in zip(leaves, gradients, strict=True):
             if g is not None:
                 found = linear(leaf, g, worth)
-                key = (leaf.stream, ADDED)
-                worth.values[key] = worth.values[key] + found if key in worth.values else found
+                if found is not None:
+                    worth.add(leaf.stream, ADDED, FIRST, found)
 
     def told(self, trace: Trace, name: str, worth: Exchanges, text: str, value: float, flow: Propagation) -> Exchange:
         """One stream as a result; places that are padding left out."""
-        visible = self.cut.get(name)
-        semantic = trace.semantic if trace.tokens.dim() == 2 else patches(trace.tokens, worth.pairs.get(name))
+        visible, drawn = self.cut.get(name), worth.pairs.get(name)
+        semantic, tokens = trace.semantic if trace.tokens.dim() == 2 else None, ()
+        if semantic is None:
+            semantic, tokens = of_picture(trace.tokens, *worth.places.get(name, ((), [()])))
         T = len(semantic)
         labels = self.asked.row.labels.get(name)
-        tokens = labels.tokens if labels is not None and len(labels.tokens) >= T else tuple(map(str, range(T)))
-        drawn = worth.pairs.get(name)
+        if not tokens:
+            tokens = labels.tokens if labels is not None and len(labels.tokens) >= T else tuple(map(str, range(T)))
         at = {int(p): i for i, p in enumerate(visible.at)} if visible is not None else {i: i for i in range(T)}
         pairs = torch.zeros(0, 2, dtype=torch.long) if drawn is None else renamed(drawn.each(), at)
         places = torch.zeros(0, dtype=torch.long) if drawn is None else renamed(drawn.places, at)
-        values = {where: v for (stream, where), v in reversed(worth.values.items()) if stream == name}
         kinds = tuple(dict.fromkeys(str(leaf.kind) for leaf in flow.inputs.sinks if leaf.stream == name))
-        return Exchange(tuple(tokens[:T]), text, value, places, pairs, values, semantic, self.partners, self.seed, kinds, (CAUSAL,))
+        return Exchange(tuple(tokens[:T]), text, value, places, pairs, worth.of(name), semantic, self.partners, self.seed, kinds, (CAUSAL,))
 
 
 def renamed(places: Tensor, at: Mapping[int, int]) -> Tensor:
@@ -167,11 +175,8 @@ def chosen(row: Encoded, visible: Mapping[str, Any], special: bool) -> dict[str,
         marks = (labels.special if len(labels.special) >= len(at) else (False,) * len(at))[: len(at)]
         found[name] = [p for p, mark in zip(at, marks, strict=True) if special or not mark]
     if found and all(len(places) < 2 for places in found.values()):
-        raise InputError(
-            f"Positions are exchanged between two places or more; of this input {sum(map(len, found.values()))} can take part. "
-            "Special tokens do not, unless you type special=True."
-        )
-    return {name: places for name, places in found.items() if len(places) > 1}
+        raise InputError(FEW.format(sum(map(len, found.values()))))
+    return found
 
 
 def refuse(flow: Propagation, sinks: list[Leaf], worth: Exchanges) -> None:
@@ -186,23 +191,35 @@ def refuse(flow: Propagation, sinks: list[Leaf], worth: Exchanges) -> None:
             )
 
 
-def linear(leaf: Leaf, g: Tensor, worth: Exchanges) -> Tensor:
-    """(1, pairs) of positions that are added: (p_t - p_u) . (g_t - g_u)."""
+def linear(leaf: Leaf, g: Tensor, worth: Exchanges) -> Tensor | None:
+    """(1, pairs) of positions that are added: (p_t - p_u) . (g_t - g_u); None where there are no pairs."""
     assert leaf.tensor is not None
     p, layout = leaf.tensor.detach(), leaf.layout(leaf.tensor.dim())
     axes = layout.axes
     rest = [a for a in range(p.dim()) if a not in axes]
     p, g = (x.permute([*axes, *rest]).flatten(0, len(axes) - 1).flatten(1).double().cpu() for x in (p, g))
-    cells = list(zip(*(m.cells.permute([*axes, *rest]).reshape(-1).tolist() for m in layout.maps if m is not None), strict=True))
-    own = [cell for cell in credit.in_order(cells) if min(c for c in cell if c is not None) >= 0]
-    index = torch.tensor([cells.index(cell) for cell in own])
-    pairs: Pairs = worth.drawn(leaf.stream, len(own))
+    at, cells = credit.index_of(layout, axes, tuple(leaf.tensor.shape[a] for a in axes))
+    if len(cells) != len(p):
+        raise ModelError(f"The positions of `{leaf.name}` stand more than once for a place, where they cannot be exchanged.")
+    own = credit.of_input(cells)
+    index = (torch.arange(len(p)) if at is None else at.argsort())[[cells.index(cell) for cell in own]]
+    pairs = worth.drawn(leaf, own)
+    if pairs is None:
+        return None
     t, u = index[pairs.each().T]
     return ((p[t] - p[u]) * (g[t] - g[u])).sum(-1)[None]
 
 
-def patches(R: Tensor, pairs: Pairs | None) -> Tensor:
-    """(n,) relevance of pixels (C, H, W) summed to a grid of n patches, as wide in patches as the picture is high."""
-    n = 1 if pairs is None else int(pairs.places.max()) + 1
-    rows = max((r for r in range(1, n + 1) if n % r == 0 and R.shape[-2] % r == 0 and r * r <= n), default=1)
-    return R.sum(0).reshape(rows, R.shape[-2] // rows, n // rows, -1).sum((1, 3)).flatten()
+def of_picture(R: Tensor, keys: tuple[Axis, ...], cells: list[credit.Place]) -> tuple[Tensor, tuple[str, ...]]:
+    """(n,) relevance of pixels (C, H, W) summed to the n places of a picture, and their names.
+
+    keys: the axes of the pixels (1, C, H, W) along which the places lie; cells: the pixel where each begins
+    """
+    R = R.sum([a for a in range(R.dim()) if a + 1 not in {key.axis for key in keys}])
+    shape = []
+    for axis, begins in enumerate(sorted(set(column)) for column in zip(*cells, strict=True)):
+        at = torch.searchsorted(torch.tensor(begins), torch.arange(R.shape[axis]), right=True).sub(1).clamp(min=0)
+        R = R.new_zeros([len(begins) if a == axis else n for a, n in enumerate(R.shape)]).index_add(axis, at, R)
+        shape.append({cell: i for i, cell in enumerate(begins)})
+    grid = [tuple(numbers[c] for numbers, c in zip(shape, cell, strict=True)) for cell in cells]
+    return torch.stack([R[at] for at in grid]), tuple(f"patch {','.join(map(str, at))}".strip() for at in grid)

@@ -4,7 +4,7 @@
 
 Every term but the gap is measured at the place that keeps it.  The gap is what nobody can explain.  A ledger is
 
-    open          |gap| > allowed: more is missing than rounding takes
+    open          |gap| > allowed: more is missing than rounding takes; or how much that is cannot be said (nan, inf)
     cannot tell   rounding may take a tenth of the value, or the gap is a tenth of it: an account of nothing would look like this one
     closed        otherwise
 
@@ -19,6 +19,7 @@ exceed.  There rounding is measured: it is independent from entry to entry, so i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -75,8 +76,9 @@ class Ledger:
 
     @property
     def allowed(self) -> float:
-        """How large a gap may be and count as rounding."""
-        return max(self.tolerance * self.scale, self.rounding)
+        """How large a gap may be and count as rounding; nan where that is no finite number, and then nothing counts as it."""
+        bounds = (self.tolerance * self.scale, self.rounding)
+        return max(bounds) if all(map(math.isfinite, bounds)) else math.nan
 
     @property
     def state(self) -> State:

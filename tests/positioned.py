@@ -102,6 +102,14 @@ class FusedRotary(Rotary):
     fused, causal = True, True
 
 
+class MultipliedMask(CausalRotary):
+    """Hidden pairs are multiplied by 0 before -1e4 is added, as in GPT."""
+
+    def masked(self, s: Tensor, hidden: Tensor) -> Tensor:
+        b = (~hidden).to(s.dtype).view(1, 1, *hidden.shape)
+        return s * b + -1e4 * (1 - b)
+
+
 class GroupedRotary(Rotary):
     groups, causal = 2, True
 
@@ -200,8 +208,8 @@ class Alibi(Attention):
 
 ALIBIS: dict[str, Any] = {way: type(f"Alibi_{way}", (Alibi,), {"way": way}) for way in ("distance", "key", "size", "clamped")}
 ALIBIS["fused"] = type("Alibi_fused", (Alibi,), {"fused": True})
-EXACT = (Rotary, CausalRotary, FusedRotary, GroupedRotary, FusedGroupedRotary, SaturatedRotary, WindowedRotary, ComplexRotary, NormedRotary,
-         Bias, FusedBias, Relative, RelativeToKeys)  # fmt: skip
+EXACT = (Rotary, CausalRotary, FusedRotary, GroupedRotary, FusedGroupedRotary, SaturatedRotary, WindowedRotary, MultipliedMask,
+         ComplexRotary, NormedRotary, Bias, FusedBias, Relative, RelativeToKeys)  # fmt: skip
 IDS = torch.tensor([[3, 9, 4, 17, 6, 3, 21]])
 
 

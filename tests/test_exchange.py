@@ -8,6 +8,7 @@ import pytest
 import torch
 from models import build, build_position, inputs
 from positioned import ALIBIS, EXACT, FOLLOWED, IDS, UNFOLLOWED, Attention, CausalRotary, Rotary, T, swapped, weighing
+from shapes import words
 from torch import Tensor, nn
 
 import pelrp_nb
@@ -19,8 +20,9 @@ from pelrp_nb.results.exchange import Exchange
 PAIRS = [(t, u) for t in range(T) for u in range(t + 1, T)]
 
 
-def exchanged(model: nn.Module, ids: Tensor = IDS, **more) -> Exchange:
-    return exchange(model, {"input_ids": ids}, target=lambda out: out.reshape(-1)[0], partners=None, **more)
+def exchanged(model: nn.Module, ids: Tensor = IDS, only: int | None = None, **more) -> Exchange:
+    x = {"input_ids": ids} if only is None else {"input_ids": ids, "only": only}
+    return exchange(model, x, target=lambda out: out.reshape(-1)[0], partners=None, **more)
 
 
 def differences(model: Attention) -> Tensor:
@@ -137,7 +139,7 @@ def test_each_place_meets_so_many_others_once(n, partners):
     if partners is None or partners >= n:
         assert len(pairs) == n * (n - 1) // 2
     else:
-        assert max(met) <= partners and min(met) >= min(partners, n - 1) - n % 2
+        assert max(met) <= partners + n % 2 and min(met) >= min(partners, n - 1)
 
 
 def test_the_same_seed_draws_the_same_partners():
@@ -175,6 +177,86 @@ def test_each_stream_of_an_encoder_and_decoder_has_its_own():
     found = exchange(model, x, target=lambda out: out.logits[0, -1, 5], partners=None)
     assert {name: len(one.semantic) for name, one in found.streams.items()} == {"encoder": 9, "decoder": 4}
     assert all(one.totals.abs().max() > 0 for one in found.streams.values())
+
+
+def test_a_stream_of_too_few_places_takes_no_part_and_brings_no_special_token_along():
+    model, _ = build_position("t5")
+    few, all_of = (exchange(model, ("w7 w8 w9", "w20"), processor=words(), special=s) for s in (False, True))
+    assert few.streams["decoder"].tokens == ("[PAD]", "w20") and len(few.streams["decoder"].pairs) == 0
+    assert few.streams["decoder"].share == 0 and few.totals.abs().max() > 0
+    assert all_of.streams["decoder"].pairs.tolist() == [[0, 1]]
+
+
+def test_a_decoder_that_has_only_begun_takes_no_part():
+    model, x = build_position("t5")
+    found = exchange(model, {**x, "decoder_input_ids": torch.tensor([[0]])}, target=lambda out: out.logits[0, -1, 5])
+    assert len(found.streams["decoder"].pairs) == 0 and found.totals.abs().max() > 0
+
+
+class Two(nn.Module):
+    """Two attentions of other head counts in one module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = CausalRotary(), Rotary()
+
+    def attended(self, model: Attention, x: Tensor, heads: int) -> Tensor:
+        q, k, v = (f(x).unflatten(-1, (heads, -1)).transpose(1, 2) for f in (model.q, model.k, model.v))
+        at = torch.arange(x.shape[1])[:, None].double() * 0.7 ** torch.arange(q.shape[-1] // 2)
+        cos, sin = (t.repeat(1, 2) for t in (at.cos(), at.sin()))
+
+        def turned(y: Tensor) -> Tensor:
+            a, b = y.chunk(2, -1)
+            return y * cos + torch.cat([-b, a], -1) * sin
+
+        return ((turned(q) @ turned(k).mT).softmax(-1) @ v).transpose(1, 2).flatten(-2)
+
+    def forward(self, input_ids: Tensor, only: int | None = None) -> Tensor:
+        x = self.first.table(input_ids)
+        parts = [self.attended(self.first, x, 4), self.attended(self.second, x, 2)]
+        return sum(part for i, part in enumerate(parts) if only in (None, i)).sum((-1, -2))
+
+
+def test_the_heads_of_two_attentions_at_one_place_are_told_apart():
+    found, apart = exchanged(Two()), [exchanged(Two(), only=i) for i in (0, 1)]
+    (heads,) = found.values.values()
+    torch.testing.assert_close(heads, torch.cat([next(iter(one.values.values())) for one in apart]))
+
+
+class Pictured(nn.Module):
+    """One attention over patches of a picture that need not be square; positions are added row by row and column by column."""
+
+    def __init__(self, added: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patch, self.out = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 1)
+        self.q, self.k, self.v = (nn.Linear(8, 8) for _ in range(3))
+        self.rows, self.columns, self.added = nn.Parameter(torch.randn(8, 2, 1)), nn.Parameter(torch.randn(8, 1, 6)), added
+        self.double()
+
+    def forward(self, pixel_values: Tensor, order: Tensor | None = None) -> Tensor:
+        x, p = self.patch(pixel_values), self.rows + self.columns
+        x = (x + p if self.added else x).flatten(-2).mT
+        p = p.flatten(-2).mT.cos()
+        p = p if order is None else p[order]
+        q, k = self.q(x), self.k(x)
+        s = q @ k.mT if self.added else (q * p) @ (k * p).mT
+        return self.out((s / 2).softmax(-1) @ self.v(x)).sum((-1, -2))
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_places_of_a_picture_that_is_not_square_are_told_by_their_cells(added):
+    model = Pictured(added)
+    x = {"pixel_values": torch.randn(1, 3, 8, 24, generator=torch.Generator().manual_seed(1), dtype=torch.float64)}
+    found = exchange(model, x, target=lambda out: out[0], partners=None)
+    pixels = pelrp_nb.explain(model, x, target=lambda out: out[0], composite=pelrp_nb.CP_LRP).semantic
+    assert found.tokens[:7] == tuple(f"patch {at}" for at in ("0,0", "0,1", "0,2", "0,3", "0,4", "0,5", "1,0"))
+    torch.testing.assert_close(found.semantic.double(), pixels.double())
+    assert found.matrix.abs().max() > 0 and not found.matrix.isnan().any()
+    if not added:
+        with torch.no_grad():
+            truth = (model(**x) - model(**x, order=swapped(1, 9, 12)))[0]
+        torch.testing.assert_close(found.matrix[1, 9], truth)
 
 
 def test_patches_of_a_picture_are_places():
@@ -256,6 +338,23 @@ def test_weights_that_are_used_where_nobody_follows_them_are_refused(way):
         exchanged(weighing(way, UNFOLLOWED[way])())
 
 
+class InChunks(Rotary):
+    def weigh(self, s: Tensor, v: Tensor) -> Tensor:
+        return torch.cat([part.softmax(-1) @ v for part in s.split(4, -2)], -2)
+
+
+class Cut(Rotary):
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, positions: Tensor) -> Tensor:
+        q, k = self.turned(q, positions), self.turned(k, positions)
+        return torch.cat([(part @ k.mT).softmax(-1) @ v for part in q.split(4, -2)], -2)
+
+
+@pytest.mark.parametrize("kind", [InChunks, Cut])
+def test_scores_of_some_queries_at_a_time_are_refused(kind):
+    with pytest.raises(ModelError, match="some queries at a time"):
+        exchanged(kind())
+
+
 def test_windows_that_are_cut_apart_are_refused_by_name():
     model, x = build_position("swin")
     with pytest.raises(ModelError, match=r"layer \d.*windows"):
@@ -268,6 +367,19 @@ class Beside(Rotary):
     def forward(self, input_ids: Tensor, positions: Tensor | None = None) -> Tensor:
         super().forward(input_ids, positions)
         return self.out(self.table(input_ids)).sum((-1, -2))
+
+
+class Decaying(CausalRotary):
+    """A factor that hides, and weakens what it does not hide."""
+
+    def masked(self, s: Tensor, hidden: Tensor) -> Tensor:
+        b = (~hidden).to(s.dtype)
+        return s * (0.5 * b) + -1e4 * (1 - b)
+
+
+def test_a_mask_that_is_multiplied_and_does_more_than_hide_is_refused():
+    with pytest.raises(ModelError, match="a factor that does more than hide"):
+        exchanged(Decaying())
 
 
 def test_a_value_that_depends_on_no_attention_is_refused():

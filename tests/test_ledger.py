@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from models import FAMILIES, build, inputs, score
@@ -82,6 +84,12 @@ def test_large_biases_do_not_hide_missing_tokens():
 def test_nan_is_not_closed():
     assert not Ledger(value=float("nan"), tokens=0.0, positions=0.0, scale=1.0).closed
     assert not Ledger(value=1.0, tokens=float("inf"), positions=0.0, scale=float("inf")).closed
+
+
+@pytest.mark.parametrize("bound", [{"rounding": math.nan}, {"rounding": math.inf}, {"scale": math.nan}, {"scale": math.inf}], ids=str)
+def test_an_account_whose_rounding_is_no_number_is_open(bound):
+    found = Ledger(**{"value": 1.0, "tokens": 0.5, "positions": 0.5, "scale": 1.0, "layers": {"layer 1": 0.0}, **bound})
+    assert found.state == "open" and found.verdict == "open at layer 1"
 
 
 def test_constants_are_booked_one_by_one():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from torch import Tensor
@@ -20,6 +21,7 @@ from torch._C import DisableTorchFunction
 
 from .leaves import Leaf
 from .notes import ATTRIBUTE as NOTE
+from .places.arguments import writes
 from .places.follow import CONTRACTING, copy_provenance, provenance_of
 from .places.maps import words
 from .places.provenance import Provenance
@@ -27,6 +29,7 @@ from .places.values import as_stored, storage_of
 from .saved import held
 
 ATTRIBUTE = "_pelrp_call"
+_numbers = count()
 CUTS = words("""linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addmm embedding bilinear
 scaled_dot_product_attention multi_head_attention_forward grouped_mm_fallback _grouped_mm grouped_mm""")
 
@@ -36,6 +39,7 @@ class Call:
     """One call of torch.
 
     entries: places where positions entered in it; relation: the leaf, if what it made is a product with relative embeddings
+    number: no other call has it
     """
 
     func: Callable
@@ -44,11 +48,7 @@ class Call:
     kwargs: dict
     entries: tuple[Leaf, ...]
     relation: Leaf | None = None
-
-
-def writes(name: str) -> bool:
-    """Whether a function of that name writes into its first argument."""
-    return name == "__setitem__" or (name.startswith("__i") and name[3:4] != "n") or (name.endswith("_") and not name.endswith("__"))
+    number: int = field(default_factory=_numbers.__next__)
 
 
 def made_by(x: Any) -> tuple[Call, int | None] | None:
@@ -123,13 +123,14 @@ class Slot:
 
 @dataclass(eq=False)
 class Step:
-    """One call of a chain: arguments with slots for tensors; which of its results has which number."""
+    """One call of a chain: arguments with slots for tensors; which of its results has which number; the number of the call."""
 
     func: Callable
     name: str
     args: tuple
     kwargs: dict
     outs: dict[int | None, int] = field(default_factory=dict)
+    call: int = field(default_factory=_numbers.__next__)
 
 
 class Chain:
@@ -200,7 +201,7 @@ class Chain:
                 return type(x)(map(slot, x)) if type(x) in (tuple, list) else x
 
             args, kwargs = tuple(map(slot, call.args)), {k: slot(v) for k, v in call.kwargs.items()}
-            step = self._made[id(call)] = Step(call.func, call.name, args, kwargs)
+            step = self._made[id(call)] = Step(call.func, call.name, args, kwargs, call=call.number)
             self.steps.append(step)
             self._positions(call)
         return step
@@ -233,12 +234,13 @@ class Chain:
         self.steps.append(Step(func, name, tuple(map(Slot, self.results)), kwargs, {None: number}))
         return number
 
-    def softmax(self) -> tuple[int, int] | None:
-        """The numbers of the scores that the last softmax along the last axis took, and of the weights that it made."""
+    def softmax(self) -> tuple[int, int, int] | None:
+        """The numbers of the scores that the last softmax along the last axis took, of the weights that it made, and of its call."""
         for step in reversed(self.steps):
             if step.name == "softmax" and None in step.outs:
                 dim = step.kwargs.get("dim", step.args[1] if len(step.args) > 1 else None)
-                return (step.args[0].number, step.outs[None]) if dim in (-1, 3) and isinstance(step.args[0], Slot) else None
+                known = dim in (-1, 3) and isinstance(step.args[0], Slot)
+                return (step.args[0].number, step.outs[None], step.call) if known else None
         return None
 
     def run(

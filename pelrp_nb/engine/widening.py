@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .notes import Knows, Note, note_of, write
+from .places.arguments import writes
 from .places.follow import copy_provenance
 from .places.maps import words
 from .places.values import STORED, as_stored, storage_of
@@ -25,8 +26,8 @@ HALF = (torch.float16, torch.bfloat16)
 WIDE = torch.float32
 FIRST_STAYS = words("""view reshape transpose permute flatten unflatten squeeze unsqueeze expand expand_as contiguous clone t T mT H data
 movedim swapaxes view_as reshape_as __getitem__ narrow select chunk split tensor_split unbind index_select gather take_along_dim detach
-detach_ requires_grad_ to type_as float double cpu cuda size dim numel stride storage_offset data_ptr is_contiguous untyped_storage
-element_size nelement __len__ is_floating_point is_complex get_device copy_ __setitem__""")
+to type_as float double cpu cuda size dim numel stride storage_offset data_ptr is_contiguous untyped_storage
+element_size nelement __len__ is_floating_point is_complex get_device""")
 ALL_STAYS = words("embedding")
 
 
@@ -41,7 +42,7 @@ class Widening:
         self.forget()
         if name in ("half", "bfloat16"):
             func, name = Tensor.float, "float"
-        stays = len(args) if name in ALL_STAYS else int(name in FIRST_STAYS or in_place(name))
+        stays = len(args) if name in ALL_STAYS else int(name in FIRST_STAYS or writes(name))
         wide = tuple(a if i < stays and isinstance(a, Tensor) else self.of(flow, a) for i, a in enumerate(args))
         return func, name, wide, {k: x if k == "out" or name in ALL_STAYS else self.of(flow, x) for k, x in kwargs.items()}
 
@@ -85,11 +86,6 @@ class Widening:
             return kept
         stored, shape, stride, offset = kept
         return stored.to(WIDE).as_strided(shape, stride, offset)
-
-
-def in_place(name: str) -> bool:
-    """Whether a function of that name writes into its first argument."""
-    return (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")
 
 
 def widening(model: nn.Module, precision: str | None) -> Widening | None:

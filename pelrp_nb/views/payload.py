@@ -57,7 +57,8 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
 
 def rounds_below(ledger: PlainLedger) -> float | None:
     """Below which a gap is rounding, and nothing else: of an account that cannot tell there is none; None where none was kept."""
-    return {"not kept": None, "cannot tell": -1.0}.get(ledger["state"], ledger["allowed"])
+    allowed = ledger["allowed"] if math.isfinite(ledger["allowed"]) else -1.0
+    return {"not kept": None, "cannot tell": -1.0}.get(ledger["state"], allowed)
 
 
 def label(token: str) -> str | list[list[Any]]:

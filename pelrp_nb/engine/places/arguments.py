@@ -19,3 +19,8 @@ def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) 
 def given_in(*args: Any) -> list[Provenance]:
     """Provenance of all tensors among the arguments that have one."""
     return [p for x in tree_leaves(args) if isinstance(x, Tensor) and (p := provenance_of(x)) is not None]
+
+
+def writes(name: str) -> bool:
+    """Whether a function of that name writes into its first argument."""
+    return name == "__setitem__" or (name.startswith("__i") and name[3:4] != "n") or (name.endswith("_") and not name.endswith("__"))

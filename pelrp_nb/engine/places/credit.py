@@ -121,8 +121,12 @@ def make_index(layout: Layout, axes: tuple[int, ...], sizes: tuple[int, ...]) ->
 def in_order(places: Sequence[Place]) -> list[Place]:
     """Places that constants brought along first (CLS, registers), in the order in which they were joined; then row by row."""
     own = [p for p in places if any(c is not None and c < 0 for c in p)]
-    rest = [p for p in places if all(c is not None and c >= 0 for c in p)]
-    return [*sorted(dict.fromkeys(own), key=lambda p: [-(c or 0) for c in p]), *sorted(dict.fromkeys(rest))]
+    return [*sorted(dict.fromkeys(own), key=lambda p: [-(c or 0) for c in p]), *of_input(places)]
+
+
+def of_input(places: Sequence[Place]) -> list[Place]:
+    """The places that an input itself has, row by row: without those that constants brought along."""
+    return sorted({p for p in places if all(c is not None and c >= 0 for c in p)})
 
 
 def united(given: Sequence[Sequence[Place]]) -> list[Place]:

@@ -21,6 +21,7 @@ from ..places.values import HIDES, hiding
 from ..replay import Chain, Slot, Step, again
 
 ADDING = words("add add_ __add__ __radd__ __iadd__ baddbmm baddbmm_ addmm sub sub_ __sub__ __isub__")
+MULTIPLYING = words("mul mul_ __mul__ __rmul__ __imul__")
 KERNEL = "scores of a fused kernel"
 
 
@@ -82,12 +83,14 @@ class Dealer:
         self.terms: dict[int, Tensor] = {}
         masked, plain = self._run({}, masks=True), self._run({})
         self.hidden = masked <= plain - 25
+        self.cleared |= self._without_factors()
+        plain = self._run({})
         if bool((plain < -1e4).any()):
             raise ModelError(f"What hides pairs in the scores of `{where}` was not understood. Type composite=pelrp_nb.DELTA_LRP.")
         self.sides = sides_of(chain, self.inputs, keys, where)
         for one in self.sides:
             one.keys, one.shift = self._found(one, plain)
-        self.index = {cell: i + one.shift for one in self.sides for i, cell in enumerate(one.cells)}
+        self.index = index_of(self.sides, plain.shape[-2:], where)
         self.seen = ~self.hidden.all(0) if self.hidden.shape[-1] == self.hidden.shape[-2] else None
         self.biases = {n: levelled(chain.constants[n], self.seen) for n, one in chain.positions.items() if one.part == "score"}
         self.terms = {}
@@ -108,6 +111,28 @@ class Dealer:
                     hidden = away <= HIDES
                 if hidden is not None:
                     found[slot.number] = constant.masked_fill(hidden, 0)
+        return found
+
+    def _without_factors(self) -> dict[int, Tensor]:
+        """Constant factors of scores that are 0 where pairs are hidden, with 1 there.
+
+        Raises ModelError for one that does more than hide.
+        """
+        found = {}
+        factors = [a for step in self.chain.steps if step.name in MULTIPLYING for a in step.args if isinstance(a, Slot)]
+        for slot in factors:
+            x = self.chain.constants.get(slot.number)
+            if x is None or x.is_complex() or x.dim() < 2 or not fits(x, self.hidden):
+                continue
+            away = x == 0
+            if not bool(away.any()) or bool((away & ~self.hidden).any()):
+                continue
+            if not bool((away | (x == 1)).all()):
+                raise ModelError(
+                    f"What hides pairs in the scores of `{self.where}` is a factor that does more than hide, which cannot be exchanged. "
+                    "Type composite=pelrp_nb.DELTA_LRP."
+                )
+            found[slot.number] = x.masked_fill(away, 1)
         return found
 
     def _run(self, swapped: dict[int, Tensor], masks: bool = False, keep: bool = False, dealt: Any = None) -> Tensor:
@@ -157,6 +182,25 @@ class Dealer:
 
         biases = {n: read(x, self.seen, self.offsets, rows, columns) for n, x in self.biases.items()}
         return self._run({**biases, **swapped}, dealt=kept)
+
+
+def index_of(sides: list[Side], shape: tuple[int, ...], where: str) -> dict[credit.Place, int]:
+    """Where each place stands in scores of that shape (Tq, Tk). Raises ModelError unless its row and its column have one number."""
+    found: dict[credit.Place, int] = {}
+    for one in sides:
+        end = shape[int(one.keys)]
+        for i, cell in enumerate(one.cells, one.shift):
+            if found.setdefault(cell, i) != i or not 0 <= i < end:
+                raise ModelError(
+                    f"`{where}` computes its scores for some queries at a time, where places cannot be exchanged. Compute them for all at "
+                    "once, or type explain(model, ..., composite=pelrp_nb.DELTA_LRP), which says what positions changed."
+                )
+    return found
+
+
+def fits(x: Tensor, hidden: Tensor) -> bool:
+    """Whether a factor may be one of pairs (heads, Tq, Tk)."""
+    return all(n in (1, m) for n, m in zip(reversed(x.shape), reversed(hidden.shape), strict=False)) and x.numel() <= hidden.numel()
 
 
 def levelled(bias: Tensor, seen: Tensor | None) -> Tensor:

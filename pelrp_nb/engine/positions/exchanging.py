@@ -26,6 +26,7 @@ from ...errors import InputError, ModelError
 from ..leaves import Leaf
 from ..numerics import better
 from ..places import credit
+from ..places.maps import Axis
 from ..replay import Chain
 from .dealing import KERNEL, Dealer, kernel_scores
 
@@ -42,12 +43,15 @@ class Pairs:
 
     @staticmethod
     def drawn(places: Sequence[int], partners: int | None, seed: int) -> Pairs:
-        """As many rounds as partners are wanted, drawn from those of a tournament in which all meet once; None: all of them."""
+        """As many rounds as partners are wanted, drawn from those of a tournament in which all meet once; None: all of them.
+
+        Of an odd number of places one rests in each round, so there is one round more: none has fewer partners than were wanted.
+        """
         n = len(places)
         rng = torch.Generator().manual_seed(seed)
         m = n + n % 2
         shuffled = torch.randperm(m, generator=rng)
-        chosen = torch.randperm(m - 1, generator=rng)[: m - 1 if partners is None else partners]
+        chosen = torch.randperm(m - 1, generator=rng)[: m - 1 if partners is None else partners + n % 2]
         rounds = []
         for r in sorted(chosen.tolist()):
             circle = [0, *(1 + (i + r) % (m - 1) for i in range(m - 1))]
@@ -154,45 +158,66 @@ class Exchanges:
     """A `Worth`: what each pair of places is worth, attention by attention.
 
     partners, seed: as for `Pairs`; chosen: stream -> the places that take part (None: all)
-    pairs, values: (stream -> its pairs), ((stream, attention) -> (heads, pairs))
+    places: stream -> (the axes of its input on which its places lie, their places in order)
+    pairs, values: (stream -> its pairs), ((stream, attention, call) -> (heads, pairs)); a stream with fewer than two places has neither
     """
 
     def __init__(self, partners: int | None, seed: int, chosen: Mapping[str, Sequence[int] | None]) -> None:
         self.partners, self.seed, self.chosen = partners, seed, chosen
+        self.places: dict[str, tuple[tuple[Axis, ...], list[credit.Place]]] = {}
         self.pairs: dict[str, Pairs] = {}
-        self.values: dict[tuple[str, str], Tensor] = {}
+        self.values: dict[tuple[str, str, int], Tensor] = {}
         self.entered: set[Leaf] = set()
 
-    def drawn(self, stream: str, count: int) -> Pairs:
-        """The pairs of a stream with so many places, drawn when it is first met. Raises InputError for places that it does not have."""
-        if stream not in self.pairs:
+    def drawn(self, leaf: Leaf, own: list[credit.Place]) -> Pairs | None:
+        """The pairs of a leaf's stream, which has these places, drawn when it is first met; None of fewer than two places.
+
+        Raises InputError for places that it does not have.
+        """
+        stream, count = leaf.stream, len(own)
+        if stream not in self.places:
+            self.places[stream] = leaf.keys, own
             given = self.chosen.get(stream)
             places = list(range(count)) if given is None else list(given)
-            if len(places) < 2 or len(set(places)) < len(places) or not all(0 <= p < count for p in places):
-                raise InputError(f"An exchange needs two places or more, each below {count} and named once; got {places}.")
-            self.pairs[stream] = Pairs.drawn(places, self.partners, self.seed)
-        return self.pairs[stream]
+            if len(places) > 1:
+                if not all(0 <= p < count for p in places):
+                    raise InputError(f"Places of an exchange must be below {count}, got {places}.")
+                self.pairs[stream] = Pairs.drawn(places, self.partners, self.seed)
+        return self.pairs.get(stream)
+
+    def add(self, stream: str, where: str, made: int, found: Tensor) -> None:
+        """(heads, pairs) that weights are worth, in one use of them."""
+        key = (stream, where, made)
+        self.values[key] = self.values[key] + found if key in self.values else found
+
+    def of(self, stream: str) -> dict[str, Tensor]:
+        """Attention -> (heads, pairs), in the order of the forward pass: the heads of all weights that were made at one place."""
+        found: dict[str, list[Tensor]] = {}
+        for (name, where, _), values in sorted(self.values.items(), key=lambda item: item[0][2]):
+            if name == stream:
+                found.setdefault(where, []).append(values)
+        return {where: torch.cat(values) for where, values in found.items()}
 
     def eager(self, flow: Any, chain: Chain, inputs: dict[int, Tensor], into: Tensor, where: str) -> None:
         """Weights that a softmax made, and the gradient of what they were multiplied as."""
         found = chain.softmax()
         if found is None:
             raise ModelError(f"`{where}` computes its softmax in a way that exchange does not follow. Type torch.softmax(scores, dim=-1).")
-        scores, weights = found
+        scores, weights, made = found
         (A,) = chain.run(inputs, wanted=[weights])
         with torch.enable_grad():
             leaf = better(A).detach().requires_grad_()
             (used,) = chain.run({**inputs, weights: leaf})
             G = into if used is leaf else torch.autograd.grad(used, leaf, into)[0]
-        self.attended(flow, chain, inputs, scores, G, where)
+        self.attended(chain, inputs, scores, G, (where, made))
 
     def fused(self, flow: Any, chain: Chain, inputs: dict[int, Tensor], into: Tensor, where: str, causal: bool, more: dict) -> None:
         """A fused kernel of queries, keys and a mask, and the gradient of its weights."""
         scores = chain.then(kernel_scores, KERNEL, causal=causal, scale=more.get("scale"))
-        self.attended(flow, chain, inputs, scores, into, where)
+        self.attended(chain, inputs, scores, into, (where, chain.steps[-1].call))
 
-    def attended(self, flow: Any, chain: Chain, inputs: dict[int, Tensor], scores: int, G: Tensor, where: str) -> None:
-        """One attention, whose weights have the gradient G."""
+    def attended(self, chain: Chain, inputs: dict[int, Tensor], scores: int, G: Tensor, at: tuple[str, int]) -> None:
+        """One attention, whose weights have the gradient G; at: its place, and the number of the call that made its weights."""
         leaf = next((one for one in chain.entries if one.taken), None)
         if leaf is None:
             return
@@ -201,10 +226,10 @@ class Exchanges:
         if strange is not None:
             raise ModelError(f"The positions of `{strange.name}` enter scores in a way that cannot be exchanged.")
         with torch.no_grad():
-            dealer = Dealer(chain, inputs, scores, leaf.keys, where)
-            own = [cell for cell in credit.in_order(list(dealer.index)) if min(c for c in cell if c is not None) >= 0]
-            pairs = self.drawn(leaf.stream, len(own))
-            index = torch.tensor([dealer.index[own[int(p)]] for p in pairs.places])
-            found = exchanged(dealer, better(G).reshape(-1, *G.shape[-2:]), pairs, index).cpu()
-        key = (leaf.stream, where)
-        self.values[key] = self.values[key] + found if key in self.values else found
+            dealer = Dealer(chain, inputs, scores, leaf.keys, at[0])
+            own = credit.of_input(list(dealer.index))
+            pairs = self.drawn(leaf, own)
+            if pairs is not None:
+                index = torch.tensor([dealer.index[own[int(p)]] for p in pairs.places])
+                found = exchanged(dealer, better(G).reshape(-1, *G.shape[-2:]), pairs, index).cpu()
+                self.add(leaf.stream, *at, found)

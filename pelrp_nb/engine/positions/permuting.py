@@ -62,7 +62,7 @@ class Permutation:
         (axis,) = axes
         columns = [m.cells.movedim(axis, 0).reshape(m.cells.shape[axis], -1)[:, 0].tolist() for m in maps if m is not None]
         cells = list(zip(*columns, strict=True))
-        own = real(cells)
+        own = credit.of_input(cells)
         order = self.order(flow, keys, len(own))
         self.done.add(leaf)
         if order is None:
@@ -89,7 +89,7 @@ class Permutation:
         scores = chain.results[0] if kernel is None else chain.then(kernel_scores, KERNEL, **kernel)
         with torch.no_grad(), DisableTorchFunction():
             dealer = Dealer(chain, chain.taken(), scores, keys, where)
-            own = real(list(dealer.index))
+            own = credit.of_input(list(dealer.index))
             order = self.order(flow, keys, len(own))
             self.done.update(chain.entries)
             if order is None:
@@ -116,11 +116,6 @@ class Permutation:
         wrong = next((leaf for leaf in self.done if leaf.taken is False and leaf.part != "gathered"), None)
         if wrong is not None:
             raise ModelError(f"What enters at `{wrong.place}` was permuted, and turned out to be no position.")
-
-
-def real(cells: Sequence[credit.Place]) -> list[credit.Place]:
-    """Places of an input in their order, without those that constants brought along."""
-    return [cell for cell in credit.in_order(list(cells)) if min(c for c in cell if c is not None) >= 0]
 
 
 def of_softmax(flow: Context, x: Tensor) -> Tensor:
