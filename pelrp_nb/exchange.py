@@ -147,13 +147,13 @@ class Row:
     def told(self, trace: Trace, name: str, worth: Exchanges, text: str, value: float, flow: Propagation) -> Exchange:
         """One stream as a result; places that are padding left out."""
         visible, drawn = self.cut.get(name), worth.pairs.get(name)
-        semantic, tokens = trace.semantic if trace.tokens.dim() == 2 else None, ()
-        if semantic is None:
+        if trace.tokens.dim() == 2:
+            semantic = trace.semantic
+            labels, numbers = self.asked.row.labels.get(name), tuple(map(str, range(len(semantic))))
+            tokens = labels.tokens if labels is not None and len(labels.tokens) >= len(semantic) else numbers
+        else:
             semantic, tokens = of_picture(trace.tokens, *worth.places.get(name, ((), [()])))
         T = len(semantic)
-        labels = self.asked.row.labels.get(name)
-        if not tokens:
-            tokens = labels.tokens if labels is not None and len(labels.tokens) >= T else tuple(map(str, range(T)))
         at = {int(p): i for i, p in enumerate(visible.at)} if visible is not None else {i: i for i in range(T)}
         pairs = torch.zeros(0, 2, dtype=torch.long) if drawn is None else renamed(drawn.each(), at)
         places = torch.zeros(0, dtype=torch.long) if drawn is None else renamed(drawn.places, at)
