@@ -77,6 +77,12 @@ def test_distances_sum_to_the_pairs():
         assert ours[ours["distance"] < 0]["relevance"].abs().sum() == 0  # causal: no key lies ahead
 
 
+def test_where_there_are_no_pairs_distances_are_those_of_exchange():
+    found = explain(build("llama"), together(drawn((4,))), target=3, options=Options(detail={"pairs"}))
+    with pytest.raises(InputError, match=r"the models explained here have none\. Type exchange\(model, inputs\)\.by_distance\(\)"):
+        aggregate(found, by="distance")
+
+
 def test_lists_of_lists_are_taken_as_they_come():
     found = explain(build("bert"), together(drawn()), target=target.every([0, 1]))
     assert aggregate(found, by="position")["count"].max() == 6

@@ -65,7 +65,7 @@ def test_the_numbers_are_the_same_to_the_bit(family, attention):
         assert equal(run(model, x, composite, audit=audit, checkpoint=True), plain) and plain.ledger.closed
 
 
-@pytest.mark.parametrize("detail", ["heads", "query_key", "frequencies"])
+@pytest.mark.parametrize("detail", ["heads", "query_key", "frequencies", "coordinates"])
 def test_detail_is_the_same(detail):
     model, x = build("llama"), inputs("llama")
     plain, again = (run(model, x, detail={detail}, checkpoint=c) for c in (False, True))

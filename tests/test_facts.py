@@ -78,11 +78,10 @@ def test_rotary_sinks_take_half_of_what_enters_the_query_key_path():
 
 
 def test_query_and_key_totals_of_a_layer_are_equal():
-    found = trace(build("llama"), inputs("llama"), detail={"heads", "query_key"})
+    found = trace(build("llama"), inputs("llama"), detail="coordinates")
     for layer in range(3):
-        totals = [
-            sum(float(found.detail[f"layer {layer} rotary {role} {part}"].sum()) for part in ("cos", "sin")) for role in ("query", "key")
-        ]
+        by = found.detail["coordinates"][f"layer {layer} rotary"]
+        totals = [sum(float(by[f"{role} {part}"].sum()) for part in ("cos", "sin")) for role in ("query", "key")]
         assert totals[0] == pytest.approx(totals[1], rel=1e-6)
 
 
@@ -114,9 +113,9 @@ def test_under_cp_lrp_nothing_leaks_at_the_softmax_and_rotary_sinks_are_zero():
 
 def test_position_zero_gets_its_half_though_it_is_not_rotated():
     model = build("llama")
-    found = trace(model, inputs("llama"), detail={"query_key"})
-    sine = sum(v[..., 0, :].abs().sum() for k, v in found.detail.items() if k.endswith("sin"))
-    assert float(sine) == 0
+    found = trace(model, inputs("llama"), detail={"coordinates"})
+    sines = [R for by in found.detail["coordinates"].values() for name, R in by.items() if name.endswith("sin")]
+    assert len(sines) == 6 and all(float(R[..., 0, :].abs().sum()) == 0 < float(R.abs().sum()) for R in sines)
     assert float(found.positional[:, 0].abs().sum()) > 1e-4
 
 

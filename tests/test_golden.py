@@ -93,11 +93,11 @@ def test_another_target_is_the_authors_too(golden_case, case):
 @pytest.mark.parametrize("case", ["llama_soft_S5", "llama_sharp_S5"])
 def test_queries_and_keys_apart_are_the_authors(golden_case, case):
     model, x, z = golden_case(case)
-    found = trace(model, x, int(z["target"]), PA_LRP, detail={"heads", "query_key"})
+    found = trace(model, x, int(z["target"]), PA_LRP, detail={"heads", "coordinates"})
     for role, key in (("query", "rel_pos_q"), ("key", "rel_pos_k")):
         for layer in range(z[key].shape[0]):
             for i, part in enumerate(("cos", "sin")):
-                ours = found.detail[f"layer {layer} rotary {role} {part}"]
+                ours = found.detail["coordinates"][f"layer {layer} rotary"][f"{role} {part}"]
                 assert off(ours, z[key][layer, i]) < CLOSE, (role, layer, part)
 
 

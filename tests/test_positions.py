@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from pelrp_nb import rules
 from pelrp_nb.composites import ATTN_LRP, CP_LRP, PA_LRP
 from pelrp_nb.engine.backward.sink_totals import wavelengths
-from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.options import DETAIL, Options
 from pelrp_nb.engine.positions import sinks
 from pelrp_nb.engine.propagation import propagate
 
-ALL = frozenset({"heads", "query_key", "frequencies", "pairs"})
+ALL = frozenset(DETAIL)
 KINDS = {
     "gptj": "rotary", "codegen": "rotary", "roformer": "rotary", "roformer on values": "rotary", "gpt_neox": "rotary",
     "t5": "relative bias", "mpnet": "relative bias", "beit": "relative bias", "swin": "relative bias",
@@ -171,10 +171,33 @@ def test_a_single_token_has_no_wavelength_and_what_stands_still_an_endless_one()
     assert torch.isinf(wavelengths(torch.zeros(4, 3))).all()
 
 
+def held(value: object) -> int:
+    """Bytes of the tensors in a mapping."""
+    return sum(map(held, value.values())) if isinstance(value, dict) else value.nbytes if isinstance(value, torch.Tensor) else 0
+
+
 def test_memory_grows_only_with_what_was_asked_for():
     found = trace("mpt")
     assert found.detail == {}
-    assert set(trace("mpt", detail={"pairs"}).detail) == {"pairs"}
+    pairs, both = trace("mpt", detail={"pairs"}).detail, trace("mpt", detail={"pairs", "heads"}).detail
+    assert set(pairs) == {"pairs"} and all(set(one) == {"relevance", "written"} for one in pairs["pairs"].values())
+    assert all(set(one) == {"relevance", "heads", "written"} for one in both["pairs"].values())
+
+
+@pytest.mark.parametrize(
+    ("detail", "size"), [("heads", 3 * 2 * 4 * 9 * 8), ("query_key", 3 * 2 * 9 * 8), ("coordinates", 3 * 4 * 9 * 4 * 8)]
+)
+def test_detail_is_what_was_asked_for_and_nothing_else(detail, size):
+    found = trace("gpt_neox", detail={detail}).detail
+    assert set(found) == {detail} | ({"attention"} if detail == "heads" else set())
+    assert held(found[detail]) == size
+
+
+@pytest.mark.parametrize(("name", "empty"), [("gpt_neox", {"pairs"}), ("mpt", {"query_key", "frequencies", "coordinates"}), ("mamba", ALL)])
+def test_a_detail_that_the_model_has_nothing_of_says_so(name, empty):
+    found = trace(name, detail=ALL)
+    assert {note.split('"')[1] for note in found.notes if note.startswith("the detail ")} == empty
+    assert all(found.detail[one] == {} for one in empty) and not [note for note in trace(name).notes if "the detail" in note]
 
 
 def test_attention_goes_through_values_and_scores():

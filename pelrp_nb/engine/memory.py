@@ -134,9 +134,10 @@ def size(x: Tensor) -> int:
 
 def arriving(flow: ForwardPass) -> int:
     """Bytes of what arrives at the end: gradients, and with detail what is made of them."""
-    split = [size(x) for x in flow.inputs.leaves()]
-    pairs = [s.pairs * 4 for s in flow.inputs.sinks] if "pairs" in flow.options.detail else []
-    return (sum(split) + sum(pairs)) * (2 if flow.options.detail else 1)
+    split, asked = sum(size(x) for x in flow.inputs.leaves()), flow.options.detail
+    pairs = [s.pairs * 4 for s in flow.inputs.sinks]  # of all heads
+    kept = sum(pairs) if {"pairs", "heads"} <= asked else max(pairs, default=0) if "pairs" in asked else 0
+    return (split + kept) * (2 if asked else 1)
 
 
 def check_detail(flow: ForwardPass) -> None:

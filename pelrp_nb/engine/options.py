@@ -15,7 +15,7 @@ from .places.roles import ROLES
 from .trace import Boundary
 
 
-DETAIL = ("heads", "query_key", "frequencies", "pairs")
+DETAIL = ("heads", "query_key", "frequencies", "pairs", "coordinates")
 
 
 @fitting_fields(dict.fromkeys(DETAIL, 'Options(detail={{...}}) with its name, as in Options(detail={{"heads"}})'))
@@ -23,7 +23,12 @@ DETAIL = ("heads", "query_key", "frequencies", "pairs")
 class Options:
     """What is wanted beyond the explanation itself.
 
-    detail:     any of "heads", "query_key", "frequencies", "pairs"
+    detail:     what is kept beside tokens and sinks, any of
+                "heads":       of each attention, and of each sink that has heads, (H, T)
+                "query_key":   of rotary sinks, what came by queries and by keys, (T,)
+                "frequencies": of rotary sinks, relevance and wavelength of each frequency, (T, F)
+                "pairs":       of biases and relative embeddings, queries by keys, (T, T); with "heads" too, (H, T, T) beside it
+                "coordinates": of rotary sinks, what cos and sin received, (1, T, d); with "heads" too, (H, T, d)
     audit:      measure every softmax, fused ones too (METHOD: what a fast ledger cannot prove)
     checkpoint: recompute each layer in the backward pass, for memory
     only:       conditional relevance: {"layer 3": {"heads": [1]}}; see `engine/only.py`

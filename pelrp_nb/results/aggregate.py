@@ -42,16 +42,19 @@ def aggregate(explanations: Any, by: By = "token", share: bool = False) -> DataF
     keys, records = RECORDS[by]
     keys = ["stream", *keys]
     groups: dict[tuple[Any, ...], Group] = {}
-    met = False
+    met = paired = False
     for one in flat(explanations):
         met = True
         whole = _whole(one) if share else 1.0
         for name, stream in (one.streams or {"": one}).items():
+            paired = paired or "pairs" in stream.detail
             for record in records(stream):
                 place = (name, *(record.pop(key) for key in keys[1:]))
                 groups.setdefault(place, Group()).add(record, whole)
     if not met:
         raise InputError("There must be at least one explanation to aggregate, got none. Type aggregate(explain(model, texts)).")
+    if not groups and by == "distance" and paired:
+        raise InputError(NO_PAIRS)
     if not groups:
         raise InputError(LACKING.get(by, f"No explanation has anything by {by}. Explain a model with layers."))
     return _framed(groups, keys, by)
@@ -169,6 +172,10 @@ RECORDS: dict[str, tuple[list[str], Callable[[Explanation], Iterable[Record]]]] 
     "token": (["token", "special"], by_token), "position": (["position"], by_position), "layer": (["number", "layer"], by_layer),
     "head": (["sink", "role", "head"], by_head), "distance": (["sink", "distance"], by_distance),
 }  # fmt: skip
+NO_PAIRS = (
+    "Distances are those of pairs of tokens that positions enter at (biases of attention scores, relative embeddings), and the models "
+    "explained here have none. Type exchange(model, inputs).by_distance() for what the positions of any model are worth over distance."
+)
 LACKING = {
     "head": 'Heads need explanations made with their detail. Type explain(..., options=Options(detail={"heads"})).',
     "distance": (

@@ -90,8 +90,12 @@ def total(column: list[float]) -> float:
 
 
 def parts_of(detail: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
-    """What was asked for in detail, by name, each packed when it is asked for: {"heads": {sink: {"query": ...}}, ...}."""
-    return {name: partial(_packed, found) for name, found in detail.items() if isinstance(found, Mapping)}
+    """What was asked for in detail, by name, each packed when it is asked for: {"heads": {sink: {"query": ...}}, ...}.
+
+    What the model has nothing of is not offered; heads of sinks are beside those of attention, and offered with them.
+    """
+    kept = {name: found for name, found in detail.items() if isinstance(found, Mapping) and (found or name == "heads")}
+    return {name: partial(_packed, found) for name, found in kept.items()}
 
 
 def _packed(value: Any) -> Any:

@@ -22,7 +22,7 @@ from .ledger_builder import Books, keep_books
 from .rounding import precision_of
 from .rows import Rows
 from .running_gap import watch_of
-from .sink_totals import receive
+from .sink_totals import lacking, receive
 
 
 def whole(flow: ForwardPass, value: Tensor, keep: bool) -> Trace:
@@ -44,7 +44,8 @@ def apart(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> Row
     """One backward pass; its rows, with what was taken for what, and what could have been read otherwise."""
     parts, books = arrived(flow, values, keep)
     with DisableTorchFunction():
-        return Rows(parts, books, flow.told(), flow.places.noted())
+        empty = lacking([part.detail for part in parts], flow.options.detail)
+        return Rows(parts, books, flow.told(), (*flow.places.noted(), *empty))
 
 
 # --- back to the leaves ----------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -118,10 +118,7 @@ def _placed(columns: Columns, places: Sequence[credit.Place], order: Sequence[cr
 
 
 def detail(all_of: list[Received], gradients: dict[int, Tensor], wanted: frozenset[str], order: Sequence[credit.Place]) -> dict[str, Any]:
-    """What was asked for: "heads", "query_key", "frequencies", "pairs", each by the sink's name, rows of the batch first.
-
-    Beside them, for rotary sinks, "SINK query cos" (B, heads, T, coordinates) and so on, as the leaves received it.
-    """
+    """What was asked for and nothing else, each by the sink's name, rows of the batch first: see `Options.detail`."""
     found: dict[str, Any] = {name: {} for name in sorted(wanted)}
     turns: dict[str, list[Received]] = {}
     for one in all_of:
@@ -131,17 +128,34 @@ def detail(all_of: list[Received], gradients: dict[int, Tensor], wanted: frozens
                 _add(found[name].setdefault(leaf.name, {}), leaf.detail[name])
         elif id(leaf.tensor) in gradients and leaf.kind == PositionKind.ROTARY:
             turns.setdefault(leaf.name, []).append(one)
-            found[" ".join(w for w in (leaf.name, leaf.role, leaf.part) if w)] = heads_first(leaf, relevance(leaf, gradients)).cpu()
     for sink, members in turns.items():
         if "heads" in wanted:
             by = {one: heads_first(one.leaf, relevance(one.leaf, gradients)).sum(-1) for one in members}
             found["heads"][sink] = {role: R.cpu() for role, R in _roles(by).items()}
+        if "coordinates" in wanted:
+            leaves = {" ".join(filter(None, (one.leaf.role, one.leaf.part))): one.leaf for one in members}
+            found["coordinates"][sink] = {name: heads_first(leaf, relevance(leaf, gradients)).cpu() for name, leaf in leaves.items()}
         by = {one: credit.aligned(one.found, one.places, order) for one in members}
         if "query_key" in wanted:
             found["query_key"][sink] = {role: R.sum(-1).cpu() for role, R in _roles(by).items()}
         if "frequencies" in wanted:
             found["frequencies"][sink] = _spectrum(by)
     return found
+
+
+NONE = {
+    "heads": "no attention was met, and no position enters at heads",
+    "query_key": "no position turns queries and keys, as rotary ones do",
+    "frequencies": "no position turns queries and keys, as rotary ones do",
+    "coordinates": "no position turns queries and keys, as rotary ones do",
+    "pairs": "no position enters at pairs of tokens, as biases of attention scores (ALiBi, T5) and relative embeddings do",
+}
+
+
+def lacking(details: Sequence[Mapping[str, Any]], wanted: frozenset[str]) -> tuple[str, ...]:
+    """What was asked for and is found in no stream, with the reason."""
+    empty = [name for name in sorted(wanted) if not any(found.get(name) or (name == "heads" and found["attention"]) for found in details)]
+    return tuple(f'the detail "{name}" is empty: {NONE[name]}' for name in empty)
 
 
 def heads_first(leaf: Leaf, R: Tensor) -> Tensor:

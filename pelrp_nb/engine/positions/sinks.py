@@ -119,14 +119,19 @@ def book(flow: Context, leaf: Leaf, R: Tensor, written: str) -> None:
     if not flow.options.detail & {"heads", "pairs"}:
         return
     by = R.reshape(rows, -1, *R.shape[-2:]) if R.shape[0] % rows == 0 else R.expand(rows, *R.shape[1:]) / rows
-    by = by.reshape(by.shape[0], -1, *by.shape[-2:]).cpu()
+    by = by.reshape(by.shape[0], -1, *by.shape[-2:])
     if "heads" in flow.options.detail:
         heads = by.sum(-1) if by.shape[-1] != by.shape[-2] else (by.sum(-1) + by.sum(-2)) / 2
-        leaf.detail["heads"] = {"score": heads + leaf.detail["heads"]["score"] if "heads" in leaf.detail else heads}
+        keep(leaf, "heads", {"score": heads.cpu()})
     if "pairs" in flow.options.detail:
-        before = leaf.detail.get("pairs")
-        by = by + before["heads"] if before is not None and before["heads"].shape == by.shape else by
-        leaf.detail["pairs"] = {"relevance": by.sum(1), "heads": by, "written": written}
+        keep(leaf, "pairs", {"relevance": by.sum(1).cpu()} | ({"heads": by.cpu()} if "heads" in flow.options.detail else {}))
+        leaf.detail["pairs"]["written"] = written
+
+
+def keep(leaf: Leaf, name: str, found: dict[str, Tensor]) -> None:
+    """Add to a detail of what a leaf heard."""
+    before = leaf.detail.get(name, {})
+    leaf.detail[name] = {k: R + before[k] if k in before and before[k].shape == R.shape else R for k, R in found.items()}
 
 
 def gather(leaf: Leaf, found: Columns, places: tuple[credit.Place, ...]) -> None:
