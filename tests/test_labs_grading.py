@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import handed_in
 import pytest
 import torch
 
 from pelrp_nb.errors import InputError
-from pelrp_nb.labs import batch, channel, grading, report, sandbox, submission
+from pelrp_nb.labs import batch, channel, grading, meter, report, sandbox, submission
 from pelrp_nb.labs.command import main
 from pelrp_nb.labs.limits import Problem
 from pelrp_nb.labs.sandbox import Bounds, SandboxError
@@ -133,6 +139,51 @@ def test_time_is_that_of_the_processor_so_that_a_busy_machine_takes_no_points_aw
         cells = tuple(handed_in.cells(by_hand=None, epsilon=None, bias_keeps=None, shares=answer))
         found = grading.grade(submission.Submission("x", "0", "01", cells), bounds=bounds)
         assert bool(found.verdicts["shares"]) == right, found
+
+
+def test_a_second_without_a_processor_counts_a_tenth_and_a_jump_of_the_clock_nothing(monkeypatch):
+    now, awake = [0.0], [True]
+    monkeypatch.setattr(meter, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(meter, "worked", lambda pid: 0.0)
+    monkeypatch.setattr(meter, "asleep", lambda pid: not awake[0])
+    pulse, starved, slept, jumped = meter.Pulse(1), meter.Meter(1), meter.Meter(1), meter.Meter(1)
+
+    def looks(found, times, step):
+        for _ in range(times):
+            now[0] += step
+            found.add(*pulse.beat())
+        return found.over
+
+    assert not looks(starved, 145, 0.2) and looks(starved, 10, 0.2)
+    awake[0] = False
+    assert not looks(slept, 14, 0.2) and looks(slept, 2, 0.2)
+    assert not looks(jumped, 1, 1e9) and not looks(jumped, 1, -1e9) and not looks(jumped, 4, 1e9)
+
+
+@pytest.mark.parametrize(("code", "sleeps"), [("import time; time.sleep(600)", True), ("while True: pass", False)])
+def test_a_process_is_asleep_unless_something_it_started_works(code, sleeps):
+    with subprocess.Popen(["sh", "-c", f"{sys.executable} -c '{code}' & wait"], start_new_session=True) as process:
+        try:
+            assert within(60, lambda: len(list(meter.family(process.pid))) == 2)
+            assert within(60, lambda: meter.asleep(process.pid) == sleeps)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def within(seconds, holds):
+    """Whether something comes to hold in so many seconds."""
+    end = time.monotonic() + seconds
+    while not (there := holds()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return there
+
+
+def test_a_seat_that_reads_nothing_is_left_in_time(bubblewrap):
+    """The process stops itself, so that what it is sent fills the pipe."""
+    stops = "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"
+    cells = ("pass", stops, f"'{'x' * 2**20}'", *handed_in.cells(epsilon=None))
+    found = grading.grade(submission.Submission("x", "0", "01", cells), bounds=Bounds(cell=1, answer=1))
+    assert found.points == 3 and "In cell 2: It did not finish in time." in " ".join(found.notes), found
 
 
 def test_without_a_sandbox_nothing_is_run(monkeypatch, tmp_path):

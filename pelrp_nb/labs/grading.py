@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from .course import of_lab
 from .examine import examine
 from .exercise import Exercise
 from .limits import NOTHING, TOO_LONG, Problem
+from .meter import Meter
 from .sandbox import Bounds, Ended, Sandbox
 from .submission import Submission
 from .verdict import Verdict
@@ -63,8 +63,8 @@ def grade(submission: Submission, slot: int = 0, bounds: Bounds = Bounds()) -> G
     if submission.lab and any(cell.strip() for cell in submission.cells):
         sitting = Sitting(submission, found, bounds)
         for _ in range(LIVES):
-            if sitting.left() and time.monotonic() < sitting.until:
-                with Sandbox(slot, bounds, sitting.until) as box:
+            if sitting.left() and not sitting.total.over:
+                with Sandbox(slot, bounds, sitting.total) as box:
                     sitting.go_on(box)
         for exercise in sitting.left():
             found.verdicts[exercise.name] = Verdict(exercise.name, False, UNREACHED)
@@ -86,7 +86,7 @@ class Sitting:
     def __init__(self, submission: Submission, found: Grade, bounds: Bounds) -> None:
         self.submission, self.found, self.bounds = submission, found, bounds
         self.skip: set[int] = set()
-        self.until = time.monotonic() + bounds.total
+        self.total = Meter(bounds.total)
         self.exercises = of_lab(submission.lab)
         self.raised: dict[str, set[int]] = {}  # error -> the cells that raised it
         self.token = ""  # what the seat's own messages carry
@@ -117,7 +117,8 @@ class Sitting:
         """Have the cells run; how many answers there are for each exercise. `cell` is the one that runs."""
         names = {exercise.name: exercise.answer for exercise in self.exercises}
         self.token = secrets.token_hex(16)
-        box.send(line({"token": self.token, "cells": self.submission.cells, "skip": sorted(self.skip), "exercises": names}))
+        first = {"token": self.token, "cells": self.submission.cells, "skip": sorted(self.skip), "exercises": names}
+        box.send(line(first), self.bounds.start)
         wait = self.bounds.start
         while True:
             said = self.hear(box, wait)
@@ -147,7 +148,7 @@ class Sitting:
         """The answer to one case. Raises Problem with what the student's code did instead, Ended if it did worse."""
         number = secrets.token_hex(8)
         question = {"id": number, "exercise": exercise.name, "name": exercise.answer, "candidate": candidate}
-        box.send(line({**question, "inputs": encode(inputs)}))
+        box.send(line({**question, "inputs": encode(inputs)}), self.bounds.answer)
         while True:
             said = self.hear(box, self.bounds.answer)
             if said.get("id") != number:

@@ -7,8 +7,6 @@ import select
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -16,12 +14,12 @@ from pathlib import Path
 
 from ..errors import PelrpError
 from .channel import LINE
+from .meter import Meter, Pulse, memory, shared_out
 
 PACKAGE = Path(__file__).resolve().parent.parent
 INSTALL = "On Debian and Ubuntu type: apt-get install bubblewrap"
 HOME = "/home/student"
 UNPRIVILEGED = 61_000  # first of the user ids that nobody has
-PATIENCE = 3  # seconds by the clock for each second of processor time that a step may take
 
 
 class SandboxError(PelrpError, RuntimeError):
@@ -36,9 +34,9 @@ class Ended(Exception):
 class Bounds:
     """What one submission may take.
 
-    cell, answer: seconds of processor time for one cell, and for one answer (by the clock `PATIENCE` times as many: a busy
-                  machine takes no points away); start: likewise until the first message; total: seconds by the clock for all
-    megabytes:    memory of all its processes; output: megabytes it may send back
+    start, cell, answer, total: seconds of processor time until the first message, for one cell, one answer, and for all in
+                                all; asleep it may take three times as many, and a busy machine takes none away
+    megabytes, output:          memory of all its processes, and what it may send back
     """
 
     cell: float = 20.0
@@ -90,14 +88,16 @@ def refuse_unless_safe() -> None:
 class Sandbox:
     """One running seat; use it in a `with`, which ends every process in it."""
 
-    def __init__(self, slot: int, bounds: Bounds, until: float) -> None:
+    def __init__(self, slot: int, bounds: Bounds, total: Meter) -> None:
         refuse_unless_safe()
-        self.bounds, self.until, self.buffer, self.received = bounds, until, b"", 0
+        self.bounds, self.total, self.buffer, self.received = bounds, total, b"", 0
         self.process = subprocess.Popen(
             command(slot, bounds.megabytes), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         assert self.process.stdin is not None and self.process.stdout is not None  # both are pipes
         self.into, self.out = self.process.stdin, self.process.stdout
+        os.set_blocking(self.into.fileno(), False)
+        self.pulse = Pulse(self.process.pid)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -109,38 +109,49 @@ class Sandbox:
             with suppress(OSError):  # unsent bytes for a process that is gone
                 pipe.close()
 
-    def send(self, raw: bytes) -> None:
-        """One line into the sandbox. Raises Ended."""
-        try:
-            self.into.write(raw)
-            self.into.flush()
-        except OSError as error:
-            raise Ended("ended") from error
+    def send(self, raw: bytes, seconds: float) -> None:
+        """One line into the sandbox, which must take it in so many seconds of processor time. Raises Ended."""
+        meter, into = Meter(seconds), self.into.fileno()
+        self.pulse.start()
+        while raw:
+            _, ready, _ = select.select([], [into], [], 0.2)
+            if ready:
+                try:
+                    raw = raw[os.write(into, raw) :]
+                except OSError as error:
+                    raise Ended("ended") from error
+            elif why := self.beyond(meter):
+                self._end(why)
 
     def receive(self, seconds: float) -> bytes:
-        """One line out of it. Raises Ended with the reason, and by then the sandbox is no more.
+        """One line out of it, after at most so many seconds of processor time.
 
-        `seconds` are of processor time; what only waits has `PATIENCE` times as many by the clock.
+        Raises Ended with the reason, and by then the sandbox is no more.
         """
-        until = min(time.monotonic() + PATIENCE * seconds, self.until)
-        most = worked(self.process.pid) + seconds
-        out = self.out.fileno()
+        meter, out = Meter(seconds), self.out.fileno()
+        self.pulse.start()
         while b"\n" not in self.buffer:
             ready, _, _ = select.select([out], [], [], 0.2)
-            if self.too_large():
-                self._end("memory")
-            if time.monotonic() > until or worked(self.process.pid) > most:
-                self._end("time")
             if ready:
                 chunk = os.read(out, 2**16)
                 self.received += len(chunk)
                 self.buffer += chunk
                 if not chunk:
                     self._end("ended")
-            if len(self.buffer) > LINE or self.received > self.bounds.output * 2**20:
-                self._end("output")
+            why = self.beyond(meter)
+            if why and (why != "time" or b"\n" not in self.buffer):  # an answer that is there came in time
+                self._end(why)
         first, _, self.buffer = self.buffer.partition(b"\n")
         return first
+
+    def beyond(self, meter: Meter) -> str:
+        """Which bound of this step, or of all in all, is passed; nothing if none is."""
+        taken = self.pulse.beat()
+        for each in (meter, self.total):
+            each.add(*taken)
+        if len(self.buffer) > LINE or self.received > self.bounds.output * 2**20:
+            return "output"
+        return "memory" if self.too_large() else "time" if meter.over or self.total.over else ""
 
     def too_large(self) -> bool:
         """Whether more memory is in use inside than may be."""
@@ -150,54 +161,3 @@ class Sandbox:
     def _end(self, why: str) -> None:
         self.process.kill()
         raise Ended(why)
-
-
-def memory(pid: int) -> int:
-    """Bytes in use by a process and all that it started, at most: pages they share are counted again for each."""
-    return sum(resident(each) for each in family(pid))
-
-
-def shared_out(pid: int) -> int:
-    """The same, with each shared page counted once; slower."""
-
-    def proportional(each: int) -> int:
-        try:
-            text = Path(f"/proc/{each}/smaps_rollup").read_text()
-        except OSError:  # gone meanwhile, or not ours to read
-            return resident(each)
-        return sum(int(row.split()[1]) * 1024 for row in text.splitlines() if row.startswith("Pss:"))
-
-    return sum(proportional(each) for each in family(pid))
-
-
-def worked(pid: int) -> float:
-    """Seconds of processor time taken by a process, all that it started, and those of them that have ended."""
-    return sum(map(_ticks, family(pid))) / os.sysconf("SC_CLK_TCK")
-
-
-def _ticks(pid: int) -> int:
-    """The processor time of one process and of its ended children, in ticks of the system's clock."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:  # gone meanwhile
-        return 0
-    return sum(int(field) for field in after_name[11:15])
-
-
-def family(pid: int) -> Iterator[int]:
-    """A process and its descendants."""
-    yield pid
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from family(int(child))
-    except OSError:  # gone meanwhile
-        return
-
-
-def resident(pid: int) -> int:
-    """Bytes of memory a process holds."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
