@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Quickstart: see relevance flow
 #
-# *About 20 minutes, half of them for the exercises. No mathematics, no GPU, no network.*
+# *About 25 minutes, half of them for the exercises. No mathematics, no GPU, no network.*
 #
 # A model reads a film review and says *positive*. **Why?** We take the number behind its answer and hand it back, layer by layer,
 # until every bit of it has arrived somewhere: at a word, at the *position* of a word, or at a place inside the model that keeps some.
@@ -21,7 +21,7 @@
 # After this notebook you can
 #
 # 1. explain a model's answer in one line,
-# 2. tell content from position,
+# 2. tell what a word says from where it stands, and ask what its place is worth,
 # 3. read the ledger, and say where every unit of the answer went.
 
 # %%
@@ -40,8 +40,12 @@ result = pelrp_nb.explain(model, text, processor=tokenizer, options=Options(audi
 result
 
 # %% [markdown]
-# Orange speaks *for* the answer, purple *against* it. Each *token* (a word, or a piece of one) has two numbers: **content** (what the word says) and **position**
-# (where it stands). The sum of both is its relevance.
+# Orange speaks *for* the answer, purple *against* it. Each *token* (a word, or a piece of one) has two numbers, **content** and **position**.
+# Their sum is its relevance, a way of sharing out answers called [layer-wise relevance propagation](https://doi.org/10.1371/journal.pone.0130140) (LRP, 2015).
+# Positions have an account of their own since [PA-LRP](https://arxiv.org/abs/2506.02138) (2025).
+#
+# Read the sum first. How much of it is called *position* is settled by a convention (lab 07 derives it), so it says little about whether the place mattered.
+# For that there is a better question, below.
 #
 # ## The number that is explained
 #
@@ -72,7 +76,7 @@ print(result.ledger)
 # %%
 words = sorted(result.words(), key=lambda word: -abs(word.relevance))
 for word in words[:5]:
-    print(f"{word.text:<14} content {word.semantic:+.3f}   position {word.positional:+.3f}")
+    print(f"{word.text:<14} {word.relevance:+.3f}")
 
 # %% [markdown]
 # ## Layer by layer
@@ -92,16 +96,43 @@ rather = pelrp_nb.explain(model, text, processor=tokenizer, target="positive", c
 print(rather.target, round(rather.value, 3), "closed" if rather.ledger.closed else "open")
 
 # %% [markdown]
-# ## Another method, another answer about positions
+# ## Why does it say *moon*?
 #
-# PA-LRP, the method so far, lets relevance flow through attention. CP-LRP treats attention as given. In this model positions enter in attention alone
-# (*rotary* positions, lab 07), so nothing can reach them, and their share is exactly zero. That is a property of the method, not of the model: keep it in mind whenever somebody shows you a map without positions.
+# A second model answers little questions. This one asks: of the two words named first, which comes first behind the question mark?
 
 # %%
-without = pelrp_nb.explain(model, text, processor=tokenizer, composite=CP_LRP)
-print(f"PA-LRP {result.positional_share:.1%}   CP-LRP {without.positional_share:.1%}")
+asked, reader = pelrp_nb.zoo.load("tasks-rotary")
+question = "order sun moon ? the moon of a sun in"
+for line in (question, "order sun moon ? the sun of a moon in"):
+    print(line, " ->", pelrp_nb.explain(asked, line, processor=reader).target)
 
 # %% [markdown]
+# The same words, another answer: here no map of words alone can say why. Something about *where* they stand decides. So ask the model:
+# **if two words exchanged their places, what would the answer lose?** The mean over all partners is what a place is *worth*, in units of the
+# number that is explained; here that is *moon* rather than *sun*.
+
+# %%
+worth = pelrp_nb.exchange(asked, question, processor=reader, target="moon", contrast="sun", partners=None)
+print(f"{worth.target}: {worth.value:+.1f}")
+for token, amount in zip(worth.tokens, worth.signed):
+    print(f"{token:<8}{amount:+.1f}" if amount == amount else f"{token:<8} a mark of the tokenizer, left in its place")
+
+# %% [markdown]
+# The place of the *moon* behind the question mark is worth more than any other. And in the review? The **share** compares what the places are worth
+# with what the words are.
+#
+# A method may also be unable to see places. [CP-LRP](https://arxiv.org/abs/2202.07304) (2022) treats attention as given; in this model positions enter in
+# attention alone, so it gives them exactly 0, although they decide. Keep it in mind whenever somebody shows you a map without positions.
+
+# %%
+blind = pelrp_nb.explain(asked, question, processor=reader, composite=CP_LRP)
+review = pelrp_nb.exchange(model, text, processor=tokenizer, partners=None)
+print(f"positions by CP-LRP: {blind.positional_share:.0%}")
+print(f"share of the places by exchange: {worth.share:.0%} in the question, {review.share:.0%} in the review")
+
+# %% [markdown]
+# Whether a film is liked hardly depends on the order of the words. The *moon* stays with us: lab 06 asks a model without places, lab 07 opens this one up.
+#
 # ## Which rule applied where?
 #
 # `plan` runs the model forward only, and lists the rule of each operation, the places where positions enter, and what would be refused.
@@ -112,34 +143,37 @@ pelrp_nb.plan(model, text, processor=tokenizer)
 # %% [markdown]
 # ## Your turn
 #
-# Three short exercises; each has a check right below it, and hints and a solution folded under that. Another sentence:
+# Three short exercises; each has a check right below it, and hints and a solution folded under that. Another question, *which word stands before the
+# last `mark`?*, and another review:
 
 # %%
+before = pelrp_nb.exchange(asked, "previous river mark sun fish tree mark bird", processor=reader, partners=None)
+print(before.target, [token for token in before.tokens])
 other = pelrp_nb.explain(
     model, "Deliciously mean spirited and wryly observant.", processor=tokenizer, options=Options(audit=True)
 )
 print(other.ledger)
 
 # %% [markdown]
-# ### Exercise 1 · The word whose place matters most &nbsp; ●○○ &nbsp; 3 minutes
+# ### Exercise 1 · The word whose place is worth most &nbsp; ●○○ &nbsp; 3 minutes
 #
-# Which word's *position* has the largest amount, whatever its sign? Write it as a text. (`[CLS]` and `[SEP]` are marks that the tokenizer adds.)
+# Guess first: is it the answer, *tree*? Then read it off `before`: its places that took no part are `nan`. Write the word as a text.
 
 # %%
 word = None
 # BEGIN SOLUTION
-word = max(other.words(), key=lambda word: abs(word.positional)).text
+word = before.tokens[before.signed.nan_to_num(0).abs().argmax()]
 # END SOLUTION
 
 # %%
 labs.check("position-word", word)
 
 # %% [markdown]
-# **What if** you asked for the largest amount *for* the answer? Is it the same word?
+# **What if** that word stood somewhere else? Then another word would be asked for. Its *content* is the same wherever it stands.
 #
 # ### Exercise 2 · The positions' part &nbsp; ●○○ &nbsp; 2 minutes
 #
-# Which part of the explained value went to positions? A number, like 0.25.
+# Which part of the second review's value went to the line *positions*? A number, like 0.25.
 
 # %%
 part = None
@@ -151,7 +185,7 @@ part = other.ledger.positions / other.value
 labs.check("position-part", part)
 
 # %% [markdown]
-# **What if** some positions speak for the answer and some against it? What does this number say then, and what does it hide?
+# **What if** some positions speak for the answer and some against it? They cancel in the line: an account says what went where, not how much moved.
 #
 # ### Exercise 3 · Balance an account &nbsp; ●○○ &nbsp; 3 minutes
 #
@@ -181,7 +215,7 @@ labs.quiz("00")
 #
 # - `explain(model, text, processor=tokenizer)` hands the model's answer back to tokens and positions.
 # - The ledger says where every unit went; `closed` means the rest is rounding.
-# - A method decides what positions can receive: compare methods before you believe a map.
+# - A method decides what positions can receive. What a place is worth, `exchange` asks the model.
 #
 # **Try it:** change `text` to a sentence of your own with *not* in it. Which word carries the *not*?
 #
@@ -190,6 +224,6 @@ labs.quiz("00")
 # %% [markdown] tags=["teachers"]
 # ## For teachers
 #
-# - *Time:* 20 minutes with the exercises. Works as a demonstration without them.
+# - *Time:* 25 minutes with the exercises. Works as a demonstration without them.
 # - *Talk about:* the prediction. Collect the two words from the room before the second cell is run.
-# - *Where they stumble:* reading position as "importance of being there" rather than as an account. Lab 07 returns to it.
+# - *Where they stumble:* reading the entry *position* as "importance of being there". It is an account; `exchange` is the question. Lab 07 returns to it.

@@ -35,6 +35,9 @@ from pelrp_nb import Options
 # reaches the words. If no layer loses or invents anything, the words together get exactly the answer.
 #
 # **Predict first.** In a real model, which part of the answer reaches the words: all of it, most of it, about half?
+#
+# (That a rule should hand on what it receives is as old as [LRP itself](https://doi.org/10.1371/journal.pone.0130140), 2015; a
+# [later overview](https://doi.org/10.1007/978-3-030-28954-6_10) has most rules of this course.)
 
 # %% [markdown]
 # ## A worked example
@@ -67,6 +70,17 @@ plt.show()
 # %% [markdown]
 # Each bar begins where the one before it ended; the last one ends at the value. That is what *closed* means.
 #
+# **The prediction:** about half reaches the words of this sentence, and the softmax **keeps** about as much. *Kept* is not lost, and belongs to no word: it is
+# the part that hangs on words being looked at at all, not on *which* of them was chosen over the others. Lab 04 derives it. Between sentences it differs
+# widely; in the last one below words speak for and against, the value is the little that is left, and both parts are many times as large.
+
+# %%
+nearly_a_tie = "Provides a porthole into that noble, trembling incoherence that defines us all."
+for review in ("A tasty appetizer that leaves you wanting more.", "Verbinski substitutes atmosphere for action, tedium for thrills.", nearly_a_tie):
+    book = pelrp_nb.explain(model, review, processor=tokenizer, options=Options(audit=True)).ledger
+    print(f"words {book.tokens / book.value:6.0%}   softmax {sum(book.softmax.values()) / book.value:6.0%}   {review}")
+
+# %% [markdown]
 # ## Exercise 1 · Closed or not &nbsp; ●○○ &nbsp; 6 minutes
 #
 # Computers round. A gap of 0.0000002 is no leak. But small compared with what? Amounts of both signs may cancel in the

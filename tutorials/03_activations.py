@@ -47,7 +47,7 @@ torch.set_printoptions(precision=4, sci_mode=False)
 #
 # then the computer's own *gradient* (the slope of the answer) carries relevance back for us. For a linear layer this is exactly lab 01. For other
 # steps the ordinary slope breaks the promise, and we *bend* it: same value, another slope. `freeze(x)` is a number without slope, `scale(x,
-# factor)` multiplies its slope.
+# factor)` multiplies its slope. (For a transformer this form is [due to](https://arxiv.org/abs/2502.15886) Arras et al., 2025.)
 
 # %%
 print(input_times_gradient(lambda x: x @ torch.tensor([3.0, 1.0]), torch.tensor(8.0), torch.tensor([1.0, 1.0]))[0])
@@ -96,8 +96,8 @@ labs.check("slope", slope)
 #
 # $$y_i = \frac{x_i}{\mathrm{rms}}\, w_i \qquad \mathrm{rms} = \sqrt{\mathrm{mean}(x^2) + \epsilon}$$
 #
-# The rms depends on x as well. If it may move, doubling x changes nothing in y: for the slope, x seems to have no influence, and value
-# times slope adds up to about 0. All relevance is gone.
+# The rms depends on x as well. If it may move, doubling x changes nothing in y: along x the slope is 0, so value times slope adds up to about 0. Single
+# numbers still get something, as you see below, but their **total** is gone: 3 came in, nothing arrives.
 
 # %%
 vector, R = torch.tensor([1.0, -2.0, 3.0]), torch.tensor([1.0, 1.0, 1.0])
@@ -107,7 +107,7 @@ for name, found in (("moves", moving), ("frozen", frozen)):
     print(f"rms {name:<6}:", found, "sum", round(found.sum().item(), 4) + 0.0)
 
 # %% [markdown]
-# So the rms is taken as a constant: it only sets the scale. Then each coordinate keeps what it receives.
+# So the rms is taken as a constant ([Ali et al.](https://arxiv.org/abs/2202.07304), 2022): it only sets the scale. Then each coordinate keeps what it receives.
 #
 # ## Exercise 2 · A frozen norm &nbsp; ●●○ &nbsp; 10 minutes
 #
@@ -131,7 +131,7 @@ labs.check("frozen-norm", frozen_norm)
 # ## Gates
 #
 # A gate multiplies two vectors: $y = \mathrm{silu}(g) \cdot u$. Who made y? Without either factor there would be nothing, so each
-# gets the same part: **half**. That is the rule for every product of two.
+# gets the same part: **half**. That is the rule for every product of two ([AttnLRP](https://arxiv.org/abs/2402.05602), 2024).
 
 # %%
 g, u = torch.tensor([2.0]), torch.tensor([3.0])

@@ -19,7 +19,7 @@
 #
 # 1. follow relevance along the two paths of attention,
 # 2. derive where a quarter, a quarter and a half come from,
-# 3. say what the softmax keeps, and why the first word often gets so much attention and so little relevance.
+# 3. derive what the softmax keeps, and say why attention is not relevance.
 
 # %%
 import matplotlib.pyplot as plt
@@ -111,14 +111,17 @@ labs.check("factors", factors)
 #
 # ## What the softmax keeps
 #
-# The softmax lies between. Its weights compete: if one grows, the others shrink. So a score deserves something only as far as its weight
-# *stands out*. The rule, for one row of scores $s$ and weights $A$:
+# The softmax lies between. Its weights compete: if one grows, the others shrink. That is its slope,
 #
-# $$R(s_i) = s_i\,\Big(R(A_i) - A_i \sum_j R(A_j)\Big)$$
+# $$\frac{\partial A_j}{\partial s_i} = A_j\,([i = j] - A_i)$$
 #
-# ## Exercise 3 · The softmax rule &nbsp; ●●○ &nbsp; 8 minutes
+# ($[i = j]$ is 1 for the same entry, else 0). The rest is the promise of lab 03, relevance = value times slope, on both sides: $R(A_j) = A_j\, g_j$ defines
+# the slopes $g_j$ that come from above; $R(s_i) = s_i \sum_j g_j\, \partial A_j / \partial s_i$ is what goes on.
 #
-# `R` is the relevance of the weights, `s` the scores; every row is a softmax of its own.
+# ## Exercise 3 · The softmax rule &nbsp; ●●○ &nbsp; 10 minutes
+#
+# Put the two together on paper until no $g$ is left: only $s$, $A$ and $R(A)$. Then write it. `R` is the relevance of the weights, `s` the
+# scores; every row is a softmax of its own.
 
 # %%
 def softmax_rule(R, s):
@@ -133,7 +136,10 @@ def softmax_rule(R, s):
 labs.check("softmax", softmax_rule)
 
 # %% [markdown]
-# **What if** you add 5 to all scores of a row? The weights stay the same. Does the relevance?
+# What you found is the rule of [AttnLRP](https://arxiv.org/abs/2402.05602) (2024), $R(s_i) = s_i\,(R(A_i) - A_i \sum_j R(A_j))$: a score deserves something only
+# as far as its weight *stands out*.
+#
+# **What if** you add 5 to all scores of a row? The weights stay the same. Do the amounts? Does their sum?
 #
 # ## Exercise 4 · The leak, measured &nbsp; ●○○ &nbsp; 4 minutes
 #
@@ -153,9 +159,29 @@ labs.check("softmax-keeps", softmax_keeps)
 # %% [markdown]
 # **What if** a row has a single entry? Its weight is 1 whatever the score. What should the score receive?
 #
+# ## What "kept" means
+#
+# With $R(A_j) = A_j g_j$, a row receives the mean of its slopes, weighted by $A$: $\bar g = \sum_j A_j g_j$. It hands on $\sum_i A_i s_i (g_i - \bar g)$, which is
+# the *covariance* of scores and slopes under the same weights. So
+#
+# $$\mathrm{kept} = \bar g - \mathrm{cov}_A(s, g)$$
+#
+# Handed on is what hangs on *which* key was chosen over others. Kept is what comes whichever is chosen. The covariance is 0, and all is kept, in
+# two opposite cases: equal scores (nothing was chosen), and one weight near 1 (**saturated**: chosen so firmly that no small change matters).
+
+# %%
+slopes = torch.tensor([1.0, 0.2, -0.5])
+for name, s in (("equal scores", [1.0, 1.0, 1.0]), ("a choice", [2.0, 1.0, 0.0]), ("saturated", [20.0, 1.0, 0.0])):
+    s = torch.tensor(s)
+    A = s.softmax(0)
+    mean = (A * slopes).sum()
+    covariance = (A * s * (slopes - mean)).sum()
+    print(f"{name:<13} weights {[f'{a:.2f}' for a in A]}   in {mean:.3f}   on {covariance.abs():.3f}   kept {mean - covariance:.3f}")
+
+# %% [markdown]
 # ## In a real model
 #
-# A small model for film reviews. It reads from left to right: the first token sees only itself, so its softmax keeps all that comes. What
+# A small model for film reviews. It reads from left to right (it is *causal*): the first token sees only itself, so its softmax keeps all that comes. What
 # is kept in each layer stands in the ledger:
 
 # %%
@@ -166,9 +192,10 @@ for layer, amount in result.ledger.softmax.items():
     print(f"{layer:<10} keeps {amount:+.4f}   of a value of {result.value:.4f}")
 
 # %% [markdown]
-# **First-token sinks.** In large language models the first token often soaks up most of the attention: a place to look when there is
-# nothing to look at. Its row is saturated, one weight near 1, and by the rule above a saturated row pays its scores nearly nothing. So look
-# at relevance, not at attention, before you call a word important.
+# **First-token sinks.** In large language models the first token often soaks up most of the attention, a [place to look](https://arxiv.org/abs/2309.17453) when there is
+# nothing to look at. Rows that look there are saturated, so by the formula above they pay their scores nearly nothing; and the value that lies there is
+# [often small](https://arxiv.org/abs/2410.10781), so the value path pays little too. This small model has no strong one: in layer 1 its first token gets
+# 0.44 of the attention, where even attention would give 0.37. It does show that attention is not relevance.
 #
 # (A layer attends several times side by side, each time with other queries, keys and values; each of them is called a *head*. The picture shows their mean.)
 
@@ -187,7 +214,10 @@ axes[1].set_xticklabels(result.tokens, rotation=60)
 plt.show()
 
 # %% [markdown]
-# Under CP-LRP the softmax is a constant: nothing leaks there, and nothing reaches queries and keys.
+# *What to see:* left, most of the attention goes to *[CLS]* and *a*. Right, these two are worth next to nothing; *gorgeous* and *witty* carry the answer, at
+# which hardly any row looks.
+#
+# Under [CP-LRP](https://arxiv.org/abs/2202.07304) the softmax is a constant: nothing leaks there, and nothing reaches queries and keys.
 
 # %%
 audit = Options(audit=True)
@@ -213,7 +243,7 @@ labs.quiz("04")
 #
 # - Attention is product, softmax, product: a half to the values, a quarter each to queries and keys.
 # - A half is due only where both sides carry.
-# - The softmax keeps what it cannot give to any score; rows with one entry and saturated rows keep everything.
+# - The softmax hands on how scores and slopes vary together, and keeps the rest: all of it for equal scores, one entry, or one weight near 1.
 # - Attention weights are not relevance.
 #
 # **Next:** [05 · Residual sums](05_residuals.ipynb)

@@ -34,9 +34,20 @@ torch.set_printoptions(precision=4, sci_mode=False)
 # %% [markdown]
 # ## The question
 #
-# *dog bites man* and *man bites dog* have the same words. A transformer compares all words with all words and would not notice the
-# difference, so it is told where each word stands. One way, used by BERT, GPT-2 and most image models (ViT), is to **add** a vector to each word's
-# vector: $z_t = E_t + P_t$. The input is not a row of words but a row of pairs: word and place.
+# *dog bites man* and *man bites dog* have the same words. In a transformer like BERT every word is compared with every word, which does not notice the difference. (A
+# model that reads from left to right knows a little of order by that alone: its first word sees one word, its second two.)
+# Here is the question of lab 00, *which of the two comes first?*, put to a model that was trained like its sisters, but never told where words stand:
+
+# %%
+lost_in_space, reader = pelrp_nb.zoo.load("tasks-none")
+for line in ("order sun moon ? the moon of a sun in", "order sun moon ? the sun of a moon in"):
+    found = pelrp_nb.explain(lost_in_space, line, processor=reader)
+    print(f"{line} -> {found.target}, logit {found.value:.3f}")
+
+# %% [markdown]
+# The same logit, so one of the two answers must be wrong: of 100 such questions it gets about 50 right, its sisters all. So models are told. One way, used by BERT, GPT-2 and most image
+# models (ViT), is to **add** a vector to each word's vector: $z_t = E_t + P_t$. The input is not a row of words but a row of pairs: word and place, and
+# [PA-LRP](https://arxiv.org/abs/2506.02138) (2025) gives both an account.
 #
 # **Predict first.** Somebody explains such a model and counts words only. Is the answer then shared out among the words, or does a part of
 # it disappear?
@@ -55,13 +66,17 @@ print("place", (P / (E + P) * R).tolist())
 # The rule of lab 05, number by number: in proportion to what each has brought. Word 4 - 2 = 2, place 2 + 4 = 6, together 8. A place that is
 # given such an account is called a **sink**: relevance goes in and does not go on. (The first-token sinks of lab 04 are something else: they soak up attention.)
 #
-# ## Exercise 1 · Word and place &nbsp; ●○○ &nbsp; 6 minutes
+# ## Exercise 1 · Word, place, and a third &nbsp; ●●○ &nbsp; 8 minutes
+#
+# BERT adds a third vector, S, the same for every word of a sentence: it says *first* or *second sentence*. That one is no input of ours but a constant, and
+# keeps its share like a bias: one number in all.
 
 # %%
-def added(R, E, P):
-    """(relevance of each word, relevance of each place), both (tokens,); R, E, P are (tokens, width)."""
+def added(R, E, P, S):
+    """(relevance of each word (tokens,), of each place (tokens,), what S keeps in all); R, E, P (tokens, width), S (width,)."""
     # BEGIN SOLUTION
-    return (E / (E + P) * R).sum(-1), (P / (E + P) * R).sum(-1)
+    per_unit = R / (E + P + S)
+    return (E * per_unit).sum(-1), (P * per_unit).sum(-1), (S * per_unit).sum()
     # END SOLUTION
 
 
@@ -73,7 +88,7 @@ labs.check("added-positions", added)
 #
 # ## Exercise 2 · What would be lost &nbsp; ●○○ &nbsp; 4 minutes
 #
-# One number: what disappears from the account if places have none.
+# One number: what disappears from the account if places have none (and there is no third vector).
 
 # %%
 def lost(R, E, P):
@@ -103,11 +118,11 @@ for composite, name in ((PA_LRP, "sinks"), (ATTN_LRP, "constants")):
 
 # %% [markdown]
 # The words get the same in both rows: an added position takes nothing from them. Without a sink its part reaches no input at all. This library
-# then books it by name; a tool without a ledger simply shows words whose total falls short.
+# then books it by name. A tool without a ledger shows words whose total does not add up: here it would be too *large*, for this part is negative.
 #
 # ## Places without learning: sinusoids
 #
-# A table of positions may be learnt, or computed. The first transformer used waves, fast ones and slow ones in turn:
+# A table of positions may be learnt, or computed. The [first transformer](https://arxiv.org/abs/1706.03762) (2017) used waves, fast ones and slow ones in turn:
 #
 # $$P_{t,2i} = \sin\frac{t}{10000^{2i/D}} \qquad P_{t,2i+1} = \cos\frac{t}{10000^{2i/D}}$$
 
@@ -156,7 +171,7 @@ labs.quiz("06")
 #
 # - The input is pairs: word and place.
 # - An added place is paid like a branch of a sum: in proportion.
-# - Without an account its part is lost, and the words' total falls short.
+# - Without an account its part is lost, and the total does not add up.
 # - Fixed or learnt makes no difference.
 #
 # **Next:** [07 · Rotary positions from scratch](07_rotary.ipynb)

@@ -34,7 +34,8 @@ torch.set_printoptions(precision=4, sci_mode=False)
 # %% [markdown]
 # ## The question
 #
-# Attention compares queries and keys, and knows nothing of order. *Rotary* position encoding tells it: cut each query and key into pairs of
+# Attention compares queries and keys; their scores know nothing of order. (A mask that hides what comes later tells a little of it, lab 06.) *Rotary* position
+# encoding ([Su et al.](https://arxiv.org/abs/2104.09864), 2021) tells the scores: cut each query and key into pairs of
 # numbers, read each pair as an arrow in the plane, and **turn** the arrow by an angle that grows with the position.
 #
 # **Predict first.** A query stands at position 3 and a key at position 1. Both move on by 7, to 10 and 8. Does their score change?
@@ -160,11 +161,11 @@ labs.check("rotary", my_rotary)
 #
 # ## In a real model: re-routed, not lost
 #
-# With sinks (PA-LRP) and without (AttnLRP), the same sentence, the same model, the same answer:
+# With sinks ([PA-LRP](https://arxiv.org/abs/2506.02138)) and without (AttnLRP), the same model and the same question, that of lab 00: *why does it say moon?*
 
 # %%
-model, tokenizer = pelrp_nb.zoo.load("reviews-rotary")
-text = "a gorgeous , witty film"
+model, tokenizer = pelrp_nb.zoo.load("tasks-rotary")
+text = "order sun moon ? the moon of a sun in"
 audit = Options(audit=True)
 sinks = pelrp_nb.explain(model, text, processor=tokenizer, options=audit)
 without = pelrp_nb.explain(model, text, processor=tokenizer, composite=ATTN_LRP, options=audit)
@@ -187,6 +188,8 @@ plt.colorbar(label="relevance of position")
 plt.show()
 
 # %% [markdown]
+# *What to see:* nearly all happens in the lowest layer. The place of *moon* behind the question mark is dark orange, that of *sun* there purple.
+#
 # **Be careful with what it means.** Position 0 is not turned at all (cos 1, sin 0), yet gets its half. The half says how a *product* is shared; it does
 # not measure how far something was turned. Signed totals are safe: shift all positions, and they stay.
 #

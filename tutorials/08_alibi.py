@@ -38,7 +38,7 @@ torch.set_printoptions(precision=4, sci_mode=False)
 #
 # $$s_{ij} = q_i \cdot k_j + \mathrm{bias}_{i-j}$$
 #
-# T5 learns one number for each distance, far ones sharing theirs (*relative bias*). BLOOM and MPT learn none: *ALiBi* subtracts a penalty that grows with the distance, with a slope $m_h$ for
+# [T5](https://arxiv.org/abs/1910.10683) learns one number for each distance, far ones sharing theirs (*relative bias*). BLOOM and MPT learn none: [ALiBi](https://arxiv.org/abs/2108.12409) (2022) subtracts a penalty that grows with the distance, with a slope $m_h$ for
 # each head $h$.
 #
 # **Predict first.** A model writes its penalty as $-m(i-j)$, another as $m\,j$. Do the two compute the same answers?
@@ -143,7 +143,7 @@ labs.check("centred", centred)
 # ## In a real model
 #
 # A small model with ALiBi, trained on little questions. This one asks: *which word stands before the last `mark`?* So it must use distance 1. Orange
-# pairs speak for the answer, purple ones against it:
+# pairs speak for the answer, purple ones against it. Guess which pair is the darkest:
 
 # %%
 model, tokenizer = pelrp_nb.zoo.load("tasks-alibi")
@@ -165,6 +165,8 @@ plt.colorbar()
 plt.show()
 
 # %% [markdown]
+# *What to see:* the darkest cell is orange, and it is the true pair: the query of the last *mark* and the key one step before it, *star*.
+#
 # ## Quiz
 
 # %%

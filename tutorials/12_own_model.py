@@ -40,7 +40,7 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 # %% [markdown]
 # ## A worked example
 #
-# Any model that `transformers` loads will do, and is used as it is:
+# Most models that `transformers` loads will do, and are used as they are; `plan`, below, says in advance what would be refused, and why:
 #
 # ```python
 # from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -75,7 +75,7 @@ print(result.target, f"{result.value:+.3f}", "closed" if result.ledger.closed el
 # %% [markdown]
 # ## Exercise 1 · Rather than &nbsp; ●○○ &nbsp; 4 minutes
 #
-# A single *logit* (the number behind an answer) contains what speaks for all answers alike. A **contrast** removes that: explain the difference of two logits. `logits` is
+# A single *logit* (the number behind an answer) contains what speaks for all answers alike. A **contrast** ([Yin and Neubig](https://arxiv.org/abs/2202.10419), 2022) removes that: explain the difference of two logits. `logits` is
 # `(vocabulary,)`, one for each word or label the model can answer with, or `(tokens, vocabulary)`, where the last place counts.
 
 # %%
@@ -121,21 +121,23 @@ for word in why.words():
 # The answer to the prediction: training keeps a gradient for every parameter, and its optimiser two more numbers. An explanation needs neither: parameters are constants, and the
 # library never touches their `requires_grad`. What remains are the weights, and what flows through the layers, which grows with the length of the text.
 #
-# ## Exercise 2 · Does it fit? &nbsp; ●○○ &nbsp; 3 minutes
+# ## Exercise 2 · Does it fit? &nbsp; ●●○ &nbsp; 5 minutes
+#
+# Beside the weights a card must hold what flows: say so many bytes for each token. How long may the text be? (GiB are powers of two.)
 
 # %%
-def gib(parameters, size, unit):
-    """Weights in GiB: so many parameters of `size` bytes; `unit` is the bytes of one GiB, 2 ** 30."""
+def room(parameters, size, per_token, gib):
+    """How many tokens fit on a card of `gib` GiB beside the weights of `size` bytes each; 0 if not even these do."""
     # BEGIN SOLUTION
-    return parameters * size / unit
+    return max(0, (gib * 2**30 - parameters * size) // per_token)
     # END SOLUTION
 
 
 # %%
-labs.check("memory", gib)
+labs.check("memory", room)
 
 # %% [markdown]
-# **What if** you load 7 billion parameters in bfloat16, two bytes each? Into which card does that fit?
+# **What if** you load 7 billion parameters in bfloat16, two bytes each? They take 13 GiB: a card of 16 has room for short texts.
 #
 # ## Many texts
 #

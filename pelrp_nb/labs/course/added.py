@@ -24,6 +24,16 @@ def _per_token(R: Tensor, E: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
     return R_E.sum(-1), R_P.sum(-1)
 
 
+def _segments(rng: Generator) -> Iterator[Case]:
+    for label, (tokens, width) in (("three tokens", (3, 4)), ("one token", (1, 6)), ("five tokens", (5, 2))):
+        yield label, tuple(normal(rng, *[(tokens, width)] * 3, (width,)))
+
+
+def _three(R: Tensor, E: Tensor, P: Tensor, S: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    per_unit = R / (E + P + S)
+    return (E * per_unit).sum(-1), (P * per_unit).sum(-1), (S * per_unit).sum()
+
+
 def _tables(rng: Generator) -> Iterator[Case]:
     for tokens, width in ((4, 6), (1, 2), (7, 8)):
         yield f"{tokens} tokens, width {width}", (tokens, width)
@@ -64,27 +74,42 @@ EXERCISES = (
         "added-positions",
         "06",
         "added",
-        _per_token,
-        _tokens,
+        _three,
+        _segments,
         (
             Mistake(
                 "positions forgotten",
-                "All went to the tokens. The position brought part of the sum: P / (E + P).",
-                lambda R, E, P: (R.sum(-1), torch.zeros(len(R), dtype=R.dtype)),
+                "The places got nothing, the words theirs as well. A place brought part of the sum: P / (E + P + S).",
+                lambda R, E, P, S: ((_three(R, E, P, S)[0] + _three(R, E, P, S)[1]), torch.zeros_like(R.sum(-1)), _three(R, E, P, S)[2]),
             ),
             Mistake(
-                "half each",
-                "Half each is the rule for products. Here two vectors are added: in proportion.",
-                lambda R, E, P: (R.sum(-1) / 2, R.sum(-1) / 2),
+                "S left out of the sum",
+                "The sum that was paid for is E + P + S. Without S in it words and places get too much.",
+                lambda R, E, P, S: (*_per_token(R, E, P), _three(R, E, P, S)[2]),
             ),
-            Mistake("swapped", "Token and position have changed places.", lambda R, E, P: _per_token(R, E, P)[::-1]),
+            Mistake(
+                "equal parts",
+                "Equal parts are the rule for products. Here vectors are added: in proportion.",
+                lambda R, E, P, S: (R.sum(-1) / 3, R.sum(-1) / 3, R.sum() / 3),
+            ),
+            Mistake(
+                "swapped",
+                "Word and place have changed places.",
+                lambda R, E, P, S: (_three(R, E, P, S)[1], _three(R, E, P, S)[0], _three(R, E, P, S)[2]),
+            ),
             Mistake(
                 "shared after summing",
                 "You summed over the width first. Share coordinate by coordinate, then sum.",
-                lambda R, E, P: (R.sum(-1) * E.sum(-1) / (E + P).sum(-1), R.sum(-1) * P.sum(-1) / (E + P).sum(-1)),
+                lambda R, E, P, S: (
+                    *(R.sum(-1) * x.sum(-1) / (E + P + S).sum(-1) for x in (E, P)),
+                    (R.sum(-1) * S.sum() / (E + P + S).sum(-1)).sum(),
+                ),
             ),
         ),
-        ("z = E + P is a residual sum, coordinate by coordinate.", "`(E / (E + P) * R).sum(-1)`, and the same for P"),
+        (
+            "z = E + P + S is a residual sum, coordinate by coordinate.",
+            "`per_unit = R / (E + P + S)`; words get `(E * per_unit).sum(-1)`; S is one vector, so all of its part in one number",
+        ),
         keeper="nobody",
     ),
     Exercise(
@@ -128,7 +153,7 @@ EXERCISES = (
             ),
             Mistake("sizes", "Sizes were added. An account keeps signs.", lambda R, E, P: _per_token(R, E, P)[1].abs().sum()),
         ),
-        ("Who has no account if positions are left out?", "The sum of the second result of `added`."),
+        ("Who has no account if positions are left out?", "The places' part of `E + P`, all in one number."),
     ),
 )
 
@@ -136,7 +161,7 @@ QUIZ = (
     (
         "BERT is explained without position sinks. Where does the positions' part go?",
         (
-            "Nowhere: the totals of the tokens fall short",
+            "Nowhere: the accounts do not add up",
             "A position was added, so it brought part of the sum; without an account it is lost.",
         ),
         ("To the tokens", "Each token keeps only what its own vector brought."),

@@ -35,13 +35,18 @@ def _positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
 
-def _models(rng: Generator) -> Iterator[Case]:
-    for parameters, size in ((1.1e9, 2), (7e9, 2), (125e6, 4), (0, 4)):
-        yield f"{parameters / 1e9:g} billion parameters of {size} bytes", (parameters, size, 2**30)
+def _cards(rng: Generator) -> Iterator[Case]:
+    for parameters, size, per_token, gib in (
+        (1_100_000_000, 2, 3_000_000, 16),
+        (125_000_000, 4, 7_000_000, 8),
+        (7_000_000_000, 2, 4_000_000, 24),
+    ):
+        yield f"{parameters / 1e9:g} billion parameters of {size} bytes, {gib} GiB", (parameters, size, per_token, gib)
+    yield "a card that is too small", (7_000_000_000, 4, 4_000_000, 24)
 
 
-def _fits(parameters: float, size: int, gib: int) -> float:
-    return parameters * size / gib
+def _room(parameters: int, size: int, per_token: int, gib: int) -> int:
+    return max(0, (gib * 2**30 - parameters * size) // per_token)
 
 
 EXERCISES = (
@@ -88,15 +93,30 @@ EXERCISES = (
     Exercise(
         "memory",
         "12",
-        "gib",
-        _fits,
-        _models,
+        "room",
+        _room,
+        _cards,
         (
-            Mistake("bits", "You counted bits. Sizes are in bytes.", lambda p, s, g: p * s * 8 / g),
-            Mistake("parameters", "These are billions of parameters. Multiply by the bytes of each.", lambda p, s, g: p / g),
-            Mistake("GB", "This is GB, powers of ten. Divide by the `gib` you are given, 2^30.", lambda p, s, g: p * s / 1e9),
+            Mistake("bits", "You counted bits. Sizes are in bytes.", lambda p, s, t, g: max(0, (g * 2**30 - p * s * 8) // t)),
+            Mistake("weights forgotten", "The weights are on the card as well.", lambda p, s, t, g: g * 2**30 // t),
+            Mistake(
+                "bytes of each weight forgotten",
+                "You counted parameters. Each of them has `size` bytes.",
+                lambda p, s, t, g: max(0, (g * 2**30 - p) // t),
+            ),
+            Mistake("GB", "This is GB, powers of ten. A GiB has 2 ** 30 bytes.", lambda p, s, t, g: max(0, (g * 10**9 - p * s) // t)),
+            Mistake(
+                "negative",
+                "Where the weights alone do not fit there is room for no token, not for fewer than none.",
+                lambda p, s, t, g: (g * 2**30 - p * s) // t,
+            ),
+            Mistake(
+                "gradients kept",
+                "You counted a gradient of every weight. That is training.",
+                lambda p, s, t, g: max(0, (g * 2**30 - 2 * p * s) // t),
+            ),
         ),
-        ("Bytes first, then GiB.", "`parameters * size / gib`"),
+        ("What is left of the card beside the weights?", "`max(0, (gib * 2**30 - parameters * size) // per_token)`"),
     ),
 )
 

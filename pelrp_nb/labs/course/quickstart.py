@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Generator, Tensor
 
 from ..exercise import Case, Exercise, Mistake, normal
 
 EXAMPLE = "Deliciously mean spirited and wryly observant."  # a held-out sentence
+QUESTION = "previous river mark sun fish tree mark bird"
 
 
 @cache
@@ -23,12 +25,23 @@ def explained() -> Any:
     return explain(model, EXAMPLE, processor=tokenizer, options=Options(audit=True))
 
 
+@cache
+def exchanged() -> Any:
+    """What the places of the lab's question are worth."""
+    from ... import zoo
+    from ...exchange import exchange
+
+    model, tokenizer = zoo.load("tasks-rotary")
+    return exchange(model, QUESTION, processor=tokenizer, partners=None)
+
+
+def _at(amounts: Tensor, most: float) -> str:
+    """The token whose amount is largest (most 1) or smallest (-1); those that took no part are nan."""
+    return exchanged().tokens[int((most * amounts).nan_to_num(-torch.inf).argmax())]
+
+
 def _once(rng: Generator) -> Iterator[Case]:
     yield "the sentence of this lab", ()
-
-
-def _word(key: Any) -> str:
-    return max(explained().words(), key=key).text
 
 
 def _ledgers(rng: Generator) -> Iterator[Case]:
@@ -48,24 +61,24 @@ EXERCISES = (
         "position-word",
         "00",
         "word",
-        lambda: _word(lambda word: abs(word.positional)),
+        lambda: _at(exchanged().signed.abs(), 1),
         _once,
         (
             Mistake(
-                "position and content together",
-                "This word carries most in all. Only its position is asked: `word.positional`.",
-                lambda: _word(lambda word: abs(word.relevance)),
+                "content instead of place",
+                "This word's content carries most. Asked is the worth of its place: `before.signed`.",
+                lambda: _at(exchanged().semantic, 1),
             ),
+            Mistake("smallest", "This is the word whose place is worth least.", lambda: _at(exchanged().signed, -1)),
             Mistake(
-                "sign",
-                "This position speaks most strongly for the answer. One that speaks against it may be larger: compare sizes.",
-                lambda: _word(lambda word: word.positional),
+                "a number",
+                "This is the number of the token. Write the word that stands there: `before.tokens[...]`.",
+                lambda: int(exchanged().signed.nan_to_num(0.0).argmax()),
             ),
-            Mistake("smallest", "This is the word whose position matters least.", lambda: _word(lambda word: -abs(word.positional))),
         ),
         (
-            "`result.words()` gives the words, each with `.semantic` and `.positional`.",
-            "`max(result.words(), key=lambda word: abs(word.positional)).text`",
+            "`before.signed` has an amount for each of `before.tokens`.",
+            "The largest: `before.signed.nan_to_num(0).abs().argmax()` is its number.",
         ),
         kind="value",
     ),

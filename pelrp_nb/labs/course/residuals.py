@@ -24,6 +24,19 @@ def _residual(R: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
     return rules.residual.relevance(R, a, b)
 
 
+def _several(rng: Generator) -> Iterator[Case]:
+    for label, n in (("two branches", 2), ("three branches", 3), ("one branch", 1)):
+        yield label, tuple(normal(rng, (2, 3), (n, 2, 3)))
+    R, branches = normal(rng, (2, 3), (2, 2, 3))
+    branches[1, 0] = -branches[0, 0]
+    yield "branches that cancel exactly", (R, branches)
+
+
+def _shared(R: Tensor, branches: Tensor) -> Tensor:
+    total = branches.sum(0)
+    return torch.where(total == 0, 0.0, branches * R / total)
+
+
 def _branches(rng: Generator) -> Iterator[Case]:
     for label, (_, a, b) in _sums(rng):
         yield label, (a, b)
@@ -58,27 +71,35 @@ EXERCISES = (
         "residual",
         "05",
         "my_residual",
-        _residual,
-        _sums,
+        _shared,
+        _several,
         (
             Mistake(
-                "half each",
-                "Half each is the rule for products. In a sum each branch is paid what it brought.",
-                lambda R, a, b: (R / 2, R / 2),
+                "equal parts",
+                "Equal parts are the rule for products. In a sum each branch is paid what it brought.",
+                lambda R, branches: (R / len(branches)).expand_as(branches),
             ),
             Mistake(
                 "sign",
                 "The sizes lost their signs. A branch that pulls the other way gets the opposite sign.",
-                lambda R, a, b: (R * a.abs() / (a.abs() + b.abs()), R * b.abs() / (a.abs() + b.abs())),
+                lambda R, branches: branches.abs() * R / branches.abs().sum(0),
             ),
-            Mistake("swapped", "The branches have changed places.", lambda R, a, b: _residual(R, a, b)[::-1]),
+            Mistake("0/0", "Where the branches cancel exactly this is 0/0 or R/0. Give 0 there.", lambda R, b: b * R / b.sum(0)),
             Mistake(
                 "all to the stream",
-                "All went to the first branch, as if the second one were a constant.",
-                lambda R, a, b: (R, torch.zeros_like(R)),
+                "All went to the first branch, as if the others were constants.",
+                lambda R, branches: torch.cat((R[None], torch.zeros_like(branches[1:]))),
+            ),
+            Mistake(
+                "one total",
+                "The total ran over tokens or width as well. Each number is a sum of its own: add over the branches alone.",
+                lambda R, branches: branches * R / branches.sum(),
             ),
         ),
-        ("In proportion: a / (a + b) and b / (a + b).", "`return a / (a + b) * R, b / (a + b) * R`"),
+        (
+            "In proportion: each branch over the sum of all, `branches.sum(0)`.",
+            "`torch.where(total == 0, 0, branches * R / total)`",
+        ),
         keeper="nobody",
     ),
     Exercise(

@@ -1,0 +1,260 @@
+"""What the course says of its models is true: each sentence with a number or a comparison is computed here."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from statistics import median
+from typing import Any
+
+import pytest
+import torch
+
+from pelrp_nb import ATTN_LRP, CP_LRP, PA_LRP, PA_LRP_RES, Options, exchange, explain, zoo
+from pelrp_nb.labs import notebooks, worksheets
+from pelrp_nb.verbs import input_times_gradient
+
+MOON, SUN = "order sun moon ? the moon of a sun in", "order sun moon ? the sun of a moon in"
+TIE = "Provides a porthole into that noble, trembling incoherence that defines us all."
+AUDIT = Options(audit=True)
+ENCODINGS = ("absolute", "learnable", "rotary", "relative", "alibi")
+
+
+@cache
+def loaded(name: str) -> Any:
+    return zoo.load(name)
+
+
+def found(name: str, text: str, **how: Any) -> Any:
+    model, tokenizer = loaded(name)
+    return explain(model, text, processor=tokenizer, **how)
+
+
+def says(lab: str, *sentences: str) -> bool:
+    """Whether the lab still has these sentences, however its lines are broken."""
+    text = " ".join(re.sub(r"^# ?", "", notebooks.master(lab).read_text(encoding="utf-8"), flags=re.M).split())
+    return all(sentence in text for sentence in sentences)
+
+
+# --- 00, 06, 11: why does it say moon? ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_model_that_is_told_of_places_answers_the_mystery(encoding):
+    assert [found(f"tasks-{encoding}", line).target for line in (MOON, SUN)] == ["moon", "sun"]
+    assert sorted(MOON.split()) == sorted(SUN.split())
+    assert says("00", "The same words, another answer", MOON, SUN) and says("06", MOON, SUN)
+
+
+def test_a_model_that_is_never_told_cannot_answer_it():
+    assert says("06", "The same logit", "of 100 such questions it gets about 50 right, its sisters all")
+    one, other = (found("tasks-none", line) for line in (MOON, SUN))
+    assert one.target == other.target and one.value == pytest.approx(other.value, abs=1e-4)
+    assert zoo.card("tasks-none")["accuracies"]["order"] == pytest.approx(0.5, abs=0.05)
+    assert all(zoo.card(f"tasks-{encoding}")["accuracies"]["order"] == 1.0 for encoding in ENCODINGS)
+
+
+def test_the_place_of_the_moon_is_worth_more_than_any_other():
+    assert says("00", "The place of the *moon* behind the question mark is worth more than any other.")
+    model, tokenizer = loaded("tasks-rotary")
+    worth = exchange(model, MOON, processor=tokenizer, target="moon", contrast="sun", partners=None)
+    best = int(worth.signed.nan_to_num(0).argmax())
+    assert worth.tokens[best] == "moon" and best == 1 + MOON.split().index("moon", MOON.split().index("?"))
+    reviews, reader = loaded("reviews-rotary")
+    review = exchange(reviews, zoo.task("reviews").examples[71].text, processor=reader, partners=None)
+    assert worth.share > 0.5 > 0.1 > review.share
+    assert says("00", "Whether a film is liked hardly depends on the order of the words.")
+
+
+def test_cp_lrp_is_blind_to_places_that_decide():
+    assert says("00", "so it gives them exactly 0, although they decide")
+    assert found("tasks-rotary", MOON, composite=CP_LRP).positional.abs().max() == 0
+
+
+def test_the_place_of_the_mark_is_worth_more_than_that_of_the_answer():
+    model, tokenizer = loaded("tasks-rotary")
+    worth = exchange(model, "previous river mark sun fish tree mark bird", processor=tokenizer, partners=None)
+    assert worth.target == "tree" and worth.tokens[int(worth.signed.nan_to_num(0).argmax())] == "mark"
+
+
+# --- 02, 04: what the softmax keeps ------------------------------------------------------------------------------------------
+
+
+def test_about_half_reaches_the_words_and_the_softmax_keeps_as_much():
+    assert says("02", "about half reaches the words of this sentence, and the softmax **keeps** about as much")
+    book = found("reviews-learnable", "a gorgeous , witty film", options=AUDIT).ledger
+    for amount in (book.tokens, sum(book.softmax.values())):
+        assert amount / book.value == pytest.approx(0.5, abs=0.05)
+
+
+def test_near_a_tie_both_are_many_times_the_value():
+    assert says("02", "both parts are many times as large")
+    book = found("reviews-learnable", TIE, options=AUDIT).ledger
+    assert min(abs(book.tokens), abs(sum(book.softmax.values()))) > 10 * abs(book.value)
+
+
+def test_kept_is_the_mean_slope_less_the_covariance_of_scores_and_slopes():
+    assert says("04", r"\mathrm{kept} = \bar g - \mathrm{cov}_A(s, g)")
+    rng = torch.Generator().manual_seed(0)
+    s, g = torch.randn(2, 200, 5, generator=rng, dtype=torch.float64)
+    A = s.softmax(-1)
+    (R_s,) = input_times_gradient(lambda s: s.softmax(-1), A * g, s)
+    mean = (A * g).sum(-1)
+    covariance = (A * (s - (A * s).sum(-1, keepdim=True)) * (g - mean[:, None])).sum(-1)
+    torch.testing.assert_close(mean - R_s.sum(-1), mean - covariance)
+
+
+@pytest.mark.parametrize("s", ([2.0, 2.0, 2.0], [40.0, 1.0, 0.0], [3.0]), ids=("equal scores", "saturated", "one entry"))
+def test_all_is_kept_where_nothing_was_chosen_or_one_firmly(s):
+    s = torch.tensor(s, dtype=torch.float64)
+    A, g = s.softmax(-1), torch.tensor([1.0, 0.2, -0.5], dtype=torch.float64)[: len(s)]
+    (R_s,) = input_times_gradient(lambda s: s.softmax(-1), A * g, s)
+    assert abs(float(R_s.sum())) < 1e-9 < abs(float((A * g).sum()))
+
+
+def test_a_constant_on_a_row_moves_amounts_and_not_their_sum():
+    s, R = torch.tensor([2.0, 1.0, 0.0]), torch.tensor([0.3, -0.1, 0.5])
+    plain, moved = (input_times_gradient(lambda s: s.softmax(-1), R, x)[0] for x in (s, s + 5))
+    assert (plain - moved).abs().max() > 0.1 and plain.sum() == pytest.approx(float(moved.sum()), abs=1e-5)
+
+
+def test_attention_is_not_relevance():
+    assert says("04", "in layer 1 its first token gets 0.44 of the attention, where even attention would give 0.37")
+    assert says("04", "most of the attention goes to *[CLS]* and *a*", "*gorgeous* and *witty* carry the answer")
+    model, tokenizer = loaded("reviews-rotary")
+    text = "a gorgeous , witty film"
+    worth = found("reviews-rotary", text).relevance().abs()
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    A = model(**tokenizer(text, return_tensors="pt"), output_attentions=True).attentions[1][0].mean(0).detach()
+    model.set_attn_implementation(before)
+    seen = A.mean(0)
+    assert float(seen[0]) == pytest.approx(0.44, abs=0.005)
+    assert sum(1 / n for n in range(1, len(A) + 1)) / len(A) == pytest.approx(0.37, abs=0.005)
+    assert set(seen.topk(2).indices.tolist()) == {0, 1} and float(seen[:2].sum()) > 0.5
+    assert set(worth.topk(2).indices.tolist()) == {2, 4} and worth[:2].max() < worth[[2, 4]].min() / 4
+
+
+# --- 03, 05, 06, 07, 08 ------------------------------------------------------------------------------------------------------
+
+
+def test_a_norm_that_moves_loses_the_total_and_not_every_amount():
+    assert says("03", "their **total** is gone: 3 came in, nothing arrives")
+    x, R = torch.tensor([1.0, -2.0, 3.0]), torch.ones(3)
+    (moving,) = input_times_gradient(lambda x: x / x.square().mean().sqrt(), R, x)
+    assert abs(float(moving.sum())) < 1e-5 and moving.abs().min() > 0.1
+
+
+def sizes(text: str, composite: Any = PA_LRP) -> list[float]:
+    """Sizes at the borders of layers, the words first."""
+    result = found("reviews-learnable", text, composite=composite)
+    assert result.ledger.closed
+    return [float(b.relevance.abs().sum()) for b in result.boundaries if b.kind in ("embeddings", "layer")]
+
+
+def test_sizes_explode_where_an_answer_is_a_tie_and_reslrp_halves_them():
+    assert says("05", "sizes grow from 0.03 to more than 2", "ResLRP halves that")
+    plain, bounded = sizes(TIE), sizes(TIE, PA_LRP_RES)
+    assert plain[-1] == pytest.approx(0.03, abs=0.005) and plain[0] > 2
+    assert plain == sorted(plain, reverse=True) and bounded[0] / plain[0] == pytest.approx(0.5, abs=0.05)
+
+
+def test_sizes_grow_by_the_median_that_is_said():
+    assert says("05", "of the first sixty the median grows about one and a half times", "even shrinks")
+    grown = [amounts[0] / amounts[-1] for amounts in (sizes(example.text) for example in zoo.task("reviews").examples[:60])]
+    assert median(grown) == pytest.approx(1.5, abs=0.1)
+    shrunk = sizes("a gorgeous , witty film")
+    assert shrunk[0] < shrunk[-1]
+
+
+def test_words_without_their_places_do_not_add_up():
+    assert says("06", "here it would be too *large*, for this part is negative")
+    sinks, constants = (found("reviews-learnable", "not a good film", composite=c, options=AUDIT).ledger for c in (PA_LRP, ATTN_LRP))
+    assert sinks.positions < -0.01 and sinks.tokens == pytest.approx(constants.tokens, abs=1e-5)
+    booked = sum(amount for name, amount in constants.constants.items() if "position" in name)
+    assert booked == pytest.approx(sinks.positions, abs=1e-5)
+
+
+def test_a_mask_alone_tells_a_causal_model_of_order():
+    """A model without any position: exchanging two words moves its answer if it is causal, and does not if it is not."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    assert says("06", "knows a little of order by that alone") and says("07", "A mask that hides what comes later tells a little of it")
+    x = torch.randn(1, 4, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    turned = x[:, [1, 0, 2, 3]]
+    for causal in (True, False):
+        one, other = (scaled_dot_product_attention(y, y, y, is_causal=causal).mean(1) for y in (x, turned))
+        assert torch.allclose(one, other) != causal
+
+
+def test_the_mystery_is_decided_in_the_lowest_layer_by_the_places_of_moon_and_sun():
+    assert says("07", "The place of *moon* behind the question mark is dark orange, that of *sun* there purple.")
+    P = found("tasks-rotary", MOON).positional
+    at = 1 + MOON.split().index("?")
+    moon, sun = at + 2, at + 5
+    assert int(P.flatten().argmax()) == moon and int(P.flatten().argmin()) == sun and P[0].abs().sum() > 5 * P[1:].abs().sum()
+
+
+def test_the_darkest_pair_is_the_true_one():
+    assert says("08", "the darkest cell is orange, and it is the true pair")
+    text = "previous sun mark bird stone fish sun mark star mark"
+    result = found("tasks-alibi", text, options=Options(audit=True, detail={"pairs"}))
+    pairs = next(iter(result.detail["pairs"].values()))["relevance"]
+    query, key = divmod(int(pairs.abs().argmax()), pairs.shape[1])
+    assert pairs[query, key] > 0 and (query, key) == (10, 9) and result.tokens[9] == result.target == "star"
+
+
+# --- 11, 12, the course's page -----------------------------------------------------------------------------------------------
+
+
+def better(encoding: str, kind: str) -> tuple[float, float]:
+    """By how much more of PA-LRP's positive relevance lies inside the truth than of AttnLRP's; the standard error."""
+    model, tokenizer = loaded(f"tasks-{encoding}")
+    questions, inside = zoo.task(kind).examples[:24], []
+    for composite in (PA_LRP, ATTN_LRP):
+        for question, one in zip(questions, explain(model, [q.text for q in questions], processor=tokenizer, composite=composite)):
+            R = one.relevance().clamp(min=0) * ~torch.tensor(one.special)
+            inside.append(R[[place + 1 for place in question.truth.tokens]].sum() / R.sum())
+    d = torch.stack(inside).unflatten(0, (2, 24))
+    d = d[0] - d[1]
+    return float(d.mean()), float(d.std() / 24**0.5)
+
+
+def test_positions_as_inputs_find_words_better_in_some_models_and_worse_in_others():
+    assert says(
+        "11", "With ALiBi yes, with the other kinds sometimes yes, sometimes no, sometimes the reverse; never by more than two hundredths"
+    )
+    assert says("11", "learnable alone, *positions hurt*", "Nor more where order decides")
+    found = {(encoding, kind): better(encoding, kind) for encoding in ENCODINGS for kind in ("previous", "majority")}
+    shown = {key: (mean > 0) - (mean < 0) if abs(mean) > 2 * error else 0 for key, (mean, error) in found.items()}
+    assert shown["alibi", "previous"] == shown["alibi", "majority"] == 1
+    assert {-1, 0, 1} == {sign for (encoding, _), sign in shown.items() if encoding != "alibi"}
+    assert shown["learnable", "previous"] == -1 and 1 not in (shown["learnable", kind] for kind in ("previous", "majority"))
+    assert all(abs(mean) < 0.02 for mean, _ in found.values())
+    more = sum(found[encoding, "previous"][0] - found[encoding, "majority"][0] for encoding in ENCODINGS) / 5
+    assert abs(more) < 0.01
+
+
+def test_a_model_of_two_bytes_a_parameter_takes_what_is_said():
+    assert says("12", "They take 13 GiB") and abs(7e9 * 2 / 2**30 - 13) < 0.1
+    assert says("12", "Most models that `transformers` loads will do") and not says("12", "Any model that")
+
+
+def test_the_words_of_the_field_are_in_the_glossary():
+    page = (notebooks.master("00").parent / "README.md").read_text(encoding="utf-8")
+    assert {"LRP", "PA-LRP", "CP-LRP", "AttnLRP", "causal", "reduction", "leave-one-out", "exchange"} <= set(worksheets.TERMS)
+    assert "Nothing is" not in page
+
+
+PAPERS = {
+    "00": ("2506.02138", "2202.07304", "pone.0130140"), "02": ("978-3-030-28954-6_10",), "03": ("2402.05602", "2202.07304", "2502.15886"),
+    "04": ("2402.05602", "2202.07304", "2309.17453"), "06": ("2506.02138", "1706.03762"), "07": ("2104.09864", "2506.02138"),
+    "08": ("1910.10683", "2108.12409"), "11": ("2202.07304",), "12": ("2202.10419",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lab", PAPERS)
+def test_a_paper_is_cited_where_its_idea_is_taught(lab):
+    text = notebooks.master(lab).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((https://(?:arxiv|doi)\.org/[^)]+)\)", text)
+    assert all(any(link.endswith(paper) for link in links) for paper in PAPERS[lab])
