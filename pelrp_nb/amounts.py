@@ -90,13 +90,18 @@ def verdict(state: State, opened: str | None, precision: str) -> str:
     return f"{state}{where.get(state, '')}"
 
 
+KEPT = "Kept by the softmax: the part of attention's relevance that depends on how much the scores were, not on which token they chose"
 FINER = {"float32": "type model.double()", "float64": "so small a value is lost among what flows"}
 
 
 def balance(
-    state: State, told: str, gap: float, allowed: float, precision: str, audited: bool, unknown: Iterable[str] = (), show: Show = size
-) -> str:
-    """What was told of an account, what that proves, what to type where it proves nothing, and what was accepted."""
+    state: State, told: str, gap: float, allowed: float, precision: str, audited: bool, unknown: Iterable[str] = (), show: Show = size,
+    kept: Iterable[float] = (),
+) -> str:  # fmt: skip
+    """What was told of an account, what that proves, what to type where it proves nothing, and what was accepted.
+
+    kept: what each softmax keeps; what that means is said unless it is rounding
+    """
     how = "every softmax measured" if audited else "fast: the softmax of fused attention is the difference"
     if state == NOT_KEPT:
         said = f"{told} (type Options(ledger=True))"
@@ -108,4 +113,5 @@ def balance(
     else:
         said = f"{told} (the gap is {unless_rounding(gap, allowed, show)}, {show(allowed)} allowed; {how})"
     accepted = ", ".join(unknown)
-    return f"{said}; plain gradient accepted for {accepted}" if accepted else said
+    said = f"{said}; plain gradient accepted for {accepted}" if accepted else said
+    return said if all(is_rounding(amount, allowed) for amount in kept) else f"{said}. {KEPT}"

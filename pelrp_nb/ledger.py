@@ -140,5 +140,7 @@ class Ledger:
             lines.append(f"{name:<14}{shown:>14}")
             lines += [f"  {show(part):>12}  {keeper}" for keeper, part in named.get(name, ())]
         lines += ["-" * 28, f"{value[0]:<14}{value[2]:>14}"]
-        told = balance(self.state, self.verdict, self.gap, self.allowed, self.precision, self.audited, self.unknown)
+        told = balance(
+            self.state, self.verdict, self.gap, self.allowed, self.precision, self.audited, self.unknown, kept=self.softmax.values()
+        )
         return "\n".join([*lines, told])

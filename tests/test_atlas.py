@@ -20,7 +20,7 @@ from pelrp_nb.atlas.recipes import Recipe
 from pelrp_nb.atlas.shrink import shrink
 from pelrp_nb.atlas.state import differences, snapshot
 from pelrp_nb.atlas.table import page as page_of
-from pelrp_nb.atlas.verdict import VERDICTS, counts, verdict
+from pelrp_nb.atlas.verdict import VERDICTS, counts, nothing_kept, verdict
 from pelrp_nb.atlas.weights import randomise
 from pelrp_nb.errors import FileError, InputError
 
@@ -97,6 +97,26 @@ def test_each_fault_opens_a_row(row, fault, said):
     name, why = verdict(worse)
     assert name == "open" and said in why
     assert counts([row, worse])["closed"] == 1
+
+
+def test_what_delta_attention_promises_is_counted(row):
+    none = deepcopy(row)
+    for run in none["runs"].values():
+        run["softmax"] = 0.0
+    bare = deepcopy(none) | {"name": "convnext", "announced": {}}
+    for run in bare["runs"].values():
+        run["sinks"] = {}
+    assert nothing_kept([row, none, bare]) == "2 closed with nothing kept by a softmax, 1 of them with positions"
+
+
+DELTA = {"causal-lm": ["llama", "gptj", "bloom", "gpt_oss"], "masked-lm": ["mpnet", "deberta-v2/relative_attention"], "seq2seq": ["t5"]}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in DELTA.items() for name in names])
+def test_delta_attention_closes_and_no_softmax_keeps_anything(kind, name):
+    """A dose of `python -m pelrp_nb atlas --method delta-lrp NAME ...`."""
+    told = trial.run(entry(kind, name), ("float64",), "delta-lrp")
+    assert verdict(told) == ("closed", "") and nothing_kept([told]).startswith("1 closed with nothing kept by a softmax, 1 ")
 
 
 def test_no_positions_must_be_known(row):

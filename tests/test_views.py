@@ -23,7 +23,7 @@ from hostile import SCRIPTS, SEEN, TOKENS, UNSEEN
 from made import REVIEW, made
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from pelrp_nb import ATTN_LRP, Explanation, explain, plan, zoo
+from pelrp_nb import ATTN_LRP, CP_LRP, DELTA_LRP, PA_LRP, Explanation, explain, plan, zoo
 from pelrp_nb.errors import InputError
 from pelrp_nb.ledger import Ledger
 from pelrp_nb.views import colour, data, figure, module, table, text
@@ -451,4 +451,30 @@ def test_a_method_that_books_no_positions_says_so_and_a_model_without_any_too():
     assert said in str(plan(model, "a dull film", processor=tokenizer, composite=ATTN_LRP))
     none, tokenizer = zoo.load("tasks-none")
     e = explain(none, zoo.task("tasks-none").examples[0].text, processor=tokenizer)
-    assert text.positions(e.plain()) == "no positions found in this model"
+    assert text.positions(e.plain()) == "no positions found in this model (a causal mask, where there is one, still tells order)"
+
+
+CONVENTION, MEANT = "half of the query-key path by convention", "depends on how much the scores were, not on which token they chose"
+
+
+def test_a_positional_share_is_shown_with_what_it_is():
+    model, tokenizer = zoo.load("reviews-rotary")
+    pa, delta, cp = (explain(model, "a dull film", processor=tokenizer, composite=c) for c in (PA_LRP, DELTA_LRP, CP_LRP))
+    assert all(
+        CONVENTION in shown
+        for shown in (repr(pa), str(pa), str(pa.sheet().data["share_means"]), pa.figure().get_suptitle().replace("\n", " "))
+    )
+    assert not any(CONVENTION in shown for shown in (repr(delta), str(delta), delta.sheet().data["share_means"]))
+    assert cp.positional_share == 0
+    assert all(
+        "a causal mask, where there is one, still tells order" in shown for shown in (repr(cp), str(cp), cp.sheet().data["share_means"])
+    )
+    learnt, tokenizer = zoo.load("reviews-learnable")
+    assert CONVENTION not in str(explain(learnt, "a dull film", processor=tokenizer))
+
+
+def test_a_ledger_says_what_is_kept_by_a_softmax_where_one_keeps_something():
+    model, tokenizer = zoo.load("reviews-rotary")
+    pa, delta = (explain(model, "a dull film", processor=tokenizer, composite=c) for c in (PA_LRP, DELTA_LRP))
+    shown = [[str(e), str(e.ledger), e._repr_html_(), e.sheet().data["ledger"]["state"]] for e in (pa, delta)]
+    assert all(MEANT in one for one in shown[0]) and not any(MEANT in one for one in shown[1])

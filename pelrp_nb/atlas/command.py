@@ -15,7 +15,7 @@ from ..errors import FileError, InputError
 from .compare import differences, found_in
 from .names import KINDS, Entry, choose
 from .table import called, page
-from .verdict import counts, verdict
+from .verdict import counts, nothing_kept, verdict
 
 EXAMPLES = """examples:
   python -m pelrp_nb atlas llama
@@ -56,9 +56,10 @@ def run(given: argparse.Namespace) -> int:
         entries = [entry for entry in entries if entry.key not in kept]
     rows = collect(entries, kept, given)
     if given.out:
-        Path(given.out).write_text(page(list(kept.values()), versions()), encoding="utf-8")
+        Path(given.out).write_text(page(list(kept.values()), versions(), given.method), encoding="utf-8")
         print(f"wrote {given.out}")
     print("; ".join(f"{n} {name}" for name, n in counts(rows).items()))
+    print(nothing_kept(rows))
     return 0 if all(verdict(row)[0] in ("closed", "refused", "not built") for row in rows) else 1
 
 

@@ -12,13 +12,14 @@ from .verdict import LEGEND, TOLERANCE, VERDICTS, allowed, counts, verdict
 HEADER = ("name", "class", "input", "verdict", "positions found", "forward", "gap float64", "gap float32", "as before", "seconds")
 
 
-def page(rows: list[dict[str, Any]], versions: dict[str, str]) -> str:
-    """The whole page, in Markdown."""
+def page(rows: list[dict[str, Any]], versions: dict[str, str], method: str = "pa-lrp") -> str:
+    """The whole page, in Markdown; the rows were explained by the composite of that name."""
     main = [row for row in rows if row["kind"] in MAIN and not row["option"]]
     extra = [row for row in rows if row["kind"] not in MAIN and not row["option"]]
     asked = [row for row in rows if row["option"]]
-    lines = ["# The atlas", "", INTRODUCTION, "", f"Made with {', '.join(f'{k} {v}' for k, v in versions.items())} by", "",
-             "    python -m pelrp_nb atlas --out tutorials/atlas.md", "", *summary(main), ""]  # fmt: skip
+    by, other = ("PA-LRP", "") if method == "pa-lrp" else (method, f" --method {method}")
+    lines = ["# The atlas", "", INTRODUCTION.replace("PA-LRP", by), "", f"Made with {', '.join(f'{k} {v}' for k, v in versions.items())} by", "",
+             f"    python -m pelrp_nb atlas{other} --out tutorials/atlas.md", "", *summary(main), ""]  # fmt: skip
     for kind in MAIN:
         lines += section(kind, [row for row in main if row["kind"] == kind])
     for kind in dict.fromkeys(row["kind"] for row in extra):

@@ -57,3 +57,11 @@ def counts(rows: list[dict[str, Any]]) -> dict[str, int]:
     by = Counter(verdict(row)[0] for row in rows)
     built = sum(row["outcome"] == "built" for row in rows)
     return {"listed": len(rows), "built": built, **{name: by[name] for name in VERDICTS}}
+
+
+def nothing_kept(rows: list[dict[str, Any]]) -> str:
+    """How many are closed with nothing kept by any softmax, and how many of these have positions: what delta attention promises."""
+    closed = [row for row in rows if verdict(row)[0] == "closed"]
+    kept_none = [row for row in closed if all(run.get("softmax") == 0 for run in row["runs"].values())]
+    positioned = sum(any(run["sinks"] for run in row["runs"].values()) for row in kept_none)
+    return f"{len(kept_none)} closed with nothing kept by a softmax, {positioned} of them with positions"

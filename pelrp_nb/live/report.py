@@ -11,7 +11,7 @@ from ..errors import PelrpError
 from ..results.explanation import Explanation
 from ..views.data import clean
 from ..views.payload import label, rounds_below
-from ..views.text import positions, verdict, visible
+from ..views.text import meaning, positions, verdict, visible
 from ..views.text import state as account
 from .worker import State
 
@@ -67,7 +67,7 @@ def outcome(result: Explanation) -> dict[str, Any]:
     return {
         "target": visible(result.target, 120), "value": result.value,
         "model": visible(result.model), "method": visible(result.method, 120),
-        "content": content.tolist(), "position": position.tolist(), "share": result.positional_share,
+        "content": content.tolist(), "position": position.tolist(), "share": result.positional_share, "share_means": meaning(plain),
         "unbooked": None if result.sinks else positions(plain),
         "rows": [list(row) for row in book.rows()], "gap": book.gap, "allowed": rounds_below(plain["ledger"]), "closed": book.closed,
         "verdict": verdict(plain), "account": account(plain, MINUS),

@@ -7,7 +7,8 @@
 
 Pairs are (i, i + d/2) with turn="half", (2i, 2i + 1) with turn="interleaved". One complex table c = cos + i sin for
 interleaved pairs: R(c) = Re(conj(c) g), the sum of both. Tables narrower than x: the rest passes untouched.
-The same holds for q and for k; position 0 (cos 1, sin 0) is not turned, and gets its half.
+The same holds for q and for k; position 0 (cos 1, sin 0) is not turned, and gets its half.  So the half is a convention about
+products, and no measurement of the rotation: what a position is worth is told by `exchange`.
 
 Conserves: all.  (Bakish et al. 2025; encoding of Su et al. 2021)
 """

@@ -12,7 +12,7 @@ from ..amounts import MINUS, by_size, digits, largest
 from .colour import STEPS
 from .data import Parts, Plain, PlainLedger, packed, single
 from .steps import layer_of, walk
-from .text import notes, pieces, positions, state, verdict, visible
+from .text import conventional, meaning, notes, pieces, positions, state, verdict, visible
 
 
 def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -30,6 +30,8 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
         "model": visible(data["model"]),
         "method": visible(data["method"], 120),
         "share": data["positional_share"],
+        "share_means": meaning(data),
+        "conventional": conventional(data),
         "unbooked": None if data["sinks"] else positions(data),
         "notes": notes(data),
         "parts": parts,

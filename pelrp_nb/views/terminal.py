@@ -11,7 +11,7 @@ from ..amounts import Digits, by_size, digits, largest
 from ..amounts import account as account_of
 from .colour import diverging, share
 from .data import Plain
-from .text import notes, positions, state, title, visible
+from .text import meaning, notes, positions, state, title, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +34,8 @@ def show(data: Plain, console: Console, reduction: str = "signed") -> None:
     console.print()
     if data["sinks"]:
         console.print(sinks(data))
+        if said := meaning(data):
+            console.print(Text(said, style="dim"))
     else:
         console.print(Text(positions(data)))
     console.print()

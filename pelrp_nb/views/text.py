@@ -14,6 +14,8 @@ from .data import Plain
 UNTOLD = "could not be told"  # what the notes say of a constant behind places that were lost
 UNSURE = "whether there are positions could not be told, see the notes"
 CONSTANT = "this method books no positions: it takes them for constants"
+HALF = "rotary: half of the query-key path by convention"
+MASK = "a causal mask, where there is one, still tells order"
 LONGEST = 80  # characters of one token that a view shows
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # They draw nothing, though Unicode calls them letters, marks, symbols.
@@ -92,13 +94,27 @@ def title(data: Plain) -> str:
     return f"{visible(data['target'])} = {digits(abs(data['value']), 5)(data['value'], '-')}"
 
 
+def conventional(data: Plain) -> bool:
+    """Whether positions got half of the query-key path, whatever the angle: a rotary model under the rule of products."""
+    composite = str(data["card"].get("composite", ""))
+    return "rotary" in data["sink_kinds"] and not any(f"softmax={rule}" in composite for rule in ("constant", "delta"))
+
+
+def meaning(data: Plain) -> str:
+    """What must be said with a positional share, in a few words; nothing where it needs none."""
+    if not math.isfinite(data["positional_share"]) or f"{data['positional_share']:.0%}" == "0%":
+        return MASK
+    return HALF if conventional(data) else ""
+
+
 def positions(data: Plain) -> str:
-    """How much positions carry, or why they carry nothing: the method takes them for constants, or the model has none."""
+    """How much positions carry and what that means, or why they carry nothing: the method has them as constants, or the model none."""
     if data["sinks"]:
-        return f"positions carry {data['positional_share']:.0%}"
+        said = meaning(data)
+        return f"positions carry {data['positional_share']:.0%}{f' ({said})' if said else ''}"
     if "positions='constant'" in str(data["card"].get("composite", "")):
         return CONSTANT
-    return UNSURE if any(UNTOLD in note for note in notes(data)) else "no positions found in this model"
+    return UNSURE if any(UNTOLD in note for note in notes(data)) else f"no positions found in this model ({MASK})"
 
 
 def notes(data: Plain) -> list[str]:
@@ -117,7 +133,7 @@ def state(data: Plain, minus: str = "-") -> str:
     ledger = data["ledger"]
     return balance(
         ledger["state"], verdict(data), ledger["gap"], ledger["allowed"], ledger["precision"],
-        ledger["audited"], map(visible, ledger["unknown"]), lambda amount: size(amount).replace("-", minus),
+        ledger["audited"], map(visible, ledger["unknown"]), lambda amount: size(amount).replace("-", minus), ledger["softmax"].values(),
     )  # fmt: skip
 
 
@@ -127,7 +143,7 @@ def line(data: Plain, most: int = 3) -> str:
     order = sorted(range(len(both)), key=lambda t: (math.isnan(both[t]), -abs(both[t]), t))[:most]
     show = digits(largest(both), 3)
     top = ", ".join(f"{visible(data['tokens'][t], 20)} {show(both[t], '-')}" for t in order) or "no tokens"
-    share = f"positions {data['positional_share']:.0%}"
+    share = positions(data).replace("carry ", "") if data["sinks"] else f"positions {data['positional_share']:.0%}"
     told = "; ".join([title(data), top, share, f"ledger {verdict(data)}", *(f"note: {note}" for note in notes(data)[:1])])
     return f"Explanation({visible(data['model'], 60)}: {told})"
 
@@ -151,5 +167,5 @@ def screen(data: Plain, most: int = 40) -> str:
     rows = data["ledger"]["rows"]
     shown: Show = partial(digits(largest(amount for _, amount in rows)), minus="-")
     told = (f"{name} {amount}" for name, _, amount in account(rows, data["ledger"]["state"], shown))
-    lines += ["", "  ".join(told), f"ledger {state(data)}", *(f"note: {note}" for note in notes(data))]
+    lines += ["", positions(data), "  ".join(told), f"ledger {state(data)}", *(f"note: {note}" for note in notes(data))]
     return "\n".join(lines)

@@ -70,6 +70,9 @@ const booked = (name, amount, allowed, show) => {
   return allowed === null && !["tokens", "positions", "value"].includes(name) ? NOT_KEPT : show(amount);
 };
 
+// What a positional share is, and what must be said with it.
+const carrying = (share, { share_means: means }) => `positions carry ${share}${means ? ` (${means})` : ""}`;
+
 // The class of what is told of a ledger: closed, open, and what says neither.
 const toneOf = (verdict) => (verdict === "closed" ? "good" : verdict.startsWith("open") ? "bad" : "quiet");
 const markOf = (verdict) => ({ good: "\u2713 ", bad: "\u2717 " })[toneOf(verdict)] ?? "";

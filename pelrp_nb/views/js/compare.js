@@ -194,6 +194,11 @@ function accounts(items) {
             "positions carry",
             items.map((item) => (item.data.unbooked ? "\u2013" : percent(Number(item.data.share)))),
           ),
+          items.some((item) => item.data.share_means) &&
+            line(
+              "which means",
+              items.map((item) => (item.data.unbooked ? "" : item.data.share_means)),
+            ),
           line(
             "ledger",
             items.map((item) => item.data.ledger.verdict),

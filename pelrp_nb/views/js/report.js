@@ -84,7 +84,7 @@ function pageOf(face, report) {
     write(
       facts,
       result
-        ? [result.model, result.method, result.unbooked ?? `positions carry ${percent(result.share)}`].join(GAP)
+        ? [result.model, result.method, result.unbooked ?? carrying(percent(result.share), result)].join(GAP)
         : "\u00a0",
     );
     if (result && !account.firstChild)

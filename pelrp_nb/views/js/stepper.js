@@ -11,7 +11,7 @@ function head(data) {
   const share = Number.isNaN(Number(data.share)) ? "nan" : percent(Number(data.share));
   const { verdict } = data.ledger;
   const state = make("span", { class: toneOf(verdict) }, `ledger ${verdict}`);
-  const said = [data.model, data.method, data.unbooked ?? `positions carry ${share}`];
+  const said = [data.model, data.method, data.unbooked ?? carrying(share, data)];
   return make(
     "header",
     {},

@@ -8,13 +8,14 @@ kinds.xray = (root, face) => {
 
 const HALF =
   "For rotary positions, half of the query-key path goes to positions by construction: " +
-  "a convention, no measurement of the rotation.";
+  "a convention, no measurement of the rotation and no evidence of what a position is worth. " +
+  "Type exchange(model, inputs) for that.";
 const ASK = 'For queries against keys, heads and frequencies, type Options(detail={"query_key", "heads", "frequencies"}).';
 
 function xray(scene) {
   const { data } = scene;
   if (!data.sinks.length) return section("Positions", `There is no sink: ${data.unbooked}.`);
-  const half = data.sinks.some((sink) => sink.kind === "rotary") ? ` ${HALF}` : "";
+  const half = data.conventional ? ` ${HALF}` : "";
   const offers = (part) => data.offers?.includes(part);
   return section(
     "Positions",
