@@ -18,8 +18,9 @@ def page(rows: list[dict[str, Any]], versions: dict[str, str], method: str = "pa
     extra = [row for row in rows if row["kind"] not in MAIN and not row["option"]]
     asked = [row for row in rows if row["option"]]
     by, other = ("PA-LRP", "") if method == "pa-lrp" else (method, f" --method {method}")
-    lines = ["# The atlas", "", INTRODUCTION.replace("PA-LRP", by), "", f"Made with {', '.join(f'{k} {v}' for k, v in versions.items())} by", "",
-             f"    python -m pelrp_nb atlas{other} --out tutorials/atlas.md", "", *summary(main), ""]  # fmt: skip
+    made = f"Made with {', '.join(f'{k} {v}' for k, v in versions.items())} by"
+    typed = f"    python -m pelrp_nb atlas{other} --out tutorials/atlas.md"
+    lines = ["# The atlas", "", INTRODUCTION.replace("PA-LRP", by), "", made, "", typed, "", *summary(main), ""]
     for kind in MAIN:
         lines += section(kind, [row for row in main if row["kind"] == kind])
     for kind in dict.fromkeys(row["kind"] for row in extra):
