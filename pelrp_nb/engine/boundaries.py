@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch._C import DisableTorchFunction
 
 from ..errors import InputError
 from .context import Block, Context
@@ -146,19 +147,20 @@ class Recorder:
     def enter_block(self, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """A layer begins: its input is its stream; before the first one, relevance has reached the embeddings."""
         flow = self.flow
-        stream = first_carrier((*args, *kwargs.values()))
-        flow.streams.follow((stream,), flow.places.is_batch)
-        block = Block(flow.streams.begin_layer(), sequence())
-        flow.blocks.append(block)
-        if stream is None:
-            return None
-        if block.layer == 0:
-            current = flow.streams.current
-            mark = Mark(f"{flow.streams.prefix}embeddings", "embeddings", None, current, flow.streams.start(current))
-            self.hang(mark, stream, stream)
-        note = note_of(flow, stream) or Note()
-        note.stream = block
-        write(stream, note)
+        with DisableTorchFunction():  # what is looked at is none of the model's operations
+            stream = first_carrier((*args, *kwargs.values()))
+            flow.streams.follow((stream,), flow.places.is_batch)
+            block = Block(flow.streams.begin_layer(), sequence())
+            flow.blocks.append(block)
+            if stream is None:
+                return None
+            if block.layer == 0:
+                current = flow.streams.current
+                mark = Mark(f"{flow.streams.prefix}embeddings", "embeddings", None, current, flow.streams.start(current))
+                self.hang(mark, stream, stream)
+            note = note_of(flow, stream) or Note()
+            note.stream = block
+            write(stream, note)
         return self.crossing(block.layer, args, kwargs) if flow.streams.several else None
 
     def crossing(self, layer: int, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
@@ -184,10 +186,11 @@ class Recorder:
         """A layer ends: what it hands on is a boundary."""
         flow = self.flow
         depth, block = flow.depth, flow.blocks.pop()
-        stream = first_carrier(output if isinstance(output, tuple | list) else (output,))
-        if stream is not None:
-            name = f"{flow.streams.prefix}layer {block.layer}"
-            self.hang(Mark(name, "layer", block.layer, flow.streams.current, depth), stream, stream)
+        with DisableTorchFunction():
+            stream = first_carrier(output if isinstance(output, tuple | list) else (output,))
+            if stream is not None:
+                name = f"{flow.streams.prefix}layer {block.layer}"
+                self.hang(Mark(name, "layer", block.layer, flow.streams.current, depth), stream, stream)
 
     def hear(self, mark: Mark) -> None:
         """A boundary was reached."""

@@ -13,6 +13,7 @@ from . import replay, roles
 from .arguments import Met
 from .handlers import weighing
 from .leaves import Leaf
+from .model_tree import ModelTree
 from .notes import SAME, hand_on
 from .places.follow import Places, provenance_of
 from .places.follow import write as keep
@@ -72,12 +73,12 @@ class Following(Base):
 
     weighed: int = 0
 
-    def begin_following(self, model: nn.Module, said: Mapping[str, str]) -> None:
+    def begin_following(self, model: nn.Module, tree: ModelTree, said: Mapping[str, str]) -> None:
         """Nothing is known yet but the model's own tensors, and what the user says of them."""
         self.places, self.values = Places(steps_of), Values()
-        self.memory = constants.memory_of(model) | roles.check(model, said)
-        self.parameters = frozenset(n for n, _ in model.named_parameters(remove_duplicate=False))
-        self.known = constants.known_tensors(model)
+        self.memory = constants.memory_of(tree) | roles.check(model, said)
+        self.parameters = frozenset([n for n, _ in tree.parameters])
+        self.known = constants.known_tensors(tree)
 
     # --- one call -----------------------------------------------------------------------------------------------------
 

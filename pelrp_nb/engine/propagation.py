@@ -39,6 +39,7 @@ from .handlers.torch_table import handler_of, spelling
 from .layers import layers
 from .leaves import Attention, Inputs
 from .leaving import Leaving, autocast, kinds
+from .model_tree import ModelTree
 from .module_hooks import Entry
 from .operations import in_force, spelt
 from .options import Options, as_options
@@ -74,12 +75,13 @@ class Propagation(TorchFunctionMode, Following):
         self.power = 1.0  # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []  # where heads were asked for
         self.wide = widening(model, options.precision)
-        self.begin_following(model, options.roles)
+        tree = ModelTree(model)
+        self.begin_following(model, tree, options.roles)
         self.recorder = Recorder(self)
         self.noted = {n.source: n for n in self.known.values() if n.source}
         self.leaves: dict[int, Tensor] = {}
-        self.owned = [*model.parameters(), *model.buffers()]  # `known` is by identity, so none may go while it is used
-        self.names = {id(m): n for n, m in model.named_modules()}
+        self.owned = tree.tensors()  # `known` is by identity, so none may go while it is used
+        self.names = {id(m): n for n, m in tree.modules}
         self.path: list[nn.Module] = []
         self.blocks: list[Block] = []
         self.streams = Streams()

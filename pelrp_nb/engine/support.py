@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules import module as hooks_of_all
 
 from ..errors import ModelError
+from .model_tree import ModelTree
 from .saved import flows
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -25,7 +26,8 @@ def inspect(model: nn.Module) -> None:
     """Raise ModelError if the model's operations cannot be seen, or if chance takes part in its forward pass."""
     if not isinstance(model, nn.Module):
         raise ModelError(f"The model must be a torch.nn.Module, got {type(model).__name__}. Type from_pretrained(name).")
-    modules = list(model.named_modules())
+    tree = ModelTree(model)
+    modules = tree.modules
     surroundings()
     running(model)
     permuted(model)
@@ -33,7 +35,7 @@ def inspect(model: nn.Module) -> None:
     backward_hooks(modules)
     chance(modules)
     attention(modules)
-    for name, parameter in model.named_parameters():
+    for name, parameter in tree.parameters:
         if parameter.is_inference():
             raise ModelError(f"`{name}` was made in inference_mode and cannot be walked back. Load the model outside of it.")
     home = device_of(model)
@@ -95,16 +97,17 @@ def loaded(place: tuple[str, str]) -> tuple[type, ...]:
 
 def wrapped(modules: list[tuple[str, nn.Module]]) -> None:
     """Wrappers that run the model where this thread does not look."""
+    replicas, spread, compiled = (nn.DataParallel, nn.parallel.DistributedDataParallel, *loaded(SHARDED)), loaded(SPREAD), loaded(COMPILED)
     for name, module in modules:
         kind = type(module).__name__
-        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel, *loaded(SHARDED))):
+        if isinstance(module, replicas):
             raise ModelError(f"{kind} runs replicas in other threads, unseen here. Explain the model inside: model.module.")
-        if any(isinstance(p, loaded(SPREAD)) for p in module._parameters.values()):
+        if spread and any(isinstance(p, spread) for p in module._parameters.values()):
             raise ModelError(
                 f"`{name or kind}` is sharded over processes (FSDP or tensor parallel), of which this is one. "
                 'Load the model whole, or split over devices with device_map="auto".'
             )
-        if isinstance(module, loaded(COMPILED)) or getattr(module, "_compiled_call_impl", None) is not None:
+        if isinstance(module, compiled) or getattr(module, "_compiled_call_impl", None) is not None:
             raise ModelError(
                 f"A compiled model hides its operations (`{name or kind}`). Explain the plain one: model._orig_mod, or load it "
                 "again without torch.compile."
@@ -116,8 +119,8 @@ def wrapped(modules: list[tuple[str, nn.Module]]) -> None:
 def chance(modules: list[tuple[str, nn.Module]]) -> None:
     """Training mode is fine where no dropout is active."""
     for name, module in modules:
-        rate = getattr(module, "p", 0)
-        if module.training and isinstance(module, DROPOUTS) and isinstance(rate, float | int) and rate > 0:
+        rate = module.p if module.training and isinstance(module, DROPOUTS) else 0
+        if isinstance(rate, float | int) and rate > 0:
             raise ModelError(
                 f"Relevance needs a forward pass without chance; the dropout `{name}` is active (p = {rate}). Type model.eval()."
             )
@@ -136,7 +139,7 @@ def attention(modules: list[tuple[str, nn.Module]]) -> None:
     """Attention kernels that hide their products: flash, flex, paged, kernels from the hub."""
     seen: list[tuple[str, Any]] = []
     for name, module in modules:
-        config = getattr(module, "config", None)
+        config = module.__dict__["config"] if "config" in module.__dict__ else getattr(type(module), "config", None) and module.config
         if config is not None and hasattr(config, "to_dict") and not any(config is c for _, c in seen):
             seen += configs(config, f"{name}.config" if name else "config")
     for path, config in seen:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C import DisableTorchFunction
 from torch.autograd.function import BackwardCFunction
 
 from ..context import Context
@@ -23,15 +24,15 @@ sequence = torch._C._autograd._get_sequence_nr
 
 def activation_module(flow: Context, module: nn.Module, args: tuple, output: Any) -> Tensor | None:
     """The output of an activation module bent as an activation; None if this module is none, or is seen anyway."""
-    if len(args) != 1 or not (carries(args[0]) and carries(output)) or not isinstance(output.grad_fn, BackwardCFunction):
-        return None
-    node: Any = type(output.grad_fn)
-    if node._forward_cls.__module__.startswith(f"{PACKAGE}."):  # one of ours
-        return None
-    x = args[0]
-    if output.shape != x.shape or any(True for _ in module.parameters()):
-        return None
-    with torch._C.DisableTorchFunction():
+    with DisableTorchFunction():  # what is looked at is none of the model's operations
+        if len(args) != 1 or not (carries(args[0]) and carries(output)) or not isinstance(output.grad_fn, BackwardCFunction):
+            return None
+        node: Any = type(output.grad_fn)
+        if node._forward_cls.__module__.startswith(f"{PACKAGE}."):  # one of ours
+            return None
+        x = args[0]
+        if output.shape != x.shape or any(True for _ in module.parameters()):
+            return None
         if not acts_on_each_element(module, x.detach(), output.detach()):
             return None
         flow.function, start = module.forward, sequence()

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..context import Context
+from ..model_tree import ModelTree, once
 from ..notes import Note, note_of, write
 from ..places.values import as_stored, storage_of
 
@@ -20,12 +21,12 @@ COUNTERS = {torch.arange, torch.cumsum, Tensor.cumsum, torch.linspace}  # functi
 READING = ("gather", "index_select", "take", "take_along_dim", "__getitem__", "embedding")
 
 
-def known_tensors(model: nn.Module) -> dict[int, Note]:
+def known_tensors(tree: ModelTree) -> dict[int, Note]:
     """A note for each parameter and buffer, by identity: nothing is written on the model."""
     known: dict[int, Note] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
+    for name, parameter in tree.parameters:
         known.setdefault(id(parameter), Note(source=name))
-    for name, buffer in model.named_buffers(remove_duplicate=False):
+    for name, buffer in tree.buffers:
         known.setdefault(id(buffer), Note(source=name, counts=counts(buffer)))
     return known
 
@@ -37,9 +38,9 @@ def counts(x: Tensor) -> bool:
     return bool((x[..., 1:] - x[..., :-1] == 1).all())
 
 
-def memory_of(model: nn.Module) -> dict[int, str]:
+def memory_of(tree: ModelTree) -> dict[int, str]:
     """Where each parameter lies in memory: a view of it is told by that, whenever it was made."""
-    return {storage_of(p): name for name, p in model.named_parameters() if not p.is_meta and p.numel()}
+    return {storage_of(p): name for name, p in once(tree.parameters) if not p.is_meta and p.numel()}
 
 
 def inherit(flow: Context, func: Any, name: str, notes: Sequence[Note], args: tuple, out: Any) -> None:
