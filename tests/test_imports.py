@@ -87,7 +87,7 @@ ORDER = (  # a file may import those of its own line and of the lines above it
     "reference views",
     "engine.places",
     "engine.numerics engine.depth",
-    "engine.leaves engine.streams engine.only engine.operations engine.trace engine.saved engine.support engine.layers",
+    "engine.leaves engine.streams engine.only engine.operations engine.trace engine.saved engine.model_tree engine.support engine.layers",
     "engine.module_hooks",
     "engine.leaving",
     "engine.options engine.account engine.notes",

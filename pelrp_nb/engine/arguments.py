@@ -40,13 +40,15 @@ def look(flow: Context, args: tuple, kwargs: dict) -> Met:
 
 
 NUMBERS = frozenset({int, float, bool, type(None), torch.dtype})  # types of arguments that are words as they are
+PLAIN = NUMBERS | {slice, type(...)}  # types of what is no tensor
 
 
 def through(flow: Context, met: Met, args: tuple, words: list) -> tuple:
     """The same for a row of arguments, lists among them included."""
     fresh: list | None = None
     for i, a in enumerate(args):
-        if type(a) in NUMBERS:
+        kind = type(a)
+        if kind in NUMBERS:
             words.append(a)
         elif isinstance(a, Tensor):
             known = a.__dict__.get(ATTRIBUTE)
@@ -55,7 +57,8 @@ def through(flow: Context, met: Met, args: tuple, words: list) -> tuple:
             else:
                 words.append((known.number, a.shape))
                 met.placed = True
-                met.raw = met.raw or known.raw
+                if known.raw:
+                    met.raw = True
             gradient = a.requires_grad
             if gradient and not (a.is_leaf and id(a) not in flow.leaves):
                 met.carrying = True
@@ -66,7 +69,7 @@ def through(flow: Context, met: Met, args: tuple, words: list) -> tuple:
             if gradient:
                 fresh = fresh or list(args)
                 fresh[i] = constant(a, note)
-        elif isinstance(a, list | tuple) and a and any(isinstance(x, Tensor) for x in a):
+        elif isinstance(a, list | tuple) and not PLAIN.issuperset(map(type, a)) and any(isinstance(x, Tensor) for x in a):
             inside: list[Any] = []
             pieces = through(flow, met, tuple(a), inside)
             words.append(tuple(inside))

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from ..errors import ModelError
 from .boundaries import first_carrier
+from .context import Steps
 from .forward_pass import ForwardPass
 from .leaving import Leaving, autocast
 from .notes import Note, note_of, write
@@ -131,7 +132,7 @@ def apart(flow: ForwardPass) -> ForwardPass:
     twin = copy.copy(flow)
     twin.path, twin.blocks, twin.inside, twin.aside = [*flow.path], [*flow.blocks], [*flow.inside], [*flow.aside]
     twin.leaves, twin.stream_of, twin.attentions = {**flow.leaves}, {**flow.stream_of}, [*flow.attentions]
-    twin.handled, twin.refused, twin.steps, twin.candidates, twin.passing, twin.open = [], [], {}, [], {}, []
+    twin.handled, twin.refused, twin.steps, twin.candidates, twin.passing, twin.open = [], [], Steps(), [], {}, []
     twin.account = copy.copy(flow.account)
     twin.account.clear()
     twin.inputs, twin.streams, twin.recorder = flow.inputs.apart(), flow.streams.apart(), flow.recorder.apart(twin)

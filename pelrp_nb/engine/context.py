@@ -40,6 +40,14 @@ class Step:
     applied: Rule | None = None  # the rule itself, where there is one
 
 
+class Steps(dict[tuple[str, str, str], Step]):
+    """Operations by (module, function, kind); `short`: the same by what is at hand when one comes by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.short: dict[tuple, Step] = {}
+
+
 @dataclass
 class Block:
     """One layer while it runs."""

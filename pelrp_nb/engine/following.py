@@ -68,7 +68,7 @@ class Following(Base):
 
     places: what the forward pass has shown of the inputs' axes; values: what was seen of constants
     memory: the parameter that lies at an address; parameters: their names; known: the note for each parameter and buffer
-    weighed: how many uses of attention weights are followed
+    half: whether a parameter is float16; weighed: how many uses of attention weights are followed
     """
 
     weighed: int = 0
@@ -79,6 +79,7 @@ class Following(Base):
         self.memory = constants.memory_of(tree) | roles.check(model, said)
         self.parameters = frozenset([n for n, _ in tree.parameters])
         self.known = constants.known_tensors(tree)
+        self.half = torch.float16 in {p.dtype for _, p in tree.parameters}
 
     # --- one call -----------------------------------------------------------------------------------------------------
 
@@ -106,10 +107,15 @@ class Following(Base):
         if met.noted and isinstance(out, Tensor) and not out.requires_grad and provenance_of(out) is None:
             constants.inherit(self, func, name, met.noted, met.args, out)  # a carrier lent its shape alone
         if met.placed:
-            self.keep_places(func, name, met, out)
+            if name == "__setitem__":
+                self.keep_places(func, name, met, out)
+            else:
+                self.places.follow(func, name, met.args, met.kwargs, out, met.words)
             if name in CUTS:
                 cut(out)
-        for leaf in self.inputs.tokens[looked_up:] if len(self.inputs.tokens) > looked_up else ():
+        if len(self.inputs.tokens) == looked_up:
+            return
+        for leaf in self.inputs.tokens[looked_up:]:
             keep(leaf, provenance_of(out))
             its = set() if (known := provenance_of(leaf)) is None else known.streams()
             if its:

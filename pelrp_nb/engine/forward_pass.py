@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from .boundaries import Recorder
-from .context import Context, Step
+from .context import Context, Steps
 from .module_hooks import Entry
 from .only import Condition
 from .trace import Role
@@ -23,6 +23,7 @@ class ForwardPass(Context, Protocol):
     passing:    copies of what was made before a candidate and used after it, by the number of its node and of the output
     starts:     what relevance begins with, per row
     patch:      (height, width) of a picture's patches; owned: parameters and buffers of the model
+                half: whether a parameter is float16
     entry:      its hooks on the model's modules
     placed:     rules of single layers and modules; inside: those modules that run, and in which layer; layer_name: the running one
     steps:      operations as they were met, for `plan`
@@ -41,7 +42,7 @@ class ForwardPass(Context, Protocol):
     recorder: Recorder
     leaves: dict[int, Tensor]
     handled: list[list[int]]
-    steps: dict[tuple[str, str, str], Step]
+    steps: Steps
     refused: list[tuple[int, int, str, str]]
     conditions: tuple[Condition, ...]
     asked: tuple[Condition, ...]
@@ -50,6 +51,7 @@ class ForwardPass(Context, Protocol):
     starts: Tensor
     patch: tuple[int, int] | None
     owned: list[Tensor]
+    half: bool
     entry: Entry
     placed: Any
     inside: list[tuple[str, str | None]]

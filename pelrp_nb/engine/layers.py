@@ -28,7 +28,7 @@ def is_norm(module: nn.Module) -> bool:
     own = [p.dim() for p in module._parameters.values() if p is not None]
     if not own or own.count(1) < len(own):
         return isinstance(module, NORMS)
-    return not module._modules or all([p.dim() == 1 for p in module.parameters()])
+    return not module._modules or all(p.dim() == 1 for p in module.parameters())
 
 
 def kind_of(module: nn.Module) -> Any:
@@ -39,7 +39,7 @@ def kind_of(module: nn.Module) -> Any:
 
 def is_list(module: nn.Module) -> bool:
     """Whether a module is a list of others, as `nn.ModuleList` and `nn.Sequential` are: it names them by their numbers."""
-    return "0" in module._modules and all([name == str(i) for i, name in enumerate(module._modules)])
+    return "0" in module._modules and [*module._modules] == [str(i) for i in range(len(module._modules))]
 
 
 def holds_experts(module: nn.Module) -> bool:

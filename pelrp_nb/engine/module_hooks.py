@@ -40,8 +40,10 @@ class Hook:
 
     def __call__(self, module: nn.Module, args: tuple, *rest: Any) -> Any:
         """What `call` says; nothing in another thread, or when the entry is over."""
-        flow = acting(self.entry)
-        return None if flow is None else self.call(flow, module, args, *rest)
+        inside, entry = getattr(here, "flows", ()), self.entry
+        if not inside or not entry.open or inside[-1].entry is not entry:  # as `acting`
+            return None
+        return self.call(inside[-1], module, args, *rest)
 
     def __deepcopy__(self, memo: dict) -> Hook:
         """A copied module keeps it, and it does nothing there."""

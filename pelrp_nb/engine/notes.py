@@ -28,7 +28,10 @@ class Zero:
     def __init__(self, func: Callable[..., Tensor], args: tuple = (), kwargs: dict[str, Any] | None = None) -> None:
         self.func, self.args, self.kwargs = func, args, kwargs or {}
         self.made: Tensor | None = None
-        self.length: int = 1 + max([a.length for a in args if isinstance(a, Zero)], default=0)
+        self.length: int = 1
+        for a in args:
+            if isinstance(a, Zero) and a.length >= self.length:
+                self.length = a.length + 1
         if self.length % LONG == 0:  # so that asking never goes too deep
             self.made = self.value
 
@@ -42,6 +45,11 @@ class Zero:
         return self.made
 
 
+def nothing() -> Tensor:
+    """Zero, as what it is made of."""
+    return torch.zeros((), dtype=torch.float64, device="cpu", requires_grad=True)
+
+
 class Origin:
     """The input of a chain of elementwise functions; a weak reference, so that a note keeps no activation alive."""
 
@@ -49,7 +57,7 @@ class Origin:
 
     def __init__(self, x: Tensor) -> None:
         self.ref = TensorWeakRef(x)
-        self.zero = Zero(lambda: torch.zeros((), dtype=torch.float64, device="cpu", requires_grad=True))
+        self.zero = Zero(nothing)
 
 
 def version_of(x: Tensor) -> int:
@@ -143,10 +151,19 @@ def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) 
 
 def note_of(flow: Knows, tensor: Tensor) -> Note | None:
     """The note on a tensor, or the one the engine keeps for a parameter or buffer."""
-    found = tensor.__dict__.get(ATTRIBUTE) or flow.known.get(id(tensor))
-    if found is not None and found.form is not None and found.version != version_of(tensor):
+    found = tensor.__dict__.get(ATTRIBUTE)
+    if found is None:
+        found = flow.known.get(id(tensor))
+    if found is None:
+        return loaded(flow, tensor) if flow.path and "_hf_hook" in flow.path[-1].__dict__ else None
+    if found.form is not None and found.version != version_of(tensor):
         found.form = None  # it was changed in place
-    return loaded(flow, tensor) if found is None and flow.path and "_hf_hook" in flow.path[-1].__dict__ else found
+    return found
+
+
+def made_note(x: Any) -> Note | None:
+    """The note on a tensor that an operation made: what the engine keeps for the model's own tensors is their name alone."""
+    return x.__dict__.get(ATTRIBUTE) if isinstance(x, Tensor) else None
 
 
 def loaded(flow: Knows, tensor: Tensor) -> Note | None:
@@ -170,7 +187,7 @@ SAME = SHAPES | {"to", "float", "type_as", "dropout", "half", "bfloat16", "doubl
 
 def hand_on(flow: Knows, x: Any, out: Any, same: bool = False) -> None:
     """What holds for x holds for another form of it: factors and biases that entered."""
-    note = note_of(flow, x) if isinstance(x, Tensor) else None
+    note = made_note(x)
     if note is None or not (note.sinks or note.awaiting or (same and note.made == "softmax")):
         return
     for piece in out if isinstance(out, tuple | list) else (out,):

@@ -93,8 +93,10 @@ class Projections:
 
     def follows(self, x: Tensor, layer: int | None, through: bool = True) -> int | None:
         """The number of the attention that a linear map of x follows; `through` others, or at once."""
+        if not self.wanted:
+            return None
         found = (n for n in self._behind(x, layer, through and layer is not None, summed=False) if n in self.attended)
-        return next(found, None) if self.wanted else None
+        return next(found, None)
 
     def _behind(self, x: Tensor, layer: int | None, through: bool, summed: bool = True) -> Iterator[int]:
         """Numbers of the nodes that made x, as far back as the layer, a residual sum, or the product of an attention."""

@@ -31,7 +31,7 @@ from .attach import attach
 from .backward import conditional
 from .backward.run import rows, whole
 from .boundaries import Recorder
-from .context import REFUSED, Block, Step
+from .context import REFUSED, Block, Step, Steps
 from .depth import Depth
 from .handlers import own
 from .following import CUTS, LEAVING, LOOK_UPS, MADE_FRESH, Following, fresh
@@ -75,8 +75,7 @@ class Propagation(TorchFunctionMode, Following):
         self.power = 1.0  # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []  # where heads were asked for
         self.wide = widening(model, options.precision)
-        tree = ModelTree(model)
-        self.begin_following(model, tree, options.roles)
+        self.begin_following(model, tree := ModelTree(model), options.roles)
         self.recorder = Recorder(self)
         self.noted = {n.source: n for n in self.known.values() if n.source}
         self.leaves: dict[int, Tensor] = {}
@@ -94,7 +93,7 @@ class Propagation(TorchFunctionMode, Following):
         self.passing: dict[tuple[int, int], Tensor] = {}
         self.starts, self.audited = torch.zeros(1), True  # what relevance started with, per row; whether every softmax was measured
         self.taped = rules.delta in everywhere(composite)  # whether calls are kept, to be done again
-        self.steps: dict[tuple[str, str, str], Step] = {}
+        self.steps = Steps()
         self.handled: list[list[int]] = []
         self.refused: list[tuple[int, int, str, str]] = []
         self.function: Callable | None = None
@@ -285,12 +284,13 @@ class Propagation(TorchFunctionMode, Following):
 
     def used(self, kind: str, rule: rules.Rule) -> Step:
         """Note for `plan` which rule was applied to the running operation."""
-        operation = spelling(self.function)
-        place = self.spot or self.place
-        key = (place, operation, kind if self.placed is None else f"{kind} by {rule!r}")
-        found = self.steps.get(key)
+        name = getattr(self.function, "__name__", None) or str(self.function)
+        short = (name, kind, self.spot, self.path[-1] if self.path else None, None if self.placed is None else repr(rule))
+        found = self.steps.short.get(short)
         if found is None:
-            found = self.steps[key] = Step(place, operation, repr(rule), kind, rule)
+            operation, place = spelling(self.function), self.spot or self.place
+            key = (place, operation, kind if self.placed is None else f"{kind} by {rule!r}")
+            found = self.steps.short[short] = self.steps.setdefault(key, Step(place, operation, repr(rule), kind, rule))
         return found
 
     # --- leaves, residuals, norms -------------------------------------------------------------------------------------

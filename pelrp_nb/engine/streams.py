@@ -53,6 +53,7 @@ class Streams:
 
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ("",)
+        self.several = False  # whether the model has more than one
         self.inputs: dict[str, str] = {}  # inputs that are content, and the stream of each
         self.current = ""
         self.calls = {"": 0}
@@ -62,11 +63,6 @@ class Streams:
         twin = copy.copy(self)
         twin.inputs, twin.calls = {**self.inputs}, {**self.calls}
         return twin
-
-    @property
-    def several(self) -> bool:
-        """Whether the model has more than one."""
-        return len(self.names) > 1
 
     @property
     def prefix(self) -> str:
@@ -81,7 +77,7 @@ class Streams:
         names |= dict.fromkeys(sorted((self.inputs[name] for name in content), key=rank))
         if len(names) > 1:
             first = next(iter(names))
-            self.names = tuple(names)
+            self.names, self.several = tuple(names), True
             self.calls = {name: self.calls.get("" if alone and name == first else name, 0) for name in self.names}
             self.current = self.inputs[content[0]] if content else first
         return alone and self.several

@@ -72,8 +72,10 @@ class Rule:
         return dict(self.options).get(name, default)
 
     def __repr__(self) -> str:
+        if not self.options:
+            return self.name
         shown = [repr(v) if k == self.keyword else f"{k}={v!r}" for k, v in self.options]
-        return f"{self.name}({', '.join(shown)})" if shown else self.name
+        return f"{self.name}({', '.join(shown)})"
 
     def __eq__(self, other: object) -> bool:
         if self is other or not isinstance(other, Rule):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -49,7 +50,8 @@ def part_of(flow: ForwardPass, name: str, gradients: dict[int, Tensor], received
     if not looked_up and not pixels:
         return None
     rows, wanted = flow.account.rows, flow.options.detail
-    told = list(dict.fromkeys(p for one in sinks for p in one.places))
+    each = {id(one.places): one.places for one in sinks}.values()  # most have the same
+    told = list(dict.fromkeys(chain.from_iterable(each)))
     if looked_up and id(looked_up[0]) in flow.recorder.frames:
         tokens = gather(looked_up, gradients)
         places = len(told) or positions_of(marks)

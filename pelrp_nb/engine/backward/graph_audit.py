@@ -23,7 +23,8 @@ def audit_graph(flow: ForwardPass, values: Sequence[Tensor]) -> tuple[str, ...]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        todo += [n for n, _ in node.next_functions]
+        for before, _ in node.next_functions:
+            todo.append(before)
         number = node._sequence_nr()
         at = bisect.bisect_right(starts, number) - 1
         inside = at >= 0 and number < ends[at]

@@ -79,7 +79,7 @@ def first(flow: ForwardPass, value: Tensor) -> Tensor:
 
 def narrow(flow: ForwardPass, tensors: list[Tensor]) -> bool:
     """Whether float16 takes part, whose range asks for a loss scale."""
-    return any(x.dtype == torch.float16 for x in (*tensors, *(() if flow.wide is not None else flow.model.parameters())))
+    return (flow.half and flow.wide is None) or any(x.dtype == torch.float16 for x in tensors)
 
 
 def divide(flow: ForwardPass, power: float) -> None:

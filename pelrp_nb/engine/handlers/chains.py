@@ -18,19 +18,27 @@ from ..notes import Note, Origin, Zero, carries, chain, hand_on, origin_of, writ
 
 def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tuple[Origin, Zero] | None:
     """(origin, zero) if `func` here is an elementwise function of one tensor; None if several take part."""
-    first, origin = None, None
+    first, origin, several = None, None, False
     for a in args:
-        if carries(a):
-            if first is None:
-                first, origin = a, origin_of(flow, a)
-            elif origin_of(flow, a) is not origin:
+        if not isinstance(a, Tensor):
+            continue
+        if not a.requires_grad:
+            if a.numel() != 1:
                 return None
-        elif isinstance(a, Tensor) and a.numel() != 1:
-            return None
+        elif first is None:
+            first = a
+        else:
+            origin, several = origin_of(flow, first) if origin is None else origin, True
+            if origin_of(flow, a) is not origin:
+                return None
     if first is None:
         return None
-    zeros = tuple([chain(flow, a)[1] if carries(a) else a for a in args])
-    return chain(flow, first)[0], Zero(func, zeros, kwargs)
+    own, zero = chain(flow, first)
+    if several:
+        zeros = tuple([chain(flow, a)[1] if carries(a) else a for a in args])
+    else:
+        zeros = tuple([zero if a is first else a for a in args])
+    return own, Zero(func, zeros, kwargs)
 
 
 def elementwise_note(flow: Context, func: Callable, args: tuple, kwargs: dict, out: Tensor, made: str | None = None) -> Tensor:
@@ -41,7 +49,10 @@ def elementwise_note(flow: Context, func: Callable, args: tuple, kwargs: dict, o
         write(out, Note(origin=origin, zero=zero, made=made))
     if made == "activation":
         flow.projections.note(flow.projections.activations, out)
-    hand_on(flow, next((a for a in args if carries(a)), None), out)
+    for a in args:
+        if carries(a):
+            hand_on(flow, a, out)
+            break
     return out
 
 

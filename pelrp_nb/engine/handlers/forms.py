@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ..context import Context
-from ..notes import Held, Note, note_of, write
+from ..notes import ATTRIBUTE, Held, Note, note_of, write
 
 NEAR = 1e-5  # the largest epsilon that stabilises a denominator: what is larger belongs to the function
 
@@ -51,9 +51,12 @@ class Form:
 
 def form_of(flow: Context, x: Any, *kinds: str) -> Form | None:
     """What x is, if it is of one of these kinds, and neither x nor what it was made of was changed in place since."""
-    note = note_of(flow, x) if isinstance(x, Tensor) else None
+    note = x.__dict__.get(ATTRIBUTE) if isinstance(x, Tensor) else None  # the model's own tensors are none
+    if note is None or note.form is None or note.form.kind not in kinds:
+        return None
+    note = note_of(flow, x)
     form = None if note is None else note.form
-    return form if form is not None and form.kind in kinds and form.stands else None
+    return form if form is not None and form.stands else None
 
 
 def be(flow: Context, out: Tensor, form: Form) -> Tensor:

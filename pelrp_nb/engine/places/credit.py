@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -25,11 +26,10 @@ class Layout:
     rows: PlaceMap | None
     maps: tuple[PlaceMap | None, ...]
 
-    @property
+    @cached_property
     def axes(self) -> tuple[int, ...]:
         """All axes that tell rows or places apart."""
-        found = {a for m in (self.rows, *self.maps) if m is not None for a in m.axes}
-        return tuple(sorted(found))
+        return tuple(sorted({a for m in (self.rows, *self.maps) if m is not None for a in m.axes}))
 
     def first(self, dims: int) -> Layout:
         """The same for a tensor whose axes of rows and places have been moved to the front, and the others merged into one."""
@@ -46,8 +46,9 @@ class Layout:
             return Layout(moved(self.rows), tuple(map(moved, self.maps)))
 
 
+@lru_cache(maxsize=1000)
 def layout_of(
-    known: Provenance, dims: int, stream: str, keys: Sequence[Axis], batch: int | None, axis: int | None = None, other: bool = False
+    known: Provenance, dims: int, stream: str, keys: tuple[Axis, ...], batch: int | None, axis: int | None = None, other: bool = False
 ) -> Layout:
     """The layout of a tensor with `dims` axes; `keys` are the stream's place axes; of scores the side of `axis`, or the `other`."""
     seen = [padded(m, dims) for m in known.maps if m.key.stream == stream]

@@ -173,8 +173,11 @@ class Places:
 
     def follow(self, func: Callable, name: str, args: tuple, kwargs: Mapping, out: Any, words: Sequence[Any] | None = None) -> None:
         """Write what `out` has of the inputs; `words` are the arguments as parts of a key."""
-        outs = [out] if isinstance(out, Tensor) else [o for o in out if isinstance(o, Tensor)] if isinstance(out, tuple | list) else []
-        if not outs or name in SHAPE_ALONE or (name in SHAPE_OF_OTHER and provenance_of(args[0]) is None) or followed(outs[0], args):
+        one = isinstance(out, Tensor)
+        outs = [out] if one else [o for o in out if isinstance(o, Tensor)] if isinstance(out, tuple | list) else []
+        if not outs or name in SHAPE_ALONE or (name in SHAPE_OF_OTHER and provenance_of(args[0]) is None):
+            return
+        if ATTRIBUTE in outs[0].__dict__ and followed(outs[0], args):
             return
         key = self.key_of(name, args, outs, spelt(args, kwargs) if words is None else words)
         try:
@@ -185,7 +188,7 @@ class Places:
             step = self.work_out(func, name, args, dict(kwargs), outs)
             if key is not None:
                 remember(key, step)
-        if len(outs) == 1:
+        if one or len(outs) == 1:
             (known,) = step.outs
             if known is not None:
                 outs[0].__dict__[ATTRIBUTE] = known
@@ -245,16 +248,17 @@ def word(x: Any) -> Any:
     if isinstance(x, Tensor):
         known = x.__dict__.get(ATTRIBUTE)
         return (None if known is None else known.number, x.shape)
-    if type(x) in (list, tuple):
-        return tuple([word(y) for y in x])
-    if type(x) is slice:
+    kind = type(x)
+    if kind is tuple or kind is list:
+        return tuple([y if type(y) is int else word(y) for y in x])
+    if kind is slice:
         return ("slice", x.start, x.stop, x.step)
     return x
 
 
 def followed(out: Tensor, args: tuple) -> bool:
-    """Whether a fresh result was followed already: it was made by calls of its own."""
-    return ATTRIBUTE in out.__dict__ and all(out is not x for x in args)
+    """Whether a result with provenance was followed already: it is fresh, and was made by calls of its own."""
+    return all(out is not x for x in args)
 
 
 def index_of(args: tuple) -> tuple:

@@ -5,6 +5,7 @@ Interned: two maps of equal cells are one object, so that what was found out onc
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import count
 from typing import NamedTuple
 
@@ -92,12 +93,17 @@ def counting(key: Axis, n: int, axis: int, dims: int) -> PlaceMap:
 def padded(one: PlaceMap, dims: int) -> PlaceMap:
     """The map as seen from a tensor with more axes, on the left."""
     missing = dims - one.cells.dim()
-    if missing <= 0:
-        return one
+    return one if missing <= 0 else behind(one, missing)
+
+
+@lru_cache(maxsize=TOO_MANY)
+def behind(one: PlaceMap, more: int) -> PlaceMap:
+    """The map with so many axes in front of its own."""
     with DisableTorchFunction():
-        return place_map(one.key, one.cells.reshape((1,) * missing + tuple(one.cells.shape)))
+        return place_map(one.key, one.cells.reshape((1,) * more + tuple(one.cells.shape)))
 
 
 def forget() -> None:
     """Drop all that is interned; maps in use stay what they are."""
     _interned.clear()
+    behind.cache_clear()

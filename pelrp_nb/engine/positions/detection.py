@@ -11,7 +11,7 @@ from ... import rules
 from ...rules import PositionKind
 from ..context import Context
 from ..leaves import Leaf
-from ..notes import Note, note_of, write
+from ..notes import Note, made_note, note_of, write
 from ..places.follow import provenance_of
 from ..places.meetings import Meeting, meeting
 from ..places.provenance import Provenance, axes_seen, unified
@@ -40,7 +40,7 @@ def multiplied(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[in
     leaf = entering(flow, constant, known, shape, "product", "product")
     if leaf is not None:
         shift = len(shape) - carrier.dim()
-        leaf.widens = any(n == 1 < shape[a + shift] for a, n in enumerate(carrier.shape[:-1]) if carrier.dim() > 2)
+        leaf.widens = carrier.dim() > 2 and any(n == 1 < shape[a + shift] for a, n in enumerate(carrier.shape[:-1]))
     if leaf is not None and known.pair:
         leaf.part, leaf.kind = "decay", PositionKind.RELATIVE_EMBEDDING if carrier.shape[-1] == 1 < shape[-1] else None
     return leaf
@@ -177,12 +177,12 @@ def hides(constant: Tensor) -> bool:
 
 def awaiting(flow: Context, *values: Any) -> tuple[Leaf, ...]:
     """Biases that entered scores and are positions only if a softmax follows."""
-    found: dict[Leaf, None] = {}
+    found: tuple[Leaf, ...] = ()
     for x in values:
-        note = note_of(flow, x) if isinstance(x, Tensor) else None
+        note = made_note(x)
         if note is not None and note.awaiting:
-            found.update(dict.fromkeys(note.awaiting))
-    return tuple(found)
+            found = tuple(dict.fromkeys((*found, *note.awaiting)))
+    return found
 
 
 def softmax_follows(flow: Context, scores: Tensor, axis: int) -> None:
@@ -247,7 +247,7 @@ def joined(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[i
 
 def sinks_of(flow: Context, x: Any) -> tuple[Leaf, ...]:
     """The leaves of factors that entered x."""
-    note = note_of(flow, x) if isinstance(x, Tensor) else None
+    note = made_note(x)
     return note.sinks if note is not None else ()
 
 
