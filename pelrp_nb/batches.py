@@ -26,7 +26,7 @@ from .ledger import Ledger
 from .results.build import Told, common, explanation
 from .results.explanation import Explanation
 from .targets.logits import logits_of
-from .targets.resolve import Asked, answer, ask
+from .targets.resolve import Asked, answer, ask, preferred
 from .targets.target import Each
 
 ROUNDS = {"float64": 1e-7, "float32": 1e-5}  # the part of a ledger's scale that rounding takes at most
@@ -142,7 +142,8 @@ class Run:
                     apart(flow, asked, traces)
                     for one, trace, h, answers in zip(asked, traces, here, found, strict=True):
                         if trace is not None and h is not None:
-                            told = Told(one.row, one.questions[k].upto, h[1], float(h[0].detach()))
+                            q = one.questions[k]
+                            told = Told(one.row, q.upto, h[1], float(h[0].detach()), preferred(q, output))
                             answers.append(explanation(flow, told, trace, about))
         return found
 

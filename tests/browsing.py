@@ -45,8 +45,11 @@ def watched(page: Page, allowed: str) -> Iterator[Page]:
 
 
 @contextmanager
-def opened(browser: Browser, shown: Any, folder: Path, width: int = 1280, **options: Any) -> Iterator[Page]:
-    """The page of an explanation or a sheet, or a page as text, from a file and without network."""
+def opened(browser: Browser, shown: Any, folder: Path, width: int = 1280, through: bool = True, **options: Any) -> Iterator[Page]:
+    """The page of an explanation or a sheet, or a page as text, from a file and without network.
+
+    through: press what stands under the card of a result, so that all of it is there
+    """
     path = folder / "page.html"
     if isinstance(shown, str):
         path.write_text(shown, encoding="utf-8")
@@ -56,8 +59,17 @@ def opened(browser: Browser, shown: Any, folder: Path, width: int = 1280, **opti
     context.set_default_timeout(10_000)
     with watched(context.new_page(), path.as_uri()) as page:
         page.goto(path.as_uri())
+        if through:
+            step_through(page)
         yield page
     context.close()
+
+
+def step_through(place: Any) -> None:
+    """Open all that stands behind a result's card; nothing where there is no card, or where it is open."""
+    button = place.get_by_role("button", name="Step through", exact=True)
+    if button.count():
+        button.click()
 
 
 def number(shown: str) -> float:

@@ -11,7 +11,7 @@ import pytest
 from made import made
 from pelrp_nb.amounts import by_size, digits, is_rounding, size, unless_rounding
 from pelrp_nb.ledger import Ledger
-from pelrp_nb.views import figure, look, steps, table, terminal
+from pelrp_nb.views import figure, html_card, look, steps, terminal
 from rich.console import Console
 
 NOISE = (0.0, 3e-9, -2e-8, 4e-16)
@@ -35,8 +35,8 @@ def printed(e) -> dict[str, object]:
     terminal.show(e.plain(), page)
     drawn = figure.alone(e.plain(), "ledger", look.look(None))
     return {
-        "ledger": str(e.ledger), "repr": repr(e.ledger), "text": str(e), "line": repr(e), "table": table.table(e.plain()),
-        "beside": table.beside(["one"], [e.plain()]), "terminal": page.file.getvalue(),
+        "ledger": str(e.ledger), "repr": repr(e.ledger), "text": str(e), "line": repr(e), "table": html_card.fallback(e.plain()),
+        "beside": html_card.beside(["one"], [e.plain()]), "terminal": page.file.getvalue(),
         "figure": [x for axes in drawn.axes for x in (*(text.get_text() for text in axes.texts), axes.get_title("left"))],
         "steps": [(step["said"], step["flow"]["to"][1:]) for step in steps.walk(e.plain())],
     }  # fmt: skip

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browsing import MARKS, browser, number, numbers, opened, section, slider  # noqa: F401
+from browsing import MARKS, browser, number, numbers, opened, section, slider, step_through  # noqa: F401
 from hostile import TOKENS
 from lab import NOTEBOOK, Lab, lab  # noqa: F401
 from made import REVIEW, made
-from pelrp_nb.views import table
+from pelrp_nb.views import html_card
 from playwright.sync_api import FrameLocator, Page, expect
 from test_views import ODD, everywhere
 
@@ -47,7 +47,7 @@ def test_a_result_gives_one_line_of_text_and_one_of_html_each_time_the_same():
 def test_the_html_is_a_table_and_a_page_that_hides_it():
     html = made()._repr_html_()
     name = re.match(r"<style>\.(pelrp-[0-9a-f]{12})\{display:none\}</style><div class='\1'>", html)[1]
-    assert html.count("<iframe") == 1 and html.endswith("</iframe>") and table.table(made().plain()) in html
+    assert html.count("<iframe") == 1 and html.endswith("</iframe>") and html_card.fallback(made().plain()) in html
     assert name not in made(seed=1)._repr_html_()
 
 
@@ -94,6 +94,7 @@ def test_nbconvert_shows_the_page_in_its_own_height_and_hides_the_table(converte
     e = made()
     page = converted(e)
     frame = framed(page)
+    step_through(frame)
     tokens = frame.get_by_role("region", name="Tokens", exact=True)
     expect(tokens.locator(".token .label")).to_have_text(list(REVIEW))
     assert numbers(tokens.locator(".token small")) == pytest.approx(e.relevance().tolist(), abs=5.1e-3)
@@ -110,6 +111,7 @@ def test_nbconvert_shows_the_page_in_its_own_height_and_hides_the_table(converte
 def test_two_results_in_one_notebook_are_two_pages(converted):
     page = converted(made(), made(seed=1))
     for at in (0, 1):
+        step_through(framed(page, at))
         expect(framed(page, at).get_by_role("slider", name="Step", exact=True)).to_be_visible()
     framed(page, 0).get_by_role("slider", name="Step", exact=True).press("Home")
     assert framed(page, 1).get_by_role("slider", name="Step", exact=True).get_attribute("aria-valuenow") == "14"
@@ -117,6 +119,9 @@ def test_two_results_in_one_notebook_are_two_pages(converted):
 
 def test_nbconvert_shows_hostile_texts_as_text(converted):
     page = converted(ODD["hostile"], *(everywhere(token) for token in TOKENS[:6]))
+    expect(framed(page).locator(".running").first).to_contain_text("window.hit=1")
+    step_through(framed(page))
+    framed(page).get_by_label("whole words").uncheck()
     expect(framed(page).locator(".token").nth(len(TOKENS) - 1)).to_be_attached()
     page.wait_for_timeout(300)
     assert page.evaluate("window.hit") is None and [f.evaluate("window.hit") for f in page.frames[1:]] == [None] * 7
@@ -132,7 +137,7 @@ CELLS = (
     "heard = []\nview.observe(lambda change: heard.append(change.new), 'step')",
     "rows = {s: {'query': e.positional[:2], 'key': e.positional[2:]} for s in e.sinks}\n"
     "detailed = made(detail={'heads': rows}); deep = detailed.explore('stepper', step=4, heads=True); deep",
-    "made(TOKENS, card={'model': TOKENS[0], 'method': TOKENS[2]}).explore()",
+    "made(TOKENS, card={'model': TOKENS[0], 'method': TOKENS[2]}).explore(step=14, words=False)",
     "detailed.explore(step=4, part='content')",
 )
 
@@ -155,6 +160,7 @@ def track(place):
 
 def test_lab_shows_the_page_of_a_result(ran):
     frame = cell(ran, 0).frame_locator("iframe[srcdoc]")
+    step_through(frame)
     tokens = frame.get_by_role("region", name="Tokens", exact=True)
     expect(tokens.locator(".token .label")).to_have_text(list(REVIEW))
     assert numbers(tokens.locator(".token small")) == pytest.approx(made().relevance().tolist(), abs=5.1e-3)
@@ -202,7 +208,7 @@ def test_lab_shows_hostile_texts_as_text_and_runs_none(ran):
 def kept(place, page: Page) -> str:
     """What the view saves as a page."""
     with page.expect_download() as waiting:
-        place.get_by_role("region", name="Take it away").get_by_role("button", name="HTML").click()
+        place.get_by_role("region", name="Save as a file").get_by_role("button", name="HTML").click()
     return Path(waiting.value.path()).read_text(encoding="utf-8")
 
 
@@ -237,6 +243,7 @@ def test_lab_reopened_without_its_kernel_still_shows_and_keeps_the_views(ran, la
     """The widgets' state is in the file; the new kernel does not know them, and is not asked."""
     with lab.reopened(ran, viewport={"width": 1400, "height": 9000}, accept_downloads=True) as page:
         frame = cell(page, 0).frame_locator("iframe[srcdoc]")
+        step_through(frame)
         frame.get_by_role("slider", name="Step", exact=True).press("Home")
         assert number(frame.locator("table.book tr.value td").first.text_content()) == pytest.approx(made().value, abs=5.1e-4)
         view = cell(page, 6)

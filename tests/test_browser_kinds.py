@@ -273,14 +273,14 @@ def test_a_picture_is_laid_under_relevance_and_its_patches_are_read(browser, tmp
         assert colour(7, 7) != [0, 200, 0]
         box = canvas.bounding_box()
         canvas.hover(position={"x": box["width"] * 0.9, "y": box["height"] * 0.9})
-        told = page.locator(".readout", has_text="patch").first.text_content()
+        told = section(page, "Step by step").locator(".readout", has_text="patch").first.text_content()
         assert told.startswith("patch 2,3")
         assert stated(told) == pytest.approx([float(e.relevance()[-1])], abs=5e-3)
         slider(page).press("Home")
         slider(page).press("ArrowRight")
         canvas.focus()
         page.keyboard.press("ArrowRight")
-        told = page.locator(".readout", has_text="patch").first.text_content()
+        told = section(page, "Step by step").locator(".readout", has_text="patch").first.text_content()
         assert told.startswith("patch 2,3") or stated(told)[-1] == pytest.approx(float(e.boundaries[-1].relevance[2]), abs=5e-3)
 
 
@@ -391,11 +391,12 @@ def test_each_part_alone_is_taken_away_as_itself(browser, tmp_path, kind, headin
         again = saved(page, "HTML")
         assert set(REVIEW) <= {row[1] for row in csv.reader(io.StringIO(saved(page, "CSV"))) if len(row) > 1}
     with opened(browser, again, tmp_path) as page:
-        assert page.get_by_role("heading", name=heading).count() == 1 and page.get_by_role("heading", name="Take it away").count() == 1
+        assert page.get_by_role("heading", name=heading).count() == 1 and page.get_by_role("heading", name="Save as a file").count() == 1
 
 
 def test_no_hostile_text_comes_alive_in_what_is_taken_away(browser, tmp_path):
     with opened(browser, ODD["hostile"], tmp_path, accept_downloads=True) as page:
+        page.get_by_label("whole words").uncheck()
         found = saved(page, "CSV")
         svg = saved(page, "SVG")
         again = saved(page, "HTML")

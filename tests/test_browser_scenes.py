@@ -41,7 +41,7 @@ def test_the_picture_shows_through_as_far_as_it_is_told(scene, browser, tmp_path
         dial.press("End")
         shown = {}
         for part, wanted in (("content", e.maps["content"]), ("position", e.maps["position"]), ("both", e.map)):
-            page.get_by_label(part, exact=True).check()
+            section(page, "Step by step").get_by_label(part, exact=True).check()
             shown[part] = np.abs(canvas_of(page) - bare).sum(-1)[size // 2 :: size, size // 2 :: size]
             r, c = np.unravel_index(int(wanted.abs().argmax()), wanted.shape)
             assert shown[part][r, c] > 0
@@ -58,7 +58,7 @@ def test_every_step_shows_its_patches_and_its_account(scene, browser, tmp_path):
     patches = [t for t, token in enumerate(e.tokens) if token.startswith("patch ")]
     columns = 1 + max(int(e.tokens[t].split(",")[1]) for t in patches)
     with opened(browser, views.image(e, picture), tmp_path) as page:
-        canvas, read = page.locator("canvas.picture"), page.locator(".readout", has_text="patch").first
+        canvas, read = page.locator("canvas.picture"), section(page, "Step by step").locator(".readout", has_text="patch").first
         slider(page).press("Home")
         for step in walk(e.plain()):
             assert page.locator(".said").first.text_content() == step["said"]

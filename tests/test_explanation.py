@@ -214,7 +214,7 @@ OTHER = {
     "positional": torch.ones(4, 10, dtype=torch.float64), "sinks": tuple("abcd"), "sink_kinds": ("x",) * 4, "boundaries": (),
     "ledger": Ledger(1.0, 0.0, 0.0), "card": {"model": "other"}, "reductions": {}, "offsets": ((0, 1),) * 10, "text": "other",
     "special": (True,) * 10, "word_ids": (0,) * 10, "map": torch.ones(2, 2), "maps": {"content": torch.ones(2, 2)},
-    "streams": {"text": made()}, "detail": {"heads": torch.ones(3)},
+    "streams": {"text": made()}, "detail": {"heads": torch.ones(3)}, "picture": torch.ones(2, 2, 3, dtype=torch.uint8),
 }  # fmt: skip
 
 

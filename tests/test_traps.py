@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from pelrp_nb import PA_LRP, Options, explain, plan, propagate
 from pelrp_nb.__main__ import _print
 from pelrp_nb.views import terminal
-from pelrp_nb.views.table import table
+from pelrp_nb.views.html_card import fallback
 from pelrp_nb.views.text import positions
 
 # --- where places are truly lost -------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def drawn_text(found) -> str:
 
 SHOWN = {
     "repr": repr, "str": str, "a notebook": lambda found: found._repr_html_(), "a page": lambda found: found.to_html(),
-    "a table without scripts": lambda found: table(found.plain()), "a terminal": printed, "a figure": drawn_text,
+    "a table without scripts": lambda found: fallback(found.plain()), "a terminal": printed, "a figure": drawn_text,
 }  # fmt: skip
 
 

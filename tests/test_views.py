@@ -26,7 +26,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from pelrp_nb import ATTN_LRP, CP_LRP, DELTA_LRP, PA_LRP, Explanation, explain, plan, zoo
 from pelrp_nb.errors import InputError
 from pelrp_nb.ledger import Ledger
-from pelrp_nb.views import colour, data, figure, module, table, text
+from pelrp_nb.views import colour, data, figure, html_card, module, table, text
 
 VIEWS = Path(text.__file__).parent
 NAN, INF = math.nan, math.inf
@@ -64,8 +64,8 @@ def everywhere(token: str) -> Explanation:
 
 
 def fragment(e: Explanation) -> str:
-    """The coloured table alone."""
-    return table.table(e.plain())
+    """What shows where no scripts run."""
+    return html_card.fallback(e.plain())
 
 
 def number(shown: str) -> float:
@@ -228,9 +228,12 @@ def test_the_table_prints_every_number_with_its_sign():
     assert {name: number(amount) for name, amount in ledger.items()} == pytest.approx(wanted, abs=5.1e-4)
 
 
-def test_target_and_method_stand_above_and_the_ledger_under_the_tokens():
-    shown = "".join(Read(fragment(made())).words)
-    places = [shown.index(part) for part in ("positive", "pa-lrp", "gorgeous", "Ledger closed", "constants by name", "softmax by name")]
+def test_the_card_stands_first_and_every_number_behind_a_fold():
+    e = made(card={"model": "m", "method": "pa-lrp", "own": True})
+    shown = "".join(Read(fragment(e)).words)
+    parts = ("Says \u201cpositive\u201d", "gorgeous", "constants of the model", "The numbers add up", "pa-lrp", "Every number",
+             "Ledger closed", "constants by name", "softmax by name")  # fmt: skip
+    places = [shown.index(part) for part in parts]
     assert places == sorted(places)
 
 
@@ -263,7 +266,7 @@ def test_a_long_input_is_folded_and_its_sums_stay_whole():
     assert number(sums[-1]) == pytest.approx(float(R.sum()), abs=1e-2)
     assert number(rest[-1]) == pytest.approx(float(R.sum() - R[[int(row[0]) for row in shown]].sum()), abs=1e-2)
     assert min(abs(number(row[-1])) for row in shown) >= float(R.abs().sort().values[-table.ROWS - 1]) - 1e-2
-    assert "and 4,600 more tokens" in "".join(read.words)
+    assert "and 4,600 more words" in "".join(read.words)
 
 
 def test_the_display_is_the_same_each_time():

@@ -211,7 +211,8 @@ def from_mapping(model: nn.Module, given: Mapping[str, Any], processor: Any, tru
     if "text" in given:
         tensors, labels = from_text(model, given["text"], processor, given.get("text_pair"), truncation)
     if "images" in given:
-        seen, found["picture"] = image_processor.from_picture(model, given["images"], processor, given.get("text"))
+        seen, picture = image_processor.from_picture(model, given["images"], processor, given.get("text"))
+        found |= {"picture": (int(picture.shape[0]), int(picture.shape[1])), "pixels": image_processor.small(picture)}
         found["cropped"] = bool(getattr(image_processor.image_processor_of(processor), "do_center_crop", False))
         tensors |= seen
     if "audio" in given:

@@ -88,8 +88,8 @@ def opened(x: Any) -> Any:
         raise InputError(f"{x} must be a picture, and cannot be read as one. Pass a file of {', '.join(SUFFIXES[:3])}.") from error
 
 
-def from_picture(model: nn.Module, given: Any, processor: Any, text: str | None) -> tuple[dict[str, Tensor], tuple[int, int]]:
-    """Tensors of one picture, and its own (height, width); with a text where the processor makes room for the picture in it."""
+def from_picture(model: nn.Module, given: Any, processor: Any, text: str | None) -> tuple[dict[str, Tensor], Any]:
+    """Tensors of one picture, and its bytes (H, W, 3); with a text where the processor makes room for the picture in it."""
     refuse_unheard(model, "A picture, its path, or an array of two or three axes,", ("pixel_values",))
     worker = image_processor_of(processor)
     if worker is None:
@@ -99,11 +99,20 @@ def from_picture(model: nn.Module, given: Any, processor: Any, text: str | None)
         )
     picture = as_picture(opened(given))
     told = {"input_data_format": "channels_last"} if len(picture) < 5 else {}  # so low that rows could be taken for channels
-    size = (int(picture.shape[0]), int(picture.shape[1]))
     made: Mapping[str, Any] = processed(worker, "this picture", images=picture, return_tensors="pt", **told)
     if text is not None and worker is not processor and makes_room(processor):
         made = processed(processor, "this text and picture", text=text, images=picture, return_tensors="pt")
-    return {k: like_weights(model, v) for k, v in accepted(model, made).items()}, size
+    return {k: like_weights(model, v) for k, v in accepted(model, made).items()}, picture
+
+
+def small(picture: Any, most: int = 320) -> Any:
+    """The picture (H, W, 3) with at most so many pixels a side: squares of pixels are averaged."""
+    step = -(-max(picture.shape[:2]) // most)
+    rows, columns = (n // step for n in picture.shape[:2])
+    if step == 1 or not rows or not columns:
+        return picture[::step, ::step]
+    squares = picture[: rows * step, : columns * step].reshape(rows, step, columns, step, 3)
+    return squares.mean((1, 3)).round().astype(picture.dtype)
 
 
 def makes_room(processor: Any) -> bool:

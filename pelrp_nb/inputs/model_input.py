@@ -51,6 +51,7 @@ class Encoded:
     copied:  the decoder reads what the model itself lets it read, for want of `decoder_input_ids`
     notes:   what could have been meant otherwise
     picture: (height, width) of the user's own picture, before any processor
+    pixels:  the picture itself, small, (h, w, 3) bytes
     cropped: whether the processor cut its edges off
     seconds: how long the sound is
     given:   what the input was, for the card: a text, or words that describe it
@@ -66,6 +67,7 @@ class Encoded:
     copied: bool = False
     notes: tuple[str, ...] = ()
     picture: tuple[int, int] | None = None
+    pixels: Any = None
     given: Any = None
     cropped: bool = False
     seconds: float | None = None

@@ -20,7 +20,7 @@ from ..rules import Rule
 from ..rules.pages import pages, source
 from ..views.payload import payload
 from ..views.sheet import Sheet
-from ..views.table import beside
+from ..views.html_card import beside
 from ..views.text import state, visible
 from .broken import ALL, Broken, leak
 

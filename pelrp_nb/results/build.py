@@ -21,12 +21,16 @@ from .explanation import Explanation
 
 @dataclass(frozen=True)
 class Told:
-    """One row's question as it is told: its input, what the answer covers (`Question.upto`), the target in words, its value."""
+    """One row's question as it is told: its input, what the answer covers (`Question.upto`), the target in words, its value.
+
+    own: whether the target is what the model itself prefers
+    """
 
     row: Encoded
     upto: tuple[str, int] | None
     text: str
     value: float
+    own: bool = False
 
 
 def explanation(flow: Propagation, told: Told, trace: Trace, about: dict[str, Any]) -> Explanation:
@@ -53,6 +57,7 @@ class Streamed:
         if trace.tokens.dim() == 3:
             semantic, reductions, tokens, special, more = image_maps.by_patch(self.flow, trace, self.row.shown)
             labels = Labels(tokens, special)
+            more["picture"] = image_maps.as_seen(self.row, trace)
         return Explanation(
             tokens=labels.tokens, target=self.text, value=self.value, semantic=semantic,
             sinks=tuple(s.name for s in trace.sinks), sink_kinds=tuple(str(s.kind) for s in trace.sinks),
@@ -75,7 +80,7 @@ class Streamed:
 
 def card(told: Told, trace: Trace, about: dict[str, Any]) -> dict[str, Any]:
     """All that is needed to run it again."""
-    found = about | {"text": told.row.given, "target": told.text}
+    found = about | {"text": told.row.given, "target": told.text, "own": told.own}
     if told.row.picture is not None:
         found["picture"] = list(told.row.picture)
     found["roles"] = [[one.name, one.role, one.reason] for one in trace.roles]

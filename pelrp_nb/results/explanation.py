@@ -55,6 +55,7 @@ class Explanation(Exports):
     special:    which tokens the tokenizer added
     word_ids:   word of each token, None for special ones
     map, maps:  for images (H, W) relevance per pixel, and its parts "content" and "position"
+    picture:    for images the picture itself, (h, w, 3) bytes, at most 320 a side: what the map is shown over
     streams:    the same for each input where there are several ("text", "image", "encoder" ...)
     detail:     what `Options.detail` asked for
 
@@ -80,6 +81,7 @@ class Explanation(Exports):
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     streams: Mapping[str, Explanation] = field(default_factory=dict)
     detail: Mapping[str, Any] = field(default_factory=dict)
+    picture: Tensor | None = None
 
     def __post_init__(self) -> None:
         fixed: dict[str, Any] = {name: tuple(getattr(self, name)) for name in ("tokens", "sinks", "sink_kinds", "boundaries")}
@@ -216,8 +218,8 @@ class Explanation(Exports):
         parts = {name: [x.tolist() for x in (*self.parts(name), self.relevance(name))] for name in self.offered}
         return Plain(
             tokens=list(self.tokens), special=list(self.special),
-            words=[{"text": w.text, "tokens": list(w.tokens)} for w in self.words()], target=self.target, value=float(self.value),
-            model=self.model, method=self.method,
+            words=[{"text": w.text, "tokens": list(w.tokens), "start": w.start, "end": w.end} for w in self.words()],
+            text=self.text, target=self.target, value=float(self.value), model=self.model, method=self.method,
             parts={name: {"content": c, "position": p, "both": b} for name, (c, p, b) in parts.items()},
             positional=self.positional.tolist(), sinks=list(self.sinks), sink_kinds=list(self.sink_kinds),
             positional_share=self.positional_share,
@@ -304,7 +306,14 @@ class Explanation(Exports):
         if kind not in VIEWS:
             raise InputError(f"kind must be one of {', '.join(VIEWS)}, got {kind!r}. Type explore('stepper').")
         rules = pages(str(self.card.get("composite", "")), self.sink_kinds, self.card.get("rules"))
-        return explained(self.plain(), kind, rules=rules, detail=as_arrays(self.detail))
+        return explained(self.plain(), kind, rules=rules, detail=as_arrays(self.detail), images=self._images())
+
+    def _images(self) -> dict[str, dict[str, Any]]:
+        """The maps and the picture of each stream that has a map, as arrays; "" is this one."""
+        found = {"": self, **self.streams}
+        return {
+            name: as_arrays({"both": one.map, **one.maps, "picture": one.picture}) for name, one in found.items() if one.map is not None
+        }
 
     def __eq__(self, other: object) -> bool:
         """The same values in every field; nan equals nan."""

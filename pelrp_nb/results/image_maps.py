@@ -17,8 +17,10 @@ from ..engine.trace import Trace
 
 if TYPE_CHECKING:
     from ..engine.propagation import Propagation
+    from ..inputs.model_input import Encoded
 
 Names = tuple[str, ...]
+PIXELS, SEEN = "pixel_values", 320  # the argument that holds pictures; pixels a side of one that is kept to be shown
 
 
 def by_patch(
@@ -57,6 +59,23 @@ def by_patch(
     special = (True,) * len(names) + (False,) * (rows * columns)
     more = {"positional": positional, "map": maps["content"] + maps["position"], "maps": maps}
     return summed(trace.tokens), reductions, tokens, special, more
+
+
+def as_seen(row: Encoded, trace: Trace) -> Tensor | None:
+    """The picture that a map lies over, small, in bytes (h, w, 3): the user's own, or else the pixels that the model was given.
+
+    Those were normalised in a way that is not known here: their range becomes that of bytes.
+    """
+    if row.pixels is not None and not row.cropped:
+        return torch.tensor(row.pixels)
+    given = row.tensors.get(PIXELS)
+    if given is None or given[0].shape != trace.tokens.shape:
+        return None
+    x = given[0].detach().float().cpu()
+    step = -(-max(x.shape[1:]) // SEEN)
+    x = x[:, ::step, ::step] if len(x) == 3 else x[:1, ::step, ::step].expand(3, -1, -1)
+    low, high = x.aminmax()
+    return ((x - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
 
 
 def grid(flow: Propagation, trace: Trace) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from .computed import Answer, Logprob, Probability, Word
 from .neurons import Neuron
 from .generation import continued, steps
 from .labels import several_tokens
-from .logits import Chosen
+from .logits import Chosen, logits_of, matches
 from .loss import Loss
 from .places import Span, Spread, spread, writes
 from .similarity import similarity
@@ -160,6 +160,12 @@ def of_input(x: Any, i: int, inputs: int, several: bool, what: str) -> Any:
     if len(x.targets) != inputs:
         raise TargetError(f"{what}: there must be one per input; got {len(x.targets)} for {inputs} inputs. Type one for each.")
     return x.targets[i]
+
+
+def preferred(question: Question, output: Any) -> bool:
+    """Whether what is explained is what the model itself prefers among several classes or tokens."""
+    asked = question.target is None or (isinstance(question.target, LOGITS) and question.target.text is None)
+    return asked and not matches(output) and logits_of(output).shape[-1] > 1
 
 
 def answer(

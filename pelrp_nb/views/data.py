@@ -52,10 +52,12 @@ class PlainLedger(TypedDict):
 
 
 class PlainWord(TypedDict):
-    """A word and the indices of its tokens."""
+    """A word, the indices of its tokens, and its place in the text, in characters, where that is known."""
 
     text: str
     tokens: list[int]
+    start: NotRequired[int | None]
+    end: NotRequired[int | None]
 
 
 class Plain(TypedDict):
@@ -69,6 +71,7 @@ class Plain(TypedDict):
     tokens: list[str]
     special: list[bool]
     words: NotRequired[list[PlainWord]]
+    text: NotRequired[str | None]
     target: str
     value: float
     model: str

@@ -16,12 +16,12 @@ BASE = ("base", "controls", "face", "pieces")
 STEPPER = ("scene", "charts", "heat", "walker", "predict", "stepper")
 XRAY = ("dial", "spectrum", "xray")
 TAKEN = ("keep", "export")
-WHOLE = (*STEPPER, "flow", *XRAY, "account", *TAKEN)
+WHOLE = (*STEPPER, "flow", *XRAY, "account", *TAKEN, "patches", "card", "explanation")
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
     "stepper": (*STEPPER, *TAKEN),
     "flow": (*STEPPER, "flow", *TAKEN),
     "xray": (*STEPPER, *XRAY, *TAKEN),
-    "explanation": (*WHOLE, "explanation"),
+    "explanation": WHOLE,
     "image": (*WHOLE, "image"),
     "compare": (*STEPPER, "compare"),
     "inspector": (*STEPPER, "inspector"),

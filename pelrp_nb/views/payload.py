@@ -19,7 +19,7 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
     """One explanation for the views; `rules` is {"fields": ..., "pages": ...}, the rules in force as `pages.pages` gives them."""
     ledger, parts = data["ledger"], data["parts"]
     rules = rules or {"fields": {}, "pages": {}}
-    words = [word for word in data.get("words", ()) if len(word["tokens"]) > 1]
+    words = any(len(w["tokens"]) > 1 or w["text"] != data["tokens"][w["tokens"][0]] for w in data.get("words", ()))
     return {
         "steps": STEPS,
         "tokens": [label(token) for token in data["tokens"]],

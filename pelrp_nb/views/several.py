@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from ..amounts import digits, largest
 from .data import Plain
-from .table import PLAIN, RIGHT, cell, escaped, grid, strip, table
+from .headline import streams_of
+from .html_card import fallback, scale_of, strip
+from .table import PLAIN, RIGHT, cell, escaped, grid
 from .text import line, verdict
 
 SHOWN = 20  # results that a notebook's cell shows
@@ -37,10 +39,10 @@ def fragment(found: Sequence[Plain], places: Sequence[str]) -> str:
     heads = ["", *facts, "value", "relevance of each token", "ledger"]
     rows = ["".join(cell(head, f"{PLAIN};opacity:0.75") for head in heads)]
     for data, at in zip(found, places, strict=False):
-        signed = data["parts"]["signed"]
         word = escaped(verdict(data), 60)
         told = [cell(escaped(str(data[name]), 40), PLAIN) for name in facts]  # type: ignore[literal-required]
-        tokens = cell(strip(data, signed, largest(signed["both"])), "border:0;text-align:left;padding:2px 10px 2px 0")
+        coloured = "".join(strip(one, scale_of(data)) for one in streams_of(data).values())
+        tokens = cell(coloured, "border:0;text-align:left;padding:2px 10px 2px 0")
         rows.append("".join([cell(at, f"{RIGHT};opacity:0.6"), *told, cell(show(data["value"]), RIGHT), tokens, cell(word, PLAIN)]))
     left = len(places) - len(found)
     more = f"<div>and {left:,} more: .table() has all, .to_html(path) writes all</div>" if left else ""
@@ -54,7 +56,7 @@ def page(found: Sequence[Plain], names: Sequence[str], places: Sequence[str], sk
     """
     parts = [fragment(found, places), *(f"<p>{escaped(why, 400)}</p>" for why in skipped)]
     for data, name, at in zip(found, names, places, strict=True):
-        parts.append(f"<details><summary>{at} {escaped(name, 80)}</summary>{table(data)}</details>")
+        parts.append(f"<details><summary>{at} {escaped(name, 80)}</summary>{fallback(data)}</details>")
     return DOCUMENT.format(title=f"{len(found)} explanations", body="\n".join(parts))
 
 

@@ -60,7 +60,8 @@ class Sheet:
                 "A live view needs the widget library anywidget, and it is not here. Type %pip install anywidget, then restart the "
                 "kernel. Without it the result still shows itself, and .to_html(path) writes the same view as a page."
             ) from error
-        return View(self.kind, self.data, parts=self.more, **{**self.state, **state})
+        through = {"through": True} if "step" in state and "reading" in self.data else {}  # who asks for a step is shown all steps
+        return View(self.kind, self.data, parts=self.more, **{**self.state, **through, **state})
 
     def __repr__(self) -> str:
         return self.line

@@ -11,9 +11,15 @@ import numpy as np
 
 from .data import Plain, packed
 from .payload import label, parts_of, payload
+from .reading import reading
 from .sheet import Sheet
-from .table import beside, listing, table
+from .html_card import beside, fallback
+from .table import listing
 from .text import line, title, visible
+
+
+SIDE = 320  # pixels of a picture that is drawn
+CARDS = ("explanation", "image")  # kinds of view that begin with the card of the result
 
 
 class Result(Protocol):
@@ -24,14 +30,21 @@ class Result(Protocol):
 
 
 def explained(
-    data: Plain, kind: str = "explanation", *, rules: Mapping[str, Any] | None = None, detail: Mapping[str, Any] | None = None
-) -> Sheet:
-    """One explanation; `rules` as `pages.pages` gives them, `detail` with arrays."""
+    data: Plain, kind: str = "explanation", *, rules: Mapping[str, Any] | None = None, detail: Mapping[str, Any] | None = None,
+    images: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Sheet:  # fmt: skip
+    """One explanation; `rules` as `pages.pages` gives them, `detail` with arrays, `images` by stream, see `framed`."""
     drawn = payload(data, rules)
     more = parts_of(detail or {})
     drawn["offers"] = sorted(more)
+    kind = "image" if kind == "explanation" and images else kind
+    if kind in CARDS:
+        drawn["reading"] = reading(data)
+        for name, one in (images or {}).items():
+            shown = drawn["streams"][name] if name else drawn
+            shown["image"] = framed(one, (data["streams"][name] if name else data)["tokens"])
     state = {"step": max(0, len(drawn["walk"]) - 1)}
-    return Sheet(kind, drawn, f"{title(data)}, {visible(data['model'], 60)}", line(data), table(data), more, state)
+    return Sheet(kind, drawn, f"{title(data)}, {visible(data['model'], 60)}", line(data), fallback(data), more, state)
 
 
 def compare(results: Sequence[Result], names: Sequence[str] | None = None) -> Sheet:
@@ -74,15 +87,36 @@ def image(result: Any, picture: Any = None) -> Sheet:
     """
     if result.map is None:
         raise ValueError("This result is not of an image: it has no map. Type result.explore() instead.")
-    maps = {name: np.asarray(values, dtype=float) for name, values in result.maps.items()}
-    maps = maps or {"content": np.asarray(result.map, dtype=float)}
+    sheet = result.sheet("image")
+    if picture is None:
+        return sheet
+    frame = sheet.data["image"]
+    return replace(sheet, data={**sheet.data, "image": {**frame, "picture": _bytes(picture, frame["height"], frame["width"])}})
+
+
+def framed(image: Mapping[str, Any], tokens: Sequence[str]) -> dict[str, Any]:
+    """A picture and its maps at the size in which they are drawn; a large map is summed over squares of pixels.
+
+    image: "both" and its parts "content" and "position", each (H, W); "picture" (h, w, 3) bytes or None
+    """
+    parts = {name: image[name] for name in ("content", "position") if name in image} or {"content": image["both"]}
+    maps = {name: _summed(np.asarray(values, dtype=float)) for name, values in parts.items()}
     maps.setdefault("position", np.zeros_like(maps["content"]))
     height, width = maps["content"].shape
-    rows, columns, prefix = _patches(result.tokens)
-    sheet = result.sheet("image")
-    frame = {"height": height, "width": width, "rows": rows, "columns": columns, "prefix": prefix}
-    frame |= {"maps": {name: packed(values) for name, values in maps.items()}, "picture": _bytes(picture, height, width)}
-    return replace(sheet, data={**sheet.data, "image": frame})
+    rows, columns, prefix = _patches(tokens)
+    return {
+        "height": height, "width": width, "rows": rows, "columns": columns, "prefix": prefix,
+        "maps": {name: packed(values) for name, values in maps.items()}, "picture": _bytes(image.get("picture"), height, width),
+    }  # fmt: skip
+
+
+def _summed(field: np.ndarray) -> np.ndarray:
+    """A map with at most SIDE pixels a side: each is the sum of a square."""
+    step = -(-max(field.shape) // SIDE)
+    if step == 1:
+        return field
+    cuts = [np.arange(0, n, step) for n in field.shape]
+    return np.add.reduceat(np.add.reduceat(field, cuts[0], 0), cuts[1], 1)
 
 
 def inspector(tree: Mapping[str, Any], *, model: str, method: str, sinks: Sequence[tuple[str, str]] = (),

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from ..amounts import MINUS, digits, is_rounding
+from ..amounts import digits, is_rounding
 from .data import Plain, PlainBoundary
 from .text import visible
 
@@ -226,10 +226,9 @@ class _Walk:
         return f"{self.show(amount)}{self._share(amount)}"
 
     def _share(self, amount: float) -> str:
-        """` (8 % of the answer)`; nothing where that says nothing."""
-        if not (math.isfinite(amount) and math.isfinite(self.start) and self.start):
-            return ""
-        return f" ({100 * amount / self.start:.0f} % of the answer)".replace("-", MINUS).replace(f"{MINUS}0 %", "0 %")
+        """` (8 % of the answer)`; nothing where it is no part of the answer: below zero, or more than all of it."""
+        part = amount / self.start if math.isfinite(amount) and math.isfinite(self.start) and self.start else -1.0
+        return f" ({100 * part:.0f} % of the answer)" if 0 <= part <= 1 else ""
 
     def _kept_by(self, keeper: str, amount: float) -> str:
         verb = {"positions": "went to positions", "softmax": "the softmax kept", "constants": "constants kept",

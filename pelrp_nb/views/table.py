@@ -14,54 +14,31 @@ from typing import Any
 from ..amounts import MINUS, Digits, account, by_size, digits, largest
 from .colour import diverging, share
 from .data import Parts, Plain
-from .text import notes, pieces, positions, state, verdict
+from .text import pieces, state
 
 ROWS = 80  # tokens that get a row of their own
-STRIP = 400  # tokens in the running text
 OPEN = 40  # up to here the rows are shown unfolded
 NAMES = 30  # keepers of the ledger named one by one
 BAR = 110  # pixels on each side of zero
 
 _TABLE = "border-collapse:collapse;border:0;margin:4px 0 12px 0;font-size:13px;line-height:1.5;text-align:left"
 PLAIN = "padding:2px 10px 2px 0;border:0;text-align:left;white-space:nowrap;max-width:340px;overflow:hidden"
-_HEAD = "padding:2px 10px;border:0;text-align:right;white-space:nowrap"
-RIGHT = f"{_HEAD};font-family:monospace"
+HEAD = "padding:2px 10px;border:0;text-align:right;white-space:nowrap"
+RIGHT = f"{HEAD};font-family:monospace"
 _SUM = "border-top:1px solid;font-weight:bold"
 _CHIP = "border:1px solid;border-radius:3px;margin:0 1px;padding:0 2px;font-size:75%;font-family:monospace"
 _FOLD = "margin:0 0 8px 0;font-size:13px"
-_QUIET = "font-size:13px;opacity:0.75;margin:0 0 8px 0"
+SMALL = "font-size:13px;opacity:0.75;margin:0 0 8px 0"
 
 
 def table(data: Plain) -> str:
-    """One fragment of HTML: target and method, tokens in colour, numbers per token, ledger."""
+    """One fragment of HTML: numbers per token, those of each stream, the ledger."""
     signed = data["parts"]["signed"]
     scale = largest(signed["content"], signed["position"], signed["both"])
-    parts = [_head(data), *_notes(data), strip(data, signed, scale), _tokens(data, signed, scale), _ledger(data)]
+    parts = [] if data["streams"] else [_tokens(data, signed, scale)]
     for name, stream in data["streams"].items():
-        parts.append(_fold(f"stream {escaped(name)}", table(stream)))
-    return f'<div style="max-width:100%;overflow-x:auto">{"".join(parts)}</div>'
-
-
-def _notes(data: Plain) -> list[str]:
-    """What could have been read otherwise, a line each."""
-    return [f'<div style="{_QUIET}">Note: {escaped(note, 400)}</div>' for note in notes(data)]
-
-
-def beside(names: Sequence[str], found: Sequence[Plain]) -> str:
-    """Several results as columns of one table: the account of each, and its largest tokens."""
-    rows = [cell("", PLAIN) + "".join(cell(escaped(name, 40), _HEAD) for name in names)]
-    rows.append(cell("target", PLAIN) + "".join(cell(escaped(data["target"], 40), _HEAD) for data in found))
-    accounts = [dict(data["ledger"]["rows"]) for data in found]
-    show = digits(largest(*(amounts.values() for amounts in accounts)))
-    shown = [account(data["ledger"]["rows"], data["ledger"]["state"], show) for data in found]
-    rows += [cell(row[0][0], PLAIN) + "".join(cell(amount, RIGHT) for _, _, amount in row) for row in zip(*shown, strict=True)]
-    rows.append(cell("ledger", PLAIN) + "".join(cell(escaped(verdict(d), 60), _HEAD) for d in found))
-    strips = [
-        f'<div style="{_QUIET}">{escaped(name, 60)}</div>{strip(data, signed, largest(signed["both"]))}'
-        for name, data in zip(names, found, strict=True)
-        for signed in [data["parts"]["signed"]]
-    ]
-    return f'<div style="max-width:100%;overflow-x:auto">{"".join(strips)}{grid(rows)}</div>'
+        parts.append(fold(f"stream {escaped(name)}", table(stream)))
+    return "".join([*parts, _ledger(data)])
 
 
 def listing(plan: Mapping[str, Any]) -> str:
@@ -69,7 +46,7 @@ def listing(plan: Mapping[str, Any]) -> str:
     refused = "".join(f"<div>refused: {escaped(text, 400)}</div>" for text in plan["refusals"])
     sinks = ", ".join(f"{escaped(name)} ({escaped(kind)})" for name, kind in plan["sinks"]) or "none found"
     head = f'<div style="font-size:16px">{escaped(plan["model"])}</div>'
-    facts = f'<div style="{_QUIET}">{escaped(plan["method"], 120)} · positions: {sinks}</div>'
+    facts = f'<div style="{SMALL}">{escaped(plan["method"], 120)} · positions: {sinks}</div>'
     return f'<div style="max-width:100%;overflow-x:auto">{head}{facts}{refused}{_branch(plan["tree"])}</div>'
 
 
@@ -78,7 +55,7 @@ def _branch(node: Mapping[str, Any]) -> str:
     rows = ["".join(cell(escaped(rule[key], 120), PLAIN) for key in facts) for rule in node["rules"]]
     inside = (grid(rows) if rows else "") + "".join(_branch(child) for child in node["children"])
     name = f"{escaped(node['name'] or 'the model')} {escaped(node['kind'])}"
-    return _fold(name, inside, opened=not node["name"]) if inside else f'<div style="{_FOLD}">{name}</div>'
+    return fold(name, inside, opened=not node["name"]) if inside else f'<div style="{_FOLD}">{name}</div>'
 
 
 def escaped(text: str, most: int = 60) -> str:
@@ -88,48 +65,26 @@ def escaped(text: str, most: int = 60) -> str:
     )
 
 
-def _head(data: Plain) -> str:
-    shown = digits(abs(data["value"]), 5)(data["value"])
-    facts = " · ".join([escaped(data["model"]), escaped(data["method"], 120), positions(data)])
-    return (
-        f'<div style="font-size:16px">{escaped(data["target"], 120)} <span style="font-weight:bold">{shown}</span></div>'
-        f'<div style="{_QUIET}">{facts}</div>'
-    )
-
-
-def strip(data: Plain, signed: Parts, scale: float) -> str:
-    """The text as it is read, each token on the colour of its content and position together."""
-    show = digits(scale)
-    spans = []
-    for t, token in enumerate(data["tokens"][:STRIP]):
-        numbers = " ".join(f"{name} {show(signed[name][t])}" for name in ("both", "content", "position"))
-        style = f"{_paint(signed['both'][t], scale)};display:inline-block;padding:1px 5px;margin:1px;border-radius:3px"
-        spans.append(f'<span style="{style};white-space:pre" title="{numbers}">{escaped(token, 30)}</span>')
-    if left := signed["both"][STRIP:]:
-        spans.append(f'<span style="opacity:0.75"> and {len(left):,} more tokens, together {show(_sum(left))}</span>')
-    return f'<div style="margin:0 0 8px 0;line-height:1.7">{"".join(spans) or "no tokens"}</div>'
-
-
 def _tokens(data: Plain, signed: Parts, scale: float) -> str:
     """A row per token, or the rows of the largest and one for the rest; the sums are always whole."""
     show, T = digits(scale), len(data["tokens"])
     columns = (signed["content"], signed["position"], signed["both"])
     order = sorted(range(T), key=lambda t: (not math.isnan(columns[2][t]), -abs(columns[2][t]), t))
     kept = sorted(order[:ROWS])
-    rows = ["".join(cell(name, _HEAD + ";opacity:0.75") for name in ("content", "position", "both"))]
+    rows = ["".join(cell(name, HEAD + ";opacity:0.75") for name in ("content", "position", "both"))]
     rows[0] = cell("", RIGHT) + cell("token", PLAIN + ";opacity:0.75") + rows[0]
     for t in kept:
         dim = ";opacity:0.75;font-style:italic" if data["special"][t] else ""
-        numbers = "".join(cell(show(c[t]), f"{RIGHT};{_paint(c[t], scale)}") for c in columns)
+        numbers = "".join(cell(show(c[t]), f"{RIGHT};{paint(c[t], scale)}") for c in columns)
         rows.append(cell(str(t), RIGHT + ";opacity:0.6") + cell(escaped(data["tokens"][t], 40), PLAIN + dim) + numbers)
     if T > ROWS:
         rest = set(order[ROWS:])
-        sums = "".join(cell(show(_sum([c[t] for t in rest])), RIGHT) for c in columns)
+        sums = "".join(cell(show(total([c[t] for t in rest])), RIGHT) for c in columns)
         rows.append(cell("", RIGHT) + cell(f"{len(rest):,} tokens not shown, the smallest", PLAIN) + sums)
-    sums = "".join(cell(show(_sum(c)), f"{RIGHT};{_SUM}") for c in columns)
+    sums = "".join(cell(show(total(c)), f"{RIGHT};{_SUM}") for c in columns)
     rows.append(cell("", f"{RIGHT};{_SUM}") + cell("sum", f"{PLAIN};{_SUM}") + sums)
     head = f"{T:,} tokens" if T <= ROWS else f"{T:,} tokens: the {ROWS} largest, and the sum of all"
-    return _fold(head, grid(rows), opened=T <= OPEN)
+    return fold(head, grid(rows), opened=T <= OPEN)
 
 
 def _ledger(data: Plain) -> str:
@@ -152,8 +107,8 @@ def _keepers(what: str, amounts: Mapping[str, float], show: Digits) -> str:
     order = by_size(amounts, show)
     rows = [cell(escaped(name, 80), PLAIN) + cell(show(amount), RIGHT) for name, amount in order[:NAMES]]
     if left := [amount for _, amount in order[NAMES:]]:
-        rows.append(cell(f"{len(left):,} more, the smallest", PLAIN) + cell(show(_sum(left)), RIGHT))
-    return _fold(f"{what} by name ({len(order):,})", grid(rows))
+        rows.append(cell(f"{len(left):,} more, the smallest", PLAIN) + cell(show(total(left)), RIGHT))
+    return fold(f"{what} by name ({len(order):,})", grid(rows))
 
 
 def _bar(amount: float, scale: float) -> str:
@@ -170,7 +125,7 @@ def _bar(amount: float, scale: float) -> str:
     )
 
 
-def _paint(amount: float, scale: float) -> str:
+def paint(amount: float, scale: float) -> str:
     paint = diverging(share(amount, scale))
     return f"background-color:{paint.back};color:{paint.text}"
 
@@ -184,10 +139,10 @@ def grid(rows: Sequence[str]) -> str:
     return f'<table style="{_TABLE}">{lines}</table>'
 
 
-def _fold(summary: str, content: str, opened: bool = False) -> str:
+def fold(summary: str, content: str, opened: bool = False) -> str:
     return f'<details style="{_FOLD}"{" open" if opened else ""}><summary>{summary}</summary>{content}</details>'
 
 
-def _sum(amounts: Sequence[float]) -> float:
+def total(amounts: Sequence[float]) -> float:
     """The sum without the rounding of a long chain; inf and -inf together are nan."""
     return math.fsum(amounts) if all(map(math.isfinite, amounts)) else sum(amounts)

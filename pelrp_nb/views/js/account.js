@@ -46,7 +46,7 @@ function ledger(data) {
   );
 }
 
-function card(data) {
+function recipe(data) {
   if (!data.card.length) return null;
   return make("section", { "aria-label": "Card" }, fold("What is needed to run it again", () => facts("card", data.card)).node);
 }

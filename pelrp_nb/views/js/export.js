@@ -28,7 +28,7 @@ function exporter(scene) {
     JSON: () => save("json", "application/json", JSON.stringify(readable(scene))),
   };
   return section(
-    "Take it away",
+    "Save as a file",
     null,
     make(
       "div",

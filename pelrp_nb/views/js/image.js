@@ -1,21 +1,6 @@
 // A picture with relevance over it: pixels at the inputs, patches on the way.
 
-kinds.image = (root, face) => {
-  const scene = sceneOf(face, face.data);
-  root.append(
-    ...[
-      head(scene.data),
-      overlay(scene),
-      wholeFlow(scene),
-      xray(scene),
-      layersMap(scene),
-      ledger(scene.data),
-      exporter(scene),
-      card(scene.data),
-    ].filter(Boolean),
-  );
-  scene.filtered();
-};
+kinds.image = (root, face) => throughOf(root, face, (scene) => (scene.data.image ? [overlay(scene)] : walked(scene)));
 
 function overlay(scene) {
   const { face, data } = scene;
@@ -119,19 +104,6 @@ function overlay(scene) {
     panes[0].node,
     panes[2].node,
   );
-}
-
-// Bytes of red, green, blue as a canvas of the picture's own size.
-function pixelsOf(box, height, width) {
-  const bytes =
-    typeof box === "string"
-      ? Uint8Array.from(atob(box), (c) => c.charCodeAt(0))
-      : new Uint8Array(box.buffer, box.byteOffset, box.byteLength);
-  const data = new ImageData(width, height);
-  for (let i = 0; i < width * height; i++) data.data.set([bytes[3 * i], bytes[3 * i + 1], bytes[3 * i + 2], 255], 4 * i);
-  const canvas = make("canvas", { width, height });
-  canvas.getContext("2d").putImageData(data, 0, 0);
-  return canvas;
 }
 
 function paintOver(canvas, { picture, flat, scale, opacity, grid, shades }) {

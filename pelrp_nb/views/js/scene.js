@@ -25,7 +25,7 @@ function sceneOf(face, data) {
     filtered() {
       scene.all = columnsOf(
         data,
-        { words: face.get("words"), hidden: face.get("hidden"), top: face.get("top") ?? 0 },
+        { words: wholeWords(face, data), hidden: face.get("hidden"), top: face.get("top") ?? 0 },
         scene.parts.signed.both,
       );
       scene.from = clamp(scene.from, 0, Math.max(0, Math.floor((scene.all.length - 1) / WINDOW) * WINDOW));
@@ -37,6 +37,9 @@ function sceneOf(face, data) {
   ["words", "hidden", "top"].forEach((name) => face.on(name, scene.filtered));
   return scene;
 }
+
+// Words as people read them, unless tokens are asked for as the model cuts them.
+const wholeWords = (face, data) => Boolean(data.words) && (face.get("words") ?? true);
 
 // Content and position of each token on a step; position is null on a branch, which carries both.
 function amountsOn(scene, step) {
@@ -77,7 +80,7 @@ function filters(scene) {
   const set = (name) => (value) => face.set({ [name]: value });
   const boxes = {
     hidden: data.special?.some(Boolean) && toggle("hide special tokens", face.get("hidden"), set("hidden")),
-    words: data.words && toggle("whole words", face.get("words"), set("words")),
+    words: data.words && toggle("whole words", wholeWords(face, data), set("words")),
     top:
       data.tokens.length > 3 &&
       select(
@@ -89,7 +92,8 @@ function filters(scene) {
   };
   const count = data.tokens.length;
   const pager = count > WINDOW && turn(scene);
-  for (const [name, box] of Object.entries(boxes)) if (box) face.on(name, (value) => box.show(value ?? 0));
+  const unset = { words: true };
+  for (const [name, box] of Object.entries(boxes)) if (box) face.on(name, (value) => box.show(value ?? unset[name] ?? 0));
   scene.rebuild.push(() => {
     const kept = new Set(scene.all.flatMap((column) => column.ids));
     const lost = range(count).filter((t) => !kept.has(t));

@@ -8,10 +8,9 @@ kinds.stepper = (root, face) => {
 
 function head(data) {
   const value = Number(data.value);
-  const share = Number.isNaN(Number(data.share)) ? "nan" : percent(Number(data.share));
   const { verdict } = data.ledger;
   const state = make("span", { class: toneOf(verdict) }, `ledger ${verdict}`);
-  const said = [data.model, data.method, data.unbooked ?? carrying(share, data)];
+  const said = [data.model, data.method, data.unbooked].filter(Boolean);
   return make(
     "header",
     {},

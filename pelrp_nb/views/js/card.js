@@ -1,0 +1,178 @@
+// The result as a card: what was decided and because of which words, the words in colour, what the value is made of, and whether
+// the numbers add up.  All the rest stands behind one press.
+
+const WORDS_AT_ONCE = 3000; // words of one text that are drawn; the rest is one press away
+
+function resultCard(face) {
+  const { data } = face;
+  const { reading } = data;
+  const shown = reading.streams.map((stream) => streamOf(face, stream, data.streams[stream.name] ?? data));
+  const scale = largest(...shown.map(({ amounts }) => amounts("both")));
+  const kinds = new Set(reading.streams.map(({ kind }) => kind));
+  const pointAt = `Point at ${kinds.size > 1 ? "a part" : POINTED[[...kinds][0]]} for its number, or use the arrow keys.`;
+  const [key, told] = [legend(), make("p", { class: "readout quiet" })];
+  key.paint(scale);
+  const show = digits(scale);
+  const positioned = data.sinks.length > 0;
+  const part = () => (positioned && PARTS[face.get("part")] ? face.get("part") : "both");
+  const box = choice("Show", Object.entries(PARTS), part(), (name) => face.set({ part: name }));
+  const paint = () => {
+    box.show(part());
+    shown.forEach((one) => one.paint(part(), scale));
+  };
+  const tell = (name, parts) => {
+    if (!name) return write(told, pointAt);
+    const listed = Object.keys(parts).filter((key) => positioned || key === "both");
+    const amounts = listed.map((key) => `${positioned ? `${key} ` : ""}${show(parts[key])}`);
+    return told.replaceChildren(make("b", {}, make("bdi", {}, name)), `${GAP}${amounts.join(GAP)}`);
+  };
+  shown.forEach((one) => one.hear(tell));
+  tell(null);
+  ["part", "theme"].forEach((name) => face.on(name, paint));
+  paint();
+  return make(
+    "section",
+    { class: "card", "aria-label": "Result" },
+    make("h1", {}, quoted(reading.headline)),
+    make("p", { class: "against" }, quoted(reading.against), reading.outside && ` ${reading.outside}`),
+    shown.map((one) => one.node),
+    told,
+    make(
+      "div",
+      { class: "controls" },
+      make("span", { class: "sides" }, make("bdi", {}, reading.sides[0]), key.node, make("bdi", {}, reading.sides[1])),
+      positioned && box.node,
+    ),
+    madeOf(data, reading.terms),
+    make("p", { class: `sums ${toneOf(data.ledger.verdict)}` }, `${markOf(data.ledger.verdict)}${reading.adds_up}`),
+  );
+}
+
+const POINTED = { text: "a word", picture: "a patch", sound: "a stretch" };
+const quoted = (parts) => parts.map(([text, name]) => (name ? make("bdi", {}, text) : text));
+
+// --- one stream: its text, sound or picture ---------------------------------------------------------------------------
+
+function streamOf(face, stream, data) {
+  const parts = Object.fromEntries(Object.entries(data.parts.signed).map(([name, values]) => [name, numbers(values)]));
+  const drawn = stream.kind === "picture" ? patchesOf(face, stream, parts, data.image) : wordsOf(face, stream, parts);
+  if (!stream.name) return drawn;
+  const name = make("span", { class: "quiet" }, stream.name);
+  return { ...drawn, node: make("div", { class: "named" }, name, make("div", {}, drawn.node)) };
+}
+
+// A text as people read it: one paragraph, each word on its colour, one stop of the Tab key.
+function wordsOf(face, stream, parts) {
+  const words = stream.words.slice(0, WORDS_AT_ONCE);
+  const spans = words.map((word, i) => {
+    const kind = `${word.special ? "mark" : "word"}${stream.kind === "sound" ? " stretch" : ""}`;
+    const text = stream.kind === "sound" ? "" : word.text;
+    const pieces = typeof text === "string" ? [[text, false]] : text;
+    return make(
+      "span",
+      { class: kind, "data-at": i },
+      pieces.map(([piece, chip]) => (chip ? make("span", { class: "chip" }, piece) : piece)),
+    );
+  });
+  const left = stream.words.length - words.length;
+  const name = stream.kind === "sound" ? "the sound from its start to its end" : "the text";
+  const node = make(
+    stream.kind === "sound" ? "div" : "p",
+    {
+      class: stream.kind === "sound" ? "timeline" : "running",
+      dir: stream.turned ? "rtl" : "ltr",
+      tabindex: "0",
+      role: "group",
+      "aria-label": `${name}, in colour; arrow keys tell the numbers`,
+      ...QUIET,
+    },
+    spans.flatMap((span, i) => [words[i].before, span]),
+    left > 0 && make("span", { class: "quiet" }, ` and ${left.toLocaleString("en")} more words`),
+  );
+  const values = Object.fromEntries(Object.keys(parts).map((key) => [key, words.map(({ ids }) => summed(parts[key], ids))]));
+  const tellAt = pointed(node, words.length, (i) => spans[i], stream.turned);
+  face.on("point", (column) => spans.forEach((span, i) => span.classList.toggle("pointed", words[i].ids[0] === column?.key)));
+  return {
+    node,
+    amounts: (key) => values[key],
+    paint: (key, scale) => spans.forEach((span, i) => repaint(span, shade(values[key][i], scale).replace(/^p0$/, ""))),
+    hear(tell) {
+      tellAt((i) => {
+        if (i < 0) return tell(null);
+        const each = Object.fromEntries(Object.keys(values).map((key) => [key, values[key][i]]));
+        face.point({ ids: words[i].ids, key: words[i].ids[0], name: spelled(words[i].text) });
+        return tell(spelled(words[i].text), each);
+      });
+    },
+  };
+}
+
+// Pointer and arrow keys over the words of one text; `turned` where they run from right to left.
+function pointed(node, count, at, turned) {
+  let [now, tell] = [-1, () => {}];
+  const go = (next) => {
+    now = clamp(next, 0, count - 1);
+    tell(now);
+    at(now)?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  };
+  node.addEventListener("mouseover", (event) => {
+    const found = event.target.closest?.("[data-at]");
+    if (found) tell((now = Number(found.dataset.at)));
+  });
+  node.addEventListener("keydown", (event) => {
+    const by = turned ? -1 : 1;
+    const to = { ArrowLeft: now - by, ArrowRight: now + by, Home: 0, End: count - 1 }[event.key];
+    if (to === undefined || !count || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    go(to);
+  });
+  return (hear) => {
+    tell = hear;
+  };
+}
+
+// --- what the value is made of ----------------------------------------------------------------------------------------
+
+const KEPT_BY = { tokens: "content", positions: "position", gap: "bad" };
+
+// One bar from zero: each term begins where the one before it ends; what is below zero runs back, hatched, one line lower.
+function madeOf(data, terms) {
+  const value = Number(data.value);
+  const amounts = terms.map(([name, called, amount, shown]) => ({ name, called, shown, amount: Number(amount) }));
+  const sums = amounts.reduce((all, { amount }) => [...all, all.at(-1) + (Number.isFinite(amount) ? amount : 0)], [0]);
+  const [low, high] = [Math.min(...sums), Math.max(...sums)];
+  const at = (x) => (high > low ? (100 * (x - low)) / (high - low) : 0);
+  const bars = amounts.map(({ name, amount }, i) => {
+    const tone = KEPT_BY[name] ?? "kept";
+    const bar = make("i", { class: `${tone}${amount < 0 ? " minus" : ""}` });
+    bar.style.left = `${at(Math.min(sums[i], sums[i + 1])).toFixed(2)}%`;
+    bar.style.width = `${Math.abs(at(sums[i + 1]) - at(sums[i])).toFixed(2)}%`;
+    return bar;
+  });
+  const mixed = [1, -1].every((side) => amounts.some(({ amount }) => amount * side > 0));
+  const zero = make("b", { class: "zero" });
+  zero.style.left = `${at(0).toFixed(2)}%`;
+  const show = digits(largest(amounts.map(({ amount }) => amount), [value]));
+  return make(
+    "div",
+    { class: "made" },
+    make("div", { class: `waterfall${mixed ? " deep" : ""}`, "aria-hidden": "true" }, zero, bars),
+    make(
+      "p",
+      {},
+      make("strong", {}, show(value)),
+      " is ",
+      amounts.flatMap(({ name, called, shown, amount }, i) => [
+        i ? ", " : "",
+        make(
+          "span",
+          { class: "term" },
+          make("i", { class: `swatch ${KEPT_BY[name] ?? "kept"}${amount < 0 ? " minus" : ""}`, "aria-hidden": "true" }),
+          `${called} ${shown}`,
+        ),
+      ]),
+      ".",
+    ),
+  );
+}
