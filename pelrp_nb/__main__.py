@@ -12,6 +12,7 @@ from typing import Any
 from .atlas import command as atlas
 from .composites import NAMED
 from .errors import InputError, PelrpError
+from .streaming import command as many
 from .version import __version__
 
 EXPLAIN = """examples:
@@ -21,6 +22,7 @@ EXPLAIN = """examples:
   python -m pelrp_nb explain "a dull film" --model reviews-learnable --audit --figure dull.png
   python -m pelrp_nb explain - --json < review.txt
   python -m pelrp_nb explain "Once upon a" --model ./stories --target time --contrast day --at -1
+  python -m pelrp_nb explain --input reviews.csv --text review --output explained
 """
 PLAN = """examples:
   python -m pelrp_nb plan "a dull film"
@@ -37,6 +39,7 @@ ZOO = """examples:
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
   python -m pelrp_nb bench texts
+  python -m pelrp_nb bench stream --count 2000
   python -m pelrp_nb bench memory
   python -m pelrp_nb bench views
   python -m pelrp_nb bench targets
@@ -90,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks: ratios of alternating runs, counts of calls", BENCH)
-    bench.add_argument("what", choices=("engine", "texts", "memory", "targets", "batch", "views", "calls", "gpu", "faithfulness"))
+    bench.add_argument("what", choices=("engine", "texts", "stream", "memory", "targets", "batch", "views", "calls", "gpu", "faithfulness"))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
@@ -120,6 +123,7 @@ def _explain_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--figure", metavar="FILE", help="write a figure (PNG, SVG or PDF by its suffix)")
     command.add_argument("--save", metavar="FILE", help="save the result (.npz or .safetensors)")
     command.add_argument("--json", action="store_true", help="print the result as JSON")
+    many.options(command)
 
 
 def _faithfulness_options(command: argparse.ArgumentParser) -> None:
@@ -187,6 +191,9 @@ def _explain(given: argparse.Namespace) -> int:
     from . import zoo
     from .explain import Options, explain_one
 
+    target, contrast = _target(given, given.target), None if given.contrast is None else _target(given, given.contrast)
+    if given.input or given.output:
+        return many.run(given, target, contrast)
     demo = None
     if given.demo:
         demo = zoo.task("reviews").examples[DEMO]
@@ -194,8 +201,7 @@ def _explain(given: argparse.Namespace) -> int:
     text = _text(given)
     model, processor = zoo.load(given.model)
     found = explain_one(
-        model, text if given.pair is None else (text, given.pair), processor=processor, target=_target(given, given.target),
-        contrast=None if given.contrast is None else _target(given, given.contrast),
+        model, text if given.pair is None else (text, given.pair), processor=processor, target=target, contrast=contrast,
         composite=NAMED[given.method], options=Options(audit=given.audit),
     )  # fmt: skip
     written = _files(found, given)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from .errors import InputError, PelrpError, RuleError
 from .inputs.arguments import RAISED, call, takes
 from .inputs.model_input import Encoded
 from .inputs.outputs import has_rows, logits_of_row, mixes, of_row
-from .inputs.padding import Padding, fill_of, grouped, harmless, padded
+from .inputs.padding import TOKENS, Padding, fill_of, grouped, harmless, padded
 from .inputs.rows import Errors, good
 from .ledger import Ledger
 from .results.build import Told, common, explanation
@@ -34,13 +34,14 @@ ROUNDS = {"float64": 1e-7, "float32": 1e-5}  # the part of a ledger's scale that
 
 @dataclass(frozen=True)
 class Run:
-    """One call of `explain`: batch after batch."""
+    """One call of `explain`: batch after batch. `tokens`: how many padded places a batch has at most."""
 
     model: nn.Module
     processor: Any
     composite: Composite
     options: Options
-    errors: Errors
+    errors: Errors = field(default_factory=Errors)
+    tokens: int = TOKENS
 
     def ask(self, rows: Sequence[Any], target: Any, contrast: Any, several: bool) -> list[Any]:
         """The questions of every input, in order; where one cannot be asked, it is told or skipped by its number."""
@@ -60,23 +61,30 @@ class Run:
         """The questions of one input."""
         return ask(self.model, [row], target, contrast, False, self.processor)[0]
 
-    def all(self, asked: Sequence[Any]) -> list[Any]:
-        """The answers to every input, in order; inputs of similar length share a batch where padding is harmless."""
+    def all(self, asked: Sequence[Any], done: Callable[[int], Any] | None = None) -> list[Any]:
+        """The answers to every input, in order; `done` hears after each batch how many inputs it had, or else a bar is shown."""
         from tqdm.auto import tqdm
 
         found: list[Any] = list(asked)
+        padding, batches = self.planned(asked)
+        hidden = done is not None or len(batches) < 2
+        for numbers in tqdm(batches, desc="explain", unit="batch", leave=False, disable=hidden):
+            for i, answers in zip(numbers, self.batch([asked[i] for i in numbers], padding, numbers), strict=True):
+                found[i] = answers
+            if done is not None:
+                done(len(numbers))
+        return found
+
+    def planned(self, asked: Sequence[Any]) -> tuple[Padding, list[list[int]]]:
+        """How rows are padded, and which inputs share a batch: those of similar length, where padding is harmless."""
         kept = good(asked)
         rows = [asked[i].row for i in kept]
         padding = Padding("right", False, fill_of(self.model, self.processor))
-        batches = grouped(rows, True)
+        batches = grouped(rows, True, self.tokens)
         if max(map(len, batches), default=0) > 1:
             way = self.way(rows, batches)
-            padding, batches = (way, batches) if way is not None else (padding, grouped(rows, False))
-        for batch in tqdm(batches, desc="explain", unit="batch", leave=False, disable=len(batches) < 2):
-            numbers = [kept[i] for i in batch]
-            for i, answers in zip(numbers, self.batch([asked[i] for i in numbers], padding, numbers), strict=True):
-                found[i] = answers
-        return found
+            padding, batches = (way, batches) if way is not None else (padding, grouped(rows, False, self.tokens))
+        return padding, [[kept[i] for i in batch] for batch in batches]
 
     def way(self, rows: Sequence[Encoded], batches: Sequence[Sequence[int]]) -> Padding | None:
         """How rows of unequal length may be padded; None where that does harm, or the model refuses the input."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -80,17 +81,33 @@ def explain(
     model, processor = of_pipeline(model, processor)
     if isinstance(inputs, nn.Module):
         raise CallError(f"The model comes first, and {type(inputs).__name__} came second. Type explain(model, inputs).")
+
+    def read() -> tuple[list[Any], Errors]:
+        rows, several = encode_all(model, inputs, processor, options.truncation, Errors(False, options.on_error))
+        return rows, Errors(several, options.on_error)
+
+    answers, several = answered(Run(model, processor, composite, options), read, target, contrast)
+    return answers if several else answers[0]
+
+
+def answered(
+    run: Run, read: Callable[[], tuple[list[Any], Errors]], target: Any, contrast: Any, done: Callable[[int], Any] | None = None
+) -> tuple[Explanations, bool]:
+    """The answers to every input that `read` gives, in order, and whether there may be several; `done` as in `Run.all`.
+
+    The model is left as it was, whatever happens.
+    """
     with Leaving(), ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
-        inspect(model)
-        rows, several = encode_all(model, inputs, processor, options.truncation, Errors(False, options.on_error))
-        run = Run(model, processor, composite, options, Errors(several, options.on_error))
-        asked = run.ask(rows, target, contrast, several)
-        found = run.all(asked)
+        inspect(run.model)
+        rows, errors = read()
+        run = replace(run, errors=errors)
+        asked = run.ask(rows, target, contrast, errors.several)
+        found = run.all(asked, done)
     pairs = zip(found, asked, strict=True)
     answers = Explanations(a if isinstance(a, Skipped) else Explanations(a) if one.several else a[0] for a, one in pairs)
-    return answers if several else answers[0]
+    return answers, errors.several
 
 
 def explain_one(model: nn.Module, inputs: Any, **given: Any) -> Explanation:

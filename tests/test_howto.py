@@ -114,6 +114,13 @@ def test_a_stream_has_the_means_of_all(page):
     assert page.layers["relevance"].tolist() == pytest.approx(page.found.aggregate("layer")["relevance"].tolist(), abs=1e-4)
 
 
+def test_a_stream_and_a_folder_hold_the_explanations_of_the_list(page):
+    assert page.surest_film.text == max(page.found, key=lambda e: e.value).text
+    assert len(page.stored) == 8 and page.stored.complete and set(page.verdicts) == {"closed"}
+    assert page.third.text == page.texts[3] and page.by_layer["count"].tolist() == [8] * 4
+    assert page.third.relevance().tolist() == pytest.approx(page.found[3].relevance().tolist(), abs=1e-4)
+
+
 def test_methods_are_rows_of_one_table(page):
     assert list(page.side_by_side.index) == ["pa-lrp", "attn-lrp", "cp-lrp"] and list(page.side_by_side.columns) == list(page.result.tokens)
     alone = explain(page.model, page.text, processor=page.tokenizer, composite="cp-lrp")

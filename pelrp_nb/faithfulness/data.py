@@ -10,9 +10,10 @@ from typing import Any
 
 from .. import zoo
 from ..errors import InputError, ZooError
+from ..inputs.files import SUFFIXES, rows_of
 from .examples import Example, first
 from .recipes import RECIPES, example_of
-from .sources import SUFFIXES, of_the_hub, rows_of
+from .sources import of_the_hub
 
 ALSO = {"first-half majority": "first-half"}  # other names of tasks
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(:[\w.-]+)?")

@@ -18,8 +18,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..extras import extra
+from ..inputs.files import Columns, rows_of
 from .examples import Example
-from .sources import Columns, of_the_hub, rows_of
+from .sources import of_the_hub
 
 ARC_PROMPT = "Question: {question}\n{choices}\nAnswer:"
 ARC_CHOICE = "{label}. {text}"

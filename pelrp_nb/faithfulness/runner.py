@@ -6,7 +6,6 @@ groups, each group goes through the model in the same batches, and every random 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, PelrpError
+from ..inputs.fingerprint import weights_of
 from .attribution import Attribution, Method, attribute
 from .examples import Example, first
 from .methods import chosen
@@ -197,17 +197,6 @@ def said(error: Exception) -> str:
     """An error in one line."""
     text = " ".join(str(error).split())[:300]
     return text if isinstance(error, PelrpError) else f"{type(error).__name__}: {text}"
-
-
-def weights_of(model: nn.Module) -> str:
-    """Twelve characters that tell one set of weights from another: names, shapes, and a sample of each tensor."""
-    mixed = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        flat = value.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // 256)][:256].double().cpu()
-        mixed.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        mixed.update(sample.numpy().tobytes())
-    return mixed.hexdigest()[:12]
 
 
 def company() -> Any:

@@ -1,72 +1,13 @@
-"""Rows of local files and of datasets of the hub, one after the other: a file is never read as a whole."""
+"""Rows of datasets of the hub, streamed; those of local files are read by `inputs/files.py`."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError
 from ..extras import extra
-
-Columns = Mapping[str, Any]
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-
-
-def rows_of(path: Path) -> Iterator[Columns]:
-    """The rows of a csv, tsv, json, jsonl or parquet file, in order.
-
-    Raises InputError where it is none of these, or a line of it cannot be read.
-    """
-    kind = path.suffix.lower()
-    if kind not in SUFFIXES:
-        raise InputError(f"A data file must end in {', '.join(SUFFIXES)}; got {path.name}.")
-    if not path.is_file():
-        raise InputError(f"There must be a file {path}, and there is none.")
-    readers = {".csv": _table, ".tsv": _table, ".jsonl": _lines, ".json": _array, ".parquet": _parquet}
-    return readers[kind](path)
-
-
-def _table(path: Path) -> Iterator[Columns]:
-    csv.field_size_limit(2**31 - 1)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            yield from csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} must be a table in UTF-8, but {error}.") from error
-
-
-def _lines(path: Path) -> Iterator[Columns]:
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"Line {number} of {path} must be JSON, but {error}.") from error
-            if not isinstance(row, dict):
-                raise InputError(f"Line {number} of {path} must be a JSON object, got {type(row).__name__}.")
-            yield row
-
-
-def _array(path: Path) -> Iterator[Columns]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        yield from _lines(path)
-        return
-    if isinstance(rows, dict):
-        rows = [rows]
-    yield from rows
-
-
-def _parquet(path: Path) -> Iterator[Columns]:
-    with extra("pyarrow.parquet", "A parquet file").ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=64):
-            yield from batch.to_pylist()
+from ..inputs.files import Columns
 
 
 def of_the_hub(name: str, split: str) -> Iterator[Columns]:

@@ -18,7 +18,7 @@ from .outputs import equal, of_row
 from .text import pad_ids, table_of, tokenizer_of
 
 TOKENS = 4096  # padded places in one batch, at most (a longer row is a batch of its own)
-ROWS = 64
+SHORTEST = 64  # places that a row is taken to have at least: there are no more than TOKENS / SHORTEST rows in a batch
 IGNORED = -100  # how labels say that a place does not count
 PLAIN = (bool, int, float, str, type(None))  # arguments that are the same if they are written alike, of one type (1 == True)
 
@@ -49,8 +49,11 @@ class Batch:
 # --- which rows together ---------------------------------------------------------------------------------------------
 
 
-def grouped(rows: Sequence[Encoded], padded: bool) -> list[list[int]]:
-    """Numbers of rows that share a batch: alike in everything but length, sorted by it; of equal length if not `padded`."""
+def grouped(rows: Sequence[Encoded], padded: bool, tokens: int = TOKENS) -> list[list[int]]:
+    """Numbers of rows that share a batch: alike in everything but length, sorted by it; of equal length if not `padded`.
+
+    tokens: how many padded places a batch has at most
+    """
 
     def alike(i: int) -> tuple:
         row = rows[i]
@@ -66,7 +69,7 @@ def grouped(rows: Sequence[Encoded], padded: bool) -> list[list[int]]:
     for members in groups.values():
         batch: list[int] = []
         for i in members:
-            if batch and (len(batch) == ROWS or (len(batch) + 1) * sum(lengths(rows[i])) > TOKENS):
+            if batch and (len(batch) + 1) * max(SHORTEST, sum(lengths(rows[i]))) > tokens:
                 found.append(batch)
                 batch = []
             batch.append(i)

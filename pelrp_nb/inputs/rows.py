@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -43,14 +43,18 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Errors:
-    """What happens to a bad input: its error, by number where there are several, or a placeholder."""
+    """What happens to a bad input: its error, by number where there are several, or a placeholder.
+
+    told: for inputs that are a part of many: the number of each among all, and where it stands ("line 7 of reviews.jsonl") or ""
+    """
 
     several: bool = False
     on_error: Literal["raise", "skip"] = "raise"
+    told: Sequence[tuple[int, str]] = ()
 
     def of(self, several: bool) -> Errors:
         """The same, of several inputs or of one."""
-        return Errors(several, self.on_error)
+        return replace(self, several=several)
 
     def each(self, rows: Iterable[Any], make: Callable[[Any], Any]) -> list[Any]:
         """What `make` returns for each; those that were skipped before stay so."""
@@ -63,11 +67,12 @@ class Errors:
         except PelrpError as error:
             if not self.several or isinstance(error, RuleError):  # an operation without a rule is the model's, not the input's
                 raise
+            number, where = self.told[index] if self.told else (index, "")
             if self.on_error == "skip":
-                return Skipped(index, str(error), type(error).__name__)
+                return Skipped(number, f"{where}: {error}" if where else str(error), type(error).__name__)
             if str(error).startswith("Input "):
                 raise
-            raise type(error)(f"Input {index}: {error}") from error
+            raise type(error)(f"Input {number}{f' ({where})' if where else ''}: {error}") from error
 
 
 def good(rows: Sequence[Any]) -> list[int]:

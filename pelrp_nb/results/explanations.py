@@ -221,11 +221,16 @@ class Explanations(list[Any]):
         write(path, {MANY: _trees(self)})
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Explanations:
+    def load(cls, path: str | os.PathLike) -> Any:
         """What `save` wrote, equal to what was saved; a file of one explanation is a list of one.
 
+        Of a folder that `explain_to` made: a sequence that reads its shards when they are asked for, see `Stored`.
         Raises FileError as `Explanation.load` does.
         """
+        if Path(path).is_dir():
+            from .stored import Stored
+
+            return Stored(path, cls)
         tree = read(path)
         try:
             return _grown(tree.get(MANY, [tree]))

@@ -55,6 +55,18 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
     return _with(_check(target, header, tensors), tensors)
 
 
+def to_bytes(tree: Mapping[str, Any]) -> bytes:
+    """The same tree as bytes, for a place that has a checksum of its own."""
+    tensors: dict[str, Tensor] = {}
+    return _encode(".safetensors", json.dumps(_without(tree, (), tensors), ensure_ascii=True), tensors)
+
+
+def from_bytes(raw: bytes) -> dict[str, Any]:
+    """The tree that `to_bytes` wrote."""
+    text, tensors = _decode(".safetensors", raw)
+    return _with(json.loads(text or "{}"), tensors)
+
+
 def _without(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
     """The tree with each tensor put aside and its name left in its place."""
     if isinstance(value, Tensor):
