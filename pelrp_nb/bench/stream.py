@@ -103,6 +103,7 @@ class Run:
             self.kills.pop(0)
             time.sleep(between * self.seconds_of_a_shard())
             atwork[0].kill()
+            atwork[0].join()  # or the next kill would hit the dead
 
     def seconds_of_a_shard(self) -> float:
         """How long a shard takes, from what was seen."""
