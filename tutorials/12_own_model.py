@@ -147,7 +147,7 @@ labs.check("memory", room)
 
 # %%
 def positions(mask):
-    """Position of every token; mask (texts, tokens) is 1 for real tokens, 0 for padding, which gets 0 or stays at the last count."""
+    """Position of every token; mask (texts, tokens) is 1 for real tokens, 0 for padding, which gets any number from 0 on."""
     # BEGIN SOLUTION
     return (mask.cumsum(-1) - 1).clamp(min=0)
     # END SOLUTION

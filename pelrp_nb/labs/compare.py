@@ -3,44 +3,89 @@
 from __future__ import annotations
 
 import math
+from numbers import Number, Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .limits import NOTHING, Problem
 
-RELATIVE, ABSOLUTE = 1e-4, 1e-6  # students work in float32 as well, and round by hand to four digits
+RELATIVE, ABSOLUTE = 1e-4, 1e-6  # students work in float32 as well
+MEANS = 10  # a sum less than so small a part of the sizes in it is what is left of amounts that cancel: nothing vanishes from it
+BY_HAND = 5.1e-4  # and write down four digits, with half of the last one to spare
 
 
-def parts(answer: Any) -> list[Any]:
-    """An answer as a list of tensors and texts. Raises Problem for what is neither."""
+def parts(answer: Any, like: list[Any] | None = None) -> list[Any]:
+    """An answer as a list of tensors and texts. Raises Problem for what is neither.
+
+    `like` is what the right answer is made of: numbers and rows in tuples and lists are then put together as it is, one result from all
+    of them or one from each.
+    """
     if answer is None or answer is Ellipsis:
         raise Problem(NOTHING)
-    if isinstance(answer, tuple) or (isinstance(answer, list) and any(isinstance(x, Tensor) for x in answer)):
-        return [part for each in answer for part in parts(each)]
     if isinstance(answer, str):
         return [answer]
-    if isinstance(answer, Tensor):
-        return [answer.detach().to("cpu", torch.float64) if not answer.is_complex() else answer.detach()]
+    if isinstance(answer, tuple | list) and len(answer) == 1 and like is not None and not _made(answer, like):
+        return parts(answer[0], like)
+    if isinstance(answer, tuple | list) and not (like is not None and len(like) == 1 and _rows(answer, like[0])):
+        each = like if like is not None and len(like) == len(answer) else [None] * len(answer)
+        return [part for x, one in zip(answer, each, strict=True) for part in parts(x, None if one is None else [one])]
+    found = _tensor(answer)
+    if like is not None and len(like) > 1 and found.shape[:1] == (len(like),) and found.dim() == 1 + like[0].dim():
+        return list(found)
+    one = like is not None and len(like) == 1 and isinstance(like[0], Tensor) and not like[0].dim() and found.numel() == 1
+    return [found.reshape(()) if one else found]
+
+
+def _tensor(answer: Any) -> Tensor:
+    """Numbers as one tensor in float64."""
     try:
-        return [torch.as_tensor(answer, dtype=torch.float64)]
-    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(answer, tuple | list):
+            return torch.stack([_tensor(each) for each in answer]) if len(answer) else torch.zeros(0, dtype=torch.float64)
+        if isinstance(answer, Real):  # a fraction too
+            return torch.tensor(float(answer), dtype=torch.float64)
+        found = answer.detach().to_dense() if isinstance(answer, Tensor) else torch.as_tensor(answer)
+        return found.cpu() if found.is_complex() else found.to("cpu", torch.float64)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         kind = type(answer).__name__
         raise Problem(f"It must be a tensor or a number, and it is of type {kind}: {answer!r:.80}") from error
 
 
-def same(ours: list[Any], theirs: list[Any]) -> bool:
-    """Whether two answers are equal but for rounding, shapes included."""
-    return len(ours) == len(theirs) and all(_alike(a, b) for a, b in zip(ours, theirs, strict=True))
+def _rows(answer: Any, like: Any) -> bool:
+    """Whether tuples and lists hold numbers in rows of one length, as deep as the right answer."""
+    return isinstance(like, Tensor) and _regular(answer) and len(_shape(answer)) == like.dim()
 
 
-def _alike(a: Any, b: Any) -> bool:
+def _regular(answer: Any) -> bool:
+    if isinstance(answer, tuple | list):
+        return all(map(_regular, answer)) and len(set(map(_shape, answer))) < 2
+    return isinstance(answer, Tensor | np.ndarray | np.generic | Number)
+
+
+def _shape(answer: Any) -> tuple[int, ...]:
+    if isinstance(answer, tuple | list):
+        return (len(answer), *(_shape(answer[0]) if answer else ()))
+    return tuple(getattr(answer, "shape", ()))
+
+
+def _made(answer: Any, like: list[Any]) -> bool:
+    """Whether a list of one thing is itself what the right answer is: a vector of one number."""
+    return len(like) == 1 and _rows(answer, like[0])
+
+
+def same(ours: list[Any], theirs: list[Any], by_hand: bool = False, within: float = 0.0) -> bool:
+    """Whether two answers are equal but for rounding, shapes included; to four digits `by_hand`, or up to the amount `within`."""
+    return len(ours) == len(theirs) and all(_alike(a, b, by_hand, within) for a, b in zip(ours, theirs, strict=True))
+
+
+def _alike(a: Any, b: Any, by_hand: bool = False, within: float = 0.0) -> bool:
     if isinstance(a, str) or isinstance(b, str):
         return isinstance(a, str) and isinstance(b, str) and a.strip().casefold() == b.strip().casefold()
     if a.shape != b.shape or a.is_complex() != b.is_complex():
         return False
-    return torch.allclose(a, b, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True)
+    return torch.allclose(a, b, rtol=BY_HAND if by_hand else RELATIVE, atol=max(within, ABSOLUTE), equal_nan=True)
 
 
 def shapes(answer: list[Any]) -> str:
@@ -49,8 +94,8 @@ def shapes(answer: list[Any]) -> str:
     return " and ".join(shown)
 
 
-def difference(got: list[Any], want: list[Any]) -> str:
-    """The first thing that differs, and where: kind, number of parts, shape, NaN, the largest difference."""
+def difference(got: list[Any], want: list[Any], reveal: bool = True) -> str:
+    """The first thing that differs, and where: kind, number of parts, shape, NaN, the largest difference; what is right if `reveal`."""
     if len(got) != len(want):
         number = f"{len(want)} result{'s' if len(want) > 1 else ''}"
         return f"It must give {number} ({shapes(want)}), and gives {len(got)} ({shapes(got)})."
@@ -66,7 +111,8 @@ def difference(got: list[Any], want: list[Any]) -> str:
         elif not _alike(ours, right):
             off = (ours - right).abs().nan_to_num(0)
             at = off == off.max()
-            return f"{which} is {_number(ours, at)}{_place(at)}, and must be {_number(right, at)}."
+            rest = f"and must be {_number(right, at)}" if reveal else "and that is not it"
+            return f"{which} is {_number(ours, at)}{_place(at)}, {rest}."
     return ""
 
 
@@ -90,6 +136,9 @@ def leak(R: Tensor, got: list[Any], want: list[Any], keeper: str) -> str:
         return difference(got, want)
     if abs(out - right) <= RELATIVE * max(1.0, abs(right)):
         return f"The sum is right ({out:.4f}), but it went to the wrong places."
+    why = "" if keeper == "nobody" else f", for {keeper} keeps its part"
+    if out * right <= 0 or min(abs(into), abs(right)) < float(R.abs().sum()) / MEANS:
+        return f"Sum in {into:.4f}, sum out {out:.4f}; it must be {right:.4f}{why}."
     word = "vanished" if abs(out) < abs(right) else "appeared from nowhere"
-    at, must = ("", "") if keeper == "nobody" else (f" at {keeper}", f" (it must be {right:.4f}, for {keeper} keeps its part)")
+    at, must = ("", "") if keeper == "nobody" else (f" at {keeper}", f" (it must be {right:.4f}{why})")
     return f"Sum in {into:.4f}, sum out {out:.4f}{must}: {abs(right - out):.4f} {word}{at}."

@@ -10,6 +10,7 @@ from typing import Any
 
 SECONDS = 10.0
 GRACE = 0.5
+LEAST = 0.05  # of what is left for the last cases
 TOO_LONG = "It did not finish"  # how these three begin or read: the checks tell them apart by that
 NOTHING = "It gives nothing back yet: a function ends in a `return`."
 UNWRITTEN = "It is not written yet: it raises NotImplementedError."
@@ -23,8 +24,8 @@ class TimeUp(BaseException):
     """Raised inside code that ran too long."""
 
 
-def within(seconds: float, run: Callable[[], Any]) -> Any:
-    """What `run` returns, if it returns in time.
+def within(seconds: float, run: Callable[[], Any], allowed: float | None = None) -> Any:
+    """What `run` returns, if it returns in time; `allowed` is what is said to be allowed, for all cases together.
 
     Works in any thread of any host, without signals. Raises Problem where `run` raises, leaves the interpreter, or takes too
     long; code that does not stop when told to is left behind in its thread.
@@ -42,7 +43,7 @@ def within(seconds: float, run: Callable[[], Any]) -> Any:
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        raise Problem(_too_long(seconds, thread))
+        raise Problem(_too_long(allowed or seconds, thread))
     if failed:
         error = failed[0]
         raise error if isinstance(error, Problem) else Problem(said(error))
@@ -52,7 +53,7 @@ def within(seconds: float, run: Callable[[], Any]) -> Any:
 def _too_long(seconds: float, thread: threading.Thread) -> str:
     stop(thread)
     thread.join(GRACE)
-    what = f"{TOO_LONG} within {seconds:g} seconds; look for a loop that never ends."
+    what = f"{TOO_LONG} within {seconds:g} seconds for all cases; look for a loop that never ends."
     return what + (" It still runs in the background: restart the kernel." if thread.is_alive() else "")
 
 

@@ -17,6 +17,9 @@ def _books(rng: Generator) -> Iterator[Case]:
     for label, gap in (("a small gap", 1e-6), ("a negative gap", -0.5), ("a large gap", 0.3), ("a tiny negative gap", -1e-9)):
         entries = next(normal(rng, (6,)))
         yield label, (torch.tensor(gap), entries, 1e-3)
+    for label, sign, of_allowed in (("nearly too much", 1, 0.9), ("a little too much", 1, 1.1), ("a little too much, negative", -1, 1.1)):
+        entries = next(normal(rng, (7,)))
+        yield label, (sign * of_allowed * 1e-3 * entries.abs().sum(), entries, 1e-3)
     yield "small amounts", (torch.tensor(5e-4), torch.tensor([0.01, -0.02]), 1e-3)
     yield "entries that cancel", (torch.tensor(0.002), torch.tensor([5.0, -5.0, 0.1]), 1e-3)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear
 
@@ -40,6 +41,8 @@ def _rows(rng: Generator) -> Iterator[Case]:
         R, x, weight, bias = normal(rng, (*batch, 3), (*batch, 4), (3, 4), (3,))
         yield label, (R, x, weight, bias, eps)
     yield "an input of zeros", (R, x * 0, weight, bias, 0.1)
+    even = torch.tensor([[1.0, -1.0, 2.0, -2.0]] * 3, dtype=torch.float64)
+    yield "outputs of exactly 0", (R[:1], torch.ones(1, 4, dtype=torch.float64), even, bias * 0, 0.5)
 
 
 def _epsilon(R: Tensor, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

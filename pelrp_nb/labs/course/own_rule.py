@@ -43,6 +43,9 @@ def _paid(rng: Generator) -> Iterator[Case]:
     yield "random numbers", (R, paid, "float64")
     yield "all of it paid", (R, R.flip(0), "float64")
     yield "half of it paid", (R, R / 2, "float64")
+    yield "more paid than came in", (R.abs(), 1.5 * R.abs(), "float64")
+    yield "a negative sum, half of it paid", (-R.abs(), -R.abs() / 2, "float64")
+    yield "a negative sum, too much paid", (-R.abs(), -2 * R.abs(), "float64")
 
 
 def _part(R: Tensor, paid: Tensor, dtype: str) -> Tensor:

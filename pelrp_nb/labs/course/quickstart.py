@@ -49,6 +49,7 @@ def _ledgers(rng: Generator) -> Iterator[Case]:
         value, tokens, positions, constants, softmax = next(normal(rng, (5,)))
         yield label, (value, tokens, positions, constants, softmax)
     zero = value * 0
+    yield "a ledger with a negative gap", (tokens, tokens, zero + 0.25, zero, zero + 0.5)
     yield "a model without positions", (value, tokens, zero, constants, softmax)
 
 
@@ -100,13 +101,19 @@ EXERCISES = (
                 lambda: explained().ledger.tokens / explained().value,
             ),
             Mistake(
+                "per cent",
+                "This is in per cent. Write a part of 1, like 0.25.",
+                lambda: 100 * explained().ledger.positions / explained().value,
+            ),
+            Mistake(
                 "sizes instead of the account",
                 "This is `positional_share`, which compares sizes without signs. Here the account is asked: positions over value.",
                 lambda: explained().positional_share,
             ),
         ),
-        ("Both numbers stand in the ledger.", "`result.ledger.positions / result.value`"),
+        ("Both numbers stand in the ledger.", "`other.ledger.positions / other.value`"),
         kind="value",
+        within=0.005,
     ),
     Exercise(
         "account",

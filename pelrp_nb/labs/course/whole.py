@@ -168,7 +168,7 @@ EXERCISES = (
             "Two terms that add up to the product. Through one of them the gradient goes back, through the other it does not.",
             "`z = a @ b`, then `z / 2` plus as much that is frozen",
         ),
-        kind="gradient",
+        kind="gradients",
     ),
 )
 
