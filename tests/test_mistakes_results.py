@@ -162,11 +162,11 @@ WRONG: dict[str, tuple[Callable, str]] = {
     ),
     "a detail that is none": (
         lambda m, t: Options(detail={"layers"}),
-        'detail must be some of heads, query_key, frequencies, pairs, coordinates; got layers. Type Options(detail={"heads"}).',
+        'detail must be some of heads, query_key, frequencies, pairs, coordinates, routes; got layers. Type Options(detail={"heads"}).',
     ),
     "a detail as a flag": (
         lambda m, t: Options(detail=True),
-        'detail must be some of heads, query_key, frequencies, pairs, coordinates; got True. Type Options(detail={"heads"}).',
+        'detail must be some of heads, query_key, frequencies, pairs, coordinates, routes; got True. Type Options(detail={"heads"}).',
     ),
     "a flag as a word": (lambda m, t: Options(audit="yes"), "audit must be True or False, got 'yes'. Type Options(audit=True)."),
     "a list to watch": (lambda m, t: Options(watch=[]), "watch must be a function of a boundary, got list. Type Options(watch=print)."),
@@ -349,7 +349,7 @@ RESULTS: dict[str, tuple[Callable, str]] = {
     ),
     "a detail that there is not": (
         lambda r, f, ax: made(detail={"heads": {}}).detail["layers"],
-        "There is no detail 'layers'; there are heads. Type Options(detail={...}) of heads, query_key, frequencies, pairs, coordinates.",
+        "There is no detail 'layers'; there are heads. Type Options(detail={...}) of heads, query_key, frequencies, pairs, coordinates, routes.",
     ),
     "a file of another kind": (
         lambda r, f, ax: f.save("found.json"),

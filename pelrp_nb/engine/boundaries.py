@@ -121,6 +121,8 @@ class Recorder:
             leaf.stream = stream
         for met in flow.attentions:
             met.stream = stream
+        for node in flow.routes.nodes if flow.routes is not None else ():
+            node.stream = stream
         flow.stream_of.update({i: stream for i, name in flow.stream_of.items() if not name})
 
     def take(self, name: str, value: Any, role: str, stream: str) -> Any:
@@ -199,13 +201,14 @@ class Recorder:
         else:
             self.heard.append(mark)
 
-    def branch(self, kind: Kind, layer: int, branch: Tensor, out: Tensor) -> None:
-        """A residual sum: what the branch contributed."""
+    def branch(self, kind: Kind, layer: int, branch: Tensor, at: Tensor) -> str:
+        """A residual sum: what the branch contributed, when the gradient of `at` arrives; the name of the boundary."""
         flow = self.flow
         name = f"{flow.streams.prefix}layer {layer} {kind}"
         if kind == "attention" and any(m.name == name for m in self.marks):
             name = f"{flow.streams.prefix}layer {layer} cross-attention"
-        self.hang(Mark(name, kind, layer, flow.streams.current, flow.depth), branch, out)
+        self.hang(Mark(name, kind, layer, flow.streams.current, flow.depth), branch, at)
+        return name
 
     def hang(self, mark: Mark, x: Tensor, at: Tensor) -> None:
         """Record R(x) = x * g when the gradient g of `at` arrives."""

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from ..errors import ModelError
 from .boundaries import first_carrier
 from .context import Steps
+from .edges import RouteRecord
 from .forward_pass import ForwardPass
 from .leaving import Leaving, autocast
 from .notes import Note, note_of, write
@@ -135,6 +136,7 @@ def apart(flow: ForwardPass) -> ForwardPass:
     twin.handled, twin.refused, twin.steps, twin.candidates, twin.passing, twin.open = [], [], Steps(), [], {}, []
     twin.account = copy.copy(flow.account)
     twin.account.clear()
+    twin.routes = None if flow.routes is None else RouteRecord()
     twin.inputs, twin.streams, twin.recorder = flow.inputs.apart(), flow.streams.apart(), flow.recorder.apart(twin)
     return twin
 

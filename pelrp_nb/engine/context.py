@@ -15,6 +15,7 @@ from ..composites import Composite
 from ..rules import Rule
 from .account import Account
 from .depth import Depth
+from .edges import RouteRecord
 from .leaves import Attention, Inputs, Leaf
 from .options import Options
 from .notes import Knows
@@ -91,6 +92,7 @@ class Context(Knows, Protocol):
     power:      the loss scale: what the walk back begins with
     taped:      whether calls are kept, to be done again (`replay.py`); worth: who is told of attentions where positions enter scores;
                 weighed: how many uses of weights are followed; permuted: whose positions stand where, if not where they are
+    routes:     what is remembered for routes, where they were asked for
     """
 
     model: nn.Module
@@ -114,6 +116,7 @@ class Context(Knows, Protocol):
     taped: bool
     weighed: int
     worth: Worth | None
+    routes: RouteRecord | None
     permuted: Permuted | None
 
     def role_of(self, name: str) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from . import routes
 from .context import Context
 from .leaves import Attention
 from .numerics import dot, finer
@@ -13,19 +14,19 @@ from .saved import held
 
 
 def begin(flow: Context) -> Attention | None:
-    """An attention was met; None unless "heads" was asked for."""
-    if "heads" not in flow.options.detail:
+    """An attention was met; None unless "heads" or "routes" was asked for."""
+    if not flow.options.detail & {"heads", "routes"}:
         return None
     taken = {a.name for a in flow.attentions}
     name = flow.where_am_i()
-    found = Attention(name if name not in taken else f"{name} {flow.place}", flow.streams.current)
+    found = Attention(name if name not in taken else f"{name} {flow.place}", flow.streams.current, edges=routes.begin(flow))
     flow.attentions.append(found)
     return found
 
 
 def at_output(flow: Context, met: Attention | None, out: Tensor, part: float) -> None:
     """Relevance at the output (B, H, T, d), or (B H, T, d), of an attention; `part` of it goes to the values."""
-    if met is None or not out.requires_grad:
+    if met is None or "heads" not in flow.options.detail or not out.requires_grad:
         return
     value = held(out)
 

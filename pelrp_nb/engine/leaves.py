@@ -12,6 +12,7 @@ from torch import Tensor
 from ..rules import PositionKind
 from ..verbs import Later, scale
 from .depth import Depth
+from .edges import Edges
 from .places import credit
 from .places.maps import Axis
 from .places.meetings import Meeting
@@ -139,14 +140,17 @@ class Inputs:
 
 @dataclass(eq=False)
 class Attention:
-    """One attention of the forward pass; amounts per row of the batch, heads (B, H, T) at the output."""
+    """One attention of the forward pass; amounts per row of the batch, heads (B, H, T) at the output; edges if routes were asked for."""
 
     name: str
     stream: str = ""
     heads: Tensor | None = None
     values: Tensor | None = None
     scores: Tensor | None = None
+    edges: Edges | None = None
 
     def forget(self) -> None:
         """What was heard belongs to the last target."""
         self.heads = self.values = self.scores = None
+        if self.edges is not None:
+            self.edges.forget()

@@ -15,7 +15,7 @@ from .places.roles import ROLES
 from .trace import Boundary
 
 
-DETAIL = ("heads", "query_key", "frequencies", "pairs", "coordinates")
+DETAIL = ("heads", "query_key", "frequencies", "pairs", "coordinates", "routes")
 
 
 @fitting_fields(dict.fromkeys(DETAIL, 'Options(detail={{...}}) with its name, as in Options(detail={{"heads"}})'))
@@ -29,12 +29,15 @@ class Options:
                 "frequencies": of rotary sinks, relevance and wavelength of each frequency, (T, F)
                 "pairs":       of biases and relative embeddings, queries by keys, (T, T); with "heads" too, (H, T, T) beside it
                 "coordinates": of rotary sinks, what cos and sin received, (1, T, d); with "heads" too, (H, T, d)
+                "routes":      of each attention, what each head handed from place to place; see `Explanation.routes`
     audit:      measure every softmax, fused ones too (METHOD: what a fast ledger cannot prove)
     checkpoint: recompute each layer in the backward pass, for memory
     only:       conditional relevance: {"layer 3": {"heads": [1]}}; see `engine/only.py`
     watch:      called with each boundary (`Crossing`) while the backward pass runs
     ledger:     keep boundaries and accounts; False: tokens and sinks only
     operations: handlers of one's own, {torch.special.i0: rules.identity}; `pelrp_nb.register` says what a handler is
+    routes_top: of "routes", how many edges of each node are kept, the largest over all heads; the others are one further edge, so that
+                sums stay true. None: all of them up to 128 keys, 64 beyond that
     precision:  "float32": the walk in float32 over a model in half precision, as if by `model.float()`, which stays as it is
     roles:      what an argument of `forward`, a parameter, a buffer or an attribute is, by its name or path: "content", "positions",
                 "constant", "mask" or "control"; overrules what the engine sees
@@ -53,6 +56,7 @@ class Options:
     truncation: bool = False
     on_error: Literal["raise", "skip"] = "raise"
     precision: Literal["float32"] | None = None
+    routes_top: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", details(self.detail))
@@ -63,6 +67,11 @@ class Options:
             raise InputError(f'precision must be None or "float32", got {self.precision!r}. Type Options(precision="float32").')
         if self.watch is not None and not callable(self.watch):
             raise InputError(f"watch must be a function of a boundary, got {type(self.watch).__name__}. Type Options(watch=print).")
+        top = self.routes_top
+        if top is not None and (not isinstance(top, int) or isinstance(top, bool) or top < 1):
+            raise InputError(f"routes_top must be a number of edges from 1, or None, got {shown(top)}. Type Options(routes_top=64).")
+        if "routes" in self.detail and not self.ledger:
+            raise InputError("Routes need the ledger, which measures the nodes between edges. Type Options(detail={'routes'}).")
         object.__setattr__(self, "only", conditions(self.only))
         object.__setattr__(self, "operations", operations(self.operations))
         if self.on_error not in ("raise", "skip"):

@@ -89,7 +89,11 @@ class Projections:
 
     def are_scores(self, x: Tensor, layer: int | None) -> bool:
         """Whether x is a product of two carriers, scaled, masked, biased: what a router has is not."""
-        return self.wanted and any(n in self.scores for n in self._behind(x, layer, False))
+        return next(self.scores_behind(x, layer), None) is not None
+
+    def scores_behind(self, x: Tensor, layer: int | None) -> Iterator[int]:
+        """The numbers of the products that x is made of, scaled, masked, added up."""
+        return (n for n in self._behind(x, layer, False) if n in self.scores) if self.wanted else iter(())
 
     def follows(self, x: Tensor, layer: int | None, through: bool = True) -> int | None:
         """The number of the attention that a linear map of x follows; `through` others, or at once."""

@@ -24,7 +24,7 @@ from .. import rules
 from ..composites import Composite, as_composite
 from ..composites import in_force as everywhere
 from ..errors import InputError, ModelError
-from . import checkpointing, only, replay
+from . import checkpointing, only, replay, residual_sums
 from .account import Account
 from .arguments import Met, look
 from .attach import attach
@@ -33,6 +33,7 @@ from .backward.run import rows, whole
 from .boundaries import Recorder
 from .context import REFUSED, Block, Step, Steps
 from .depth import Depth
+from .edges import RouteRecord
 from .handlers import own
 from .following import CUTS, LEAVING, LOOK_UPS, MADE_FRESH, Following, fresh
 from .handlers.torch_table import handler_of, spelling
@@ -63,6 +64,7 @@ class Propagation(TorchFunctionMode, Following):
     worth: Any = None  # who is told of attentions where positions enter scores
     permuted: Any = None  # whose positions stand where, if not where they are
     asked: tuple[only.Condition, ...] = ()  # parts of layers that a target names
+    spot: str | None = None  # the module that a call belongs to, while planning
 
     def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
         super().__init__()
@@ -71,9 +73,10 @@ class Propagation(TorchFunctionMode, Following):
         self.account = Account()
         self.account.open = options.ledger
         self.inputs = Inputs()
-        self.projections = Projections(composite.tells_projections or bool(options.only))
+        self.projections = Projections(composite.tells_projections or bool(options.only) or "routes" in options.detail)
         self.power = 1.0  # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []  # where heads were asked for
+        self.routes = RouteRecord() if "routes" in options.detail else None
         self.wide = widening(model, options.precision)
         self.begin_following(model, tree := ModelTree(model), options.roles)
         self.recorder = Recorder(self)
@@ -98,7 +101,6 @@ class Propagation(TorchFunctionMode, Following):
         self.refused: list[tuple[int, int, str, str]] = []
         self.function: Callable | None = None
         self.planning = False  # True: note what needs no rule, too, and to which module a call belongs
-        self.spot: str | None = None
         self.patch: tuple[int, int] | None = None
         self.checkpoint = options.checkpoint or checkpointing.theirs(model)
         self.open: list[checkpointing.Layer] = []
@@ -310,17 +312,7 @@ class Propagation(TorchFunctionMode, Following):
 
     def residual(self, a: Tensor, b: Tensor, add: Callable, plain: bool) -> Tensor:
         """a + b of two carriers; the block's stream and a branch of it, or just a sum."""
-        block = self.blocks[-1] if self.blocks else None
-        streams = [block is not None and (n := note_of(self, x)) is not None and n.stream is block for x in (a, b)]
-        if block is None or not any(streams) or a.shape != b.shape or not plain:
-            return add(a, b)
-        branch = b if streams[0] else a
-        self.used("residual", self.composite.residual)
-        out = add(a, b) if self.composite.residual == rules.residual else self.composite.residual.forward(a, b)
-        self.recorder.branch("attention" if block.attention else "mlp", block.layer, branch, out)
-        block.attention = False
-        self.projections.note(self.projections.sums, out)
-        return write(out, Note(stream=block))
+        return residual_sums.residual(self, a, b, add, plain)
 
     def normed(self, x: Tensor, out: Tensor) -> Tensor:
         """In a post-norm block the norm of the stream is the stream."""

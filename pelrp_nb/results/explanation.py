@@ -306,7 +306,8 @@ class Explanation(Exports):
         if kind not in VIEWS:
             raise InputError(f"kind must be one of {', '.join(VIEWS)}, got {kind!r}. Type explore('stepper').")
         rules = pages(str(self.card.get("composite", "")), self.sink_kinds, self.card.get("rules"))
-        return explained(self.plain(), kind, rules=rules, detail=as_arrays(self.detail), images=self._images())
+        shown = {name: found for name, found in self.detail.items() if name != "routes"}  # which have an object of their own
+        return explained(self.plain(), kind, rules=rules, detail=as_arrays(shown), images=self._images())
 
     def _images(self) -> dict[str, dict[str, Any]]:
         """The maps and the picture of each stream that has a map, as arrays; "" is this one."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import heads
+from .. import heads, routes
 from ..boundaries import Mark
 from ..forward_pass import ForwardPass
 from ..numerics import better, dot
@@ -68,6 +68,8 @@ def part_of(flow: ForwardPass, name: str, gradients: dict[int, Tensor], received
     detail = sink_totals.detail(sinks, gradients, wanted, order) if wanted else {}
     if "heads" in wanted:
         detail["attention"] = heads.detail([a for a in flow.attentions if a.stream == name])
+    if "routes" in wanted:
+        detail["routes"] = routes.detail(flow, name)
     return Part(name, tokens.cpu(), found, {k: v.cpu() for k, v in columns.items()}, marks, detail)
 
 

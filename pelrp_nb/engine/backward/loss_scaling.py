@@ -40,6 +40,8 @@ def walk(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], keep: b
             leaf.forget()
         for attention in flow.attentions:
             attention.forget()
+        if flow.routes is not None:
+            flow.routes.forget()
         flow.power = power
         more = keep or (half and power != POWERS[-1])
         with DisableTorchFunction():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...ledger import Ledger
+from ..edges import of_row
 from ..trace import Boundary, Role, Trace, Visible
 from .arrivals import Part
 from .ledger_builder import Books
@@ -30,8 +31,8 @@ class Rows:
         """One row's Trace, or of the whole batch (None); further streams inside."""
         ledger, told = self.books.ledger(row), {"roles": self.roles, "notes": self.notes}
         if len(self.streams) == 1:
-            return self.streams[0].trace(row, visible.get(self.streams[0].part.name), ledger, told)
-        traces = {one.part.name: one.trace(row, visible.get(one.part.name), ledger, {}) for one in self.streams}
+            return self.streams[0].trace(row, visible, ledger, told)
+        traces = {one.part.name: one.trace(row, visible, ledger, {}) for one in self.streams}
         return replace(next(iter(traces.values())), streams=traces, **told)
 
 
@@ -65,8 +66,9 @@ class Stream:
         self.marks = [m for m in part.marks if m.relevance is not None]
         self.boundaries = Stack({i: m.relevance.cpu() for i, m in enumerate(self.marks) if m.relevance is not None})
 
-    def trace(self, row: int | None, visible: Visible | None, ledger: Ledger, told: Mapping[str, Any]) -> Trace:
-        """One row; places that are padding left out."""
+    def trace(self, row: int | None, shown: Mapping[str, Visible], ledger: Ledger, told: Mapping[str, Any]) -> Trace:
+        """One row; places that are padding left out, which `shown` says of each stream."""
+        visible = shown.get(self.part.name)
 
         def cut(x: Tensor, *axes: int) -> Tensor:
             return x if row is None else x[row] if visible is None else visible(x[row], *axes)
@@ -77,9 +79,16 @@ class Stream:
         signed = positional.pop("positional.signed")
         found = self.boundaries.row(row, visible)
         boundaries = tuple([Boundary(m.name, m.kind, m.layer, found[i], ledger.layers.get(m.name)) for i, m in enumerate(self.marks)])
-        detail = {k: cut_detail(v, k, cut) for k, v in part.detail.items()}
+        detail = {k: routed(v, row, visible, shown) if k == "routes" else cut_detail(v, k, cut) for k, v in part.detail.items()}
         reductions = positional | self.content.row(row, visible if part.tokens.dim() == 3 else None)
         return Trace(tokens, part.sinks, signed, reductions, boundaries, ledger, detail, **told)
+
+
+def routed(found: Mapping[str, Any], row: int | None, visible: Visible | None, shown: Mapping[str, Visible]) -> dict[str, Any]:
+    """One row of routes: queries are cut like the stream's places, keys like those of the stream that they belong to."""
+    attention = {name: of_row(one, row, visible, shown.get(one["of"])) for name, one in found["attention"].items()}
+    nodes = {name: of_row(one, row, visible, None) for name, one in found["nodes"].items()}
+    return {"attention": attention, "nodes": nodes}
 
 
 def cut_detail(value: Any, kind: str, cut: Callable[..., Tensor]) -> Any:

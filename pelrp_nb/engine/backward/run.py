@@ -11,6 +11,7 @@ from torch import Tensor
 from torch._C import DisableTorchFunction
 
 from ...errors import InputError, ModelError
+from .. import routes
 from ..forward_pass import ForwardPass
 from ..notes import carries
 from ..numerics import visible as unmasked
@@ -65,6 +66,7 @@ def arrived(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> t
         starts = [0.0 if v is None else next(said) for v in values]
         B = flow.account.rows
         flow.starts = torch.tensor(starts if len(starts) == B else [sum(starts) / B] * B, dtype=torch.float64)
+        routes.check(flow)
         precision = precision_of(flow, targets)
         flow.recorder.values, flow.recorder.measures = targets, bool(precision.eps)
         watch = flow.recorder.watch = watch_of(flow, precision)

@@ -16,10 +16,13 @@ from torch import Tensor
 from ...errors import ModelError
 from ...rules.attention import Factors, factors
 from ...verbs import freeze, scale
-from .. import heads
+from .. import heads, routes
 from ..context import Context
 from ..depth import Depth
+from ..edges import Edges
+from ..leaves import Attention
 from ..numerics import better, dot, visible
+from ..places.follow import provenance_of
 from ..places.products import scores_of
 from ..positions import detection, permuting, relative
 from ..positions.sinks import tap
@@ -48,6 +51,7 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     note = Note(made="softmax", attends=flow.projections.are_scores(x, flow.began), weights=taken, form=form)
     if note.attends:
         flow.projections.feed((x,), flow.began)
+    routes.softmax(flow, met, x, -1 if dim is None else dim, note.attends)
     if flow.composite.softmax_is_constant:
         return write(func(freeze(x), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"}), note)
     out = func(*args, **kwargs)
@@ -55,20 +59,26 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     biases = detection.awaiting(flow, x)
     for i, leaf in enumerate(biases):
         leaf.weights = detection.of_bias(leaf, held(out), i, len(biases))
-    if not flow.options.ledger:
-        return write(out, note)
-    weights, scores = held(out), held(x)
+    if flow.options.ledger:
+        keep_softmax(flow, met, x, out, dim, (name, layer))
+    return write(out, note)
+
+
+def keep_softmax(flow: Context, met: Attention | None, x: Tensor, out: Tensor, dim: int, line: tuple[str, Depth]) -> None:
+    """What a softmax keeps, R(A) - R(s), booked on its `line` of the ledger; and place by place where routes were asked for."""
+    weights, scores, known = held(out), held(x), provenance_of(x)
 
     def keep(g: Tensor) -> None:
         A, s = weights(), scores()
         into = better(A) * (g - (A * g).sum(dim, keepdim=True))
-        through = flow.account.sums(visible(s, into))
-        flow.account.add("softmax", name, layer, flow.account.sums(dot(A, g)) - through)
+        R = visible(s, into)
+        through = flow.account.sums(R)
+        routes.left(flow, met, known, dot(A, g), R)
+        flow.account.add("softmax", *line, flow.account.sums(dot(A, g)) - through)
         if met is not None:
             met.scores = through / flow.power
 
     out.register_hook(keep)
-    return write(out, note)
 
 
 def logsumexp(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -102,8 +112,7 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     mask, p = pick(args, kwargs, 3, "attn_mask"), pick(args, kwargs, 4, "dropout_p", 0.0)
     causal = pick(args, kwargs, 5, "is_causal", False)
     more = {n: kwargs[n] for n in ("scale", "enable_gqa") if n in kwargs}
-    if p > 0:
-        raise ModelError(f"The attention dropout in {flow.place} is active (p = {p}). Type model.eval().")
+    refuse_dropout(flow, p)
     flow.saw_attention()
     flow.used("attention", flow.composite.softmax)
     detection.take_roles(flow, [q, k])
@@ -123,33 +132,42 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
 
     if (out := permuting.of_kernel(flow, (q, k, given), v, bias, {"causal": causal, "scale": more.get("scale")})) is not None:
         return out
-    out = weighing.fused(flow, kernel, (q, k, v, given), bias, causal, more) if constant and carries(v) else None
-    out = kernel(*bent) if out is None else out
+    edges = routes.of_kernel(flow, met := heads.begin(flow), q, k, v)
+    out = weighing.fused(flow, kernel, (q, k, v, given), bias, causal, more, edges) if constant and carries(v) else None
+    scored = not constant and any(map(carries, (q, k, mask)))
+    if out is None:
+        out = kernel(*bent)
+        weighing.heard(flow, None if scored else edges, out, (q, k, v, given), f.v, causal, more)
     flow.projections.attend(out, q.shape[1] if q.dim() == 4 else 1)
-    listen(flow, out, (q, k, mask), bent, f)
-    if not (carries(out) and flow.options.ledger):
-        return out
-    lost = 1 - f.v if constant else 0.0
-    if lost:
-        book_lost(flow, out, lost)
-    if not constant and any(map(carries, (q, k, mask))):
-        measured(flow, out, bent, (q, k, v, mask), f, causal, more)
+    listen(flow, met, out, (q, k, mask), bent, f)
+    booked = carries(out) and flow.options.ledger
+    if booked and constant and f.v != 1:
+        book_lost(flow, out, 1 - f.v)
+    if booked and scored:
+        measured(flow, out, bent, (q, k, v, mask), f, causal, more, edges)
     return out
 
 
-def measured(flow: Context, out: Tensor, bent: list, given: tuple, f: Factors, causal: bool, more: dict) -> None:
-    """What the softmax of a fused kernel keeps: audited if that is wanted, else by difference."""
+def refuse_dropout(flow: Context, p: float) -> None:
+    """Raise ModelError where a kernel would drop weights by chance."""
+    if p > 0:
+        raise ModelError(f"The attention dropout in {flow.place} is active (p = {p}). Type model.eval().")
+
+
+def measured(
+    flow: Context, out: Tensor, bent: list, given: tuple, f: Factors, causal: bool, more: dict, edges: Edges | None
+) -> None:  # fmt: skip
+    """What the softmax of a fused kernel keeps: audited if that is wanted, or routes are, else by difference."""
     share = 1 - f.v if carries(given[2]) else 1.0
-    if flow.options.audit:
-        audited(flow, out, given, share, causal, more)
+    if flow.options.audit or edges is not None:
+        audited(flow, out, given, share, causal, more, edges)
     else:
         by_difference(flow, out, bent, given, f, share)
 
 
-def listen(flow: Context, out: Tensor, given: tuple, bent: list, f: Factors) -> None:
+def listen(flow: Context, met: Attention | None, out: Tensor, given: tuple, bent: list, f: Factors) -> None:
     """Heads, values and scores of a fused kernel, if they were asked for."""
-    met = heads.begin(flow)
-    if met is None:
+    if met is None or "heads" not in flow.options.detail:
         return
     heads.at_output(flow, met, out, f.v)
     for x, fresh, factor in zip(given, (bent[0], bent[1], bent[3]), (f.q, f.k, f.bias), strict=True):
@@ -210,8 +228,8 @@ def by_difference(flow: Context, out: Tensor, bent: list, given: tuple, f: Facto
             fresh.register_hook(book(x, -factor))
 
 
-def audited(flow: Context, out: Tensor, given: tuple, share: float, causal: bool, more: dict) -> None:
-    """Audit: the weights once more, in chunks of queries; what the softmax keeps, measured."""
+def audited(flow: Context, out: Tensor, given: tuple, share: float, causal: bool, more: dict, edges: Edges | None) -> None:
+    """Audit: the weights once more, in chunks of queries; what the softmax keeps, measured, and the edges, if they were asked for."""
     inputs = [None if x is None else held(x) for x in given]
     name, layer = flow.softmax_name(True), flow.depth
 
@@ -223,8 +241,13 @@ def audited(flow: Context, out: Tensor, given: tuple, share: float, causal: bool
             A, s = attention_weights((q, k, mask), rows, causal, more)
             values = v if v.dim() < 4 or v.shape[1] == A.shape[1] else v.repeat_interleave(A.shape[1] // v.shape[1], 1)
             g_A = share * torch.matmul(better(g[..., rows, :]), better(values).transpose(-1, -2))
-            into = A * (g_A - (A * g_A).sum(-1, keepdim=True))
-            kept = flow.account.sums(A * g_A) - flow.account.sums(visible(s, into))
+            arrived = A * g_A
+            into = arrived - A * arrived.sum(-1, keepdim=True)
+            through = visible(s, into)
+            kept = flow.account.sums(arrived) - flow.account.sums(through)
+            if edges is not None:
+                added = weighing.added(mask, rows, q, s)
+                routes.chunk(flow, edges, arrived, through, None if added is None else added * into, share)
             total = kept if total is None else total + kept
         if total is not None:
             flow.account.add("softmax", name, layer, total)

@@ -94,3 +94,15 @@ def alike(ours: Tensor, value: Tensor, *given: Tensor, size: Tensor | None = Non
     size = (value if size is None else size).abs().clamp(min=number.tiny)
     room = max(2 * NEAR, 8 * number.eps) * size * (1 + size.log().abs())
     return bool(((ours - value).abs() <= room + number.tiny).all())
+
+
+def put(func: Callable, args: tuple, kwargs: dict, *operands: Tensor) -> Callable[..., Tensor]:
+    """The same call with others in the place of its operands."""
+
+    def again(*others: Tensor) -> Tensor:
+        def swapped(x: Any) -> Any:
+            return next((other for one, other in zip(operands, others, strict=True) if x is one), x)
+
+        return func(*map(swapped, args), **{k: swapped(x) for k, x in kwargs.items()})
+
+    return again

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ... import rules
 from ...verbs import freeze, route, scale, share
-from .. import heads
+from .. import heads, routes
 from ..context import REFUSED, Context
 from ..leaves import Leaf
 from ..places.contractions import of_einsum
@@ -106,7 +106,8 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             if out is not None:
                 return of_attention(flow, operands, weighed, out, 1.0)
         if n == 1 and flow.composite.values != 1 and weighed is operands[0]:
-            return of_attention(flow, operands, weighed, attention.values_only(flow, func(*args, **kwargs)))
+            out = attention.values_only(flow, func(*args, **kwargs))
+            return of_attention(flow, operands, weighed, out, flow.composite.values, forms.put(func, args, kwargs, *operands))
     flow.used("product", flow.composite.product)
     leaf: Leaf | None = None
     if n == 1 and len(operands) == 2 and not flat and flow.composite.positions == "sink":
@@ -116,7 +117,7 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         if provenance_of(weight) is None and bends(flow, x):
             return weighted(flow, x, weight, None, *left_open(func, args, kwargs, x, weight))
     out = flow.composite.product.forward(multiply=partial(func, *args, **kwargs), n=n)
-    of_attention(flow, operands, weighed, out, 1 / n)
+    of_attention(flow, operands, weighed, out, 1 / n, forms.put(func, args, kwargs, *operands) if len(operands) == 2 and not flat else None)
     if len(operands) == 2 == len(args) and func in MATRIX_PRODUCTS:
         not_yet_divided(flow, func, operands[0], operands[1], out)
     return out if leaf is None else write(out, Note(sinks=(leaf,)))
@@ -232,17 +233,23 @@ def bends(flow: Context, x: Tensor) -> bool:
     return not (choice.known and choice.rule == rules.epsilon)
 
 
-def of_attention(flow: Context, operands: list[Tensor], weighed: Tensor | None, out: Tensor, part: float | None = None) -> Tensor:
+def of_attention(
+    flow: Context, operands: list[Tensor], weighed: Tensor | None, out: Tensor, part: float, again: Callable[..., Tensor] | None = None
+) -> Tensor:  # fmt: skip
     """The same product, noted if it is one of attention: scores, or values with the weights that a softmax of scores has made.
 
-    Its heads are listened to if they were asked for and the `part` that goes to the values is known.
+    Its heads are listened to if they were asked for, `part` of which goes to the values; its edges, if it can be done `again`.
     """
-    if weighed is not None and part is not None and flow.attentions and out.dim() > 2:
+    if weighed is not None and flow.attentions and out.dim() > 2:
         heads.at_output(flow, flow.attentions[-1], out, part)
+        if again is not None and weighed is operands[0]:
+            routes.values(flow, flow.attentions[-1], out, weighed, operands[1], again, part)
     note = None if weighed is None else note_of(flow, weighed)
     if weighed is None:
         if all(x.dim() > 2 for x in operands) or sum(map(carries, operands)) > 1:
             flow.projections.note(flow.projections.scores, out)
+            if again is not None:
+                routes.of_two(flow, out, again, operands)
     elif note is not None and note.attends:
         flow.projections.feed(tuple(x for x in operands if x is not weighed), flow.began)
         flow.projections.attend(out, weighed.shape[1] if weighed.dim() == 4 else max(weighed.shape[0] // flow.account.rows, 1))
@@ -253,6 +260,8 @@ def baddbmm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """added + a @ b: only the product is halved, which is one of queries and keys."""
     out = added_product(flow, func, args, kwargs)
     flow.projections.note(flow.projections.scores, out)
+    alpha = kwargs.get("alpha", 1)
+    routes.of_two(flow, out, lambda a, b: alpha * torch.bmm(a, b), [pick(args, kwargs, i, n) for i, n in ((1, "batch1"), (2, "batch2"))])
     return out
 
 

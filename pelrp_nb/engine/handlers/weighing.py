@@ -15,8 +15,10 @@ from torch import Tensor
 
 from ... import rules
 from ...errors import ModelError
+from .. import routes
 from ..arguments import Met
 from ..context import Context
+from ..edges import Edges
 from ..leaves import Leaf
 from ..notes import ATTRIBUTE, Note, carries, write
 from ..numerics import better, finer
@@ -27,8 +29,11 @@ from ..places.provenance import Provenance
 from ..positions import sinks
 from ..positions.neutral import without_positions
 from ..replay import Chain, tensors
+from ..saved import held
+from . import forms
 
 SCALES = words("mul __mul__ __rmul__ div __truediv__")
+HIDES = -1e30  # what is added to a score that nobody is to see
 CHUNK = 256  # queries whose attention weights are computed at a time
 Kept = Callable[[], Tensor]
 Walk = Callable[[Tensor, Tensor], Tensor]  # (values, gradient of the output) -> gradient of the values
@@ -141,13 +146,11 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict, weights: T
     delta = flow.composite.softmax == rules.delta
     leaf = sink(flow, chain, provenance_of(weights), tuple(weights.shape)) if delta else None
 
-    def put(a: Tensor, u: Tensor) -> Tensor:
-        def swapped(x: Any) -> Any:
-            return a if x is weights else u if x is v else x
-
-        return func(*map(swapped, args), **{k: swapped(x) for k, x in kwargs.items()})
-
-    here = flow.where_am_i()
+    put = forms.put(func, args, kwargs, weights, v)
+    here, known = flow.where_am_i(), provenance_of(weights)
+    edges = flow.attentions[-1].edges if flow.attentions else None
+    if edges is not None:
+        routes.begun(flow, edges, v)
 
     def walk(values: Tensor, g: Tensor) -> Tensor:
         inputs = chain.taken()
@@ -157,8 +160,11 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict, weights: T
         u = better(values).detach().requires_grad_()
         with torch.enable_grad():
             into, paid = torch.autograd.grad(put(still, u), (still, u), better(g))
-        if moved:
-            book(flow, leaf, better(A), still.detach(), into)
+        R = changed(better(A), still.detach(), into) if moved else None
+        if R is not None:
+            sinks.book(flow, leaf, finer(R, flow.power), "as paid")
+        if edges is not None:
+            routes.paid(flow, edges, still.detach() * into, R, known)
         if flow.worth is not None:
             flow.worth.eager(flow, chain, inputs, finer(into, flow.power), here)
         return paid
@@ -166,7 +172,9 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict, weights: T
     return _Weigh.apply(v, lambda x: put(weights.detach(), x), walk)
 
 
-def fused(flow: Context, kernel: Callable, given: tuple, bias: Leaf | None, causal: bool, more: dict) -> Tensor | None:
+def fused(
+    flow: Context, kernel: Callable, given: tuple, bias: Leaf | None, causal: bool, more: dict, edges: Edges | None
+) -> Tensor | None:  # fmt: skip
     """A fused kernel of (q, k, v, mask), of which the mask may be a `bias` of positions; None where no position enters its scores."""
     q, k, v, mask = given
     operands = [q, k] if mask is None else [q, k, mask]
@@ -183,21 +191,24 @@ def fused(flow: Context, kernel: Callable, given: tuple, bias: Leaf | None, caus
         seen, moved = chain.run(inputs), leaf is not None and leaf.taken
         if flow.worth is not None:
             flow.worth.fused(flow, chain, inputs, by_key(better(g), better(values)) / flow.power, here, causal, more)
-        paid, pieces = in_chunks(seen, without_positions(chain, inputs) if moved else seen, better(values), better(g), causal, more)
+        still = without_positions(chain, inputs) if moved else seen
+        paid, pieces = in_chunks(seen, still, better(values), better(g), causal, more, edges is not None)
+        changes = [changed(*piece) if moved else None for piece in pieces]
+        for (_, still_A, into), R in zip(pieces, changes, strict=True) if edges is not None else ():
+            routes.paid(flow, edges, still_A * into, R, None)
         if leaf is not None and moved:
             apart = "heads" in flow.options.detail
-            R = [changed(*piece) for piece in pieces]
-            R = [x if apart or x.dim() < 4 else x.sum(-3, keepdim=True) for x in R]
-            sinks.book(flow, leaf, finer(torch.cat(R, -2), flow.power), "as paid")
+            pairs = [x if apart or x.dim() < 4 else x.sum(-3, keepdim=True) for x in changes if x is not None]
+            sinks.book(flow, leaf, finer(torch.cat(pairs, -2), flow.power), "as paid")
         return paid
 
     return _Weigh.apply(v, lambda x: kernel(q.detach(), k.detach(), x, None if mask is None else mask.detach()), walk)
 
 
 def in_chunks(
-    seen: list[Tensor], still: list[Tensor], values: Tensor, g: Tensor, causal: bool, more: dict
+    seen: list[Tensor], still: list[Tensor], values: Tensor, g: Tensor, causal: bool, more: dict, told: bool
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:  # fmt: skip
-    """What the values are paid by the weights that `still` gives, and (A, A0, g v) of some queries at a time."""
+    """What the values are paid by the weights that `still` gives, and (A, A0, g v) of some queries at a time, where that is `told`."""
     paid: Tensor | None = None
     pieces = []
     for first in range(0, g.shape[-2], CHUNK):
@@ -206,10 +217,34 @@ def in_chunks(
         still_A = A if still is seen else attention_weights(still, rows, causal, more)[0]
         part = still_A.transpose(-1, -2) @ g[..., rows, :]
         paid = part if paid is None else paid + part
-        if still is not seen:
+        if told or still is not seen:
             pieces.append((A, still_A, by_key(g[..., rows, :], values)))
     assert paid is not None
     return (paid.unflatten(-3, (values.shape[-3], -1)).sum(-3) if paid.dim() > 3 else paid), pieces
+
+
+def heard(flow: Context, edges: Edges | None, out: Tensor, given: tuple, part: float, causal: bool, more: dict) -> None:
+    """The edges of a fused kernel of (q, k, v, mask) whose weights are constants; values are paid `part`."""
+    if edges is None or not out.requires_grad:
+        return
+    inputs = [None if x is None else held(x) for x in given]
+
+    def hear(g: Tensor) -> None:
+        q, k, v, mask = (None if x is None else x() for x in inputs)
+        for first in range(0, q.shape[-2], CHUNK):
+            rows = slice(first, first + CHUNK)
+            A, _ = attention_weights((q, k, mask), rows, causal, more)
+            routes.paid(flow, edges, A * by_key(better(g[..., rows, :]), better(v)), None, None, part)
+
+    out.register_hook(hear)
+
+
+def added(mask: Tensor | None, rows: slice, q: Tensor, scores: Tensor) -> Tensor | None:
+    """Of the scores of some queries of a kernel what was added to them, 0 where it hides; None where nothing was."""
+    if mask is None or mask.dtype == torch.bool:
+        return None
+    part = better(mask[..., rows, :] if mask.dim() >= 2 and mask.shape[-2] == q.shape[-2] else mask)
+    return torch.where(scores == 0, 0, torch.where(part < HIDES, 0, part))
 
 
 def by_key(g: Tensor, values: Tensor) -> Tensor:
@@ -228,11 +263,6 @@ def changed(A: Tensor, still: Tensor, into: Tensor) -> Tensor:
     moved = A - still
     rest = moved.sum(-1, keepdim=True) / still.sum(-1, keepdim=True).clamp(min=torch.finfo(still.dtype).tiny)
     return moved * (into - mean) + still * rest * mean
-
-
-def book(flow: Context, leaf: Leaf, A: Tensor, still: Tensor, into: Tensor) -> None:
-    """What positions changed of the weights, paid to pairs."""
-    sinks.book(flow, leaf, finer(changed(A, still, into), flow.power), "as paid")
 
 
 def weights_of(q: Kept, k: Kept, mask: Kept, causal: bool, more: dict) -> Kept:
@@ -257,7 +287,7 @@ def attention_weights(given: Sequence[Tensor | None], rows: slice, causal: bool,
             hidden = hidden | ~part
         else:
             s = s + better(part)
-            hidden = hidden | (s < -1e30)
+            hidden = hidden | (s < HIDES)
     s = s.masked_fill(hidden, -torch.inf)
     A = s.softmax(-1).nan_to_num(0.0)
     return A, s.masked_fill(hidden, 0)
