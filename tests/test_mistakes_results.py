@@ -349,7 +349,8 @@ RESULTS: dict[str, tuple[Callable, str]] = {
     ),
     "a detail that there is not": (
         lambda r, f, ax: made(detail={"heads": {}}).detail["layers"],
-        "There is no detail 'layers'; there are heads. Type Options(detail={...}) of heads, query_key, frequencies, pairs, coordinates, routes.",
+        "There is no detail 'layers'; there are heads. Type Options(detail={...}) of heads, query_key, frequencies, pairs, coordinates, "
+        "routes.",
     ),
     "a file of another kind": (
         lambda r, f, ax: f.save("found.json"),

@@ -148,7 +148,8 @@ NONE = {
     "query_key": "no position turns queries and keys, as rotary ones do",
     "frequencies": "no position turns queries and keys, as rotary ones do",
     "coordinates": "no position turns queries and keys, as rotary ones do",
-    "pairs": "no position enters at pairs of tokens, as biases of attention scores (ALiBi, T5) and relative embeddings do",
+    "pairs": "no position enters at pairs of tokens, as biases of attention scores (ALiBi, T5) and relative embeddings do; what each head "
+    'handed from token to token is the detail "routes"',
 }
 
 
