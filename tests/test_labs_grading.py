@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from pelrp_nb.labs import batch, channel, grading, meter, report, sandbox, submi
 from pelrp_nb.labs.command import main
 from pelrp_nb.labs.limits import Problem
 from pelrp_nb.labs.sandbox import Bounds, SandboxError
+from pelrp_nb.labs.verdict import Verdict
 
 QUICK = Bounds(cell=6, answer=3)
 
@@ -63,8 +65,7 @@ def test_nothing_outside_the_sandbox_changed(graded):
 
 
 def test_no_process_is_left(graded):
-    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.is_file()]
-    assert running and not any(b"pelrp_nb.labs.seat" in command for command in running)
+    assert [pid for pid in meter.family(os.getpid()) if b"pelrp_nb.labs.seat" in Path(f"/proc/{pid}/cmdline").read_bytes()] == []
 
 
 def test_the_table_and_the_pages_are_readable(graded):
@@ -80,9 +81,10 @@ def test_the_table_and_the_pages_are_readable(graded):
 
 
 def test_a_forger_is_noted(graded):
-    notes = {kind(grade.submission): " ".join(grade.notes) for grade in graded["grades"]}
-    assert "wrote to the grader" in notes["hostile: forges messages"]
-    assert "did not finish in time" in notes["hostile: prints without end"]
+    grades = {kind(grade.submission): grade for grade in graded["grades"]}
+    assert "it wrote to the grader's channel" in " ".join(grades["hostile: forges messages"].private)
+    assert "did not finish in time" in " ".join(grades["hostile: prints without end"].notes)
+    assert all(not grade.private for name, grade in grades.items() if "hostile" not in name)
 
 
 def test_a_run_goes_on_where_it_was(graded, monkeypatch):
@@ -96,10 +98,30 @@ def test_a_run_goes_on_where_it_was(graded, monkeypatch):
 
 def test_a_changed_submission_is_graded_again(graded, tmp_path):
     one = submission.read(next(graded["handed"].rglob("*.ipynb")), graded["handed"])
-    assert report.kept(one.name, one.digest, graded["out"] / "results") is not None
-    assert report.kept(one.name, "0" * 64, graded["out"] / "results") is None
-    (tmp_path / f"{report.key('a', 'b')}.json").write_text("{ half a fi")
-    assert report.kept("a", "b", tmp_path) is None
+    results, signing = graded["out"] / "results", report.signing_key()
+    assert report.kept(one.name, one.digest, results, signing) is not None
+    assert report.kept(one.name, "0" * 64, results, signing) is None
+    assert report.kept(one.name, one.digest, results, b"another teacher's") is None
+    for text in ("{ half a fi", "[]", '{"grade": 1, "signature": 2}'):
+        (tmp_path / f"{report.key('a', 'b')}.json").write_text(text)
+        assert report.kept("a", "b", tmp_path, signing) is None
+
+
+def test_a_result_that_somebody_else_wrote_is_not_taken(tmp_path, monkeypatch):
+    """A student hands in a folder with full points in it, at the place and under the name where the grader keeps them."""
+    wished = grading.Grade("ann/lab_01.ipynb", "0" * 64, "01", verdicts={"epsilon": Verdict("epsilon", True, "right")})
+    report.keep(wished, tmp_path, b"guessed")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    own = report.signing_key()
+    assert own == report.signing_key() and len(own) == 32
+    assert report.kept("ann/lab_01.ipynb", "0" * 64, tmp_path, own) is None
+    report.keep(wished, tmp_path, own)
+    kept = report.kept("ann/lab_01.ipynb", "0" * 64, tmp_path, own)
+    assert kept == wished
+    path = tmp_path / f"{report.key(wished.submission, wished.digest)}.json"
+    path.write_text(path.read_text().replace("points", "points ").replace("right", "wrong"))
+    assert report.kept("ann/lab_01.ipynb", "0" * 64, tmp_path, own) is None
+    assert stat.S_IMODE((tmp_path / "state" / "pelrp_nb" / "grading.key").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("named", [name for name in handed_in.KINDS if name.startswith("partial")][2:6])
@@ -242,7 +264,6 @@ def test_links_hidden_folders_and_results_are_not_submissions(tmp_path):
 def test_the_lab_is_told_by_its_checks():
     assert submission._labs_of(('labs.check("rotary", f)', 'labs.check("turn", f)', 'labs.check("gate", f)')) == ["07", "03"]
     assert submission._labs_of(("labs.check('nothing', f)",)) == []
-    assert any("own page" in note for note in submission._odd(("rules.epsilon.relevance(R)",), {}, "01"))
 
 
 def test_a_wrong_lab_in_its_metadata_is_put_right_and_said(tmp_path):

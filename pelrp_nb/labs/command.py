@@ -1,9 +1,13 @@
-"""`python -m pelrp_nb labs new|grade|list|build|measure|worksheets|binder-check`."""
+"""`python -m pelrp_nb labs new|open|grade|list|build|measure|worksheets|binder-check`."""
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import InputError
@@ -13,6 +17,8 @@ from .course import LABS, of_lab
 EXAMPLES = """examples:
   python -m pelrp_nb labs new next-week --labs 01,02,07
   python -m pelrp_nb labs new exam --labs 04 --seed-per-student
+  python -m pelrp_nb labs new exam --labs 04 --no-hints --no-links
+  python -m pelrp_nb labs open 00
   python -m pelrp_nb labs grade handed-in --jobs 2
   python -m pelrp_nb labs list
   python -m pelrp_nb labs worksheets worksheets
@@ -31,11 +37,18 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("folder", type=Path)
     new.add_argument("--labs", default="01", help="numbers with commas between them, or all")
     new.add_argument("--seed-per-student", action="store_true", help="numbers of one's own, drawn from the student's name")
+    new.add_argument("--no-hints", action="store_true", help="no hints below the checks")
+    new.add_argument("--no-links", action="store_true", help="no links to Binder and Colab, where the solutions lie too")
+    shown = commands.add_parser("open", help="a copy of a tutorial in a folder of yours, in JupyterLab if it is installed")
+    shown.add_argument("lab")
+    shown.add_argument("--folder", type=Path, default=Path("pelrp_nb-tutorials"), help="where copies go; default: %(default)s")
+    shown.add_argument("--only-copy", action="store_true", help="start nothing")
     grade = commands.add_parser("grade", help="grade a folder of notebooks, each in a sandbox")
     grade.add_argument("folder", type=Path)
     grade.add_argument("--out", type=Path, help="where results go; default: the folder `graded` in it")
     grade.add_argument("--jobs", type=int, default=2, help="how many at a time")
     grade.add_argument("--quiet", action="store_true", help="no progress bar")
+    grade.add_argument("--seed", type=int, help="draw the cases from this number, as a report gives it: the same cases again")
     commands.add_parser("list", help="the labs and their exercises")
     for name, what in (("build", "write the tutorials from their masters, executed"), ("measure", "seconds and memory of each")):
         one = commands.add_parser(name, help=what)
@@ -68,25 +81,50 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _new(given: argparse.Namespace) -> int:
+    from .notebooks import Contents
     from .pack import write
 
-    for path in write(given.folder, chosen(given.labs), own_seed=given.seed_per_student):
+    contents = Contents(hints=not given.no_hints, links=not given.no_links, own_seed=given.seed_per_student)
+    for path in write(given.folder, chosen(given.labs), contents):
         print(f"wrote {path}")
     return 0
 
 
+def _open(given: argparse.Namespace) -> int:
+    from .notebooks import master
+
+    (lab,) = chosen(given.lab)[:1]
+    original = master(lab).with_suffix(".ipynb")
+    path = given.folder / original.name
+    try:
+        given.folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():  # what somebody has written in an earlier copy stays
+            shutil.copyfile(original, path)
+    except OSError as error:
+        raise InputError(f"The tutorial must be copied to {path}, and that fails: {error.strerror}. Type --folder FOLDER.") from error
+    print(path)
+    if given.only_copy:
+        return 0
+    if find_spec("jupyterlab") is None:
+        print(f'JupyterLab is not here: type pip install "pelrp_nb[lab]", or open {path} in the notebook program you have.')
+        return 0
+    return subprocess.run([sys.executable, "-m", "jupyterlab", str(path)]).returncode
+
+
 def _grade(given: argparse.Namespace) -> int:
     from .batch import grade_folder
+    from .plain_text import readable
     from .submission import left_out
 
     if given.jobs < 1:
         raise InputError(f"There must be at least one job; got {given.jobs}. Type --jobs 2.")
     out = given.out or given.folder / "graded"
-    grades = grade_folder(given.folder, out, jobs=given.jobs, quiet=given.quiet)
+    grades = grade_folder(given.folder, out, jobs=given.jobs, quiet=given.quiet, seed=given.seed)
     for each in grades:
-        print(f"{each.points:>3} of {each.most:<3} {each.submission}")
+        print(f"{each.points:>3} of {each.most:<3} {readable(each.submission)}{'  (look at it)' * bool(each.private)}")
     if other := left_out(given.folder, out):
-        print(f"left out, since they are no notebooks (.ipynb): {', '.join(other[:10])}{' ...' * (len(other) > 10)}")
+        shown = ", ".join(map(readable, other[:10]))
+        print(f"left out, since they are no notebooks (.ipynb): {shown}{' ...' * (len(other) > 10)}")
     print(f"wrote {out / 'grades.csv'} and a page for each in {out / 'reports'}")
     return 0
 
@@ -142,6 +180,6 @@ def _binder(given: argparse.Namespace) -> int:
 
 
 RUN = {
-    "new": _new, "grade": _grade, "list": _list, "build": _build, "measure": _measure, "worksheets": _worksheets,
+    "new": _new, "open": _open, "grade": _grade, "list": _list, "build": _build, "measure": _measure, "worksheets": _worksheets,
     "binder-check": _binder,
 }  # fmt: skip

@@ -11,19 +11,23 @@ from typing import Any
 
 from .channel import decode, encode, line, message
 from .checking import seed_of
-from .course import of_lab
+from .course import ALL, by_name, of_lab
 from .examine import examine
 from .exercise import Exercise
 from .limits import NOTHING, TOO_LONG, Problem
 from .meter import Meter
-from .sandbox import Bounds, Ended, Sandbox
+from .plain_text import readable
+from .sandbox import Bounds, Ended, Sandbox, SandboxError
 from .submission import Submission
 from .verdict import Verdict
+from .withheld import told
 
 LIVES = 6  # sandboxes for one submission: one that dies is begun again without the culprit
 CANDIDATES = 3
+MOST_NOTES, MOST_GIVEN = 20, 200
 UNDEFINED = re.compile(r"NameError: name '(\w+)' is not defined")
 UNREACHED = "It was not reached: the notebook kept ending its process, or took too long."
+NAMELESS = "It asks for a name and was given none, so its numbers are those of nobody."
 WHY = {
     "time": f"{TOO_LONG} in time.", "memory": "It wanted more memory than there is.", "output": "It sent back far too much.",
     "ended": "It ended the whole process.",
@@ -36,7 +40,9 @@ class Grade:
 
     who:      what the student calls herself in the notebook, if she does
     verdicts: by exercise
-    notes:    for the teacher: cells that failed, attempts to write to the grader, and the like
+    notes:    cells that failed and the like, for student and teacher
+    private:  for the teacher alone: what to look at
+    seed:     what the cases were drawn from; with the same seed the same cases are asked
     """
 
     submission: str
@@ -45,6 +51,16 @@ class Grade:
     who: str = ""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    private: list[str] = field(default_factory=list)
+    seed: int = 0
+
+    def note(self, text: str) -> None:
+        """Remember something, once."""
+        _put(self.notes, text)
+
+    def look_at(self, text: str) -> None:
+        """Remember something for the teacher, once."""
+        _put(self.private, f"To look at: {text}")
 
     @property
     def points(self) -> int:
@@ -57,17 +73,33 @@ class Grade:
         return sum(exercise.points for exercise in of_lab(self.lab))
 
 
-def grade(submission: Submission, slot: int = 0, bounds: Bounds = Bounds()) -> Grade:  # noqa: B008, frozen
-    """Grade one submission; `slot` keeps those that run at the same time apart."""
-    found = Grade(submission.name, submission.digest, submission.lab, notes=list(submission.notes))
+def _put(notes: list[str], text: str) -> None:
+    if text not in notes and len(notes) < MOST_NOTES:
+        notes.append(text)
+
+
+def grade(submission: Submission, slot: int = 0, bounds: Bounds = Bounds(), seed: int | None = None) -> Grade:  # noqa: B008, frozen
+    """Grade one submission; `slot` keeps those that run at the same time apart, `seed` repeats the cases of an earlier run.
+
+    What a submission holds or does is never an error here: it ends in its own notes.
+    """
+    drawn = secrets.randbits(31) if seed is None else seed  # nobody inside can know the cases
+    found = Grade(submission.name, submission.digest, submission.lab, notes=list(submission.notes), seed=drawn)
     if submission.lab and any(cell.strip() for cell in submission.cells):
         sitting = Sitting(submission, found, bounds)
-        for _ in range(LIVES):
-            if sitting.left() and not sitting.total.over:
-                with Sandbox(slot, bounds, sitting.total) as box:
-                    sitting.go_on(box)
+        try:
+            for _ in range(LIVES):
+                if sitting.left() and not sitting.total.over:
+                    with Sandbox(slot, bounds, sitting.total) as box:
+                        sitting.go_on(box)
+            unreached = UNREACHED
+        except SandboxError:
+            raise
+        except Exception as error:
+            unreached = f"It could not be graded: {type(error).__name__}."
+            found.look_at(f"grading it failed with {type(error).__name__}: {readable(error)}")
         for exercise in sitting.left():
-            found.verdicts[exercise.name] = Verdict(exercise.name, False, UNREACHED)
+            found.verdicts[exercise.name] = Verdict(exercise.name, False, unreached)
         found.notes += list(sitting.complaints())
     for exercise in of_lab(submission.lab):
         found.verdicts.setdefault(exercise.name, missing(exercise))
@@ -90,7 +122,7 @@ class Sitting:
         self.exercises = of_lab(submission.lab)
         self.raised: dict[str, set[int]] = {}  # error -> the cells that raised it
         self.token = ""  # what the seat's own messages carry
-        self.seed = secrets.randbits(31)  # nobody inside can know the cases
+        self.given = 0  # how often numbers were asked for
 
     def left(self) -> list[Exercise]:
         """The exercises that have no verdict yet."""
@@ -104,7 +136,7 @@ class Sitting:
         except Ended as ended:
             self.skip.add(cell[0])
             where = f"cell {cell[0] + 1}" if cell[0] >= 0 else "the start"
-            self.note(f"In {where}: {WHY[str(ended)]} It was left out and the rest graded.")
+            self.found.note(f"In {where}: {WHY[str(ended)]} It was left out and the rest graded.")
             return
         for exercise in self.left():
             try:
@@ -115,27 +147,28 @@ class Sitting:
 
     def play(self, box: Sandbox, cell: list[int]) -> dict[str, int]:
         """Have the cells run; how many answers there are for each exercise. `cell` is the one that runs."""
-        names = {exercise.name: exercise.answer for exercise in self.exercises}
         self.token = secrets.token_hex(16)
-        first = {"token": self.token, "cells": self.submission.cells, "skip": sorted(self.skip), "exercises": names}
-        box.send(line(first), self.bounds.start)
+        first = {"token": self.token, "cells": self.submission.cells, "skip": sorted(self.skip), "lab": self.submission.lab}
+        box.send(line({**first, "exercises": told(ALL)}), self.bounds.start)
         wait = self.bounds.start
         while True:
             said = self.hear(box, wait)
             wait = self.bounds.cell
-            if isinstance(said.get("cell"), int) and 0 <= said["cell"] < len(self.submission.cells):
+            if _whole(said.get("cell")) and said["cell"] < len(self.submission.cells):
                 cell[0] = said["cell"]
                 if "error" in said:
-                    self.raised.setdefault(f"{said['error']!s:.200}", set()).add(cell[0] + 1)
+                    self.raised.setdefault(readable(said["error"], 200), set()).add(cell[0] + 1)
             elif isinstance(said.get("done"), dict):
-                self.found.who = str(said.get("who", ""))[:200]
-                return {str(name): n for name, n in said["done"].items() if isinstance(n, int)}
+                self.found.who = readable(said.get("who", ""), 200)
+                if said.get("signed") and not self.found.who:
+                    self.found.note(NAMELESS)
+                return {str(name): n for name, n in said["done"].items() if _whole(n)}
 
     def judge(self, box: Sandbox, exercise: Exercise, candidates: int) -> Verdict:
         """The best verdict on what may be meant as the answer: the last thing handed in, an earlier one, or one by name."""
         if not candidates:
             return missing(exercise)
-        seed = seed_of(self.found.who) if exercise.kind == "value" else self.seed
+        seed = seed_of(self.found.who) if exercise.kind == "value" else self.found.seed
         first = None
         for candidate in range(min(candidates, CANDIDATES)):
             verdict = examine(exercise, partial(self.ask, box, exercise, candidate), seed)
@@ -154,25 +187,38 @@ class Sitting:
             if said.get("id") != number:
                 continue
             if "problem" in said:
-                raise Problem(str(said["problem"])[:600])
+                raise Problem(readable(said["problem"], 600))
             try:
                 answer = decode(said.get("answer"))
-            except (ValueError, TypeError, KeyError, RuntimeError) as error:
+            except Exception as error:  # whatever it is, it is no answer
                 raise Problem("It cannot be looked at.") from error
             if answer is None:
                 raise Problem(NOTHING)
             return answer
 
     def hear(self, box: Sandbox, seconds: float) -> dict[str, Any]:
-        """The next message of the seat; lines that do not carry its token were written by somebody else, and are noted."""
+        """The next message of the seat that is for the caller.
+
+        Numbers that a cell asks for are given here, and what was seen of it is noted. Lines that do not carry the seat's token
+        were written by somebody else.
+        """
         while True:
             try:
                 said = message(box.receive(seconds))
             except ValueError:
                 said = {}
-            if said.get("token") == self.token:
+            if said.get("token") != self.token:
+                self.found.look_at("it wrote to the grader's channel.")
+            elif "given" in said:
+                self.given += 1
+                box.send(line(numbers(said["given"] if self.given <= MOST_GIVEN else "", said.get("who"))), seconds)
+            elif "calls" in said:
+                called = readable(", ".join(map(str, said["calls"])) if isinstance(said["calls"], list) else said["calls"])
+                self.found.look_at(f"the answer to {readable(said.get('exercise'), 80)} calls {called}.")
+            elif "reaches" in said:
+                self.found.look_at(f"it {readable(said['reaches'], 80)}.")
+            else:
                 return said
-            self.note("It wrote to the grader's channel.")
 
     def complaints(self) -> Iterator[str]:
         """What cells raised, an error at a time; names that were not there in one sentence."""
@@ -186,7 +232,15 @@ class Sitting:
         if lost:
             yield f"Not defined where it is used: {', '.join(lost)}. What defines it is missing, failed, or stands below."
 
-    def note(self, text: str) -> None:
-        """Remember something for the teacher, once."""
-        if text not in self.found.notes and len(self.found.notes) < 20:
-            self.found.notes.append(text)
+
+def numbers(name: Any, who: Any) -> dict[str, Any]:
+    """What `labs.given(name)` gives this student, or why it gives nothing."""
+    exercise = by_name(name)
+    if exercise is None or exercise.kind != "value":
+        return {"problem": f"There must be an exercise with numbers of its own called {readable(name, 80)!r}."}
+    return {"inputs": encode(exercise.drawn(seed_of(readable(who or "", 200)))[0][1])}
+
+
+def _whole(value: Any) -> bool:
+    """Whether it is a whole number from 0 on."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

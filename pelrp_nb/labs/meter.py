@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +108,16 @@ def shared_out(pid: int) -> int:
         return sum(int(row.split()[1]) * 1024 for row in text.splitlines() if row.startswith("Pss:"))
 
     return sum(proportional(each) for each in family(pid))
+
+
+def names_in(folder: str, pid: int) -> int:
+    """How many files and folders a process has made in a file system of its own, as far as one may look."""
+    found = [0]
+    for each in family(pid):
+        with suppress(OSError):
+            inside = os.statvfs(f"/proc/{each}/root{folder}")
+            found.append(inside.f_files - inside.f_ffree if inside.f_fsid != os.statvfs("/").f_fsid else 0)
+    return found[-1]
 
 
 def resident(pid: int) -> int:

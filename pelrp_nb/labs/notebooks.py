@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,20 @@ from ..errors import InputError
 from ..extras import extra
 from .course import LABS, by_name
 from .exercise import Exercise
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a notebook for students holds beside its text.
+
+    hints: folded below each check; links: to Binder and Colab, where the tutorial with its solutions lies
+    own_seed: a line for the student's name, from which the numbers are drawn
+    """
+
+    hints: bool = True
+    links: bool = True
+    own_seed: bool = False
+
 
 REPOSITORY = "pelrp-nb/pelrp_nb"  # on GitHub; the badges point to its release
 Kind = Literal["tutorial", "student", "solution", "instructor"]
@@ -42,12 +57,11 @@ def master(lab: str) -> Path:
     return found[lab]
 
 
-def build(lab: str, kind: Kind = "tutorial", *, own_seed: bool = False) -> Any:
+def build(lab: str, kind: Kind = "tutorial", contents: Contents = Contents()) -> Any:
     """The notebook of a lab, not executed.
 
     tutorial: stubs, folded hints and solutions, the cell for teachers; student: the same without solutions and that cell;
     solution: answers filled in; instructor: answers, what each exercise is worth, and the mistakes that are recognised.
-    `own_seed` asks for the student's name, from which the numbers are drawn.
     """
     from ..version import __version__
 
@@ -60,16 +74,17 @@ def build(lab: str, kind: Kind = "tutorial", *, own_seed: bool = False) -> Any:
     for number, cell in enumerate(read.cells):
         if "teachers" in cell.metadata.get("tags", []) and kind not in ("tutorial", "instructor"):
             continue
-        cells += _cells(cell, lab, kind)
+        cells += _cells(cell, lab, kind, contents.hints)
         if number == 0:
-            cells[-1]["source"] = with_links(cells[-1]["source"], path.stem)
-            cells.append(_code(opening(lab, own_seed), role="start"))
+            if contents.links:
+                cells[-1]["source"] = with_links(cells[-1]["source"], path.stem)
+            cells.append(_code(opening(lab, contents.own_seed), role="start"))
     for number, cell in enumerate(cells):
         cell["id"] = hashlib.sha256(f"{number} {cell['source']}".encode()).hexdigest()[:8]
     return nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
-def _cells(cell: Any, lab: str, kind: Kind) -> list[dict[str, Any]]:
+def _cells(cell: Any, lab: str, kind: Kind, hints: bool) -> list[dict[str, Any]]:
     """What becomes of one cell of the master."""
     tags = list(cell.metadata.get("tags", []))
     if cell.cell_type != "code":
@@ -81,7 +96,7 @@ def _cells(cell: Any, lab: str, kind: Kind) -> list[dict[str, Any]]:
         return [_code(source, tags, role="answer")]
     made = [_code(cell.source, tags, **({"role": "check", "exercise": exercise.name} if exercise else {}))]
     if exercise is not None:
-        below = folded(exercise, master(lab), kind)
+        below = folded(exercise, master(lab), kind, hints)
         made += [{"cell_type": "markdown", "metadata": {}, "source": below}] if below else []
     return made
 
@@ -114,10 +129,10 @@ def solution(exercise: Exercise, path: Path) -> str:
     raise InputError(f"{path.name} must check {exercise.name!r} below its answer, and does not.")
 
 
-def folded(exercise: Exercise, path: Path, kind: Kind) -> str:
+def folded(exercise: Exercise, path: Path, kind: Kind, hints: bool = True) -> str:
     """What stands folded below a check."""
     parts = []
-    if kind in ("tutorial", "student"):
+    if hints and kind in ("tutorial", "student"):
         parts += [_fold(f"Hint {number}", hint) for number, hint in enumerate(exercise.hints, 1)]
     if kind == "tutorial":
         parts.append(_fold("Solution", f"```python\n{solution(exercise, path)}\n```"))
@@ -160,5 +175,5 @@ def opening(lab: str, own_seed: bool = False) -> str:
         "    print(pelrp_nb.doctor())",
     ]
     if own_seed:
-        lines.append('labs.student("")  # your name or number between the quotes; your numbers follow from it')
+        lines.append('print(labs.student(""))  # your name or number between the quotes; your numbers follow from it')
     return "\n".join([*lines, f'labs.start("{lab}", "{__version__}")'])

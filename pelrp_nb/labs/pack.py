@@ -9,12 +9,12 @@ from typing import Any
 from ..errors import InputError
 from ..extras import extra
 from .course import by_name, of_lab
-from .notebooks import CHECK, build, links, master
+from .notebooks import CHECK, Contents, build, links, master
 
 CELL = {"schema_version": 3, "task": False}
 
 
-def write(folder: Path, labs: list[str], *, own_seed: bool = False) -> list[Path]:
+def write(folder: Path, labs: list[str], contents: Contents = Contents()) -> list[Path]:  # noqa: B008, frozen
     """Write the pack; the files written.
 
     student/, solution/, instructor/: a notebook for each lab; nbgrader/source/ and otter/: the same for those graders;
@@ -25,9 +25,9 @@ def write(folder: Path, labs: list[str], *, own_seed: bool = False) -> list[Path
     written = []
     try:
         for lab in labs:
-            for path, notebook in _notebooks(lab, own_seed):
+            for path, notebook in _notebooks(lab, contents):
                 written.append(_save(folder / path, notebook))
-        for name, text in (("rubric.md", rubric(labs)), ("README.md", read_me(labs, own_seed))):
+        for name, text in (("rubric.md", rubric(labs)), ("README.md", read_me(labs, contents))):
             (folder / name).write_text(text, encoding="utf-8")
             written.append(folder / name)
     except OSError as error:
@@ -35,12 +35,12 @@ def write(folder: Path, labs: list[str], *, own_seed: bool = False) -> list[Path
     return written
 
 
-def _notebooks(lab: str, own_seed: bool) -> Iterator[tuple[Path, Any]]:
+def _notebooks(lab: str, contents: Contents) -> Iterator[tuple[Path, Any]]:
     name = f"lab_{lab}.ipynb"
     for kind in ("student", "solution", "instructor"):
-        yield Path(kind) / name, build(lab, kind, own_seed=own_seed)
-    yield Path("nbgrader") / "source" / f"lab_{lab}" / name, for_nbgrader(lab, own_seed)
-    yield Path("otter") / f"lab_{lab}" / name, for_otter(lab, own_seed)
+        yield Path(kind) / name, build(lab, kind, contents)
+    yield Path("nbgrader") / "source" / f"lab_{lab}" / name, for_nbgrader(lab, contents)
+    yield Path("otter") / f"lab_{lab}" / name, for_otter(lab, contents)
 
 
 def _save(path: Path, notebook: Any) -> Path:
@@ -50,9 +50,9 @@ def _save(path: Path, notebook: Any) -> Path:
     return path
 
 
-def for_nbgrader(lab: str, own_seed: bool = False) -> Any:
+def for_nbgrader(lab: str, contents: Contents = Contents()) -> Any:  # noqa: B008, frozen
     """A notebook with nbgrader's metadata: answers are solution cells, checks are locked tests with points."""
-    notebook = marked(lab, own_seed)
+    notebook = marked(lab, contents)
     waiting: Any = None
     for cell in notebook.cells:
         exercise = by_name(cell.metadata.get("pelrp", {}).get("exercise"))
@@ -67,14 +67,14 @@ def for_nbgrader(lab: str, own_seed: bool = False) -> Any:
     return notebook
 
 
-def for_otter(lab: str, own_seed: bool = False) -> Any:
+def for_otter(lab: str, contents: Contents = Contents()) -> Any:  # noqa: B008, frozen
     """A notebook with otter's raw cells around each question."""
     nbformat = extra("nbformat", "Writing a lab")
 
     def raw(text: str) -> Any:
         return nbformat.v4.new_raw_cell(text)
 
-    notebook = marked(lab, own_seed)
+    notebook = marked(lab, contents)
     cells: list[Any] = [raw(f"# ASSIGNMENT CONFIG\nname: lab_{lab}\ncheck_all_cell: true")]
     answer: list[Any] = []
     for cell in notebook.cells:
@@ -95,10 +95,10 @@ def for_otter(lab: str, own_seed: bool = False) -> Any:
     return notebook
 
 
-def marked(lab: str, own_seed: bool = False) -> Any:
+def marked(lab: str, contents: Contents = Contents()) -> Any:  # noqa: B008, frozen
     """The student's notebook with the answers between `# BEGIN SOLUTION` and `# END SOLUTION`, which those graders take out."""
     jupytext = extra("jupytext", "Writing a lab")
-    notebook = build(lab, "student", own_seed=own_seed)
+    notebook = build(lab, "student", contents)
     answers = [cell.source for cell in jupytext.read(master(lab)).cells if "# BEGIN SOLUTION" in cell.source]
     places = [cell for cell in notebook.cells if cell.metadata.get("pelrp", {}).get("role") == "answer"]
     for cell, source in zip(places, answers, strict=True):
@@ -123,7 +123,7 @@ def rubric(labs: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_me(labs: list[str], own_seed: bool) -> str:
+def read_me(labs: list[str], contents: Contents) -> str:
     """How to hand the pack out and how to grade it."""
     lines = [
         "# Lab pack", "",
@@ -134,8 +134,9 @@ def read_me(labs: list[str], own_seed: bool) -> str:
         "`nbgrader generate_assignment lab_NN --create` in `nbgrader/`, or "
         "`otter assign lab_NN.ipynb dist` in a folder of `otter/`.",
     ]  # fmt: skip
-    if own_seed:
+    if contents.own_seed:
         lines.append("- Each student writes a name or number into the first cell; the numbers of some exercises follow from it.")
-    lines += ["", "| lab | in a browser |", "|---|---|"]
-    lines += [f"| {lab} | {links(master(lab).stem)} |" for lab in labs]
+    if contents.links:
+        lines += ["", "| lab | in a browser, solutions included |", "|---|---|"]
+        lines += [f"| {lab} | {links(master(lab).stem)} |" for lab in labs]
     return "\n".join(lines) + "\n"

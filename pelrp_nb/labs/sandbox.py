@@ -7,18 +7,21 @@ import select
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from ..errors import PelrpError
 from .channel import LINE
-from .meter import Meter, Pulse, memory, shared_out
+from .meter import Meter, Pulse, memory, names_in, shared_out
 
 PACKAGE = Path(__file__).resolve().parent.parent
 INSTALL = "On Debian and Ubuntu type: apt-get install bubblewrap"
 HOME = "/home/student"
+NAMES = 20_000  # files and folders that may be made: each takes memory, an empty one too
 UNPRIVILEGED = 61_000  # first of the user ids that nobody has
 
 
@@ -57,10 +60,14 @@ def command(slot: int, megabytes: int) -> list[str]:
     for path in ("/bin", "/lib", "/lib64", "/etc/ld.so.cache"):
         there = Path(path)
         reading += ["--symlink", os.readlink(path), path] if there.is_symlink() else ["--ro-bind-try", path, path]
+    course = str(PACKAGE / "labs" / "course")
+    empty = [word for path in sorted(answers(seen)) for word in ("--size", "65536", "--tmpfs", path)]
+    reading += [*empty, "--ro-bind", str(PACKAGE / "labs" / "withheld.py"), f"{course}/__init__.py"]
     user = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if os.geteuid() == 0 else ["--unshare-user"]
     apart = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent",
              "--new-session", "--cap-drop", "ALL", *user]  # fmt: skip
-    own = ["--proc", "/proc", "--dev", "/dev", "--size", str(16 * 2**20), "--perms", "1777", "--tmpfs", HOME, "--remount-ro", "/"]
+    own = ["--proc", "/proc", "--dev", "/dev", "--size", str(2**20), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
+           "--size", str(16 * 2**20), "--perms", "1777", "--tmpfs", HOME, "--remount-ro", "/"]  # fmt: skip
     settings = {
         "HOME": HOME, "TMPDIR": HOME, "MPLCONFIGDIR": HOME, "MPLBACKEND": "agg", "PYTHONPATH": str(PACKAGE.parent),
         "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "LANG": "C.UTF-8",
@@ -70,13 +77,19 @@ def command(slot: int, megabytes: int) -> list[str]:
     return ["bwrap", *apart, *reading, *own, "--clearenv", *environment, "--", *seat]
 
 
+def answers(seen: Iterable[str]) -> set[str]:
+    """The folders with answers to exercises in what a submission may read: nothing of them is there for it."""
+    installed = (Path(root).glob(f"{local}lib*/python3*/*-packages/pelrp_nb/labs") for root in seen for local in ("", "local/"))
+    copies = {PACKAGE / "labs", *chain.from_iterable(installed)}
+    return {str(labs / name) for labs in copies for name in ("course", "masters") if (labs / name).is_dir()}
+
+
 @cache
 def refuse_unless_safe() -> None:
     """Raise SandboxError where no sandbox can be had; grading unprotected is not offered."""
     if sys.platform != "linux" or shutil.which("bwrap") is None:
         raise SandboxError(f"Grading must run every submission in a sandbox, and bubblewrap (bwrap) is not here. {INSTALL}")
-    test = [*command(0, 0)[: command(0, 0).index("--")], "--", "/usr/bin/true"]
-    done = subprocess.run(test, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command(0, Bounds().megabytes), "try"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise SandboxError(
@@ -156,7 +169,7 @@ class Sandbox:
     def too_large(self) -> bool:
         """Whether more memory is in use inside than may be."""
         pid, most = self.process.pid, self.bounds.megabytes * 2**20
-        return memory(pid) > most and shared_out(pid) > most
+        return (memory(pid) > most and shared_out(pid) > most) or names_in(HOME, pid) > NAMES
 
     def _end(self, why: str) -> None:
         self.process.kill()

@@ -13,10 +13,8 @@ from typing import Any
 from .course import LABS, of_lab
 
 LARGEST = 20 * 2**20
-SUSPECT = {  # what a teacher may want to look at
-    r"rules\.\w+\.(relevance|forward)": "calls the library's own page of a rule",
-    r"labs\.(course|exercise|checking|examine)|\.reference\b": "looks into the checks",
-}
+CHECKED = re.compile(r"labs\.check\(\s*[\"']([^\"']+)")
+CELL = re.compile(r"^# %%.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -38,14 +36,30 @@ class Submission:
 
 
 def found_in(folder: Path, out: Path) -> list[Path]:
-    """All notebooks in a folder and below it, in order; no links, no hidden folders, not the results."""
-    return [path for path in _visible(folder, out) if path.suffix == ".ipynb" and not path.is_symlink()]
+    """All submissions in a folder and below it, in order: notebooks, and scripts that check an exercise.
+
+    No links, no hidden folders, not the results.
+    """
+    return [path for path in _visible(folder, out) if _handed_in(path)]
 
 
 def left_out(folder: Path, out: Path) -> list[str]:
     """The other files of the folder, which somebody may have meant as a submission."""
-    files = _visible(folder, out)
-    return [path.relative_to(folder).as_posix() for path in files if path.suffix != ".ipynb" or path.is_symlink()]
+    return [path.relative_to(folder).as_posix() for path in _visible(folder, out) if not _handed_in(path)]
+
+
+def _handed_in(path: Path) -> bool:
+    if path.is_symlink():
+        return False
+    return path.suffix == ".ipynb" or (path.suffix == ".py" and CHECKED.search(_script(path)) is not None)
+
+
+def _script(path: Path) -> str:
+    """The text of a script; nothing if it cannot be had."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= LARGEST else ""
+    except OSError:
+        return ""
 
 
 def _visible(folder: Path, out: Path) -> list[Path]:
@@ -65,6 +79,10 @@ def read(path: Path, folder: Path) -> Submission:
     except OSError as error:
         return Submission(name, "", _lab_in(path.name), (), (f"The file cannot be read: {error.strerror}.",))
     digest = hashlib.sha256(raw).hexdigest()
+    if path.suffix == ".py":
+        cells = tuple(CELL.split(raw.decode(errors="replace")))
+        lab = next(iter(_labs_of(cells)), "") or _lab_in(path.name)
+        return Submission(name, digest, lab, cells, ("It is a script, not a notebook; its cells are told by lines that begin with # %%.",))
     try:
         notebook = json.loads(raw)
         cells = tuple(_sources(notebook))
@@ -90,7 +108,7 @@ def _sources(notebook: dict[str, Any]) -> Iterator[str]:
 
 def _labs_of(cells: tuple[str, ...]) -> list[str]:
     """The labs whose exercises the cells check, the one with most of them first."""
-    checked = set(re.findall(r"labs\.check\(\s*[\"']([^\"']+)", "\n".join(cells)))
+    checked = set(CHECKED.findall("\n".join(cells)))
     number = {lab: len(checked & {exercise.name for exercise in of_lab(lab)}) for lab in LABS}
     return sorted((lab for lab in LABS if number[lab]), key=lambda lab: -number[lab])
 
@@ -112,7 +130,3 @@ def _odd(cells: tuple[str, ...], about: dict[str, Any], lab: str) -> Iterator[st
     made_for = str(about.get("version", __version__))
     if made_for != __version__:
         yield f"It was made for pelrp_nb {made_for[:20]}, and graded by {__version__}."
-    text = "\n".join(cells)
-    for pattern, what in SUSPECT.items():
-        if re.search(pattern, text):
-            yield f"To look at: it {what}."

@@ -1,0 +1,46 @@
+"""What a teacher and a student start from: packs with and without hints, tutorials that open from an installed package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from pelrp_nb.errors import InputError
+from pelrp_nb.labs import notebooks
+from pelrp_nb.labs.command import main
+
+
+def prose(lab: str, contents: notebooks.Contents = notebooks.Contents()) -> str:  # noqa: B008
+    return "\n".join(cell.source for cell in notebooks.build(lab, "student", contents).cells)
+
+
+def test_a_pack_without_hints_and_links_holds_none(tmp_path):
+    folder = tmp_path / "exam"
+    assert main(["new", str(folder), "--labs", "01", "--no-hints", "--no-links"]) == 0
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) == 7
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert not [word for word in ("Hint 1", "mybinder", "colab.research") if word in text], path
+    assert "Hint 1" in prose("01") and "mybinder" in prose("01")
+
+
+def test_a_student_of_a_pack_with_seeds_is_asked_for_a_name(tmp_path):
+    asks = prose("01", notebooks.Contents(own_seed=True))
+    assert 'print(labs.student(""))' in asks and "labs.student" not in prose("01")
+
+
+def test_a_tutorial_is_copied_and_opened_and_an_earlier_copy_stays(tmp_path, capsys, monkeypatch):
+    started = []
+    monkeypatch.setattr(subprocess, "run", lambda asked: started.append(asked) or subprocess.CompletedProcess(asked, 0))
+    assert main(["open", "0", "--folder", str(tmp_path / "mine")]) == 0
+    path = tmp_path / "mine" / "00_quickstart.ipynb"
+    assert started == [[sys.executable, "-m", "jupyterlab", str(path)]] and nbformat.read(path, 4).cells
+    path.write_text("my work")
+    assert main(["open", "00", "--folder", str(tmp_path / "mine"), "--only-copy"]) == 0
+    assert path.read_text() == "my work" and capsys.readouterr().out.splitlines() == [str(path)] * 2
+    with pytest.raises(InputError, match="'77'"):
+        main(["open", "77"])
