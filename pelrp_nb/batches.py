@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from .engine.options import Options
 from .engine.backward.conditional import part_of
 from .engine.propagation import Propagation, propagate
 from .engine.trace import Trace, Visible
-from .errors import InputError, PelrpError, RuleError
+from .errors import InputError, ModelError, PelrpError, RuleError
 from .inputs.arguments import RAISED, call, takes
 from .inputs.model_input import Encoded
 from .inputs.outputs import has_rows, logits_of_row, mixes, of_row
@@ -112,8 +114,9 @@ class Run:
             return self.together([replace(asked, row=replace(asked.row, leaks=True, labels=asked.row.whole or {}))], padding)[0]
         except PelrpError:
             raise
-        except RAISED:
+        except RAISED as error:
             refused_by_itself(self.model, padded(self.model, [asked.row], padding).arguments)
+            refused_with_gradients(self.model, error)
             raise
 
     @torch.no_grad()
@@ -154,6 +157,10 @@ class Run:
                             told = Told(one.row, q.upto, h[1], float(h[0].detach()), preferred(q, output))
                             answers.append(explanation(flow, told, trace, about))
         return found
+
+
+# what torch says where something cannot be done to a tensor with a gradient
+GRADED = ("requires grad", "require grad", "inplace", "in-place", "automatic differentiation")
 
 
 class Together(Exception):
@@ -217,6 +224,20 @@ def refused_by_itself(model: nn.Module, arguments: Mapping[str, Any]) -> None:
             f"{type(model).__name__} itself refuses this input ({', '.join(arguments)}): {said}.{more} "
             f"Type model({', '.join(f'{name}=...' for name in arguments)}) to see it without pelrp_nb."
         ) from error
+
+
+def refused_with_gradients(model: nn.Module, error: Exception) -> None:
+    """Raise ModelError where the model itself has no objection, and torch has one since gradients are followed."""
+    said = [*str(error).strip().splitlines(), ""][0].rstrip(".")
+    if not isinstance(error, RuntimeError) or not any(words in said for words in GRADED):
+        return
+    ours = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
+    where = f" The line is `{lines[-1].line}`, {Path(lines[-1].filename).name}:{lines[-1].lineno}." if lines and lines[-1].line else ""
+    raise ModelError(
+        f"{type(model).__name__} works by itself, and not where gradients are followed, as in training: {said}.{where} Write it out of "
+        "place and without `out=`, x = x + y for x += y; or on x.detach(), if what it makes is to be a constant."
+    ) from error
 
 
 def mixed(flow: Propagation, traces: Sequence[Trace | None]) -> bool:

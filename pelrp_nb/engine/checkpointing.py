@@ -24,7 +24,7 @@ from .forward_pass import ForwardPass
 from .leaving import Leaving, autocast
 from .notes import Note, note_of, write
 from .projections import Projections
-from .saved import Slot, flows, here, stack
+from .saved import Kept, Slot, flows, here, stack
 
 
 class Layer:
@@ -87,7 +87,7 @@ class Layer:
             saved_tensors_hooks(made.save, made.get).__enter__()
             self.mark(block)
             self.module.forward(*self.args, **self.kwargs)
-        tensors, made.tensors = made.tensors, []  # the second run's own graph must not keep them
+        tensors, made.tensors = [x.take() for x in made.tensors], []  # the second run's own graph must not keep them
         wanted = [s() for s in self.slots]
         if len(wanted) != len(tensors) or any(s is not None and s.like != (x.shape, x.dtype) for s, x in zip(wanted, tensors, strict=True)):
             raise ModelError(
@@ -111,18 +111,18 @@ class Made:
     """The saved tensors of a rematerialisation, all of them until it ends."""
 
     def __init__(self) -> None:
-        self.tensors: list[Tensor] = []
+        self.tensors: list[Kept] = []
 
     def save(self, x: Tensor) -> Any:
         """The tensor's number; a single number is no tensor to be saved."""
         if x.numel() <= 1:
             return x.detach()
-        self.tensors.append(x)
+        self.tensors.append(Kept(x))
         return len(self.tensors) - 1
 
     def get(self, kept: Any) -> Tensor:
         """The tensor of that number."""
-        return self.tensors[kept].detach() if isinstance(kept, int) else kept
+        return self.tensors[kept].take().detach() if isinstance(kept, int) else kept
 
 
 def apart(flow: ForwardPass) -> ForwardPass:
@@ -134,6 +134,7 @@ def apart(flow: ForwardPass) -> ForwardPass:
     twin.path, twin.blocks, twin.inside, twin.aside = [*flow.path], [*flow.blocks], [*flow.inside], [*flow.aside]
     twin.leaves, twin.stream_of, twin.attentions = {**flow.leaves}, {**flow.stream_of}, [*flow.attentions]
     twin.handled, twin.refused, twin.steps, twin.candidates, twin.passing, twin.open = [], [], Steps(), [], {}, []
+    twin.shared = {}
     twin.account = copy.copy(flow.account)
     twin.account.clear()
     twin.routes = None if flow.routes is None else RouteRecord()

@@ -27,6 +27,7 @@ class ForwardPass(Context, Protocol):
     entry:      its hooks on the model's modules
     placed:     rules of single layers and modules; inside: those modules that run, and in which layer; layer_name: the running one
     steps:      operations as they were met, for `plan`
+    shared:     saved tensors by the memory in which they lie
     checkpoint: whether layers are run again; open: those that run and will be; planning: whether this is for `plan`
     """
 
@@ -57,6 +58,7 @@ class ForwardPass(Context, Protocol):
     inside: list[tuple[str, str | None]]
     checkpoint: bool
     open: list[Any]
+    shared: dict[int, list[Any]]
     planning: bool
 
     @property

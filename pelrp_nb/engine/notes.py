@@ -62,7 +62,10 @@ class Origin:
 
 def version_of(x: Tensor) -> int:
     """How often a tensor was changed in place; 0 where torch does not count."""
-    return 0 if x.is_inference() else x._version
+    try:
+        return x._version
+    except RuntimeError:  # born in inference mode
+        return 0
 
 
 class Held:
@@ -95,8 +98,9 @@ class Note:
     sinks:  leaves of factors that entered on the way here (they learn from it whether they turn queries or keys)
     awaiting: biases that were added to these scores, and are positions only if a softmax follows
     stacked: the leaf that was stacked beside a carrier: if they are added up, it was an added one
-    form:   what this is in an operation that is written out in several (`handlers/idioms.py`); version: of the tensor, as it was then
+    form:   what this is in an operation that is written out in several (`handlers/idioms.py`)
     again:  (f, parts) where this is f(*parts) and the parts are saved tensors anyway: this can be rematerialised from them
+    version: of the tensor when this was written; of one changed in place since, only what it still has is left
     """
 
     source: str | None = None
@@ -115,6 +119,10 @@ class Note:
     form: Any = None
     version: int = 0
     again: tuple[Any, tuple[Tensor, ...]] | None = None
+
+    def changed(self) -> Note:
+        """What is left of it once the tensor was changed in place: what entered, and whose stream it is."""
+        return replace(self, origin=None, zero=None, made=None, attends=False, stacked=None, form=None, again=None)
 
     def __setstate__(self, state: Any) -> None:
         """Pickles of version 0.1 hold notes with other fields, which nobody reads."""
@@ -151,19 +159,20 @@ def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) 
 
 def note_of(flow: Knows, tensor: Tensor) -> Note | None:
     """The note on a tensor, or the one the engine keeps for a parameter or buffer."""
-    found = tensor.__dict__.get(ATTRIBUTE)
+    found = made_note(tensor)
     if found is None:
         found = flow.known.get(id(tensor))
     if found is None:
         return loaded(flow, tensor) if flow.path and "_hf_hook" in flow.path[-1].__dict__ else None
-    if found.form is not None and found.version != version_of(tensor):
-        found.form = None  # it was changed in place
     return found
 
 
 def made_note(x: Any) -> Note | None:
     """The note on a tensor that an operation made: what the engine keeps for the model's own tensors is their name alone."""
-    return x.__dict__.get(ATTRIBUTE) if isinstance(x, Tensor) else None
+    found = x.__dict__.get(ATTRIBUTE) if isinstance(x, Tensor) else None
+    if found is None or found.version == version_of(x):
+        return found
+    return write(x, found.changed()).__dict__[ATTRIBUTE]
 
 
 def loaded(flow: Knows, tensor: Tensor) -> Note | None:
@@ -177,7 +186,8 @@ def loaded(flow: Knows, tensor: Tensor) -> Note | None:
 
 def write(tensor: Tensor, note: Note) -> Tensor:
     """Put a note on a tensor that an operation just made; several tensors may have one note, but each has its own version."""
-    tensor.__dict__[ATTRIBUTE] = note if note.form is None else replace(note, version=version_of(tensor))
+    version = version_of(tensor)
+    tensor.__dict__[ATTRIBUTE] = note if note.version == version else replace(note, version=version)
     return tensor
 
 

@@ -49,7 +49,7 @@ from .places.values import as_stored, storage_of
 from .positions.constants import COUNTERS
 from .projections import Choice, Projections
 from .notes import Note, carries, note_of, write
-from .saved import flows, here
+from .saved import WRITES, before_write, flows, here
 from .streams import Streams
 from .trace import Trace, Visible
 from .widening import widening
@@ -63,6 +63,7 @@ class Propagation(TorchFunctionMode, Following):
 
     worth: Any = None  # who is told of attentions where positions enter scores
     permuted: Any = None  # whose positions stand where, if not where they are
+    patch: tuple[int, int] | None = None  # (height, width) of a picture's patches
     asked: tuple[only.Condition, ...] = ()  # parts of layers that a target names
     spot: str | None = None  # the module that a call belongs to, while planning
 
@@ -91,6 +92,7 @@ class Propagation(TorchFunctionMode, Following):
         self.inside: list[tuple[str, str | None]] = []  # modules that run and have rules of their own
         self.own = own.table(in_force(options.operations))
         self.stream_of: dict[int, str] = {}
+        self.shared: dict[int, list[Any]] = {}  # saved tensors by the memory in which they lie (saved.py)
         self.conditions: tuple[only.Condition, ...] = options.only
         self.candidates: list[conditional.Candidate] = []
         self.passing: dict[tuple[int, int], Tensor] = {}
@@ -101,7 +103,6 @@ class Propagation(TorchFunctionMode, Following):
         self.refused: list[tuple[int, int, str, str]] = []
         self.function: Callable | None = None
         self.planning = False  # True: note what needs no rule, too, and to which module a call belongs
-        self.patch: tuple[int, int] | None = None
         self.checkpoint = options.checkpoint or checkpointing.theirs(model)
         self.open: list[checkpointing.Layer] = []
         self.aside: list[tuple[nn.Module, Tensor]] = []  # quantised layers that run, and what carries into them
@@ -115,8 +116,7 @@ class Propagation(TorchFunctionMode, Following):
             if key not in GETTERS:
                 return func(*args)
             name = key.__name__
-        kwargs = kwargs or {}
-        inside = getattr(here, "flows", ())
+        inside, kwargs = getattr(here, "flows", ()), kwargs or {}
         if not inside or inside[-1] is not self or not self.entry.open:
             return func(*args, **kwargs)
         if torch._C._functorch.peek_interpreter_stack() is not None:
@@ -124,6 +124,8 @@ class Propagation(TorchFunctionMode, Following):
         if self.wide is not None:
             wide, name, args, kwargs = self.wide.call(self, func, name, args, kwargs)
             func, key = wide, key if wide is func else wide
+        if name in WRITES and args:
+            before_write(args[0])
         if name in MADE_FRESH:
             return fresh(name, func(*args, **kwargs))
         met, graded = look(self, args, kwargs), torch.is_grad_enabled()
@@ -147,7 +149,7 @@ class Propagation(TorchFunctionMode, Following):
         if self.streams.several and not self.blocks:
             self.streams.follow(met.args, self.places.is_batch)
         start, looked_up, entered = sequence(), len(self.inputs.tokens), len(self.inputs.entered)
-        weighed, handler = self.weighed, handler_of(key, self.own)
+        weighed, handler = self.weighed, handler_of(key, self.own, met.kwargs.get("inplace", False))
         out = REFUSED if handler is None else handler(self, func, met.args, met.kwargs)
         refused = out is REFUSED
         if refused:
@@ -178,8 +180,8 @@ class Propagation(TorchFunctionMode, Following):
     def _owner(self, args: tuple, kwargs: dict) -> str | None:
         """The module inside the running one whose weight takes part, the nearest first."""
         running = self.path[-1] if self.path else self.model
-        given = [as_stored(x) for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
-        tensors = [x for x in given if isinstance(x, nn.Parameter)]
+        given = (*args, *kwargs.values())
+        tensors = [own for x in given if isinstance(x, Tensor) and isinstance(own := as_stored(x), nn.Parameter)]
         for module in (*running.children(), *running.modules()) if tensors else ():
             if any(own is x for own in module._parameters.values() for x in tensors):
                 return self.names.get(id(module))
@@ -206,8 +208,7 @@ class Propagation(TorchFunctionMode, Following):
 
     def refuse(self, func: Callable, start: int, out: Any) -> Any:
         """No rule: remembered, and refused if the target depends on it."""
-        pieces = out if isinstance(out, tuple | list) else (out,)
-        if any(carries(piece) for piece in pieces):
+        if any(map(carries, out if isinstance(out, tuple | list) else (out,))):
             place = self.spot or self.place
             self.refused.append((start, sequence(), f"`{spelling(func)}` in {self.place}", spelt(func)))
             self.steps[(place, spelling(func), "none")] = Step(place, spelling(func), "none", "no rule")

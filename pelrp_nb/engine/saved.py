@@ -1,12 +1,18 @@
-"""Saved tensors: kept for the backward pass, or dropped and rematerialised by the checkpointed layer that saved them."""
+"""Saved tensors: kept for the backward pass as they are, or dropped and rematerialised by the checkpointed layer that saved them.
+
+A model may write into a tensor after it was saved (`x += attention(x)`).  What is kept is copied before that, and only then.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
+from weakref import ref
 
 from torch import Tensor
+
+from .places.values import storage_of
 
 here = threading.local()  # .flows, .layers and .entries of this thread, innermost last
 
@@ -24,6 +30,28 @@ class Repeatable(Protocol):
         """Rematerialise: run once more, and fill every slot that somebody still wants."""
 
 
+# what writes into its first argument, by the name of the function
+WRITES = frozenset(
+    name for name in dir(Tensor)
+    if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or (name[:3] == "__i" and f"__{name[3:]}" in dir(Tensor))
+)  # fmt: skip
+
+
+class Kept:
+    """A tensor as it was when it was saved."""
+
+    __slots__ = ("__weakref__", "value")
+
+    def __init__(self, value: Tensor) -> None:
+        self.value: Tensor | None = value
+        share(self, value)
+
+    def take(self) -> Tensor:
+        """The tensor."""
+        assert self.value is not None
+        return self.value
+
+
 class Slot:
     """One saved tensor of a layer: there until the layer ends, and from its rematerialisation until it is taken."""
 
@@ -32,6 +60,7 @@ class Slot:
     def __init__(self, layer: Repeatable, value: Tensor) -> None:
         self.layer, self.like = layer, (value.shape, value.dtype)
         self.value: Tensor | None = value
+        share(self, value)
 
     def take(self) -> Tensor:
         """The tensor, and no longer kept here once its layer has ended."""
@@ -48,8 +77,22 @@ def held(x: Tensor) -> Callable[[], Tensor]:
     """x as a saved tensor of a backward hook, to be read once: kept, or rematerialised where its layer is checkpointed."""
     value = x.detach()
     layers = stack()
-    kept = layers[-1].save(value) if layers else value
-    return kept.take if isinstance(kept, Slot) else lambda: value
+    kept = layers[-1].save(value) if layers else Kept(value)
+    return kept.take if isinstance(kept, Slot | Kept) else lambda: value
+
+
+def share(kept: Kept | Slot, value: Tensor) -> None:
+    """Note that a saved tensor lies in memory that the model may write into."""
+    if inside := flows():
+        inside[-1].shared.setdefault(storage_of(value), []).append(ref(kept))
+
+
+def before_write(x: Any) -> None:
+    """The model is about to write into x: copy what was saved of its memory."""
+    shared = flows()[-1].shared
+    for one in shared.pop(storage_of(x), ()) if shared and isinstance(x, Tensor) else ():
+        if (kept := one()) is not None and kept.value is not None:
+            kept.value = kept.value.detach().clone()
 
 
 def flows() -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from ..forward_pass import ForwardPass
 from ..memory import check_detail
 from ..numerics import better, finer
 from .gates import through
+from .in_place import WORDS, changed_in_place
 
 POWERS = (2.0**12, 2.0**6, 1.0, 2.0**-6, 2.0**-12, 2.0**-18)  # what the walk begins with, the largest that stays finite
 
@@ -71,6 +72,10 @@ def gradients(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], se
                 f"{type(flow.model).__name__} calls torch.utils.checkpoint itself, and no rule is in force when that runs a part "
                 "of it again. Turn that off in the model, and type Options(checkpoint=True) for the memory."
             ) from error
+        except RuntimeError as error:
+            if WORDS in str(error):
+                raise changed_in_place(flow, targets) from error
+            raise
 
 
 def first(flow: ForwardPass, value: Tensor) -> Tensor:

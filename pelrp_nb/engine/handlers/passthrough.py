@@ -14,6 +14,7 @@ from ..context import Context, Handler
 from ..places.follow import copy_provenance, provenance_of
 from ..positions import relative
 from ..replay import same
+from ..saved import before_write
 from . import idioms
 from .chains import elementwise_note
 from ..notes import SHAPES, Note, carries, chain, hand_on, note_of, pick, write
@@ -91,6 +92,12 @@ def in_place(flow: Context, func: Callable, args: tuple, kwargs: dict, handler: 
         return target.copy_(out)
     target.copy_(out)
     return write(target, note_of(flow, out) or Note())
+
+
+def flagged(flow: Context, func: Callable, args: tuple, kwargs: dict, handler: Handler) -> Tensor:
+    """f(x, inplace=True): as `x.f_()`."""
+    before_write(args[0])
+    return in_place(flow, func, args, {**kwargs, "inplace": False}, handler, func)
 
 
 def filled(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:

@@ -120,15 +120,18 @@ def _table() -> dict[Any, Handler]:
 HANDLERS = _table()
 
 
-def handler_of(func: Any, own: Mapping[Any, Handler] = {}) -> Handler | None:
-    """What to do with one of torch's functions: the user's own handler, else the one here; None if it has no rule."""
+def handler_of(func: Any, own: Mapping[Any, Handler] = {}, inplace: bool = False) -> Handler | None:
+    """What to do with one of torch's functions: the user's own handler, else the one here; None if it has no rule.
+
+    inplace: it was called with `inplace=True`
+    """
     try:
         found = (own.get(func) if own else None) or HANDLERS.get(func)
     except TypeError:
         return None
     if found is None and not isinstance(func, type):
         found = OPERATORS.get(str(getattr(func, "__name__", "")).split(".")[0])
-    return found
+    return partial(passthrough.flagged, handler=found) if inplace and found is not None else found
 
 
 def spelling(func: Any) -> str:
