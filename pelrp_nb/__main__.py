@@ -1,4 +1,4 @@
-"""The command line: `python -m pelrp_nb explain|plan|faithfulness|zoo|bench|atlas|labs|doctor`."""
+"""The command line: `python -m pelrp_nb explain|exchange|plan|faithfulness|zoo|bench|atlas|labs|doctor`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from . import exchange_command
 from .atlas import command as atlas
 from .composites import NAMED
 from .errors import InputError, PelrpError
 from .streaming import command as many
+from .typed import target_of, text_of
 from .version import __version__
 
 EXPLAIN = """examples:
@@ -44,6 +46,7 @@ BENCH = """examples:
   python -m pelrp_nb bench views
   python -m pelrp_nb bench targets
   python -m pelrp_nb bench calls --most 10
+  python -m pelrp_nb bench exchange
   python -m pelrp_nb bench gpu
   python -m pelrp_nb bench batch --help
 """
@@ -61,7 +64,7 @@ LABS = """examples:
 DOCTOR = """examples:
   python -m pelrp_nb doctor && echo all well
 """
-PAGES = (EXPLAIN, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, LABS, DOCTOR)
+PAGES = (EXPLAIN, exchange_command.EXAMPLES, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, LABS, DOCTOR)
 ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitlines()[1:3])])
 DEMO = 71  # which of the packaged held-out sentences the demo explains
 STATUS = {"closed": 0, "open": 1, "cannot tell": 3}  # of `explain`, by the ledger's state
@@ -82,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=what, description=what, epilog=examples, formatter_class=shape, **more)
 
     _explain_options(command("explain", "explain a model's answer to a text", EXPLAIN))
+    worth = command("exchange", "what the position of each token is worth, by exchanging it with others'", exchange_command.EXAMPLES)
+    exchange_command.options(worth)
     planned = command("plan", "which rule applies where, what would be refused, and the memory it needs", PLAN)
     _input(planned)
     planned.add_argument("--tree", action="store_true", help="module by module, with the reason and what each rule conserves")
@@ -93,7 +98,9 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks: ratios of alternating runs, counts of calls", BENCH)
-    bench.add_argument("what", choices=("engine", "texts", "stream", "memory", "targets", "batch", "views", "calls", "gpu", "faithfulness"))
+    bench.add_argument(
+        "what", choices=("engine", "texts", "stream", "memory", "targets", "batch", "views", "calls", "exchange", "gpu", "faithfulness")
+    )
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
@@ -139,8 +146,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     run = {
-        "explain": _explain, "plan": _plan, "faithfulness": _faithfulness, "zoo": _zoo, "bench": _bench, "atlas": atlas.run,
-        "doctor": _doctor,
+        "explain": _explain, "exchange": exchange_command.run, "plan": _plan, "faithfulness": _faithfulness, "zoo": _zoo, "bench": _bench,
+        "atlas": atlas.run, "doctor": _doctor,
     }  # fmt: skip
     try:
         if argv[:2] == ["zoo", "train"]:
@@ -165,40 +172,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _text(given: argparse.Namespace) -> str:
-    """The text to explain, wherever it comes from."""
-    if given.text is None:
-        raise InputError(f'There must be a text. Type python -m pelrp_nb {given.command} "some text", or - for standard input.')
-    if given.text != "-":
-        return given.text
-    try:
-        return sys.stdin.buffer.read().decode("utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise InputError(f"Standard input must be UTF-8 text, but {error}. Convert it first: iconv -t utf-8.") from error
-
-
-def _target(given: argparse.Namespace, text: str | None) -> Any:
-    """What --target and --contrast name: a number is an id, anything else a label or token, at a place if one is given."""
-    from .targets import target
-
-    name: Any = int(text) if text is not None and text.removeprefix("-").isdecimal() else text
-    if given.at is None:
-        return name
-    return target.label(name, at=int(given.at) if given.at.removeprefix("-").isdecimal() else given.at)
-
-
 def _explain(given: argparse.Namespace) -> int:
     from . import zoo
     from .explain import Options, explain_one
 
-    target, contrast = _target(given, given.target), None if given.contrast is None else _target(given, given.contrast)
+    target, contrast = target_of(given, given.target), None if given.contrast is None else target_of(given, given.contrast)
     if given.input or given.output:
         return many.run(given, target, contrast)
     demo = None
     if given.demo:
         demo = zoo.task("reviews").examples[DEMO]
         given.text, given.audit = demo.text, True
-    text = _text(given)
+    text = text_of(given)
     model, processor = zoo.load(given.model)
     found = explain_one(
         model, text if given.pair is None else (text, given.pair), processor=processor, target=target, contrast=contrast,
@@ -247,7 +232,7 @@ def _plan(given: argparse.Namespace) -> int:
     from . import zoo
     from .plan import branches, plan
 
-    text = _text(given)
+    text = text_of(given)
     model, processor = zoo.load(given.model)
     found = plan(model, text, processor=processor, composite=NAMED[given.method])
     if given.tree:

@@ -16,13 +16,15 @@ from .results.explanations import Explanations
 
 __all__ = ["compare_methods"]
 
+Method = Composite | str
+
 
 @fitting(MEANT | {"methods": "composites={}", "composite": "composites=({}, ...)"})
 def compare_methods(
     model: nn.Module,
     inputs: Any,
     *,
-    composites: Sequence[Composite | str] = ("pa-lrp", "attn-lrp", "cp-lrp"),
+    composites: Sequence[Method] = ("pa-lrp", "delta-lrp", "attn-lrp", "cp-lrp"),
     processor: Any = None,
     target: Any = None,
     contrast: Any = None,

@@ -22,7 +22,7 @@ from test_amounts import CANNOT, NOT_KEPT
 from test_streams import heard, written
 from test_views import ODD, everywhere
 
-from pelrp_nb import Options, explain, views
+from pelrp_nb import Options, exchange, explain, views, zoo
 from pelrp_nb.views import text
 from pelrp_nb.views.steps import walk
 
@@ -115,6 +115,31 @@ def test_the_pair_matrix_says_how_the_bias_is_written(browser, tmp_path):
         page.keyboard.press("ArrowRight")
         told = pane.get_by_role("status").text_content()
         assert stated(told)[-1] == pytest.approx(float(e.detail["pairs"]["layer 0 bias"]["relevance"][0, 1]), rel=2e-2, abs=2e-2)
+
+
+def test_an_exchange_shows_pairs_places_and_distances(browser, tmp_path):
+    model, tokenizer = zoo.load("reviews-rotary")
+    found = exchange(model, "a dull , clumsy film", processor=tokenizer, partners=None)
+    with opened(browser, found, tmp_path) as page:
+        pane = page.get_by_label("What positions are worth", exact=True)
+        expect(pane.get_by_text("what the value would lose if the two tokens exchanged their positions")).to_be_visible()
+        for name, matrix in (("all", found.matrix), ("layer 2", found.of("layer 2"))):
+            pane.get_by_label("Attention").select_option(name)
+            pane.locator("canvas").focus()
+            page.keyboard.press("ArrowRight")
+            told = pane.locator(".readout").text_content()
+            first, second = found.places.sort().values[:2]
+            assert stated(told)[-1] == pytest.approx(float(matrix[first, second]), rel=2e-2, abs=2e-2)
+            page.keyboard.press("ArrowLeft")
+        shown = [numbers(token.locator("small"))[0] for token in pane.locator(".token").all()]
+        assert shown == pytest.approx(found.signed[found.places.sort().values].tolist(), abs=2e-3)
+        said = pane.get_by_role("img", name="profile").get_attribute("aria-label")
+        away = found.by_distance()
+        sizes = [number(part.split()[3]) for part in said.removeprefix("profile: ").split(", ")]
+        assert sizes == pytest.approx(away["size"].tolist(), abs=2e-3)
+    e = explain(model, "a dull , clumsy film", processor=tokenizer)
+    with opened(browser, views.xray(e, exchange=found), tmp_path) as page:
+        expect(section(page, "Exchange").locator("canvas")).to_be_visible()
 
 
 def test_heads_appear_on_demand_and_by_key(browser, tmp_path):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import pelrp_nb.__main__ as command_line
-from pelrp_nb import doctor, ledger, zoo
+from pelrp_nb import Exchange, doctor, ledger, zoo
 from pelrp_nb.doctor import version
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +60,7 @@ def outside(tmp_path):
     return outside
 
 
-@pytest.mark.parametrize("command", ["", "explain", "plan", "zoo", "bench", "doctor"])
+@pytest.mark.parametrize("command", ["", "explain", "exchange", "plan", "zoo", "bench", "doctor"])
 def test_help_has_examples(command, capsys):
     with pytest.raises(SystemExit) as end:
         command_line.main([*command.split(), "--help"])
@@ -194,6 +194,8 @@ MISTAKES = {
     "class": (["explain", TEXT, "--target", "7"], "between 0 and 1"),
     "place": (["explain", TEXT, "--target", "positive", "--at", "3"], "without at"),
     "no text": (["explain"], "There must be a text"),
+    "partners": (["exchange", TEXT, "--partners", "-2"], "Type partners=8"),
+    "one token": (["exchange", "film"], "between two places or more"),
     "empty text": (["explain", "-"], ""),
     "folder": (["explain", TEXT, "--html", "nowhere/page.html"], "nowhere"),
     "suffix": (["explain", TEXT, "--figure", "figure.docx"], "PNG, SVG or PDF"),
@@ -220,6 +222,17 @@ def test_a_mistake_in_a_process_of_its_own_says_the_same(run, outside):
 def test_input_that_is_no_text_is_refused(run):
     done = run("explain", "-", stdin=b"\xff\xfe\x00")
     assert done.status == 2 and "UTF-8" in done.err and "Traceback" not in done.err
+
+
+def test_exchange_prints_what_places_are_worth_and_writes_files(run, tmp_path):
+    done = run("exchange", TEXT, "--partners", "0", "--html", "worth.html", "--figure", "worth.pdf", "--save", "worth.npz")
+    assert done.status == 0, done.err
+    found = Exchange.load(tmp_path / "worth.npz")
+    assert f"share of positions {found.share:.2f}" in done.out and "exchanged their positions" in done.out and "by distance" in done.out
+    assert all(f"{found.signed[i]:+.4f}" in done.out for i in found.places.tolist())
+    assert (tmp_path / "worth.html").stat().st_size > 10_000 and (tmp_path / "worth.pdf").stat().st_size > 1_000
+    told = json.loads(run("exchange", TEXT, "--partners", "1", "--json").out)
+    assert told["share"] > 0 and None in told["matrix"][0] and len(told["tokens"]) == len(found.places)
 
 
 def test_plan_prints_rules_and_sinks(run):
@@ -268,7 +281,7 @@ def test_doctor_knows_the_host(sign, name, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
 def test_an_interrupt_is_no_error(tmp_path):
     code = "import signal, sys, time, pelrp_nb.__main__ as m; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "m._text = lambda given: (print('ready', flush=True), time.sleep(60)); sys.exit(m.main(['explain', 'x']))"
+    code += "m.text_of = lambda given: (print('ready', flush=True), time.sleep(60)); sys.exit(m.main(['explain', 'x']))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
     assert process.stdout.readline().strip() == b"ready"
     process.send_signal(signal.SIGINT)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy
 import pytest
 import torch
+from matplotlib.figure import Figure
 from models import build, build_position, inputs
 from positioned import ALIBIS, EXACT, FOLLOWED, IDS, UNFOLLOWED, Attention, CausalRotary, Rotary, T, swapped, weighing
 from shapes import words
 from torch import Tensor, nn
 
 import pelrp_nb
-from pelrp_nb import exchange, zoo
+from pelrp_nb import exchange, views, zoo
 from pelrp_nb.engine.positions.exchanging import Pairs
 from pelrp_nb.errors import FileError, InputError, ModelError
 from pelrp_nb.results.exchange import Exchange
@@ -275,9 +277,49 @@ def test_it_survives_a_file(tmp_path):
         Exchange.load(tmp_path / "x.npz")
 
 
+def reviewed(text: str = "a dull , clumsy film", **more):
+    model, tokenizer = zoo.load("reviews-rotary")
+    return exchange(model, text, processor=tokenizer, **more), pelrp_nb.explain(model, text, processor=tokenizer)
+
+
 def test_its_figure_has_matrix_places_and_distances():
-    figure = exchange(build("llama"), inputs("llama"), target=7).figure((5, 3))
+    found = exchange(build("llama"), inputs("llama"), target=7)
+    figure = found.figure(size=(5, 3))
     assert len(figure.axes) == 4 and tuple(figure.get_size_inches()) == (5, 3)
+    grid = Figure().subplots(1, 3)
+    for ax, kind in zip(grid, ("matrix", "places", "distance"), strict=True):
+        assert found.figure(kind, ax=ax) is grid[0].figure
+    assert [ax.get_title().startswith(("worth", "by")) for ax in grid] == [True] * 3
+    assert numpy.ma.filled(grid[0].images[0].get_array(), 0) == pytest.approx(found.matrix.nan_to_num(0.0).numpy())
+    for wrong in ({"kind": "heads"}, {"kind": "all", "ax": grid[0]}, {"size": (0, 3)}, {"kind": "matrix", "ax": grid}):
+        with pytest.raises(InputError, match="Type "):
+            found.figure(**wrong)
+
+
+def test_it_shows_itself_with_one_sentence_that_says_what_it_means():
+    found, _ = reviewed()
+    for shown in (str(found), found._repr_html_(), found.to_html(), found.sheet().data["means"]):
+        assert "what the value would lose if the two tokens exchanged their positions" in shown
+    (stream,) = found.sheet().data["streams"]
+    assert stream["said"].startswith(f"positions are worth {found.share:.0%} by exchange; most of all ")
+    assert [name for name, _ in stream["attentions"]] == ["all", *found.values] and stream["places"] == found.places.sort().values.tolist()
+    assert "causal model the mask tells positions" in found.sheet().data["notes"][0]
+
+
+def test_the_xray_of_an_explanation_takes_its_exchange_and_no_other():
+    (found, e), (other, _) = reviewed(), reviewed("what a gorgeous , witty film")
+    shown = views.xray(e, exchange=found).data["exchange"]
+    assert shown["said"] == found.sheet().data["streams"][0]["said"] and "exchanged their positions" in shown["means"]
+    with pytest.raises(ValueError, match="exchange must be of the input that was explained"):
+        views.xray(e, exchange=other)
+
+
+def test_each_stream_has_its_part_of_the_page():
+    model, x = build_position("t5")
+    sheet = exchange(model, x, target=lambda out: out.logits[0, -1, 5]).sheet()
+    assert [one["name"] for one in sheet.data["streams"]] == ["encoder", "decoder"]
+    one = exchange(model, {**x, "decoder_input_ids": torch.tensor([[0]])}, target=lambda out: out.logits[0, -1, 5]).sheet()
+    assert one.data["streams"][1]["said"] == "no two places of it could be exchanged."
 
 
 def test_the_model_is_left_as_it_was():

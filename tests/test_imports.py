@@ -113,6 +113,8 @@ ORDER = (  # a file may import those of its own line and of the lines above it
     "faithfulness live",
     "labs",
     "bench doctor",
+    "typed",
+    "exchange_command",
     "__main__ ",
 )
 RANK = {f"pelrp_nb.{name}".rstrip("."): rank for rank, line in enumerate(ORDER) for name in line.split(" ")}

@@ -1,7 +1,10 @@
-"""Benchmarks are commands: `python -m pelrp_nb bench engine|texts|stream|memory|targets|batch|views|calls|gpu|faithfulness` measure."""
+"""Benchmarks are commands that measure and print: `python -m pelrp_nb bench`
+`engine|texts|stream|memory|targets|batch|views|calls|exchange|gpu|faithfulness`.
+"""
 
 from .calls import calls
 from .engine import engine
+from .exchange import exchange
 from .gpu import gpu
 from .memory import memory
 from .rows import batch, targets
@@ -11,6 +14,6 @@ from .views import views
 
 ALL = {
     "engine": engine, "texts": texts, "stream": stream, "memory": memory, "targets": targets, "batch": batch, "views": views,
-    "calls": calls, "gpu": gpu,
+    "calls": calls, "exchange": exchange, "gpu": gpu,
 }  # fmt: skip
-__all__ = ["ALL", "batch", "calls", "engine", "gpu", "memory", "stream", "targets", "texts", "views"]
+__all__ = ["ALL", "batch", "calls", "engine", "exchange", "gpu", "memory", "stream", "targets", "texts", "views"]

@@ -16,11 +16,12 @@ from .serialisation import read, write
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-MEANS = (
-    "P(t, u) is what the value owes to t and u standing where they stand: its estimated loss if they exchanged their positions, tokens and "
-    "masks staying where they are. It is no part of the ledger."
-)
+    from ..views.sheet import Sheet
+    from ..views.widget import View
+    from ..views.worth import PlainExchange
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,15 +125,54 @@ class Exchange(Portable):
         rows = [(int(d), (x := self.totals[away == d]).mean().item(), x.abs().mean().item(), len(x)) for d in away.unique()]
         return pandas.DataFrame(rows, columns=["distance", "signed", "size", "pairs"])
 
-    def figure(self, size: tuple[float, float] | None = None) -> Any:
-        """The matrix, each place's worth, and the profile over distance, as one matplotlib figure for a paper; size in inches."""
+    def plain(self) -> PlainExchange:
+        """The same without tensors, of the places that took part: what every view draws."""
+        at = self.places.sort().values
+        away = self.by_distance()
+
+        def square(x: Tensor) -> list[list[float]]:
+            return x[at][:, at].tolist()
+
+        return {
+            "target": self.target, "value": self.value, "share": self.share, "places": at.tolist(),
+            "tokens": [self.tokens[i] for i in at.tolist()], "matrix": square(self.matrix),
+            "attentions": {name: square(self.of(name)) for name in self.values},
+            "signed": self.signed[at].tolist(), "size": self.absolute[at].tolist(),
+            "away": {name: away[name].tolist() for name in away}, "notes": list(self.notes),
+            "streams": {name: one.plain() for name, one in self.streams.items()},
+        }  # fmt: skip
+
+    def sheet(self) -> Sheet:
+        """The same as a view that is not drawn yet: a cell of a notebook, a file, or a widget."""
+        from ..views.worth import sheet
+
+        return sheet(self.plain())
+
+    def explore(self, **state: Any) -> View:
+        """The live view, an ipywidget. Raises ImportError where the widget library is missing, and says what to type."""
+        return self.sheet().explore(**state)
+
+    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
+        """An interactive page in one file that needs no network; written to `path`, or returned as text if there is none."""
+        return self.sheet().to_html(path)
+
+    def _repr_html_(self) -> str:
+        return self.sheet()._repr_html_()
+
+    def figure(self, kind: str = "all", *, ax: Axes | None = None, size: tuple[float, float] | None = None) -> Figure:
+        """A matplotlib Figure for a paper: the matrix, each place's worth, and the profile over distance.
+
+        kind: "all", or one panel: "matrix", "places", "distance"
+        ax:   draw one panel into these axes, and give their figure back; size: (width, height) in inches
+
+        Raises InputError for another kind, or what cannot be drawn so.
+        """
         from ..views.exchange import draw
 
-        away = self.by_distance()
-        return draw(
-            list(self.tokens), self.matrix.tolist(), self.signed.tolist(), self.places.tolist(),
-            {name: away[name].tolist() for name in away}, f"{self.target} {self.value:+.4g}, share of positions {self.share:.0%}", size,
-        )  # fmt: skip
+        try:
+            return draw(self.plain(), kind, ax, size)
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     def save(self, path: str | os.PathLike) -> None:
         """Write it to one file, .npz or .safetensors. Raises FileError."""
@@ -162,4 +202,6 @@ class Exchange(Portable):
         return f"Exchange({self.target} {self.value:+.4g}: {named}; share of positions {self.share:.2f}, {len(self.pairs)} pairs)"
 
     def __str__(self) -> str:
+        from ..views.worth import MEANS
+
         return "\n".join([repr(self), MEANS, *self.notes])

@@ -56,8 +56,8 @@ def panel(
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}. Type figure('tokens').")
     paints = look(colours)
     if ax is not None:
-        _fits(kind, ax, size)
-    elif size is not None and not _is_size(size):
+        fits(kind, ax, size)
+    elif size is not None and not is_size(size):
         raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
     if kind == "spectrum":
         picture = spectrum(frequencies, paints, ax)
@@ -68,18 +68,19 @@ def panel(
     return picture
 
 
-def _fits(kind: str, ax: Any, size: Any) -> None:
-    """ValueError where a panel cannot be drawn into what the user gave."""
+def fits(kind: str, ax: Any, size: Any, one: str = "tokens") -> None:
+    """ValueError where a panel cannot be drawn into what the user gave; `one` is the name of a panel that can."""
     if not isinstance(ax, Axes):
         came = "several axes" if isinstance(ax, np.ndarray) else type(ax).__name__
-        raise ValueError(f"ax must be one matplotlib Axes, got {came}. Type figure('tokens', ax=axes[0]).")
+        raise ValueError(f"ax must be one matplotlib Axes, got {came}. Type figure({one!r}, ax=axes[0]).")
     if kind == "all":
-        raise ValueError("The whole figure has several axes and cannot be drawn into one. Type figure('tokens', ax=ax).")
+        raise ValueError(f"The whole figure has several axes and cannot be drawn into one. Type figure({one!r}, ax=ax).")
     if size is not None:
         raise ValueError("size is that of a figure, and ax has one already. Type plt.subplots(figsize=...) there.")
 
 
-def _is_size(size: Any) -> bool:
+def is_size(size: Any) -> bool:
+    """Whether it is a width and a height in inches."""
     numbers = list(size) if isinstance(size, tuple | list) else []
     return len(numbers) == 2 and all(isinstance(x, int | float) and 0 < x < 1000 for x in numbers)
 

@@ -14,7 +14,7 @@ from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces")
 STEPPER = ("scene", "charts", "heat", "walker", "predict", "stepper")
-XRAY = ("dial", "spectrum", "xray")
+XRAY = ("dial", "spectrum", "worth", "xray")
 TAKEN = ("keep", "export")
 WHOLE = (*STEPPER, "flow", *XRAY, "account", *TAKEN, "patches", "card", "explanation")
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it,
     "xray": (*STEPPER, *XRAY, *TAKEN),
     "explanation": WHOLE,
     "image": (*WHOLE, "image"),
+    "exchange": ("charts", "heat", "worth"),
     "compare": (*STEPPER, "compare"),
     "inspector": (*STEPPER, "inspector"),
     "monitor": (*STEPPER, "alive", "report", "monitor"),

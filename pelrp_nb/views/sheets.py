@@ -16,6 +16,7 @@ from .sheet import Sheet
 from .html_card import beside, fallback
 from .table import listing
 from .text import line, title, visible
+from .worth import of_result
 
 
 SIDE = 320  # pixels of a picture that is drawn
@@ -66,12 +67,16 @@ def compare(results: Sequence[Result], names: Sequence[str] | None = None) -> Sh
     return Sheet("compare", {"items": items}, f"{len(found)} results", f"Comparison({said})", beside(shown, found))
 
 
-def xray(result: Result, dial: Mapping[str, Any] | None = None) -> Sheet:
+def xray(result: Result, dial: Mapping[str, Any] | None = None, exchange: Any = None) -> Sheet:
     """Positions of one result: sinks, queries and keys, frequencies, pairs.
 
     dial: what a shift of all positions changes, as `live.dial.shift` computes it; a page holds these shifts and no others.
+    exchange: an `Exchange` of the same input: what the positions are worth. Raises ValueError if it is of another.
     """
     sheet = result.sheet("xray")
+    if exchange is not None:
+        found = of_result(exchange.plain(), result.plain()["tokens"])
+        sheet = replace(sheet, data={**sheet.data, "exchange": found})
     if dial is None:
         return sheet
     shown = {**dial, "tokens": [label(token) for token in dial["tokens"]], "target": visible(dial["target"], 120)}

@@ -10,12 +10,13 @@ const HALF =
   "For rotary positions, half of the query-key path goes to positions by construction: " +
   "a convention, no measurement of the rotation and no evidence of what a position is worth. " +
   "Type exchange(model, inputs) for that.";
+const WORTH = "What a position is worth is told by exchange(model, inputs).";
 const ASK = 'For queries against keys, heads and frequencies, type Options(detail={"query_key", "heads", "frequencies"}).';
 
 function xray(scene) {
   const { data } = scene;
   if (!data.sinks.length) return section("Positions", `There is no sink: ${data.unbooked}.`);
-  const half = data.conventional ? ` ${HALF}` : "";
+  const half = data.conventional ? ` ${HALF}` : data.exchange ? "" : ` ${WORTH}`;
   const offers = (part) => data.offers?.includes(part);
   return section(
     "Positions",
@@ -24,6 +25,15 @@ function xray(scene) {
     offers("query_key") || offers("heads") ? queryKey(scene) : null,
     offers("frequencies") ? spectrum(scene) : null,
     offers("pairs") ? pairs(scene) : null,
+    data.exchange
+      ? make(
+          "section",
+          { "aria-label": "Exchange" },
+          make("h3", {}, "What positions are worth"),
+          make("p", { class: "quiet" }, data.exchange.means),
+          worthOf(scene.face, data.exchange),
+        )
+      : null,
     data.dial
       ? make("section", { "aria-label": "Shift" }, make("h3", {}, "All positions shifted"), dialOf(scene.face, data.dial).node)
       : null,
