@@ -127,7 +127,7 @@ def test_the_terms_are_the_ledger_without_what_is_zero_and_add_up_to_the_value()
 
 def test_a_value_that_lies_in_no_word_is_said():
     e = weighed(("a", "b"), [0.3, 0.1], value=4.0, ledger=Ledger(4.0, 0.4, 0.0, {"bias": 3.6}, scale=1.0))
-    assert card(e)["outside"] == "More than half of the value is in no word: see the bar."
+    assert card(e)["outside"] == "Over half of the value lies elsewhere: see the bar."
     assert card(weighed(("a", "b"), [0.3, 0.1]))["outside"] == ""
 
 

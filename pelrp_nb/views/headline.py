@@ -94,12 +94,12 @@ def sides(data: Plain) -> tuple[str, str]:
 
 
 def outside(data: Plain) -> str:
-    """Said where more than half of the value is in no word, or nothing."""
+    """Said where more than half of the value is in no word; else nothing."""
     value = data["value"]
     rest = value - math.fsum(one.amount for one in _reasons(data)) if math.isfinite(value) else 0.0
     if not math.isfinite(rest) or abs(rest) <= 0.5 * abs(value):
         return ""
-    return f"More than half of the value is in no {_things(data)}: see the bar."
+    return "Over half of the value lies elsewhere: see the bar."
 
 
 def adds_up(data: Plain) -> str:

@@ -55,7 +55,7 @@ def _part(name: str) -> str:
 @cache
 def style() -> str:
     """The style sheet, with a class for each shade, `p-20` to `p20`, in light and in dark."""
-    return "\n".join([_read("view.css"), _read("live.css"), *_shades(False), *_shades(True)])
+    return "\n".join([_read("view.css"), _read("live.css"), *_shades(False), "@media screen {", *_shades(True), "}\n"])
 
 
 def _shades(dark: bool) -> list[str]:

@@ -208,10 +208,10 @@ class _Walk:
         values = self.data["boundaries"][layer]["relevance"] if layer is not None else []
         if kind in PARTS:
             part, amount = step["flow"]["to"][0]
-            brought = f"{self._amount(amount)}{self._most(values, ', most of it at')}."
+            came = f"{self._amount(amount)} went through {'the MLP' if kind == 'mlp' else part}{self._most(values, ', most of it at')}."
             if kind == "cross":
-                return f"{part.capitalize()} read {brought}"
-            return f"{f'{self.prefix}layer {number}'.capitalize()}: {'the MLP' if kind == 'mlp' else part} brought {brought}"
+                return f"{part.capitalize()} read {self._amount(amount)}{self._most(values, ', most of it at')}."
+            return f"{f'{self.prefix}layer {number}'.capitalize()}: {came}"
         kept = [self._kept_by(name, amount) for name, amount in step["flow"]["to"][1:]]
         where = "Past the head" if number is None else f"Under {self.prefix}layer {number}"
         left = f"{where}: {self._amount(step['flow']['to'][0][1])} is on the tokens{self._most(values, ', most on')}"

@@ -39,7 +39,7 @@ function ledger(data) {
     });
   return section(
     "Ledger",
-    "Where every unit of the value went. The gap is what nobody can explain.",
+    "What the value is made of. The gap is what is missing: it should be zero.",
     ledgerOf("ledger", rows, data.ledger.allowed).node,
     make("p", { class: `quiet ${toneOf(data.ledger.verdict)}`, role: "status" }, `Ledger ${data.ledger.state}.`),
     keepers,

@@ -28,7 +28,7 @@ kinds.broken = (root, face) => {
     make("div", { class: "controls" }, pick.node),
     mistake,
     verdict,
-    section("The account on the way back", "What arrives at each boundary, and what nobody can explain up to there.", path.node),
+    section("The account on the way back", "What arrives at each boundary, and what is missing up to there.", path.node),
     place,
   );
   const show = () => {

@@ -134,6 +134,14 @@ function pointed(node, count, at, turned) {
 
 // --- what the value is made of ----------------------------------------------------------------------------------------
 
+const MEANT = {
+  tokens: "what the inputs themselves carry",
+  positions: "what is carried by where they stand",
+  constants: "what the model adds whatever the input is: biases and the like",
+  softmax: "what depends on how large attention's scores are, not on which token they choose",
+  stabilisers: "what small numbers added to denominators keep",
+  gap: "what is missing: it should be zero",
+};
 const KEPT_BY = { tokens: "content", positions: "position", gap: "bad" };
 
 // One bar from zero: each term begins where the one before it ends; what is below zero runs back, hatched, one line lower.
@@ -167,7 +175,7 @@ function madeOf(data, terms) {
         i ? ", " : "",
         make(
           "span",
-          { class: "term" },
+          { class: "term", title: MEANT[name] },
           make("i", { class: `swatch ${KEPT_BY[name] ?? "kept"}${amount < 0 ? " minus" : ""}`, "aria-hidden": "true" }),
           `${called} ${shown}`,
         ),

@@ -1,4 +1,4 @@
-// Flows, and the palette for canvases.  Widths show |amount|; the sign is printed, and minus is drawn hatched.
+// Flows, and the palette for canvases.  Widths show |amount|; the sign is printed, and what is below zero has a dashed edge.
 
 const TONES = {
   content: "content",

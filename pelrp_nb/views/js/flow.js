@@ -16,7 +16,7 @@ function wholeFlow(scene) {
   drawing.update();
   return section(
     "The whole flow",
-    "Where the answer went, from left to right; the widths are |amounts| and minus is hatched. Press a layer to step there.",
+    "Where the answer went, from left to right; the wider, the more. What is below zero has a dashed edge. Press a layer to step there.",
     region("the whole flow", place),
   );
 }

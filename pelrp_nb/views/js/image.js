@@ -91,7 +91,7 @@ function overlay(scene) {
   scene.rebuild.push(refresh);
   return section(
     "Step by step",
-    "From the answer back to the pixels: what each patch carries on the way, and what is kept.",
+    "From the answer back to the pixels, layer by layer: what each patch carries there, and what was kept on the way.",
     control.node,
     said,
     make(

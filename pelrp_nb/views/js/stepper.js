@@ -34,7 +34,7 @@ function stepper(scene) {
   scene.rebuild.push(show);
   const node = section(
     "Step by step",
-    "From the answer back to the inputs: what each token carries on the way, and what is kept.",
+    "From the answer back to the inputs, layer by layer: what each token carries there, and what was kept on the way.",
     control.node,
     said,
     panes[0].node,
@@ -47,23 +47,25 @@ function stepper(scene) {
   return node;
 }
 
+const REDUCED = { signed: "with their signs", absolute: "sizes", positive: "positive parts", l2: "lengths" };
+
 // --- its panes --------------------------------------------------------------------------------------------------------
 
 function tokensPane(scene) {
   const { face, data } = scene;
   const [place, key, sums] = [make("div", { class: "pairs" }), legend(), make("p", { class: "quiet" })];
   const set = (name) => (value) => face.set({ [name]: value });
-  const reductions = Object.keys(data.parts).map((name) => [name, name]);
+  const reductions = Object.keys(data.parts).map((name) => [name, REDUCED[name] ?? name]);
   const choices = {
     part: choice("Show", Object.entries(PARTS), scene.part(), set("part")),
-    reduction: reductions.length > 1 && choice("Reduction", reductions, scene.reduction(), set("reduction")),
+    reduction: reductions.length > 1 && choice("Numbers", reductions, scene.reduction(), set("reduction")),
     scaled: choice(
       "Colour",
       [
         ["this", "this step"],
         ["all", "all steps"],
       ],
-      face.get("scaled") ?? "this",
+      face.get("scaled") ?? "all",
       set("scaled"),
     ),
   };
@@ -86,11 +88,11 @@ function tokensPane(scene) {
   const update = () => {
     const step = scene.step();
     values = amountsOn(scene, step);
-    if (!values) return write(sums, "The places of this boundary are not the tokens of the input; its sum is in the account.");
+    if (!values) return write(sums, "Here the model has other places than tokens; what they carry together is in the account.");
     const part = values[scene.part()] ?? values.content;
     const own = largest(...[values.content, values.position, values.both].filter(Boolean).map(scene.gather));
     const all = step.kind === "inputs" && scene.reduction() !== "signed" ? own : widest(scene);
-    const scale = (face.get("scaled") ?? "this") === "all" ? Math.max(all, own) : own;
+    const scale = (face.get("scaled") ?? "all") === "all" ? Math.max(all, own) : own;
     strip.paint([{ values: scene.gather(part), scale, shown: all }]);
     strip.pair(scene.gather(values.content), values.position ? scene.gather(values.position) : [], scale);
     key.paint(scale);
@@ -98,7 +100,7 @@ function tokensPane(scene) {
     const stated = Object.keys(PARTS)
       .filter((name) => values[name])
       .map((name) => `${name} ${show(total(values[name]))}`);
-    const only = scene.reduction() === "signed" || step.kind !== "inputs" ? "" : " Only the signed reduction is conserved.";
+    const only = scene.reduction() === "signed" || step.kind !== "inputs" ? "" : " Only numbers with their signs add up to the value.";
     return write(sums, `Sum of ${data.tokens.length.toLocaleString("en")} tokens: ${stated.join(", ")}.${only}`);
   };
   const keys = make(
@@ -107,7 +109,7 @@ function tokensPane(scene) {
     make("i", { class: "content" }),
     " content ",
     make("i", { class: "position" }),
-    " position, as far as paid",
+    " position, so far",
   );
   const node = make(
     "section",
@@ -198,7 +200,7 @@ function rulePane(scene) {
             { class: "quiet" },
             Object.keys(scene.data.rules).length
               ? first
-                ? "No rule yet: nothing has moved."
+                ? "No rule yet: all of it is still one number, and nothing has moved."
                 : "No rule of its own: what arrives here stays here."
               : "The result's card names no composite, so the rules are not known.",
           ),

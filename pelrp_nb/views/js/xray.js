@@ -20,7 +20,7 @@ function xray(scene) {
   const offers = (part) => data.offers?.includes(part);
   return section(
     "Positions",
-    `Where positions enter, and whose position was paid there.${half}`,
+    `A row for each place where positions enter the model: what the position of each token received there.${half}`,
     sinkMap(scene),
     offers("query_key") || offers("heads") ? queryKey(scene) : null,
     offers("frequencies") ? spectrum(scene) : null,
@@ -143,7 +143,7 @@ function queryKey(scene) {
   return make(
     "section",
     { "aria-label": "Queries and keys" },
-    make("h3", {}, "Asking and being asked"),
+    make("h3", {}, "As a query and as a key"),
     make("div", { class: "controls" }, pick.node, heads),
     place,
     said,
