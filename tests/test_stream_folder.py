@@ -93,7 +93,12 @@ ROWS = {
     "no positions": made(sinks=0),
     "one token": made(("x",)),
     "offsets": made(("a", "b"), offsets=((0, 1), None), word_ids=(0, None), text="a b"),
-    "a picture": made(("patch 0,0", "patch 0,1"), map=torch.rand(4, 6), maps={"content": torch.rand(4, 6)}),
+    "a picture": made(
+        ("patch 0,0", "patch 0,1"),
+        map=torch.rand(4, 6),
+        maps={"content": torch.rand(4, 6)},
+        picture=torch.zeros(2, 4, 3, dtype=torch.uint8),
+    ),
     "detail": made(detail={"heads": {"layer 0 rotary": {"query": torch.rand(2, 10)}}, "n": 3}),
     "streams": made(("a",), streams={"encoder": made(("a",)), "decoder": made(("b", "c"), seed=1)}),
     "not a number": made(("x",), value=float("nan")),
@@ -112,12 +117,14 @@ def test_what_is_left_out_is_nothing_but_the_parts_that_are_not_kept(name):
     assert columns.slim(e, columns.PARTS) == e
     least = columns.slim(e, ())
     assert back(least) == least and not least.boundaries and not least.reductions and not least.detail and len(least.sinks) <= 1
+    assert least.picture is None
     torch.testing.assert_close(least.relevance(), e.relevance())
     assert least.ledger.state == e.ledger.state and least.ledger.gap == pytest.approx(e.ledger.gap, nan_ok=True)
     assert least.text == e.text and least.target == e.target and least.model == e.model and least.method == e.method
     assert "<table" in least._repr_html_() or least._repr_html_()
     for part in columns.PARTS:
         there = columns.slim(e, [part])
+        assert part != "picture" or there.picture is e.picture
         assert back(there) == there
 
 

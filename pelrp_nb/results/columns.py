@@ -18,8 +18,12 @@ from ..ledger import Ledger
 from .explanation import Explanation
 from .serialisation import from_bytes, to_bytes
 
-PARTS = ("sinks", "reductions", "boundaries", "ledger", "card", "detail")  # what may be left out
+PARTS = ("sinks", "reductions", "boundaries", "ledger", "card", "detail", "picture")  # what may be left out
 CARD = ("model", "class", "text", "target", "method")  # what is kept of a card in any case
+OWN = {  # fields of an explanation that have columns; all others stand together in "more"
+    "tokens", "target", "value", "semantic", "positional", "sinks", "sink_kinds", "boundaries", "ledger", "card", "reductions", "offsets",
+    "text", "special", "word_ids",
+}  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -42,8 +46,8 @@ def slim(e: Explanation, keep: Iterable[str]) -> Explanation:
         changed["ledger"] = _sums(e.ledger)
     if "card" not in kept:
         changed["card"] = {name: e.card[name] for name in CARD if name in e.card}
-    if "detail" not in kept:
-        changed["detail"] = {}
+    empty: dict[str, Any] = {"detail": {}, "picture": None}
+    changed |= {name: nothing for name, nothing in empty.items() if name not in kept}
     return replace(e, **changed, streams={name: slim(stream, kept) for name, stream in e.streams.items()})
 
 
@@ -103,12 +107,7 @@ def rows_of(index: int, name: str | None, found: Any) -> Iterator[Row]:
 
 
 def _row(e: Explanation) -> Row:
-    more: dict[str, Any] = {
-        "map": e.map,
-        "maps": dict(e.maps),
-        "detail": dict(e.detail),
-        "streams": {k: v._tree() for k, v in e.streams.items()},
-    }
+    more = {name: part for name, part in e._tree().items() if name not in OWN and part is not None and len(part)}
     return {
         "target": e.target, "value": float(e.value), "text": e.text, "tokens": e.tokens, "special": e.special, "offsets": e.offsets,
         "word_ids": e.word_ids, "content": e.semantic.numpy(), "position": e.positional.sum(0).numpy(), "sinks": e.sinks,
@@ -119,7 +118,7 @@ def _row(e: Explanation) -> Row:
         ],
         "verdict": e.ledger.verdict, "gap": float(e.ledger.gap),
         "ledger": json.dumps({f.name: getattr(e.ledger, f.name) for f in fields(Ledger)}), "card": json.dumps(dict(e.card)),
-        "more": to_bytes(more) if any(more[name] is not None and len(more[name]) for name in more) else None,
+        "more": to_bytes(more) if more else None,
     }  # fmt: skip
 
 
@@ -146,7 +145,8 @@ def explanation_of(row: Mapping[str, Any], double: bool) -> Explanation:
     T, S = len(row["tokens"]), len(row["sinks"])
     shapes = {"semantic": (T,), "positional": (S, T)}
     book = json.loads(row["ledger"])
-    more = from_bytes(row["more"]) if row["more"] is not None else {"map": None, "maps": {}, "detail": {}, "streams": {}}
+    more = {} if row["more"] is None else from_bytes(row["more"])
+    more["streams"] = {name: Explanation._grown(tree) for name, tree in more.get("streams", {}).items()}
     return Explanation(
         tokens=tuple(row["tokens"]), target=row["target"], value=row["value"], semantic=tensor(row["content"]),
         positional=tensor(row["positional"], S, T), sinks=tuple(row["sinks"]), sink_kinds=tuple(row["sink_kinds"]),
@@ -154,8 +154,7 @@ def explanation_of(row: Mapping[str, Any], double: bool) -> Explanation:
         ledger=Ledger(**{**book, "unknown": tuple(book["unknown"])}), card=json.loads(row["card"]),
         reductions={x["name"]: tensor(x["values"], *shapes[x["name"].partition(".")[0]]) for x in row["reductions"]},
         offsets=_spans(row["offsets"]), text=row["text"], special=tuple(row["special"]),
-        word_ids=None if row["word_ids"] is None else tuple(row["word_ids"]), map=more["map"], maps=more["maps"], detail=more["detail"],
-        streams={name: Explanation._grown(tree) for name, tree in more["streams"].items()},
+        word_ids=None if row["word_ids"] is None else tuple(row["word_ids"]), **more,
     )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def explain_to(
     Args:
         dataset: what `explain_iter` takes; an iterator can be read only once, so its run shares with nobody.
         keep: what is stored beside tokens, relevance, value and verdict: "sinks", "reductions", "boundaries", "ledger", "card",
-            "detail"; all of it if nothing is typed. () is the least.
+            "detail", "picture"; all of it if nothing is typed. () is the least.
         shard: how many inputs stand in a file; so many are lost to a kill at most.
         resume: False refuses a folder in which a run stands already.
 
