@@ -9,7 +9,7 @@ from .errors import MissingError
 
 EXTRAS = {  # package -> the extra that brings it
     "jupytext": "teach", "nbclient": "teach", "nbformat": "teach", "scikit-learn": "train", "captum": "compare", "datasets": "compare",
-    "h5py": "compare", "pyarrow": "parquet",
+    "h5py": "compare", "pyarrow": "parquet", "ray": "ray",
 }  # fmt: skip
 IMPORTED = {"sklearn": "scikit-learn"}  # what a package is called where it is imported, if that is another name
 

@@ -130,7 +130,7 @@ def test_a_file_is_a_stream_of_its_texts(kind, as_text, tmp_path, texts):
     items = list(Source(str(path) if as_text else path, text="review", id="key").items())
     assert [(i.number, i.given, i.id) for i in items] == [(i, row["review"], row["key"]) for i, row in enumerate(rows)]
     lines = {"jsonl": "line 3", "json": "row 2", "parquet": "row 2"}
-    assert items[1].where == f"{lines.get(kind, 'line 3')} of rows.{kind}"
+    assert items[1].where == f"{lines.get(kind, 'line 3')} of rows.{kind}" and Source(path).count == 70
 
 
 def test_tables_and_data_sets_are_streams(stream, texts):

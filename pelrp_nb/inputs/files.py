@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,13 +27,32 @@ def rows_of(path: Path) -> Iterator[Columns]:
 
 def read_of(path: Path) -> Iterator[Read]:
     """The same, each with its line; one that cannot be read is an InputError in its place."""
+    kind = _kind(path)
+    readers = {".csv": _table, ".tsv": _table, ".jsonl": _lines, ".json": _array, ".parquet": _parquet}
+    return readers[kind](path)
+
+
+def count_of(path: Path) -> int:
+    """How many rows a file has, none of them made: for the time that is left."""
+    kind = _kind(path)
+    if kind == ".parquet":
+        parquet = extra("pyarrow.parquet", "A parquet file")
+        with _told(path):
+            return parquet.read_metadata(path).num_rows
+    if kind == ".jsonl":
+        with open(path, "rb") as file:
+            return sum(1 for line in file if line.strip())
+    return sum(1 for _ in read_of(path))
+
+
+def _kind(path: Path) -> str:
+    """The ending of a file that is there and can be read."""
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise InputError(f"A data file must end in {', '.join(SUFFIXES)}; got {path.name}.")
     if not path.is_file():
         raise InputError(f"There must be a file {path}, and there is none.")
-    readers = {".csv": _table, ".tsv": _table, ".jsonl": _lines, ".json": _array, ".parquet": _parquet}
-    return readers[kind](path)
+    return kind
 
 
 def _whole(read: Read) -> Columns:
@@ -106,14 +126,19 @@ def _array(path: Path) -> Iterator[Read]:
 
 
 def _parquet(path: Path) -> Iterator[Read]:
-    parquet = extra("pyarrow.parquet", "A parquet file")
-    number = 0
+    parquet, number = extra("pyarrow.parquet", "A parquet file"), 0
+    with _told(path), parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=64):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"row {number} of {path.name}", row
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What pyarrow says of a file that is damaged, as an InputError with its name."""
     try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=64):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"row {number} of {path.name}", row
+        yield
     except (OSError, ValueError) as error:  # pyarrow's own are kinds of these
         said = str(error).split("\n")[0].rstrip(".")
-        raise InputError(f"{path} must be a Parquet file, and cannot be read behind row {number}: {said}.") from error
+        raise InputError(f"{path} must be a Parquet file, and cannot be read as one: {said}.") from error

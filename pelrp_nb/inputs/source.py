@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .files import Columns, Read, read_of
+from .files import Columns, Read, count_of, read_of
 
 TEXT = "text"  # the column that is read where none is named
 
@@ -58,8 +58,10 @@ class Source:
 
     @property
     def count(self) -> int | None:
-        """How many inputs there are; None where nobody knows."""
-        return len(self.data) if isinstance(self.data, Sized) and not isinstance(self.data, str) else None
+        """How many inputs there are; None where nobody knows. Raises InputError where the file is not there."""
+        if isinstance(self.data, str | Path):
+            return count_of(Path(self.data))
+        return len(self.data) if isinstance(self.data, Sized) else None
 
     @property
     def named(self) -> bool:

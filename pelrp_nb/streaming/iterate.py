@@ -160,6 +160,6 @@ def explain_iter(
 
 
 def _explained(asking: Asking, source: Source, progress: bool) -> Iterator[Any]:
-    with Progress(source.count, progress) as shown:
+    with Progress(source.count if progress else None, progress) as shown:
         for _, found in asking.answers(source.items(), shown.done):
             yield found

@@ -76,13 +76,10 @@ def explain_to(
     Raises FileError: the folder was made with another configuration (it says which setting differs) or from other inputs, it cannot
     be written, the disk is full. MissingError: pyarrow is not installed, `pip install "pelrp_nb[parquet]"`.
     """
-    extra("pyarrow", "A folder of explanations")
-    if isinstance(shard, bool) or not isinstance(shard, int) or shard < 1:
-        raise InputError(f"shard must be a whole number above 0, got {shard!r}. Type shard={WINDOW}.")
     asking = Asking(model, processor, target, contrast, composite, options, batch_tokens)
     job = Job(Folder(path), asking, as_source(dataset), parts_of(keep), shard)
-    job.folder.begin(configuration(job), resume)
-    with Progress(job.source.count, progress) as shown:
+    job.begin(resume)
+    with Progress(job.source.count if progress else None, progress) as shown:
         job.run(shown)
     return Explanations.load(path)
 
@@ -96,6 +93,13 @@ class Job:
     source: Source
     keep: tuple[str, ...]
     size: int
+
+    def begin(self, resume: bool = True) -> None:
+        """Make the folder, or take up the run that is in it, if it is this one."""
+        extra("pyarrow", "A folder of explanations")
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise InputError(f"shard must be a whole number above 0, got {self.size!r}. Type shard={WINDOW}.")
+        self.folder.begin(configuration(self), resume)
 
     def run(self, shown: Progress) -> None:
         """Make shards until all are there; those that others make are waited for, and made if these are no more."""

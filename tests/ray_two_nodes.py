@@ -1,0 +1,99 @@
+"""A Ray cluster of two nodes on this machine, one of which is killed at work: python tests/ray_two_nodes.py FOLDER COUNT.
+
+Prints what was seen; fails where the folder that the cluster made is not that which one process makes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+
+from pelrp_nb import explain_to, zoo
+from pelrp_nb.results.folder import Folder
+from pelrp_nb.streaming.on_ray import explain_on_ray
+
+PORT, SHARD = 6393, 20
+ENV = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+
+
+def node(*more: str) -> subprocess.Popen:
+    """One node of the cluster, in the foreground of a process of its own."""
+    command = [Path(sys.executable).with_name("ray"), "start", *more, "--num-cpus=1", "--disable-usage-stats", "--block"]
+    return subprocess.Popen([*map(str, command), "--node-ip-address=127.0.0.1"], env=ENV, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def load() -> tuple:
+    """What each worker explains with."""
+    torch.set_num_threads(1)
+    return zoo.load("reviews-rotary")
+
+
+def joined(count: int) -> None:
+    """Wait until there are so many nodes."""
+    import ray
+
+    for _ in range(240):
+        if sum(one["Alive"] for one in ray.nodes()) >= count:
+            return
+        time.sleep(0.5)
+    raise SystemExit(f"the cluster has not come to {count} nodes")
+
+
+def killed_at_work(process: subprocess.Popen, folder: Folder, shards: int) -> threading.Thread:
+    """A thread that kills a node and all that runs on it when so many shards are there."""
+
+    def kill() -> None:
+        while not (folder.path / "index").is_dir() or len(folder.entries()) < shards:
+            time.sleep(0.05)
+        os.killpg(process.pid, 9)
+        print(f"killed one of two nodes at {len(folder.entries())} shards", flush=True)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    return thread
+
+
+def main(folder: Path, count: int) -> None:
+    """Two nodes, one killed; the same inputs in one process; both folders compared."""
+    import ray
+
+    texts = [one.text for one in zoo.task("reviews").examples]
+    (folder / "reviews.jsonl").write_text("".join(json.dumps({"text": texts[i % len(texts)]}) + "\n" for i in range(count)))
+    head = node("--head", f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={folder / 'ray'}")
+    other = None
+    try:
+        for _ in range(60):
+            time.sleep(2)
+            try:
+                ray.init(address=f"127.0.0.1:{PORT}", log_to_driver=False)
+                break
+            except (ConnectionError, RuntimeError):
+                continue
+        other = node(f"--address=127.0.0.1:{PORT}")
+        joined(2)
+        print("two nodes", flush=True)
+        killed = killed_at_work(other, Folder(folder / "cluster"), 3)
+        found = explain_on_ray(folder / "cluster", load, folder / "reviews.jsonl", workers=2, shard=SHARD)
+        killed.join(1)
+        print(found)
+    finally:
+        for process in (other, head):
+            if process is not None and process.poll() is None:
+                os.killpg(process.pid, 9)
+    model, tokenizer = load()
+    alone = explain_to(folder / "alone", model, folder / "reviews.jsonl", processor=tokenizer, shard=SHARD, progress=False)
+    one, two = (x.table().drop(columns=["value", "gap"]) for x in (found, alone))
+    assert one.equals(two), "the tables differ"
+    assert (found.table()["value"] - alone.table()["value"]).abs().max() < 1e-5, "the values differ"
+    print("the same table as of one process")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
