@@ -104,7 +104,8 @@ def by_layer(boundaries: Sequence[Boundary], tokens: Sequence[str]) -> Rows:
 
 def by_head(detail: Mapping[str, Any], tokens: Sequence[str]) -> Rows:
     """(L, H, T) the relevance that arrived at the output of each head of each attention, by the token that asks."""
-    kept = {name: parts["heads"] for name, parts in detail.get("attention", {}).items()}
+    found = detail.get("attention") or detail.get("routes", {}).get("attention", {})
+    kept = {name: parts["heads"] for name, parts in found.items()}
     if not kept:
         raise InputError(
             'heads needs the heads of an attention, and this explanation has none. Type explain(..., options=Options(detail={"heads"})).'

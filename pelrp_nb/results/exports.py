@@ -18,6 +18,7 @@ from . import arrays
 from .as_dict import as_dict
 from .latex import latex
 from .reductions import Reduction
+from .routes import Routes
 from .serialisation import put
 from .subwords import Span
 
@@ -55,6 +56,8 @@ class Exports(Portable):
 
     tokens: tuple[str, ...]
     target: str
+    value: float
+    streams: Mapping[str, Any]
     semantic: Tensor
     positional: Tensor
     boundaries: tuple[Boundary, ...]
@@ -102,9 +105,25 @@ class Exports(Portable):
     def heads(self) -> arrays.Rows:
         """(L, H, T) the relevance at the output of each head of each attention: `heads["layer 3"][1]` is (T,).
 
-        Raises InputError where the explanation was made without `Options(detail={"heads"})`.
+        Raises InputError where the explanation was made without `Options(detail={"heads"})`, or "routes".
         """
         return arrays.by_head(self.detail, self.tokens)
+
+    @property
+    def routes(self) -> Routes:
+        """What each head handed from place to place, as numbers that add up: `routes.matrix("layer 3", head=1)` is (T, T). See `Routes`.
+
+        Those of all streams where there are several.  Raises InputError where the explanation was made without
+        `Options(detail={"routes"})`.
+        """
+        parts = self.streams or {"": self}
+        found = {name: (one.tokens, one.detail["routes"]) for name, one in parts.items() if "routes" in one.detail}
+        if not any(one["attention"] for _, one in found.values()):
+            raise InputError(
+                "routes needs what each head handed on, and this explanation has none of it. Type "
+                'explain(..., options=Options(detail={"routes"})).'
+            )
+        return Routes(found, self.target, self.value)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data that JSON takes; numbers as they are, not rounded."""
@@ -155,7 +174,7 @@ class Exports(Portable):
     ) -> Figure:
         """A matplotlib Figure for print: tokens with content and position, layers, ledger.
 
-        kind:    "all", or one panel: "tokens", "layers", "ledger", or "spectrum" where `detail` has "frequencies"
+        kind:    "all", or one panel: "tokens", "layers", "ledger", "spectrum" where `detail` has "frequencies", "routes" where it has those
         ax:      draw one panel into these axes, in a grid of your own, and give their figure back
         size:    (width, height) in inches
         colours: of "content", "position" (bars of tokens), "plus", "minus" (layers, ledger), as matplotlib takes them
@@ -164,6 +183,8 @@ class Exports(Portable):
         """
         from ..views.figure import panel
 
+        if kind == "routes":
+            return self.routes.figure(ax=ax, size=size, colours=colours)
         try:
             return panel(kind, self.plain(), as_arrays(self.detail.get("frequencies", {})), ax, size, colours)
         except ValueError as error:

@@ -28,7 +28,7 @@ from .text import notes, positions, visible
 NAMED = 48  # up to here every token has its label; beyond, only the largest have
 LABEL = 18  # characters of one label
 QUIET = "#5f5c57"
-KINDS = ("all", "tokens", "layers", "ledger", "spectrum")
+KINDS = ("all", "tokens", "layers", "ledger", "spectrum", "routes")
 
 
 class Picture(Figure):
@@ -152,7 +152,7 @@ def spectrum(frequencies: Mapping[str, Mapping[str, Any]], paints: Look, ax: Axe
         axes.bar(range(len(amounts)), amounts, 0.76, color=[paints.signed(x) for x in amounts])
         axes.axhline(0, color=QUIET, linewidth=0.6)
         axes.set_ylim(-1.1 * most, 1.1 * most)
-        axes.set_ylabel(_short(sink, 24), fontsize=8, rotation=0, ha="right", va="center")
+        axes.set_ylabel(short(sink, 24), fontsize=8, rotation=0, ha="right", va="center")
         _quiet(axes, ("left",))
     waves = np.asarray(next(iter(frequencies.values()))["wavelength"], float)
     step = math.ceil(len(waves) / 16)
@@ -176,17 +176,17 @@ def _literal(picture: Any, *drawn: Artist) -> Any:
     return picture
 
 
-def _short(text: str, most: int = LABEL) -> str:
+def short(text: str, most: int = LABEL) -> str:
     shown = drawable(visible(text, most))
     return shown if len(shown) <= most + 4 else shown[: most + 3] + "..."
 
 
 def _title(picture: Figure, data: Plain) -> None:
     value = digits(abs(data["value"]), 5)(data["value"])
-    facts = f"{_short(data['model'], 40)}, {_short(data['method'], 60)}, {positions(data)}"
+    facts = f"{short(data['model'], 40)}, {short(data['method'], 60)}, {positions(data)}"
     room = int(7.3 * picture.get_figwidth())  # characters in a line, of the widest letter
     told = [f"note: {drawable(note)}" for note in notes(data)[:2]]
-    lines = [line for text in (f"{_short(data['target'], 60)} {value}", facts, *told) for line in wrap(text, room)]
+    lines = [line for text in (f"{short(data['target'], 60)} {value}", facts, *told) for line in wrap(text, room)]
     picture.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5, linespacing=1.5)
 
 
@@ -223,7 +223,7 @@ def _names(axes: Axes, data: Plain) -> None:
         for t in sorted(range(T), key=lambda t: -abs(both[t]) if math.isfinite(both[t]) else 0.0):
             if len(at) < max(1, room // 2) and all(abs(t - other) >= T / room for other in at):
                 at.append(t)
-    axes.set_xticks(sorted(at), [_short(data["tokens"][t]) for t in sorted(at)], rotation=90, fontsize=8, parse_math=False)
+    axes.set_xticks(sorted(at), [short(data["tokens"][t]) for t in sorted(at)], rotation=90, fontsize=8, parse_math=False)
     axes.tick_params(axis="x", pad=3)
 
 
@@ -232,7 +232,7 @@ def _layers(axes: Axes, beside: Axes | None, rows: Sequence[PlainBoundary], pain
     amounts = np.ma.masked_invalid(np.array([row["relevance"] for row in reversed(rows)], dtype=float))
     scale = largest(amounts.compressed()) or 1.0
     image = axes.imshow(amounts, cmap=paints.shades(), norm=Normalize(-scale, scale), aspect="auto", interpolation="nearest")
-    names = [_short(row["name"], 24) for row in reversed(rows)]
+    names = [short(row["name"], 24) for row in reversed(rows)]
     step = math.ceil(len(rows) / 24)
     axes.set_yticks(range(0, len(rows), step), names[::step], fontsize=8, parse_math=False)
     axes.tick_params(axis="y", length=0)
@@ -265,7 +265,7 @@ def _ledger(axes: Axes, data: Plain, paints: Look) -> None:
     axes.set_xticks([])
     book = data["ledger"]
     axes.set_title(
-        f"ledger, {verdict(book['state'], _short(str(book['opened'])), book['precision'])}", fontsize=8.5, loc="left", color=QUIET
+        f"ledger, {verdict(book['state'], short(str(book['opened'])), book['precision'])}", fontsize=8.5, loc="left", color=QUIET
     )
     _quiet(axes, ())
     axes.tick_params(axis="y", length=0)

@@ -1,0 +1,79 @@
+"""Routes for print: tokens along one axis, layers along the other, the edges that carry most between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from .figure import QUIET, Picture, fits, is_size, short
+from .look import drawable, look
+
+CARRY, MOST = 0.8, 200  # the part of all that was handed on that is drawn, and how many edges at most
+WIDE = 5.0  # points of the largest edge
+
+
+def drawn(
+    tokens: Sequence[str], levels: Sequence[Mapping[str, Any]], title: str, ax: Any, size: Any, colours: Mapping[str, Any] | None
+) -> Figure:  # fmt: skip
+    """levels: in call order, each with its "name", "amounts" (T, T) and "skip" (T,), empty where it has no residual sum."""
+    paints = look(colours)
+    if ax is not None:
+        fits("routes", ax, size)
+    elif size is not None and not is_size(size):
+        raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
+    wide, tall = min(13.0, max(5.0, 1.6 + 0.34 * len(tokens))), min(12.0, 1.8 + 0.7 * len(levels))
+    picture = ax.figure if ax is not None else Picture(figsize=size or (wide, tall), layout="constrained", facecolor="white")
+    axes = ax if ax is not None else picture.add_subplot()
+    amounts = np.array([level["amounts"] for level in levels], dtype=float)
+    layers, rows, columns, part = largest_edges(amounts)
+    skips = np.array([level["skip"] or [0.0] * len(tokens) for level in levels], dtype=float)
+    most = max(np.abs(amounts[layers, rows, columns]).max(initial=0.0), 1e-30)
+    _skipped(axes, skips, most)
+    lines = [((i, level + 1), (j, level)) for level, i, j in zip(layers, rows, columns, strict=True)]
+    found = amounts[layers, rows, columns]
+    axes.add_collection(
+        LineCollection(
+            lines, linewidths=np.abs(found) / most * WIDE, colors=[paints.signed(x) for x in found], alpha=0.75, capstyle="round"
+        )
+    )
+    _frame(axes, tokens, [str(level["name"]) for level in levels])
+    said = f"{len(found)} edges carry {part:.0%} of what heads handed from place to place"
+    axes.set_title(drawable(f"{title}\n{said}"), fontsize=9, loc="left", color=QUIET, parse_math=False)
+    return picture
+
+
+def largest_edges(amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """(layer, row, column) of as many of the largest as carry `CARRY` of all sizes, `MOST` at most; and what part they do carry."""
+    sizes = np.abs(np.nan_to_num(amounts)).ravel()
+    order = np.argsort(-sizes, kind="stable")
+    carried = np.cumsum(sizes[order])
+    whole = carried[-1] if len(carried) else 0.0
+    if whole <= 0:
+        return (*np.zeros((3, 0), dtype=int), 0.0)
+    n = min(int(np.searchsorted(carried, CARRY * whole)) + 1, MOST)
+    layers, rows, columns = np.unravel_index(order[:n][::-1], amounts.shape)  # the largest drawn last
+    return layers, rows, columns, float(carried[n - 1] / whole)
+
+
+def _skipped(axes: Axes, skips: np.ndarray, most: float) -> None:
+    """What stays at its place, behind the edges, in grey."""
+    lines = [((t, level + 1), (t, level)) for level in range(len(skips)) for t in range(skips.shape[1])]
+    widths = np.minimum(np.abs(skips).ravel() / most, 2.0) * WIDE
+    axes.add_collection(LineCollection(lines, linewidths=widths, colors="#c9c5bd", alpha=0.5, zorder=0))
+
+
+def _frame(axes: Axes, tokens: Sequence[str], names: Sequence[str]) -> None:
+    """Names of tokens below, of layers beside."""
+    axes.set_xlim(-0.5, len(tokens) - 0.5)
+    axes.set_ylim(-0.15, len(names) + 0.15)
+    step = max(1, -(-len(tokens) // 64))
+    axes.set_xticks(range(0, len(tokens), step), [short(t) for t in tokens[::step]], rotation=90, fontsize=8, parse_math=False)
+    axes.set_yticks([i + 0.5 for i in range(len(names))], [short(n, 28) for n in names], fontsize=8, parse_math=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0)

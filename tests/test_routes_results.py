@@ -1,0 +1,145 @@
+"""Routes as a result: matrices, edges, the account of heads, a figure; saved and loaded; batches and streams; what is asked wrongly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from made import made
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from models import build, build_position, inputs
+from tolerance import assert_same
+
+from pelrp_nb import Explanation, Options, explain, zoo
+from pelrp_nb.errors import InputError
+
+ROUTES = Options(detail={"routes"})
+
+
+@pytest.fixture(scope="module")
+def found():
+    """A text of a small trained model, with routes."""
+    model, tokenizer = zoo.load("reviews-rotary")
+    return explain(model, "a gorgeous , witty film", processor=tokenizer, options=ROUTES)
+
+
+def test_matrices_add_up_to_what_heads_hold(found):
+    """All that goes through values and scores, with positions and what is kept, is the relevance of the heads, place by place."""
+    routes = found.routes
+    for i, name in enumerate(routes.names):
+        values, scores = (routes.matrix(name, part=part) for part in ("values", "scores"))
+        one = found.detail["routes"]["attention"][name]
+        rest = (one["positions"] + one["kept"]).sum(0)
+        assert_same((values + scores).sum(1) + rest, found.heads[i].sum(0), found.ledger.scale)
+        query, key = routes.share(name)
+        assert query + key == 1
+        assert_same(routes.matrix(name), values + key * scores, found.ledger.scale)
+        assert torch.equal(routes.matrix(i, head=1), routes.matrix(name, head=1))
+
+
+def test_edges_are_the_largest_entries_of_all_matrices(found):
+    routes = found.routes
+    every = torch.stack([routes.matrix(name, head) for name in routes.names for head in range(found.heads.shape[1])])
+    largest = every.flatten().abs().topk(12).values
+    edges = routes.edges(12)
+    assert [abs(e.amount) for e in edges] == pytest.approx(largest.tolist())
+    for e in edges:
+        assert float(routes.matrix(e.attention, e.head)[e.at, e.to]) == pytest.approx(e.amount)
+        assert (e.token, e.other) == (found.tokens[e.at], found.tokens[e.to])
+    assert {e.head for e in routes.edges(5, head=2)} == {2} and {e.attention for e in routes.edges(5, "layer 1")} == {"layer 1"}
+
+
+def test_the_account_of_each_head_adds_up(found):
+    frame = found.routes.to_frame()
+    assert len(frame) == found.heads.shape[0] * found.heads.shape[1]
+    parts = frame[["values", "queries", "keys", "positions", "kept"]].sum(axis=1)
+    assert abs(parts - frame["relevance"]).max() < 1e-5 * found.ledger.scale
+    assert (frame["itself"] <= frame["handed"] + 1e-9).all()
+
+
+def test_what_was_not_kept_is_told_in_sums():
+    model, x = build("llama"), inputs("llama")
+    whole, largest = (explain(model, x, options=Options(detail={"routes"}, routes_top=top)) for top in (None, 6))
+    for name in whole.routes.names:
+        kept, every = (one.routes.matrix(name, 2) for one in (largest, whole))
+        given, received = largest.routes.rest(name)
+        assert_same(kept.sum(1) + given[2], every.sum(1), whole.ledger.scale)
+        assert_same(kept.sum(0) + received[2], every.sum(0), whole.ledger.scale)
+        assert not any(x.any() for x in whole.routes.rest(name))
+    assert largest.routes.to_frame()["values"].tolist() == pytest.approx(whole.routes.to_frame()["values"].tolist())
+
+
+@pytest.mark.parametrize("ending", [".npz", ".safetensors"])
+@pytest.mark.parametrize("top", [None, 4])
+def test_a_saved_result_has_its_routes(found, tmp_path, ending, top):
+    if top is not None:
+        found = explain(build("bert"), inputs("bert"), options=Options(detail={"routes"}, routes_top=top))
+    found.save(tmp_path / f"e{ending}")
+    again = Explanation.load(tmp_path / f"e{ending}")
+    assert again == found and str(again.routes) == str(found.routes)
+    assert torch.equal(again.routes.matrix(0, 1), found.routes.matrix(0, 1))
+
+
+def test_decoder_and_encoder_are_joined_by_cross_edges():
+    model, x = build_position("t5")
+    found = explain(model, x, options=ROUTES)
+    routes = found.routes
+    cross = next(name for name in routes.names if "EncDecAttention" in name)
+    encoder, decoder = found.streams["encoder"].tokens, found.streams["decoder"].tokens
+    assert routes.tokens(cross) == (decoder, encoder)
+    assert routes.matrix(cross).shape == (len(decoder), len(encoder))
+    for stream in ("encoder", "decoder"):
+        assert isinstance(routes.figure(stream=stream), Figure)
+
+
+def test_a_picture_has_routes_between_its_patches():
+    model, _ = zoo.load("scenes-rotary")
+    found = explain(model, torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)), options=ROUTES)
+    places = len(found.boundaries[0].relevance)
+    assert found.routes.matrix(0).shape == (places, places)
+
+
+def test_the_figure_draws_the_edges_that_carry_most(found):
+    figure = found.figure("routes")
+    axes = figure.axes[0]
+    skipped, edges = (c for c in axes.collections if isinstance(c, LineCollection))
+    assert len(skipped.get_segments()) == len(found.tokens) * len(found.routes.names)
+    assert 0 < len(edges.get_segments()) <= 200
+    assert max(edges.get_linewidths()) == pytest.approx(5.0)
+    e = max(
+        (
+            (abs(float(m[i, j])), level, i, j)
+            for level, m in enumerate(found.routes.matrix(n) for n in found.routes.names)
+            for i in range(len(m))
+            for j in range(len(m))
+        ),
+    )
+    assert edges.get_segments()[-1].tolist() == [[e[2], e[1] + 1], [e[3], e[1]]]
+    assert "edges carry 8" in axes.get_title("left")
+
+
+def test_a_page_does_not_carry_every_edge(found):
+    model, tokenizer = zoo.load("reviews-rotary")
+    plain = explain(model, "a gorgeous , witty film", processor=tokenizer)
+    assert len(found.to_html()) < len(plain.to_html()) + 20_000
+
+
+WRONG = {
+    "no routes": (lambda r: made().routes, "routes needs what each head handed on"),
+    "no layer": (lambda r: r.routes.matrix("layer 9"), "There is no attention 'layer 9'; there are layer 0"),
+    "a number too large": (lambda r: r.routes.matrix(12), "There is no attention 12"),
+    "no head": (lambda r: r.routes.matrix(0, 99), "head must be a number from 0 to"),
+    "no part": (lambda r: r.routes.matrix(0, part="keys"), "part must be one of handed, values, scores, got 'keys'"),
+    "no edges": (lambda r: r.routes.edges(0), "top must be a number of edges from 1, got 0"),
+    "a size that is none": (lambda r: r.figure("routes", size=3), "size must be"),
+    "axes that are none": (lambda r: r.figure("routes", ax=3), "ax must be one matplotlib Axes"),
+    "no stream": (lambda r: r.routes.figure(stream="image"), "stream must be one of"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_asked_wrongly_is_told(found, name):
+    asked, said = WRONG[name]
+    with pytest.raises(InputError) as error:
+        asked(found)
+    assert said in str(error.value)
