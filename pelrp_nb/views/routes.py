@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from .figure import QUIET, Picture, fits, is_size, short
-from .look import drawable, look
+from .look import look
 
 CARRY, MOST = 0.8, 200  # the part of all that was handed on that is drawn, and how many edges at most
 WIDE = 5.0  # points of the largest edge
@@ -42,8 +42,8 @@ def drawn(
         )
     )
     _frame(axes, tokens, [str(level["name"]) for level in levels])
-    said = f"{len(found)} edges carry {part:.0%} of what heads handed from place to place"
-    axes.set_title(drawable(f"{title}\n{said}"), fontsize=9, loc="left", color=QUIET, parse_math=False)
+    said = f"{len(found)} edges carry {part:.0%} of what heads handed on;\ngrey: what was skipped on"
+    axes.set_title("\n".join([short(title, 60), said]), fontsize=8.5, loc="left", color=QUIET, parse_math=False)
     return picture
 
 
