@@ -23,7 +23,7 @@ def drawn(
     """levels: in call order, each with its "name", "amounts" (T, T) and "skip" (T,), empty where it has no residual sum."""
     paints = look(colours)
     if ax is not None:
-        fits("routes", ax, size)
+        fits("routes", ax, size, "routes")
     elif size is not None and not is_size(size):
         raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
     wide, tall = min(13.0, max(5.0, 1.6 + 0.34 * len(tokens))), min(12.0, 1.8 + 0.7 * len(levels))
