@@ -27,7 +27,7 @@ from .inputs.rows import Errors, good
 from .ledger import Ledger
 from .results.build import Told, common, explanation
 from .results.explanation import Explanation
-from .targets.logits import logits_of
+from .targets.logits import logits_of, one_per_token
 from .targets.resolve import Asked, answer, ask, preferred
 from .targets.target import Each
 
@@ -134,9 +134,11 @@ class Run:
         picked = all(q.picks for one in asked for q in one.questions)
         alone = None if picked or B == 1 else self.alone(asked[0], padding)
         with propagate(self.model, self.composite, self.options, asked_inside) as flow:
-            output = call(self.model, batch.arguments)
+            output = call(self.model, named_parts(batch.arguments, asked))
             if B > 1 and (mixes(logits_of(output) if picked else output, B) or not (picked or has_rows(output, alone, B))):
                 raise Together
+            if B > 1 and one_per_token(getattr(output, "logits", None), self.model, max(len(spoken(one)) for one in asked)):
+                raise Together  # padding has logits as well
             with torch._C.DisableTorchFunction() if picked else nullcontext():  # what a function of the user's does has rules
                 rows = (logits_of_row(output, i, B, v) if picked else of_row(output, i, B, v) for i, v in enumerate(batch.visible))
                 inside = {c: part_of(flow, c) for c in asked_inside}
@@ -157,6 +159,12 @@ class Run:
                             told = Told(one.row, q.upto, h[1], float(h[0].detach()), preferred(q, output))
                             answers.append(explanation(flow, told, trace, about))
         return found
+
+
+def named_parts(arguments: Mapping[str, Any], asked: Sequence[Asked]) -> Mapping[str, Any]:
+    """The arguments of a call whose logits we look up by name: in a tuple nobody can tell them from a loss."""
+    handed = any(q.handed for one in asked for q in one.questions)
+    return {**arguments, "return_dict": True} if arguments.get("return_dict") is False and not handed else arguments
 
 
 # what torch says where something cannot be done to a tensor with a gradient

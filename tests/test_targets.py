@@ -181,6 +181,67 @@ def test_a_token_classifier_has_a_label_at_each_place():
     assert found.target == "PER at 1" and found.ledger.closed
 
 
+@pytest.fixture(scope="module")
+def replaced():
+    """A model that says of each token whether it was replaced: one logit for each."""
+    import transformers as t
+
+    sizes = {"vocab_size": 96, "hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    torch.manual_seed(0)
+    return t.ElectraForPreTraining(t.ElectraConfig(**sizes, intermediate_size=48)).eval().double()
+
+
+def test_one_logit_for_each_token_is_asked_for_by_its_place(replaced):
+    tokenizer, texts = words(special=True), ["w5 w6 w7 w8", "w9 w10"]
+    found = explain(replaced, texts, processor=tokenizer, target=target.label("logit", at=2))
+    for text, one in zip(texts, found, strict=True):
+        own = replaced(**tokenizer(text, return_tensors="pt")).logits[0]
+        assert one.target == "logit at 2" and one.value == pytest.approx(float(own[2].detach()), rel=1e-9) and one.ledger.closed
+        last = explain(replaced, texts, processor=tokenizer, target=lambda output: output.logits[0, -1])[texts.index(text)]
+        assert last.value == pytest.approx(float(own[-1].detach()), rel=1e-9), "padding has logits as well"
+    spread = explain(replaced, texts[0], processor=tokenizer, target=target.token(0, at=target.span("w6 w7")))
+    own = replaced(**tokenizer(texts[0], return_tensors="pt")).logits[0]
+    assert spread.value == pytest.approx(float(own[2:4].sum().detach()), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (None, r"gives each of 6 tokens one logit, so a target needs a place; places are 0 '\[CLS\]', 1 'w5'.*at=1"),
+        (1, "so a target needs a place"),
+        (target.probability(0, at=2), "answers with a number, which has no probability"),
+        (target.loss([0, 0, 1, 0, 0, 0]), r"its loss is its own\. Type explain\(model, dict\(\.\.\., labels=\.\.\.\)"),
+    ],
+)
+def test_one_logit_for_each_token_is_no_list_of_classes(replaced, wanted, says):
+    with pytest.raises(TargetError, match=says):
+        explain(replaced, "w5 w6 w7 w8", processor=words(special=True), target=wanted)
+
+
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_a_tuple_with_a_loss_in_front_has_its_logits_and_its_loss(family):
+    model, ids = build(family), drawn((6, 6))
+    labels = torch.stack(list(ids)) if family == "llama" else torch.tensor([1, 0])
+    given = {"input_ids": torch.stack(list(ids)), "labels": labels}
+    as_tuple = {**given, "return_dict": False}
+    for wanted in (1, None, target.loss(labels[0] if family == "llama" else 1)):
+        for ours, theirs in zip(explain(model, as_tuple, target=wanted), explain(model, given, target=wanted), strict=True):
+            same_answer(ours, theirs)
+    one = {k: v[:1] for k, v in given.items()}
+    handed = explain(model, {**one, "return_dict": False}, target=lambda output: output[0])
+    assert handed.value == pytest.approx(float(model(**one).loss.detach()), rel=1e-6)
+
+
+def test_the_loss_of_a_model_that_is_set_to_tuples_is_its_own():
+    model, ids = build("bert"), drawn((6,))[0][None]
+    own = float(model(input_ids=ids, labels=torch.tensor([1])).loss.detach())
+    model.config.return_dict = False
+    try:
+        assert explain(model, {"input_ids": ids}, target=target.loss(1)).value == pytest.approx(own, rel=1e-6)
+    finally:
+        model.config.return_dict = True
+
+
 def test_a_model_that_answers_questions_says_how_to_name_its_target():
     import transformers as t
     from models import SIZES, randomise

@@ -14,7 +14,7 @@ from ..inputs.outputs import tensors_in
 from ..inputs.own import batch_first
 from .given import whole
 from .labels import label_names
-from .places import Spread, default_place
+from .places import Spread, default_place, shown
 
 Names = Mapping[int, str]  # what the classes are called; none for tokens
 Part = tuple[Tensor, str, Any]  # a number of the logits of one place, its name, what tells it from others
@@ -40,10 +40,37 @@ def found_at(
             f"{type(model).__name__} says how well a picture and a text match; its answers are the texts by number, not words. "
             "Type target=None, and explain(model, [(one mapping of text and picture for each text)])."
         )
+    if one_per_token(row, model, len(tokens)):
+        return at_place(row[:, None], asked_place(at, model, tokens), tokens, lambda x: of(x, {0: "logit"}, model, processor))
     at = default_place(row, model, processor, tokens) if at is None else at
     classes = row.shape[-1]
     names = {i: f"match of picture and text {i}" for i in range(classes)} if matches(output) else label_names(model, classes)
     return at_place(row, at, tokens, lambda x: of(x, names, model, processor))
+
+
+def one_per_token(logits: Any, model: Any, T: int) -> bool:
+    """Whether a model of transformers answers with one logit for each of T tokens, as one that tells which of them were replaced.
+
+    Where its labels are as many as the tokens, they are the labels.
+    """
+    if not isinstance(logits, Tensor) or logits.dim() > 2 or not logits.shape[-1] == T > 1:
+        return False
+    return of_transformers(model) and not matches_labels(model, T)
+
+
+def matches_labels(model: Any, classes: int) -> bool:
+    """Whether the model has a label for each of these, or says that it has none."""
+    return len(getattr(getattr(model, "config", None), "id2label", None) or {}) in (0, classes)
+
+
+def asked_place(at: Any, model: Any, tokens: Sequence[str]) -> Any:
+    """The place that is asked about, of a model that answers for each token; TargetError without one."""
+    if at is None:
+        raise TargetError(
+            f"{type(model).__name__} gives each of {len(tokens)} tokens one logit, so a target needs a place; {shown(tokens)}. "
+            'Type target.label("logit", at=1).'
+        )
+    return at
 
 
 def at_place(row: Tensor, at: Any, tokens: Sequence[str], of: Callable[[Tensor], Part]) -> Chosen:
@@ -98,9 +125,10 @@ def logits_of(output: Any) -> Tensor:
     if not parts:
         raise TargetError(f"The output ({type(output).__name__}) holds no tensor of numbers. Explain a model whose forward returns one.")
     held, (path, first) = ", ".join(f"{path} {tuple(x.shape)}" for path, x in parts[:4]), parts[0]
+    where = f"[{', '.join('0' * first.dim())}]" if first.dim() else ""
     raise TargetError(
         f"The output ({type(output).__name__}) has no logits, it holds {held}; say what to explain. "
-        f"Type target=lambda output: {path}[{', '.join('0' * first.dim())}]."
+        f"Type target=lambda output: {path}{where}."
     )
 
 

@@ -16,7 +16,7 @@ from ..inputs.arguments import RAISED, call, of_transformers, takes
 from ..inputs.model_input import Encoded
 from .given import whole
 from .labels import label_names, label_number, problem_type
-from .logits import Chosen, matches, row_of
+from .logits import Chosen, matches, one_per_token, row_of
 from .places import default_place, fills_masks, writes
 from .target import Computed, number_of
 
@@ -57,6 +57,11 @@ class Loss(Computed):
 
     def wanted(self, row: Tensor, model: Any, processor: Any, tokens: Sequence[str]) -> Tensor:
         """The labels as numbers: a class (), one number for each logit (classes,), or a class for each place (T,)."""
+        if one_per_token(row[None], model, len(tokens)):
+            raise TargetError(
+                f"{type(model).__name__} gives each token one logit, and its loss is its own. "
+                "Type explain(model, dict(..., labels=...), target=lambda output: output.loss)."
+            )
         if row.dim() == 2:
             return torch.tensor(self.by_place(row, model, processor, tokens), device=row.device)
         if problem_type(model, len(row)) in ("regression", "multi_label_classification"):
@@ -99,7 +104,7 @@ class Loss(Computed):
                 return self  # an input that the model refuses is refused in its own words when it is explained
             wanted = self.wanted(logits, model, processor, tokens)
             output = with_labels(model, given, wanted[None])
-        own, logits = float(output.loss.mean()), row_of(output, model)
+        own, logits = float(output[0].mean()), row_of(output[1], model)
         close = CLOSE.get(logits.dtype, 3e-2)
         logits = logits if logits.dtype in CLOSE else logits.float()
         ways = [replace(self, shifted=s) for s in ((False, True) if logits.dim() == 2 else (False,))]
@@ -120,8 +125,8 @@ def apart(ours: float, theirs: float) -> float:
     return abs(ours - theirs)
 
 
-def with_labels(model: Any, given: Mapping[str, Any], labels: Tensor) -> Any:
-    """The output with the model's own loss of these labels; the configuration, in which some note what labels they saw, stays."""
+def with_labels(model: Any, given: Mapping[str, Any], labels: Tensor) -> tuple[Tensor, Any]:
+    """The model's own loss of these labels, and its output; the configuration, in which some note what labels they saw, stays."""
     config, came = model.config, "none"
     before = getattr(config, "problem_type", None)
     try:
@@ -131,12 +136,14 @@ def with_labels(model: Any, given: Mapping[str, Any], labels: Tensor) -> Any:
     finally:
         if getattr(config, "problem_type", None) != before:
             config.problem_type = before
+    if isinstance(output, tuple) and len(output) > 1 and isinstance(output[0], Tensor):  # as config.return_dict=False gives it
+        return output[0], output[1]
     if not isinstance(getattr(output, "loss", None), Tensor):
         raise TargetError(
             f"{type(model).__name__} must give a loss of labels {tuple(labels.shape)}, got {came}. "
             "Type target=lambda output: ..., a loss of the logits."
         )
-    return output
+    return output.loss, output
 
 
 def loss(labels: Any = None) -> Loss:

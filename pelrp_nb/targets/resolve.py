@@ -36,7 +36,12 @@ class Question:
     @property
     def picks(self) -> bool:
         """Whether the number stands in the output as it is; a function of the output may compute it."""
-        return not any(isinstance(x, targets.Computed) or (callable(x) and not isinstance(x, LOGITS)) for x in (self.target, self.foil))
+        return not (self.handed or any(isinstance(x, targets.Computed) for x in (self.target, self.foil)))
+
+    @property
+    def handed(self) -> bool:
+        """Whether a function of the user's is handed the output, which then has the form that was asked for."""
+        return any(callable(x) and not isinstance(x, (*LOGITS, targets.Computed)) for x in (self.target, self.foil))
 
     @property
     def inside(self) -> tuple[Condition, ...]:
