@@ -51,7 +51,6 @@ FEW = (
     "Positions are exchanged between two places or more; of this input {} can take part. Special tokens do not, unless you type "
     "special=True."
 )
-TURNED = (PositionKind.ROTARY, PositionKind.RELATIVE_EMBEDDING)  # of values: they keep their own sink
 
 
 @fitting({"composite": "exchange without it: CP-LRP is what weights are judged by", "options": "partners={} or seed=0", "k": "partners={}"})
@@ -184,11 +183,17 @@ def refuse(flow: Propagation, sinks: list[Leaf], worth: Exchanges) -> None:
     if not sinks:
         raise InputError(f"{type(flow.model).__name__} has no positions that could be exchanged. {CAUSAL}")
     for leaf in sinks:
-        if leaf.part != ADDS and leaf not in worth.entered and not (leaf.kind in TURNED or leaf.part == "score"):
+        known = leaf.part == "score" or leaf.kind == PositionKind.RELATIVE_EMBEDDING or turned(leaf)
+        if not (leaf.part == ADDS or leaf in worth.entered or known):
             raise ModelError(
-                f"The positions of `{leaf.name}` are {leaf.kind}: they enter beside scores and sums, where they cannot be exchanged. Type "
-                "explain(model, ..., composite=pelrp_nb.PA_LRP)."
+                f"The positions of `{leaf.name}` are {leaf.kind}: they enter beside scores and sums, or before a linear map, where they "
+                "cannot be exchanged. Type explain(model, ..., composite=pelrp_nb.PA_LRP)."
             )
+
+
+def turned(leaf: Leaf) -> bool:
+    """Whether it turns values, which keep their own sink, or scores that the value does not depend on."""
+    return leaf.kind == PositionKind.ROTARY and (leaf.reaches or leaf.role == "value")
 
 
 def linear(leaf: Leaf, g: Tensor, worth: Exchanges) -> Tensor | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._C import DisableTorchFunction
 
+from ..rules import PositionKind
 from . import replay, roles
 from .arguments import Met
 from .handlers import weighing
@@ -155,6 +156,7 @@ class Following(Base):
             self.wide.forget()
         with DisableTorchFunction():  # what is looked at is ours, and none of the model's operations
             judge(self)
+            unheard(self)
         roles.contradicted(self, self.inputs.sinks)
         if self.places.inputs:
             self.account.rows = self.places.rows(next(iter(self.places.inputs)))
@@ -166,3 +168,12 @@ class Following(Base):
     def why_lost(self) -> str:
         """Why a target may depend on no input, as far as that was seen."""
         return roles.lost(self)
+
+
+def unheard(flow: Following) -> None:
+    """Note rotations that what is not done again (a linear map, a convolution) keeps from a softmax, under delta attention."""
+    for leaf in flow.inputs.sinks if weighing.told(flow) and flow.worth is None else ():
+        if leaf.taken and leaf.kind == PositionKind.ROTARY and leaf.role is None and not (leaf.reaches or leaf.behind):
+            flow.places.note(
+                "between a rotation and its softmax stands what delta attention does not do again: it is paid nothing", leaf.where
+            )

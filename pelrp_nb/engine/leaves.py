@@ -47,6 +47,7 @@ class Leaf:
     weights: the attention weights of the scores that a bias was added to, when they are known
     silent:  its products were told apart by pairs later on, and are heard there
     behind:  of what positions changed of attention weights: the places where those positions entered
+    reaches: it entered the scores of an attention by calls that can be done again
     """
 
     tensor: Tensor | None
@@ -77,6 +78,7 @@ class Leaf:
     weights: Callable[[], Tensor] | None = None
     silent: bool = False
     behind: tuple[Leaf, ...] = ()
+    reaches: bool = False
     columns: Columns = field(default_factory=dict)
     detail: dict[str, dict] = field(default_factory=dict)
 

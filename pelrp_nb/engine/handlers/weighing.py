@@ -119,6 +119,8 @@ def replayed(flow: Context, given: list[Tensor], biases: list[tuple[int, Leaf]])
         chain.entries.append(leaf)
     if not chain.entries:
         return None
+    for leaf in chain.entries:
+        leaf.reaches = True
     with torch.no_grad():
         replays = chain.run()
     for x, again in zip(given, replays, strict=True):
