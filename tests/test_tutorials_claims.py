@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from functools import cache
 from statistics import median
 from typing import Any
@@ -258,3 +259,78 @@ def test_a_paper_is_cited_where_its_idea_is_taught(lab):
     text = notebooks.master(lab).read_text(encoding="utf-8")
     links = re.findall(r"\]\((https://(?:arxiv|doi)\.org/[^)]+)\)", text)
     assert all(any(link.endswith(paper) for link in links) for paper in PAPERS[lab])
+
+
+# --- 09, 13: what students build ---------------------------------------------------------------------------------------------
+
+
+@cache
+def worked(lab: str) -> dict[str, Any]:
+    """The names of a lab after its cells were run with their answers, up to the quiz; cells that only print left out."""
+    import jupytext
+    import matplotlib
+
+    matplotlib.use("Agg")
+    space: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # tensors handed to matplotlib
+        for cell in jupytext.read(notebooks.master(lab)).cells:
+            if cell.cell_type == "code" and not cell.source.startswith(("labs.", "show(")):
+                exec(cell.source, space)
+    return space
+
+
+def test_a_students_block_is_the_engine():
+    lab = worked("09")
+    assert says("09", "the value is Llama's, and the plain gradient is the walk back")
+    assert (lab["mine"] - lab["whole"]).abs().max() < 1e-6 * lab["whole"].abs().max()
+
+
+@pytest.mark.parametrize("product", ["half(q, k.mT)", "half(A, v)"])
+def test_without_a_half_the_value_is_the_same_and_the_relevance_is_not(product):
+    lab = worked("09")
+    source = next(cell for cell in notebooks.master("09").read_text(encoding="utf-8").split("# %%") if "def block(" in cell)
+    space = dict(lab)
+    exec(source.replace(product, product.replace("half(", "torch.matmul(")), space)
+    off = space["by_blocks"].__globals__["near"]
+    inputs = torch.randn(4, 64, dtype=torch.float64), *lab["angles"](torch.arange(4), 16)
+    layer = lab["model"].model.layers[0]
+    a, m = layer.self_attn, layer.mlp
+    parts = (
+        layer.input_layernorm,
+        a.q_proj,
+        a.k_proj,
+        a.v_proj,
+        a.o_proj,
+        layer.post_attention_layernorm,
+        m.gate_proj,
+        m.up_proj,
+        m.down_proj,
+    )
+    weights = [part.weight.detach() for part in parts]
+    torch.testing.assert_close(space["block"](*inputs, weights), lab["block"](*inputs, weights))
+    assert not off(lab["by_blocks"](space["block"]), lab["mine"])
+
+
+def test_a_rule_of_ones_own_is_closed_and_less_faithful_than_epsilon():
+    lab = worked("13")
+    assert says(
+        "13",
+        "The square rule everywhere has a gain of about 0.8, where epsilon has 1.2 and chance none; in layer 3 alone it costs nothing.",
+    )
+    assert lab["written"] and lab["mine"].name == "square"
+    assert all(result.ledger.closed and result.ledger.audited for result in lab["found"].values())
+    judged = lab["faithfulness"].measure(
+        lab["model"], lab["tokenizer"], lab["faithfulness"].load("reviews", limit=20), lab["choices"], methods=lab["ours"]
+    )
+    gain = {name: judged.estimate(name, judged.measures[0]) for name in ("epsilon", "yours", "yours in layer 3", "random")}
+    means = {name: estimate.mean for name, estimate in gain.items()}
+    assert means["yours"] == pytest.approx(0.8, abs=0.05) and means["epsilon"] == pytest.approx(1.2, abs=0.05)
+    assert means["yours in layer 3"] == pytest.approx(means["epsilon"], abs=0.02) and abs(means["random"]) < 0.2
+
+
+def test_what_the_word_is_still_shows_under_a_rule_that_does_not_ask():
+    assert says("13", "*dull* and *clumsy* still stand out")
+    result = worked("13")["found"]["yours"]
+    worth = result.relevance().abs()
+    assert {result.tokens[i] for i in worth.topk(2).indices.tolist()} == {"dull", "clumsy"}

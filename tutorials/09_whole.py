@@ -13,13 +13,13 @@
 # %% [markdown]
 # # 09 · A whole transformer, walked back
 #
-# *About 45 minutes. You need: labs 01 to 05, and 06 or 07.*
+# *About 65 minutes. You need: labs 01 to 05, and 06 or 07.*
 #
 # After this lab you can
 #
 # 1. walk a whole model back by hand, rule by rule,
 # 2. do the same with one bent gradient, and say why both give the same numbers,
-# 3. read the program that does it: one page, ten rules.
+# 3. assemble a real block, bent, and read the program that bends any model: one page, ten rules.
 
 # %%
 import inspect
@@ -28,13 +28,15 @@ from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 import torch
+from einops import rearrange, repeat
 from torch.nn.functional import linear, silu
 from torch.overrides import TorchFunctionMode
 
 import pelrp_nb
-from pelrp_nb import reference
+from pelrp_nb import ATTN_LRP, reference
 from pelrp_nb.engine import in_a_page
 from pelrp_nb.engine.in_a_page import Walk
+from pelrp_nb.rules.rotary import angles, turned
 from pelrp_nb.verbs import freeze
 
 # %% [markdown]
@@ -88,7 +90,7 @@ for word, R in zip(tokenizer.convert_ids_to_tokens(ids[0]), by_hand.tokens.sum(-
 # ## The promise
 #
 # Now the short way. The promise of lab 03: at every number, relevance = value times slope $g$. At the output that fixes the slope we start
-# with: $g = R / y$. If every step keeps the promise from its output to its inputs, it holds at the words as well, after **one** backward pass.
+# with: $g = R / y$. ([Arras et al.](https://arxiv.org/abs/2502.15886), 2025, do it so for transformers.) If every step keeps the promise from its output to its inputs, it holds at the words as well, after **one** backward pass.
 #
 # ## Exercise 2 · Relevance from a gradient &nbsp; ●●○ &nbsp; 6 minutes
 #
@@ -131,9 +133,100 @@ labs.check("bent", bent)
 # %% [markdown]
 # **What if** you freeze z instead of sigmoid(z)? The value is the same; who gets paid?
 #
+# ## A product
+#
+# A product needs more. Each factor's plain gradient claims all the relevance, so together they would get it twice.
+#
+# ## Exercise 4 · Half &nbsp; ●●○ &nbsp; 6 minutes
+#
+# The value must stay what it is; both gradients must be halved. Write the product as two terms, one of them frozen.
+
+# %%
+def half(a, b):
+    """The value of a @ b; the gradients of a and of b are half of what they were."""
+    # BEGIN SOLUTION
+    z = a @ b
+    return z / 2 + freeze(z / 2)
+    # END SOLUTION
+
+
+# %%
+labs.check("half", half)
+
+# %% [markdown]
+# **What if** one factor is a constant, a matrix of weights say? Then all is due to the other: no half.
+#
+# ## A real block
+#
+# Now you have all there is. A block of Llama, as it stands in this model:
+#
+# 1. norm (lab 03): $n = x / \mathrm{rms}(x) \cdot w$, with $\epsilon = 10^{-6}$ in the root
+# 2. queries, keys, values: $n W^\top$, cut into heads of width $d$; two heads of queries share one of keys and values, so these are repeated
+# 3. queries and keys turned (lab 07): `q * cos + turned(q) * sin`
+# 4. scores $q k^\top / \sqrt d$, those of later tokens $-\infty$; softmax; times values; heads side by side; $W_o$; **added** to $x$
+# 5. norm; $\mathrm{silu}(n W_g^\top) \cdot (n W_u^\top)$, then $W_d$; added
+#
+# ## Exercise 5 · The block &nbsp; ●●● &nbsp; 20 minutes
+#
+# Write its forward pass, bent: the value is Llama's, and the plain gradient is the walk back. cos and sin are constants here. `rearrange` and `repeat` of
+# [einops](https://einops.rocks) say shapes aloud; your `half` serves all products.
+
+# %%
+def block(x, cos, sin, weights):
+    """The block of x (tokens, width), bent; cos, sin (tokens, d); weights as named below, matrices (outputs, inputs)."""
+    before, Wq, Wk, Wv, Wo, after, Wg, Wu, Wd = weights
+    # BEGIN SOLUTION
+    d = cos.shape[-1]
+    norm = lambda x, w: x / freeze((x.square().mean(-1, keepdim=True) + 1e-6).sqrt()) * w
+    n = norm(x, before)
+    q, k, v = (rearrange(n @ W.T, "t (h d) -> h t d", d=d) for W in (Wq, Wk, Wv))
+    q, k = (y * cos + turned(y) * sin for y in (q, k))
+    k, v = (repeat(y, "h t d -> (h r) t d", r=len(q) // len(k)) for y in (k, v))
+    scores = half(q, k.mT) / d**0.5
+    later = torch.ones(len(x), len(x), dtype=torch.bool).triu(1)
+    A = scores.masked_fill(later, -torch.inf).softmax(-1)
+    x = x + rearrange(half(A, v), "h t d -> t (h d)") @ Wo.T
+    n = norm(x, after)
+    z = n @ Wg.T
+    gate = z * freeze(torch.sigmoid(z)) * (n @ Wu.T)
+    return x + (gate / 2 + freeze(gate / 2)) @ Wd.T
+    # END SOLUTION
+
+
+# %%
+labs.check("block", block)
+
+# %% [markdown]
+# **What if** you leave out one `half`? The value does not change. Run the next cell with it: four of your blocks, an embedding below, the classifier above, against the engine.
+
+# %%
+def near(a, b):
+    return bool((a - b).abs().max() < 1e-6 * b.abs().max())
+
+
+def by_blocks(block):
+    """Relevance of each token of `ids` for `label` through the model's own weights in your blocks; None if there is no block yet."""
+    x = E = model.model.embed_tokens(ids[0]).detach().requires_grad_()
+    for layer in model.model.layers:
+        a, m = layer.self_attn, layer.mlp
+        parts = (layer.input_layernorm, a.q_proj, a.k_proj, a.v_proj, a.o_proj, layer.post_attention_layernorm, m.gate_proj, m.up_proj, m.down_proj)
+        x = block(x, *angles(torch.arange(len(x)), a.head_dim), [part.weight.detach() for part in parts])
+        if x is None:
+            return None
+    rms = (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    value = (x / freeze(rms) * model.model.norm.weight)[-1] @ model.score.weight[label]
+    (g,) = torch.autograd.grad(value, E)
+    return (E * g).sum(-1).detach()
+
+
+whole = pelrp_nb.explain(model, text, processor=tokenizer, target=label, composite=ATTN_LRP).semantic
+mine = by_blocks(block)
+print("your blocks are the engine:", "not written yet" if mine is None else near(mine, whole))
+
+# %% [markdown]
 # ## The page
 #
-# You bent a model by writing it anew. Nobody wants to write Llama anew. But PyTorch lets us listen: inside the `with` of a *function mode*, every call
+# You bent a model by writing it anew. Nobody wants to do that for every model. But PyTorch lets us listen: inside the `with` of a *function mode*, every call
 # of torch passes through one method before it is carried out.
 
 # %%
@@ -179,40 +272,16 @@ show(Walk.leaf, Walk.position, Walk.constant, Walk.back)
 # `back` is the promise: one backward pass, then $R = x \cdot g$ at every leaf, summed for each token or in all (`LINES` says which, as a pattern of
 # einops). It starts with the gradient 1, so with R(value) = value.
 #
-# Now the rules. Three of them bend nothing:
+# Now the rules; find the line of your block that each of them stands for:
 
 # %%
-show(Walk.look_up, Walk.linear, Walk.add)
+show(Walk.look_up, Walk.linear, Walk.add, Walk.product, Walk.multiply, Walk.divide)
 
 # %% [markdown]
-# Linear maps and sums keep the promise with the plain gradient: exercise 2. All that is done is to make leaves of what must not be overlooked.
+# The first three bend nothing: linear maps and sums keep the promise with the plain gradient (exercise 2). All that is done is to make leaves of what must
+# not be overlooked.
 #
-# A product needs more. Each factor's plain gradient claims all the relevance, so together they would get it twice.
-#
-# ## Exercise 4 · Half &nbsp; ●●○ &nbsp; 6 minutes
-#
-# The value must stay what it is; both gradients must be halved. Write the product as two terms, one of them frozen.
-
-# %%
-def half(a, b):
-    """The value of a @ b; the gradients of a and of b are half of what they were."""
-    # BEGIN SOLUTION
-    z = a @ b
-    return z / 2 + freeze(z / 2)
-    # END SOLUTION
-
-
-# %%
-labs.check("half", half)
-
-# %% [markdown]
-# **What if** one factor is a constant, a matrix of weights say? How much should the other get?
-
-# %%
-show(Walk.product, Walk.multiply, Walk.divide)
-
-# %% [markdown]
-# `product` counts who carries: 1/n each. So queries and keys get half each, attention and values get half each, and a carrier times a number gets all.
+# `product` is your `half`, and counts who carries: 1/n each. So queries and keys get half each, attention and values get half each, and a carrier times a number gets all.
 # In `multiply` a constant may be the cos or sin of a position. It is made a leaf *here*, at this product of this layer, so each layer
 # pays its own (lab 07). `divide` freezes what stands below.
 
@@ -220,7 +289,7 @@ show(Walk.product, Walk.multiply, Walk.divide)
 show(Walk.activation, Walk.rms_norm, Walk.layer_norm, Walk.softmax)
 
 # %% [markdown]
-# An activation is exercise 3, for any function: freeze f(x) / x. (A number beside 0 avoids 0/0.) A norm freezes its denominator. A LayerNorm is the same
+# These are your gate, your norm, your softmax. An activation is exercise 3, for any function: freeze f(x) / x. (A number beside 0 avoids 0/0.) A norm freezes its denominator. A LayerNorm is the same
 # after the mean is taken off; the mean is *not* frozen, it is a linear map.
 #
 # The softmax keeps its plain gradient, which does not hand on all (lab 04). So the page notes it on both sides: what arrived at A, less what went
@@ -234,7 +303,6 @@ for line in ("tokens", "positions", "constants", "softmax", "value"):
     print(f"{line:<10} {account[line].sum():+.3f}")
 page, hand = account["tokens"], by_hand.tokens.sum(-1)
 engine = pelrp_nb.explain(model, text, processor=tokenizer, target=label).semantic
-near = lambda a, b: bool((a - b).abs().max() < 1e-6 * b.abs().max())
 print("the account is closed:", bool(account["gap"].abs() < 1e-6))
 print("page is hand:", near(page, hand), "  engine is hand:", near(engine, hand))
 plt.figure(figsize=(4, 2.8))

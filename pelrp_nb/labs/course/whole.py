@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import linear, silu
 
-from ...rules import epsilon, identity, uniform
+from ...rules import epsilon, identity, rms_norm, uniform
+from ...rules.rotary import angles, turned
 from ...verbs import freeze, input_times_gradient, scale
 from ..exercise import Case, Exercise, Mistake, normal
 
@@ -56,6 +58,37 @@ def _products(rng: Generator) -> Iterator[Case]:
 
 def _half(a: Tensor, b: Tensor) -> Tensor:
     return uniform.forward(a, b, multiply=torch.matmul)
+
+
+def _blocks(rng: Generator) -> Iterator[Case]:
+    for label, tokens, width, key_heads, inner in (("three tokens", 3, 8, 1, 6), ("five tokens", 5, 8, 2, 4), ("one token", 1, 4, 1, 3)):
+        head = 4
+        shapes = [(width,), (width, width), (key_heads * head, width), (key_heads * head, width), (width, width), (width,)]
+        shapes += [(inner, width), (inner, width), (width, inner)]
+        R, x, *weights = normal(rng, (tokens, width), (tokens, width), *shapes)
+        yield label, (R, x, *angles(torch.arange(tokens), head), weights)
+
+
+def _block(
+    x: Tensor, cos: Tensor, sin: Tensor, weights: list[Tensor], product: float = 0.5, gate: float = 0.5, still: bool = True,
+    causal: bool = True,
+) -> Tensor:  # fmt: skip
+    """One block of Llama, bent; with what is amiss in it."""
+    before, Wq, Wk, Wv, Wo, after, Wg, Wu, Wd = weights
+    norm = partial(rms_norm.forward, eps=1e-6) if still else _moving
+    heads = [linear(norm(x, weight=before), W).unflatten(-1, (-1, cos.shape[-1])).transpose(0, 1) for W in (Wq, Wk, Wv)]
+    q, k, v = (y.repeat_interleave(len(heads[0]) // len(y), 0) for y in heads)
+    q, k = (y * cos + turned(y) * sin for y in (q, k))
+    s = scale(q @ k.mT, product) / cos.shape[-1] ** 0.5
+    hidden = torch.ones(len(x), len(x), dtype=torch.bool).triu(1) if causal else torch.zeros(len(x), len(x), dtype=torch.bool)
+    A = s.masked_fill(hidden, -torch.inf).softmax(-1)
+    x = x + linear(scale(A @ v, product).transpose(0, 1).flatten(1), Wo)
+    n = norm(x, weight=after)
+    return x + linear(scale(identity.forward(linear(n, Wg), f=silu) * linear(n, Wu), gate), Wd)
+
+
+def _moving(x: Tensor, weight: Tensor) -> Tensor:
+    return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * weight
 
 
 EXERCISES = (
@@ -169,6 +202,43 @@ EXERCISES = (
             "`z = a @ b`, then `z / 2` plus as much that is frozen",
         ),
         kind="gradients",
+    ),
+    Exercise(
+        "block",
+        "09",
+        "block",
+        _block,
+        _blocks,
+        (
+            Mistake(
+                "products not halved",
+                "The value is right. In q k and in A v both factors carry, so each gets half: `half(a, b)`.",
+                partial(_block, product=1.0),
+            ),
+            Mistake(
+                "gate not halved",
+                "The value is right. The gate is a product of two that carry, so each gets half.",
+                partial(_block, gate=1.0),
+            ),
+            Mistake(
+                "norms move",
+                "The value is right, but the root mean square of the norms still moves. Freeze it.",
+                partial(_block, still=False),
+            ),
+            Mistake("no mask", "Every token sees all others. A token sees itself and those before it.", partial(_block, causal=False)),
+            Mistake(
+                "residual forgotten",
+                "The block must add to what it is given: the last sum is missing.",
+                lambda x, cos, sin, weights: _block(x, cos, sin, weights) - x,
+            ),
+        ),
+        (
+            "A line for each step: norm, heads, turn, scores, weights, values, sum; norm, gate, sum. Norms, products, SiLU are bent.",
+            "`rearrange(n @ W.T, 't (h d) -> h t d', d=d)`, keys and values then `repeat(k, 'h t d -> (h r) t d', r=r)`; "
+            "`half(q, k.mT) / d**0.5`, masked, softmax; `half(A, v)` back with `rearrange(..., 'h t d -> t (h d)')`",
+        ),
+        kind="gradient",
+        points=3,
     ),
 )
 
