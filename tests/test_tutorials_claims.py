@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from pelrp_nb import ATTN_LRP, CP_LRP, PA_LRP, PA_LRP_RES, Options, exchange, explain, zoo
+from pelrp_nb import ATTN_LRP, CP_LRP, PA_LRP, PA_LRP_RES, Options, exchange, explain, rules, zoo
 from pelrp_nb.labs import notebooks, worksheets
 from pelrp_nb.verbs import input_times_gradient
 
@@ -248,6 +248,7 @@ def test_the_words_of_the_field_are_in_the_glossary():
 
 
 PAPERS = {
+    "01": ("pone.0130140",), "13": ("1512.02479",), "09": ("2502.15886",),
     "00": ("2506.02138", "2202.07304", "pone.0130140"), "02": ("978-3-030-28954-6_10",), "03": ("2402.05602", "2202.07304", "2502.15886"),
     "04": ("2402.05602", "2202.07304", "2309.17453"), "06": ("2506.02138", "1706.03762"), "07": ("2104.09864", "2506.02138"),
     "08": ("1910.10683", "2108.12409"), "11": ("2202.07304",), "12": ("2202.10419",),
@@ -334,3 +335,10 @@ def test_what_the_word_is_still_shows_under_a_rule_that_does_not_ask():
     result = worked("13")["found"]["yours"]
     worth = result.relevance().abs()
     assert {result.tokens[i] for i in worth.topk(2).indices.tolist()} == {"dull", "clumsy"}
+
+
+def test_the_table_of_the_first_lab_is_the_rule():
+    assert says("01", "| output 1 | 3, 1, 1 | 3, 2, 1 | 6 | 3/6, 2/6, 1/6 | 6 | 3, 2, 1 |", "the inputs get 5, -2 and 5")
+    assert says("01", "| output 2 | 1, -1, 2 | 1, -2, 2 | 1 | 1, -2, 2 | 2 | 2, -4, 4 |")
+    x, weight, R = torch.tensor([1.0, 2.0, 1.0]), torch.tensor([[3.0, 1.0, 1.0], [1.0, -1.0, 2.0]]), torch.tensor([6.0, 2.0])
+    assert rules.epsilon.relevance(R, x, weight=weight)[0].tolist() == [5.0, -2.0, 5.0]

@@ -45,33 +45,22 @@ torch.set_printoptions(precision=4, sci_mode=False)
 # %% [markdown]
 # ## A worked example
 #
-# In proportion to what each has contributed: 3 of 4 parts and 1 of 4 parts, so **6 and 2**. That is the whole rule. Here are three inputs
-# and two outputs, row by row:
-
-# %%
-x = torch.tensor([1.0, 2.0, 1.0])
-weight = torch.tensor([[3.0, 1.0, 1.0], [1.0, -1.0, 2.0]])   # one row for each output
-R = torch.tensor([6.0, 2.0])
-
-contribution = x * weight
-print("contributions", contribution.tolist())
-print("outputs      ", contribution.sum(1).tolist())
-
-# %% [markdown]
-# The first output is 3 + 2 + 1 = 6, the second 1 - 2 + 2 = 1. Divide each row by its total, and you have *shares*; each row of shares adds
-# up to 1. Multiply each row by its relevance, and you have payments; add the payments column by column:
-
-# %%
-share = contribution / contribution.sum(1, keepdim=True)
-payment = share * R[:, None]
-print("payments", payment.tolist())
-print("inputs  ", payment.sum(0).tolist(), "total", payment.sum().item())
-
-# %% [markdown]
+# In proportion to what each has contributed: 3 of 4 parts and 1 of 4 parts, so **6 and 2**. That is the whole rule
+# ([Bach et al.](https://doi.org/10.1371/journal.pone.0130140), 2015). Here are three inputs, $x = (1, 2, 1)$, and two outputs, each with a row of weights:
+#
+# | | weights | contributions $x_i W_{ji}$ | output | shares | relevance | payments |
+# |---|---|---|---|---|---|---|
+# | output 1 | 3, 1, 1 | 3, 2, 1 | 6 | 3/6, 2/6, 1/6 | 6 | 3, 2, 1 |
+# | output 2 | 1, -1, 2 | 1, -2, 2 | 1 | 1, -2, 2 | 2 | 2, -4, 4 |
+#
+# Divide the contributions of a row by their total, and you have *shares*; each row of shares adds up to 1. Multiply each row by its relevance, and you have
+# payments. Add the payments column by column: the inputs get 5, -2 and 5.
+#
 # The total is 8 again: nothing was lost, nothing was made. We say the rule *conserves*. Look at the second input: output 2 pays it
 # -4, because it pulled that output down. Relevance has a sign: *for* and *against*.
 
 # %%
+payment = torch.tensor([[3.0, 2.0, 1.0], [2.0, -4.0, 4.0]])
 figure, axes = plt.subplots(1, 2, figsize=(7, 2.2), layout="constrained")
 for axis, title, values in ((axes[0], "payment", payment), (axes[1], "sum", payment.sum(0, keepdim=True))):
     axis.imshow(values, cmap="PuOr_r", vmin=-9, vmax=9)
