@@ -19,7 +19,7 @@ from test_views import fragment
 from pelrp_nb import Explanation, explain, views, zoo
 from pelrp_nb.ledger import Ledger
 from pelrp_nb.results.serialisation import read, write
-from pelrp_nb.views import headline, reading
+from pelrp_nb.views import differences, headline, reading, sheets
 
 NAN = math.nan
 QUOTE = re.compile("\u201c([^\u201d]+)\u201d")
@@ -231,5 +231,33 @@ def test_a_result_of_version_0_1_shows_its_card(tmp_path):
 
 def test_a_large_picture_is_drawn_from_sums_of_squares_and_loses_nothing():
     field = np.random.default_rng(0).normal(size=(701, 1000))
-    shown = views.sheets._summed(field)
+    shown = sheets._summed(field)
     assert max(shown.shape) <= 320 and shown.sum() == pytest.approx(field.sum())
+
+
+# --- side by side, in words first --------------------------------------------------------------------------------------
+
+
+def told(*amounts: list[float], names: tuple[str, ...] = ("one", "two", "three")) -> str:
+    found = [weighed(("not", "good"), each) for each in amounts]
+    sentence = said(differences.differing(names[: len(found)], [e.plain() for e in found]))
+    assert sentence in re.sub("<[^>]+>", "", views.compare(found, names[: len(found)]).table)
+    return sentence
+
+
+def test_results_beside_each_other_say_first_which_word_one_gives_more():
+    assert told([1.0, 0.5], [2.0, 0.5]) == "\u201ctwo\u201d gives \u201cnot\u201d twice as much as \u201cone\u201d (+2.00 against +1.00)."
+    assert (
+        told([-3.0, 0.5], [1.0, 0.5])
+        == "\u201cone\u201d counts \u201cnot\u201d against it and \u201ctwo\u201d for it (\u22123.00 against +1.00)."
+    )
+    assert told([1.0, 0.0], [1.0, 0.9]) == "\u201ctwo\u201d gives \u201cgood\u201d more than \u201cone\u201d (+0.90 against 0.00)."
+    assert told([1.0, 0.5], [1.0, 0.5]) == "Both give every word the same."
+    assert told([1.0, 0.5], [1.0, 0.5], [1.0, 4.0]).startswith(
+        "\u201cthree\u201d gives \u201cgood\u201d 8.0 times as much as \u201cone\u201d"
+    )
+    assert told([NAN, 1.0], [NAN, 1.0]) == "Both give every word the same."
+
+
+def test_nothing_is_said_of_texts_of_different_words():
+    assert differences.differing(("a", "b"), [made().plain(), made(("other", "words")).plain()]) == []

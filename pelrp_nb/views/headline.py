@@ -89,7 +89,7 @@ def sides(data: Plain) -> tuple[str, str]:
     """What a negative number of a word means, and a positive one."""
     both = _contrast(data)
     if both is not None:
-        return f"for {_name(both[1], QUOTED)[0]}", f"for {_name(both[0], QUOTED)[0]}"
+        return f"for {quoted(both[1], QUOTED)[0]}", f"for {quoted(both[0], QUOTED)[0]}"
     return ("against", "for") if _decides(data) else ("lowers it", "raises it")
 
 
@@ -198,14 +198,15 @@ def _decided(data: Plain) -> tuple[list[Part], int]:
     sign = -1 if value < 0 else 1
     if both is not None and value:
         first, second = both[::sign]
-        return [("Prefers ", False), _name(first), (" to ", False), _name(second)], sign
+        return [("Prefers ", False), quoted(first), (" to ", False), quoted(second)], sign
     if data["card"].get("own"):
         label, place = re.fullmatch(r"(.*?)(?: at (\d+))?", data["target"], re.DOTALL).groups()  # type: ignore[union-attr]
-        return [("Says ", False), _name(label), *([(f" at place {place}", False)] if place else [])], 1
-    return [_name(data["target"]), (f" is {_show(data)(value)}", False)], sign
+        return [("Says ", False), quoted(label), *([(f" at place {place}", False)] if place else [])], 1
+    return [quoted(data["target"]), (f" is {_show(data)(value)}", False)], sign
 
 
-def _name(text: str, most: int = LABEL) -> Part:
+def quoted(text: str, most: int = LABEL) -> Part:
+    """Somebody's word, in quotation marks of ours."""
     bare = text[1:-1] if len(text) > 2 and text[0] == text[-1] in "'\"" else text
     return f"\u201c{visible(bare.strip(' ') or bare, most)}\u201d", True
 
@@ -222,7 +223,7 @@ def _largest(reasons: Sequence[Reason], sign: int) -> tuple[list[Place], bool]:
 
 
 def _listed(found: Sequence[Place]) -> list[Part]:
-    names = [_name(place.text, QUOTED) if place.quoted else (place.text, False) for place in found]
+    names = [quoted(place.text, QUOTED) if place.quoted else (place.text, False) for place in found]
     return [names[0]] if len(names) == 1 else [names[0], (" and ", False), names[1]]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..amounts import Digits, account, digits, largest
 from .data import Plain
+from .differences import differing
 from .headline import Part, adds_up, headline, kind_of, opposed, outside, places, sides, streams_of, terms
 from .reading import grid_of, turned, words
 from .table import HEAD, PLAIN, RIGHT, SMALL, cell, escaped, fold, grid, paint, table, total
@@ -38,7 +39,8 @@ def beside(names: Sequence[str], found: Sequence[Plain]) -> str:
     rows += [cell(row[0][0], PLAIN) + "".join(cell(amount, RIGHT) for _, _, amount in row) for row in zip(*shown, strict=True)]
     rows.append(cell("ledger", PLAIN) + "".join(cell(escaped(verdict(d), 60), HEAD) for d in found))
     strips = [f'<div style="{SMALL}">{escaped(name, 60)}</div>{"".join(_streams(data))}' for name, data in zip(names, found, strict=True)]
-    return f'<div style="max-width:100%;overflow-x:auto">{"".join(strips)}{grid(rows)}</div>'
+    said = f'<div style="font-size:17px;font-weight:bold">{_sentence(differing(names, found))}</div>'
+    return f'<div style="max-width:100%;overflow-x:auto">{said}{"".join(strips)}{grid(rows)}</div>'
 
 
 def strip(data: Plain, scale: float) -> str:

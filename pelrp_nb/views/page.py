@@ -25,7 +25,7 @@ FRAMED = """
 const fit = () => { frameElement.style.height = `${document.body.offsetHeight + 4}px`; };
 if (window.frameElement) new ResizeObserver(fit).observe(document.body);
 """
-PAGE = """<!doctype html>
+HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -36,7 +36,10 @@ PAGE = """<!doctype html>
 <style>
 {style}</style>
 </head>
-<body class="pelrp-page{frame}">
+"""
+PAGE = (
+    HEAD
+    + """<body class="pelrp-page{frame}">
 <main>
 <div id="view"></div>
 {aside}</main>
@@ -45,6 +48,7 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
+)
 ASIDE = '<noscript><div class="pelrp">{fallback}</div></noscript>\n'
 LARGEST = 2_000_000  # characters of a page that is put into a notebook's cell
 

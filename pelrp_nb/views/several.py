@@ -8,23 +8,13 @@ from ..amounts import digits, largest
 from .data import Plain
 from .headline import streams_of
 from .html_card import fallback, scale_of, strip
+from .page import HEAD
 from .table import PLAIN, RIGHT, cell, escaped, grid
 from .text import line, verdict
 
 SHOWN = 20  # results that a notebook's cell shows
-DOCUMENT = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-</head>
-<body style="font-family:sans-serif;margin:24px;max-width:1200px">
-{body}
-</body>
-</html>
-"""
+STYLE = "body { font-family: sans-serif; margin: 24px; max-width: 1200px; }\n"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # it has no scripts
 
 
 def fragment(found: Sequence[Plain], places: Sequence[str]) -> str:
@@ -57,7 +47,8 @@ def page(found: Sequence[Plain], names: Sequence[str], places: Sequence[str], sk
     parts = [fragment(found, places), *(f"<p>{escaped(why, 400)}</p>" for why in skipped)]
     for data, name, at in zip(found, names, places, strict=True):
         parts.append(f"<details><summary>{at} {escaped(name, 80)}</summary>{fallback(data)}</details>")
-    return DOCUMENT.format(title=f"{len(found)} explanations", body="\n".join(parts))
+    head = HEAD.format(policy=POLICY, title=f"{len(found)} explanations", style=STYLE)
+    return "\n".join([f"{head}<body>", *parts, "</body>", "</html>\n"])
 
 
 def lines(found: Sequence[Plain], places: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .data import Plain, packed
+from .differences import differing
 from .payload import label, parts_of, payload
 from .reading import reading
 from .sheet import Sheet
@@ -64,7 +65,8 @@ def compare(results: Sequence[Result], names: Sequence[str] | None = None) -> Sh
         raise ValueError(f"There must be one name per result, {len(found)}, got {len(shown)}. Type names=[...] with all of them.")
     items = [{"name": visible(name, 60), "data": payload(data)} for name, data in zip(shown, found, strict=True)]
     said = "; ".join(f"{visible(name, 40)}: {title(data)}" for name, data in zip(shown, found, strict=True))
-    return Sheet("compare", {"items": items}, f"{len(found)} results", f"Comparison({said})", beside(shown, found))
+    drawn = {"items": items, "said": differing(shown, found)}
+    return Sheet("compare", drawn, f"{len(found)} results", f"Comparison({said})", beside(shown, found))
 
 
 def xray(result: Result, dial: Mapping[str, Any] | None = None, exchange: Any = None) -> Sheet:

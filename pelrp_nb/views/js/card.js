@@ -49,7 +49,6 @@ function resultCard(face) {
 }
 
 const POINTED = { text: "a word", picture: "a patch", sound: "a stretch" };
-const quoted = (parts) => parts.map(([text, name]) => (name ? make("bdi", {}, text) : text));
 
 // --- one stream: its text, sound or picture ---------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ kinds.compare = (root, face) => {
     make(
       "header",
       {},
-      make("h1", {}, "Side by side"),
+      make("h1", {}, face.data.said?.length ? quoted(face.data.said) : "Side by side"),
       make("p", { class: "quiet" }, `${items.length} results${same ? "" : " of different texts"}`),
     ),
     make("div", { class: "controls" }, part.node, against && against.node, dialer && dialer.node, key.node),
@@ -138,12 +138,13 @@ function agreement(scenes, names, same) {
 }
 
 function accounts(items) {
-  const rows = items[0].data.ledger.rows.map(([name]) => name);
+  const names = items[0].data.ledger.rows.map(([name]) => name);
   const scale = largest(...items.map((item) => item.data.ledger.rows.map(([, x]) => Number(x))));
   const show = digits(scale, 5);
   const amounts = items.map(({ data: { ledger } }) =>
     ledger.rows.map(([name, amount]) => booked(name, Number(amount), ledger.allowed, show)),
   );
+  const idle = (r) => names[r] !== "value" && amounts.every((account) => [show(0), ROUNDING].includes(account[r]));
   const line = (name, cells) =>
     make(
       "tr",
@@ -158,7 +159,7 @@ function accounts(items) {
       "accounts",
       make(
         "table",
-        { class: "facts" },
+        { class: "facts accounts" },
         make(
           "thead",
           {},
@@ -184,7 +185,8 @@ function accounts(items) {
             "method",
             items.map((item) => item.data.method),
           ),
-          rows.map((name, r) =>
+          names.map((name, r) =>
+            !idle(r) &&
             line(
               name,
               amounts.map((account) => account[r]),

@@ -16,7 +16,7 @@ function wholeFlow(scene) {
   drawing.update();
   return section(
     "The whole flow",
-    "Where the answer went, from left to right; the wider, the more. What is below zero has a dashed edge. Press a layer to step there.",
+    "Where the answer went, from left to right: the wider, the more; below zero with a dashed edge. Press a layer to go there.",
     region("the whole flow", place),
   );
 }

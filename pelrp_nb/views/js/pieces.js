@@ -186,5 +186,8 @@ function legend() {
   return { node: make("span", { class: "scale" }, low, make("i", { "aria-hidden": "true" }, swatches), high), paint };
 }
 
+// A sentence in pieces [text, name]: a name is somebody's word and keeps its own direction.
+const quoted = (parts) => parts.map(([text, name]) => (name ? make("bdi", {}, text) : text));
+
 // Lines that a screen reader speaks when they change.
 const spoken = (kind = "said") => make("p", { class: kind, role: "status", "aria-live": "polite" });

@@ -100,7 +100,7 @@ function tokensPane(scene) {
     const stated = Object.keys(PARTS)
       .filter((name) => values[name])
       .map((name) => `${name} ${show(total(values[name]))}`);
-    const only = scene.reduction() === "signed" || step.kind !== "inputs" ? "" : " Only numbers with their signs add up to the value.";
+    const only = scene.reduction() === "signed" || step.kind !== "inputs" ? "" : " Only numbers with signs add up.";
     return write(sums, `Sum of ${data.tokens.length.toLocaleString("en")} tokens: ${stated.join(", ")}.${only}`);
   };
   const keys = make(
