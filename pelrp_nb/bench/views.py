@@ -10,6 +10,7 @@ import argparse
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,8 @@ def sheet(tokens: int, layers: int) -> Any:
         "sinks": names, "sink_kinds": ["rotary"] * layers, "positional_share": 0.5, "boundaries": boundaries, "ledger": ledger,
         "card": {}, "streams": {},
     }  # fmt: skip
-    return explained(data)
+    shown = explained(data)
+    return replace(shown, state={**shown.state, "through": True})  # with all that is one press away
 
 
 def _boundary(name: str, kind: str, layer: int | None, values: np.ndarray) -> Any:

@@ -14,7 +14,6 @@ from .text import visible
 BEFORE = frozenset(".,;:!?%)]}\u201d\u2019\u3002\u3001\uff0c")  # no space stands before these
 AFTER = frozenset("([{\u201c\u2018")  # and none after these
 STARTS = ("\u2581", "\u0120")  # how tokenizers write that a word starts
-SENT = ("ids", "before", "special")
 
 
 def reading(data: Plain) -> dict[str, Any]:
@@ -23,7 +22,8 @@ def reading(data: Plain) -> dict[str, Any]:
     headline, against: pieces [text, whether it is somebody's word]; outside, adds_up: sentences
     sides:   what a negative number means, and a positive one
     terms:   [row of the ledger, what it is called, amount, as it is printed] of what the value is made of
-    streams: [{"name", "kind", "turned", "words": [{"ids", "text", "before", "special"}], "grid"}]; turned: right to left
+    streams: [{"name", "kind", "turned", "words": [{"ids", "text", "before", "special"}], "grid"}]; turned: right to left;
+             of a word only what is not as usual: see `_sent`
     """
     return {
         "headline": headline(data), "against": opposed(data), "outside": outside(data), "adds_up": adds_up(data), "terms": terms(data),
@@ -38,8 +38,16 @@ def _stream(name: str, data: Plain) -> dict[str, Any]:
     if kind == "picture":
         return found | {"grid": list(grid_of(data)), "words": []}
     if kind == "sound":
-        return found | {"words": [{"ids": list(p.tokens), "text": p.text, "before": "", "special": False} for p in places(data)]}
-    return found | {"words": [{key: word[key] for key in SENT} | {"text": label(word["own"])} for word in words(data)]}
+        return found | {"words": [{"ids": list(p.tokens), "text": p.text, "before": ""} for p in places(data)]}
+    return found | {"words": [_sent(word, data["tokens"]) for word in words(data)]}
+
+
+def _sent(word: dict[str, Any], tokens: Sequence[str]) -> dict[str, Any]:
+    """A word without what the page takes for granted: the text of its one token, a space before it, no special token."""
+    found: dict[str, Any] = {"ids": word["ids"]}
+    if len(word["ids"]) > 1 or word["own"] != tokens[word["ids"][0]]:
+        found["text"] = label(word["own"])
+    return found | ({"special": True} if word["special"] else {}) | ({} if word["before"] == " " else {"before": word["before"]})
 
 
 def grid_of(data: Plain) -> tuple[int, int, int]:

@@ -54,7 +54,9 @@ const POINTED = { text: "a word", picture: "a patch", sound: "a stretch" };
 
 function streamOf(face, stream, data) {
   const parts = Object.fromEntries(Object.entries(data.parts.signed).map(([name, values]) => [name, numbers(values)]));
-  const drawn = stream.kind === "picture" ? patchesOf(face, stream, parts, data.image) : wordsOf(face, stream, parts);
+  const whole = ({ ids, text = data.tokens[ids[0]], before = " ", special = false }) => ({ ids, text, before, special });
+  const given = { ...stream, words: stream.words.map(whole) };
+  const drawn = stream.kind === "picture" ? patchesOf(face, stream, parts, data.image) : wordsOf(face, given, parts);
   if (!stream.name) return drawn;
   const name = make("span", { class: "quiet" }, stream.name);
   return { ...drawn, node: make("div", { class: "named" }, name, make("div", {}, drawn.node)) };
