@@ -47,6 +47,7 @@ BENCH = """examples:
   python -m pelrp_nb bench targets
   python -m pelrp_nb bench calls --most 10
   python -m pelrp_nb bench exchange
+  python -m pelrp_nb bench routes
   python -m pelrp_nb bench gpu
   python -m pelrp_nb bench batch --help
 """
@@ -99,7 +100,8 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks: ratios of alternating runs, counts of calls", BENCH)
     bench.add_argument(
-        "what", choices=("engine", "texts", "stream", "memory", "targets", "batch", "views", "calls", "exchange", "gpu", "faithfulness")
+        "what",
+        choices=("engine", "texts", "stream", "memory", "targets", "batch", "views", "calls", "exchange", "routes", "gpu", "faithfulness"),
     )
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))

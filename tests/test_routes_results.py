@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from made import made
@@ -122,6 +125,25 @@ def test_a_page_does_not_carry_every_edge(found):
     model, tokenizer = zoo.load("reviews-rotary")
     plain = explain(model, "a gorgeous , witty film", processor=tokenizer)
     assert len(found.to_html()) < len(plain.to_html()) + 20_000
+
+
+def test_the_page_about_routes_is_true(tmp_path, monkeypatch):
+    """Its lines run in their order, and the sums it tells are those of the result."""
+    page = Path(__file__).resolve().parent.parent / "tutorials" / "routes.md"
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
+        exec(compile(block, "routes.md", "exec"), names)
+    node, scale = names["node"], names["result"].ledger.scale
+    assert_same(node["skip"] + node["branch"], node["relevance"], scale)
+    assert (names["query"], names["key"]) == (0.5, 0.5)
+    scores = names["routes"].matrix("layer 1", head=0, part="scores")
+    assert_same(names["matrix"], names["values"] + scores / 2, scale)
+    held = names["routes"].matrix("layer 1", part="values") + names["routes"].matrix("layer 1", part="scores")
+    own = names["result"].detail["routes"]["attention"]["layer 1"]
+    assert_same(held.sum(1) + (own["positions"] + own["kept"]).sum(0), names["node"]["branch"], scale)
+    assert names["given"].abs().sum() > 0 and len(names["most"]) == 3
+    assert (tmp_path / "routes.pdf").stat().st_size > 1000 and Explanation.load("routes.npz") == names["result"]
 
 
 WRONG = {

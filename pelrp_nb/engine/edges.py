@@ -29,6 +29,7 @@ class Edges:
     feeds:    whether the softmax is one of products of queries and keys; used: whether its weights met values
     key, query: the part of what goes through scores that is the key's, and the query's
     keys:     the stream whose places the keys are; axis: of the weights, along which they lie
+    pairs: how many pairs of all heads and rows its weights have; many: how many keys
     out, through, kept: (B, H, Tq) at the output; at the softmax's input; what the softmax keeps
     paid:     (B, H, Tq) what positions are paid for the weights that they changed
     """
@@ -41,6 +42,8 @@ class Edges:
     query: float = 0.0
     keys: str = ""
     axis: int = -1
+    pairs: int = 0
+    many: int = 0
     out: Tensor | None = None
     through: Tensor | None = None
     kept: Tensor | None = None
@@ -48,6 +51,12 @@ class Edges:
     waiting: Tensor | None = None
     chunks: list[dict[str, Tensor]] = field(default_factory=list)
     received: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes that its edges take at most."""
+        most = self.top if self.top is not None else self.many if self.many <= WHOLE else LARGEST
+        return self.pairs // max(self.many, 1) * min(most * 12, self.many * 8)  # two amounts and a number, or two amounts
 
     def forget(self) -> None:
         """What was heard belongs to the last target."""

@@ -137,7 +137,8 @@ def arriving(flow: ForwardPass) -> int:
     split, asked = sum(size(x) for x in flow.inputs.leaves()), flow.options.detail
     pairs = [s.pairs * 4 for s in flow.inputs.sinks]  # of all heads
     kept = sum(pairs) if {"pairs", "heads"} <= asked else max(pairs, default=0) if "pairs" in asked else 0
-    return (split + kept) * (2 if asked else 1)
+    edges = sum(a.edges.size for a in flow.attentions if a.edges is not None)
+    return (split + kept) * (2 if asked else 1) + edges
 
 
 def check_detail(flow: ForwardPass) -> None:
@@ -156,6 +157,7 @@ def check_detail(flow: ForwardPass) -> None:
     raise InputError(
         f"The detail asked for ({asked}) needs {said(need)} for {len(flow.inputs.sinks)} places of positions; {said(there)} are "
         f"free on {device}. Leave detail out: Options() needs about {said(less)} for them. Or shorten the text."
+        + (" Fewer edges of routes: Options(detail={'routes'}, routes_top=16)." if "routes" in flow.options.detail else "")
     )
 
 

@@ -105,6 +105,7 @@ def values(flow: Context, met: Attention, out: Tensor, weights: Tensor, v: Tenso
     if edges is None or not out.requires_grad:
         return
     begun(flow, edges, v)
+    edges.pairs, edges.many = weights.numel(), weights.shape[edges.axis]
     A, u, known, axis = held(weights), held(v), provenance_of(weights), edges.axis
     carries, constant = v.requires_grad, not weights.requires_grad
 
@@ -137,6 +138,7 @@ def of_kernel(flow: Context, met: Attention | None, q: Tensor, k: Tensor, v: Ten
     if edges is None:
         return None
     begun(flow, edges, v)
+    edges.pairs, edges.many = q.shape[:-1].numel() * k.shape[-2], k.shape[-2]
     both = q.requires_grad + k.requires_grad
     if both and not flow.composite.softmax_is_constant:
         edges.query, edges.key = q.requires_grad / both, k.requires_grad / both
