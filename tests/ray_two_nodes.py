@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -19,14 +20,15 @@ from pelrp_nb import explain_to, zoo
 from pelrp_nb.results.folder import Folder
 from pelrp_nb.streaming.on_ray import explain_on_ray
 
-PORT, SHARD = 6393, 20
-ENV = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+HEAD, OTHER, PORT = "127.0.0.2", "127.0.0.3", 6393  # of the loopback; 127.0.0.1 would be replaced by the machine's own
+SHARD = 20
+ENV = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_agent_register_timeout_ms": "240000"}
 
 
-def node(*more: str) -> subprocess.Popen:
+def node(address: str, *more: str) -> subprocess.Popen:
     """One node of the cluster, in the foreground of a process of its own."""
-    command = [Path(sys.executable).with_name("ray"), "start", *more, "--num-cpus=1", "--disable-usage-stats", "--block"]
-    return subprocess.Popen([*map(str, command), "--node-ip-address=127.0.0.1"], env=ENV, stdout=subprocess.DEVNULL, start_new_session=True)
+    command = [str(Path(sys.executable).with_name("ray")), "start", *more, "--num-cpus=1", "--disable-usage-stats", "--block"]
+    return subprocess.Popen([*command, f"--node-ip-address={address}"], env=ENV, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def load() -> tuple:
@@ -35,15 +37,40 @@ def load() -> tuple:
     return zoo.load("reviews-rotary")
 
 
-def joined(count: int) -> None:
-    """Wait until there are so many nodes."""
+def listening(host: str, port: int) -> None:
+    """Wait until somebody listens there."""
+    for _ in range(600):
+        with socket.socket() as door:
+            if door.connect_ex((host, port)) == 0:
+                return
+        time.sleep(0.2)
+    raise SystemExit("the head of the cluster does not listen")
+
+
+def connected(address: str) -> None:
+    """Connect to the cluster as soon as its head has a node."""
     import ray
 
-    for _ in range(240):
-        if sum(one["Alive"] for one in ray.nodes()) >= count:
+    for _ in range(40):
+        try:
+            ray.init(address=address, _node_ip_address=HEAD, log_to_driver=False)
             return
-        time.sleep(0.5)
-    raise SystemExit(f"the cluster has not come to {count} nodes")
+        except (ConnectionError, RuntimeError):
+            time.sleep(3)
+    raise SystemExit("the cluster takes no driver")
+
+
+def joined() -> subprocess.Popen:
+    """A second node, when the cluster has it; on a busy machine Ray gives up after seconds, so it is begun again."""
+    import ray
+
+    for _ in range(5):
+        process = node(OTHER, f"--address={HEAD}:{PORT}")
+        while process.poll() is None:
+            if sum(one["Alive"] for one in ray.nodes()) == 2:
+                return process
+            time.sleep(0.5)
+    raise SystemExit("the cluster has not come to two nodes")
 
 
 def killed_at_work(process: subprocess.Popen, folder: Folder, shards: int) -> threading.Thread:
@@ -62,22 +89,16 @@ def killed_at_work(process: subprocess.Popen, folder: Folder, shards: int) -> th
 
 def main(folder: Path, count: int) -> None:
     """Two nodes, one killed; the same inputs in one process; both folders compared."""
-    import ray
 
     texts = [one.text for one in zoo.task("reviews").examples]
     (folder / "reviews.jsonl").write_text("".join(json.dumps({"text": texts[i % len(texts)]}) + "\n" for i in range(count)))
-    head = node("--head", f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={folder / 'ray'}")
+    os.environ["RAY_AUTH_MODE"] = ENV["RAY_AUTH_MODE"]
+    head = node(HEAD, "--head", f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={folder / 'ray'}")
     other = None
     try:
-        for _ in range(60):
-            time.sleep(2)
-            try:
-                ray.init(address=f"127.0.0.1:{PORT}", log_to_driver=False)
-                break
-            except (ConnectionError, RuntimeError):
-                continue
-        other = node(f"--address=127.0.0.1:{PORT}")
-        joined(2)
+        listening(HEAD, PORT)
+        connected(f"{HEAD}:{PORT}")
+        other = joined()
         print("two nodes", flush=True)
         killed = killed_at_work(other, Folder(folder / "cluster"), 3)
         found = explain_on_ray(folder / "cluster", load, folder / "reviews.jsonl", workers=2, shard=SHARD)

@@ -238,7 +238,7 @@ def test_a_folder_of_other_inputs_is_refused(change, run, whole, texts):
 
 def test_what_is_no_folder_of_ours_is_left_alone(run, texts, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileError, match="holds other files"):
+    with pytest.raises(FileError, match=r"holds notes\.txt"):
         run(tmp_path, texts)
     with pytest.raises(FileError, match="is a file"):
         run(tmp_path / "notes.txt", texts)
@@ -248,6 +248,17 @@ def test_what_is_no_folder_of_ours_is_left_alone(run, texts, tmp_path):
     with pytest.raises(FileError, match="must be a folder that explain_to made"):
         Explanations.load(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "run.json"]
+
+
+def test_a_run_that_has_only_just_begun_is_taken_up(run, texts, tmp_path):
+    """Another process, or one that was killed, has made the rooms and not yet said what stands in them."""
+    for name in ("shards", "index", "claims"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+    (tmp_path / "out" / ".0a1b.part").write_bytes(b"{")
+    assert run(tmp_path / "out", texts[:3]).complete
+    (tmp_path / "out" / "run.json").unlink()
+    with pytest.raises(FileError, match=r"holds complete\.json"):
+        run(tmp_path / "out", texts[:3])
 
 
 @pytest.mark.parametrize("where", ["mkdir", "lock"])

@@ -27,6 +27,7 @@ from ..extras import extra
 from .serialisation import put
 
 FORMAT, VERSION = "pelrp_nb.explanations", 1
+ROOMS = ("shards", "index", "claims")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -65,9 +66,9 @@ class Folder:
         if path.exists() and not path.is_dir():
             raise FileError(f"{path} must be a folder, and is a file. Type another path.")
         try:
-            if path.is_dir() and not self._ours() and any(name.name != "claims" for name in path.iterdir()):
-                raise FileError(f"{path} must be empty or hold a run, and holds other files. Type another folder.")
-            for part in ("shards", "index", "claims"):
+            if path.is_dir() and not self._ours() and (strange := self._strange()):
+                raise FileError(f"{path} must be empty or hold a run, and holds {strange}. Type another folder.")
+            for part in ROOMS:
                 (path / part).mkdir(parents=True, exist_ok=True)
             with FileLock(path / "claims" / "run.lock"):
                 there = self.configuration() if self._ours() else None
@@ -175,6 +176,12 @@ class Folder:
         """The rows of a shard as a pyarrow table. Raises FileError, with the shard's name, where it is damaged."""
         raw = self.raw(entry)
         return extra("pyarrow.parquet", "A folder of explanations").read_table(io.BytesIO(raw), columns=columns)
+
+    def _strange(self) -> str | None:
+        """What no run leaves, not even one that has only just begun: the name of a file or a folder."""
+        unknown = [one.name for one in self.path.iterdir() if one.name not in (*ROOMS, "run.json") and one.suffix != ".part"]
+        unknown += [f"{room}/{one.name}" for room in ("shards", "index") for one in (self.path / room).glob("*")]
+        return None if self._ours() else min(unknown, default=None)
 
     def _ours(self) -> bool:
         return (self.path / "run.json").is_file()

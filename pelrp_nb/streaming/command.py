@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..inputs.padding import TOKENS
 from ..inputs.source import Source
 from ..results.columns import PARTS
 from .iterate import WINDOW
-from .progress import rank
+from .progress import local_rank, rank
 from .to_folder import explain_to
 
 
@@ -60,4 +59,4 @@ def placed(model: Any) -> Any:
 
     if not torch.cuda.is_available():
         return model
-    return model.to(f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}")
+    return model.to(f"cuda:{local_rank() % torch.cuda.device_count()}")

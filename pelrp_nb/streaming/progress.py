@@ -37,4 +37,13 @@ class Progress:
 
 def rank() -> int:
     """This process's number among those that torchrun, accelerate or Slurm started together; 0 where it is alone."""
-    return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID") if os.environ.get(name, "").isdecimal()), 0)
+    return _number("RANK", "SLURM_PROCID")
+
+
+def local_rank() -> int:
+    """The same among those of its machine: which of its devices is this process's own."""
+    return _number("LOCAL_RANK", "SLURM_LOCALID")
+
+
+def _number(*names: str) -> int:
+    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdecimal()), 0)
