@@ -1,6 +1,7 @@
 """Submissions as they come in: good, partial, broken, hostile; with what each is worth.
 
 python tests/handed_in.py 100          grades so many, and says which were graded wrong, and how long it took
+python tests/handed_in.py labs         grades each lab as it is handed out, and its solution
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ KINDS: dict[str, tuple[str, int]] = {  # kind -> (what is handed in, its points)
     "partial: another version": (notebook(cells(), version="0.0.1"), WHOLE),
     "partial: no metadata": (notebook(cells(), lab=""), WHOLE),
     "partial: magics": (_with("%matplotlib inline\n!ls\nif True:\n    %time 1"), WHOLE),
+    "good: starts a thread": (_with("import threading\nthread = threading.Thread(target=print); thread.start(); thread.join()"), WHOLE),
     "partial: half": (notebook(cells(epsilon=None, bias_keeps=None)), 2),
 }
 NAMES = ("Ann Lee", "Zoë", "李雷", "محمد", "O'Neil; rm -rf", "=1+1", 'a"b', "…", "Müller  (2)", "Ольга")
@@ -174,5 +176,28 @@ def main(count: int) -> int:
     return 1 if wrong else 0
 
 
+def labs() -> int:
+    """Grade every lab untouched and solved; 1 if a point is given for nothing or not for a solution, or if anybody is accused."""
+    import nbformat
+
+    from pelrp_nb.labs.batch import grade_folder
+    from pelrp_nb.labs.notebooks import build, masters
+
+    with tempfile.TemporaryDirectory() as folder:
+        for lab in masters():
+            for kind in ("student", "solution"):
+                (Path(folder) / kind).mkdir(exist_ok=True)
+                nbformat.write(build(lab, kind), Path(folder) / kind / f"lab_{lab}.ipynb")
+        grades = grade_folder(Path(folder), Path(folder) / "graded", jobs=2)
+    wrong = 0
+    for grade in grades:
+        due = grade.most if grade.submission.startswith("solution") else 0
+        if grade.points != due or grade.private:
+            wrong += 1
+            print(f"{grade.submission}: {grade.points} points, worth {due}; {' '.join([*grade.notes, *grade.private])}")
+    print(f"{len(grades) - wrong} of {len(grades)} labs right, untouched and solved")
+    return 1 if wrong else 0
+
+
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(labs() if sys.argv[1] == "labs" else main(int(sys.argv[1])))

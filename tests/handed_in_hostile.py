@@ -162,7 +162,7 @@ MESSAGES = {
         ("fewer than none", "done={'epsilon': -5, 'shares': True}, who=['x']", 0), ("no cell", "cell=10**9, error='x'", WHOLE),
         ("a cell before the first", "cell=-1", WHOLE), ("an answer", "id='x', answer=True", WHOLE),
         ("half a character", r"cell=1, error='\ud800'", WHOLE), ("calls that are none", "calls={'x': [1]}, exercise=['y']", WHOLE),
-        ("reaches for nothing", "reaches=[1]", WHOLE), ("numbers for nobody", "given=['x'], who={'y': 1}", WHOLE),
+        ("reaches for nothing", "reaches=[1]", WHOLE), ("numbers for nobody", "given=['x'], who={'y': 1}", 0),
     )
 } | {
     "a million questions": first("while True:\n    try: labs.given('by-hand')\n    except ValueError: pass"),
@@ -195,6 +195,7 @@ CHEATS = {
     "watched by nobody": answered("import sys\nsys.setprofile(None)\n" + asked(f"return {CALL}"), note="switches off"),
     "watched later": answered("import sys\n" + asked(f"sys.setprofile(None); a = {CALL}; sys.setprofile(print)\n    return a"),
                               note="switches off"),
+    "watched in no thread": answered("import threading\nthreading.setprofile(None)\n" + asked(f"return {CALL}"), note="switches off"),
     "by the reference": answered("from pelrp_nb.labs import course\nmy_epsilon = vars(course.by_name('epsilon'))['reference']"),
     "out of memory": answered("import gc\nfrom pelrp_nb.labs.exercise import Exercise as E\nmy_epsilon = next(e for e in gc.get_objects() "
                               "if isinstance(e, E) and e.name == 'epsilon').reference", note="searches the memory"),

@@ -8,8 +8,9 @@ import sys
 import nbformat
 import pytest
 
+from pelrp_nb import labs
 from pelrp_nb.errors import InputError
-from pelrp_nb.labs import notebooks
+from pelrp_nb.labs import checking, notebooks
 from pelrp_nb.labs.command import main
 
 
@@ -28,9 +29,11 @@ def test_a_pack_without_hints_and_links_holds_none(tmp_path):
     assert "Hint 1" in prose("01") and "mybinder" in prose("01")
 
 
-def test_a_student_of_a_pack_with_seeds_is_asked_for_a_name(tmp_path):
+def test_a_student_of_a_pack_with_seeds_is_asked_for_a_name(monkeypatch):
+    monkeypatch.setattr(checking, "_HERE", {"seed": 0, "old": ""})
     asks = prose("01", notebooks.Contents(own_seed=True))
     assert 'print(labs.student(""))' in asks and "labs.student" not in prose("01")
+    assert "Type your name" in labs.student(" ") and labs.student("Zoë") == "numbers for Zoë"
 
 
 def test_a_tutorial_is_copied_and_opened_and_an_earlier_copy_stays(tmp_path, capsys, monkeypatch):

@@ -50,6 +50,8 @@ def given(name: str) -> tuple[Any, ...]:
 def student(who: str) -> str:
     """Say who works here: the numbers of `given` then are that student's own. A name or a number, any script."""
     _HERE["seed"] = seed_of(who)
+    if not str(who).strip():
+        return 'Whose numbers are these? Type your name or number between the quotes of labs.student(""), and run this again.'
     return f"numbers for {' '.join(str(who).split())}"
 
 

@@ -147,14 +147,14 @@ class Sitting:
 
     def play(self, box: Sandbox, cell: list[int]) -> dict[str, int]:
         """Have the cells run; how many answers there are for each exercise. `cell` is the one that runs."""
-        self.token = secrets.token_hex(16)
+        self.token, self.given = secrets.token_hex(16), 0
         first = {"token": self.token, "cells": self.submission.cells, "skip": sorted(self.skip), "lab": self.submission.lab}
-        box.send(line({**first, "exercises": told(ALL)}), self.bounds.start)
-        wait = self.bounds.start
+        meter = Meter(self.bounds.start)
+        box.send(line({**first, "exercises": told(ALL)}), meter)
         while True:
-            said = self.hear(box, wait)
-            wait = self.bounds.cell
+            said = self.hear(box, meter)
             if _whole(said.get("cell")) and said["cell"] < len(self.submission.cells):
+                meter = meter if said["cell"] == cell[0] else Meter(self.bounds.cell)
                 cell[0] = said["cell"]
                 if "error" in said:
                     self.raised.setdefault(readable(said["error"], 200), set()).add(cell[0] + 1)
@@ -181,9 +181,10 @@ class Sitting:
         """The answer to one case. Raises Problem with what the student's code did instead, Ended if it did worse."""
         number = secrets.token_hex(8)
         question = {"id": number, "exercise": exercise.name, "name": exercise.answer, "candidate": candidate}
-        box.send(line({**question, "inputs": encode(inputs)}), self.bounds.answer)
+        meter = Meter(self.bounds.answer)
+        box.send(line({**question, "inputs": encode(inputs)}), meter)
         while True:
-            said = self.hear(box, self.bounds.answer)
+            said = self.hear(box, meter)
             if said.get("id") != number:
                 continue
             if "problem" in said:
@@ -196,7 +197,7 @@ class Sitting:
                 raise Problem(NOTHING)
             return answer
 
-    def hear(self, box: Sandbox, seconds: float) -> dict[str, Any]:
+    def hear(self, box: Sandbox, meter: Meter) -> dict[str, Any]:
         """The next message of the seat that is for the caller.
 
         Numbers that a cell asks for are given here, and what was seen of it is noted. Lines that do not carry the seat's token
@@ -204,14 +205,16 @@ class Sitting:
         """
         while True:
             try:
-                said = message(box.receive(seconds))
+                said = message(box.receive(meter))
             except ValueError:
                 said = {}
             if said.get("token") != self.token:
                 self.found.look_at("it wrote to the grader's channel.")
             elif "given" in said:
                 self.given += 1
-                box.send(line(numbers(said["given"] if self.given <= MOST_GIVEN else "", said.get("who"))), seconds)
+                if self.given > MOST_GIVEN:
+                    raise Ended("output")
+                box.send(line(numbers(said["given"], said.get("who"))), meter)
             elif "calls" in said:
                 called = readable(", ".join(map(str, said["calls"])) if isinstance(said["calls"], list) else said["calls"])
                 self.found.look_at(f"the answer to {readable(said.get('exercise'), 80)} calls {called}.")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 PATIENCE = 3  # seconds asleep for each second of processor time that a step may take
 STARVED = 0.1  # what a second counts in which it wanted a processor and got none
-LONGEST = 0.5  # seconds that one look can add, whatever the clock says
+LONGEST = 0.25  # seconds that one look can add, whatever the clock says
+APART = 0.05  # seconds between two looks
 
 
 @dataclass
@@ -42,9 +43,9 @@ class Pulse:
     def __init__(self, pid: int) -> None:
         self.pid, self.at, self.before = pid, time.monotonic(), worked(pid)
 
-    def start(self) -> None:
-        """Begin to wait for something: what the grader did meanwhile is nobody's time."""
-        self.at = time.monotonic()
+    def just_now(self) -> bool:
+        """Whether the last look was so short a time ago that another is not worth it."""
+        return 0 <= time.monotonic() - self.at < APART
 
     def beat(self) -> tuple[float, float]:
         """(seconds worked, seconds waited) since the last call."""

@@ -122,10 +122,9 @@ class Sandbox:
             with suppress(OSError):  # unsent bytes for a process that is gone
                 pipe.close()
 
-    def send(self, raw: bytes, seconds: float) -> None:
-        """One line into the sandbox, which must take it in so many seconds of processor time. Raises Ended."""
-        meter, into = Meter(seconds), self.into.fileno()
-        self.pulse.start()
+    def send(self, raw: bytes, meter: Meter) -> None:
+        """One line into the sandbox, which must take it before its time is up. Raises Ended."""
+        into = self.into.fileno()
         while raw:
             _, ready, _ = select.select([], [into], [], 0.2)
             if ready:
@@ -136,13 +135,9 @@ class Sandbox:
             elif why := self.beyond(meter):
                 self._end(why)
 
-    def receive(self, seconds: float) -> bytes:
-        """One line out of it, after at most so many seconds of processor time.
-
-        Raises Ended with the reason, and by then the sandbox is no more.
-        """
-        meter, out = Meter(seconds), self.out.fileno()
-        self.pulse.start()
+    def receive(self, meter: Meter) -> bytes:
+        """One line out of it, before its time is up. Raises Ended with the reason, and by then the sandbox is no more."""
+        out = self.out.fileno()
         while b"\n" not in self.buffer:
             ready, _, _ = select.select([out], [], [], 0.2)
             if ready:
@@ -159,11 +154,13 @@ class Sandbox:
 
     def beyond(self, meter: Meter) -> str:
         """Which bound of this step, or of all in all, is passed; nothing if none is."""
+        if len(self.buffer) > LINE or self.received > self.bounds.output * 2**20:
+            return "output"
+        if self.pulse.just_now():
+            return ""
         taken = self.pulse.beat()
         for each in (meter, self.total):
             each.add(*taken)
-        if len(self.buffer) > LINE or self.received > self.bounds.output * 2**20:
-            return "output"
         return "memory" if self.too_large() else "time" if meter.over or self.total.over else ""
 
     def too_large(self) -> bool:

@@ -38,6 +38,7 @@ class Watch:
         threading.setprofile(self.event)
         sys.setprofile(self.event)
         sys.getprofile = lambda: None
+        threading.setprofile = lambda func: self.reaches(REACHES["sys.setprofile"])
         sys.addaudithook(self.audit)
         self.on = True
 
@@ -54,8 +55,8 @@ class Watch:
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Python calls this when something out of the ordinary is asked of it."""
-        if self.on and (what := REACHES.get(event)):
-            self.reaches(what)
+        if self.on and (what := REACHES.get(event)) and sys._getframe(1).f_code.co_filename != threading.__file__:
+            self.reaches(what)  # a new thread sets its own watch: that is no reach
 
 
 def computes(frame: FrameType, file: str) -> bool:
