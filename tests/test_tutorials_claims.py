@@ -251,7 +251,7 @@ PAPERS = {
     "01": ("pone.0130140",), "13": ("1512.02479",), "09": ("2502.15886",),
     "00": ("2506.02138", "2202.07304", "pone.0130140"), "02": ("978-3-030-28954-6_10",), "03": ("2402.05602", "2202.07304", "2502.15886"),
     "04": ("2402.05602", "2202.07304", "2309.17453"), "06": ("2506.02138", "1706.03762"), "07": ("2104.09864", "2506.02138"),
-    "08": ("1910.10683", "2108.12409"), "11": ("2202.07304",), "12": ("2202.10419",),
+    "08": ("1910.10683", "2108.12409"), "11": ("2202.07304", "1705.07874", "1703.01365", "2005.00928"), "12": ("2202.10419",),
 }  # fmt: skip
 
 
@@ -342,3 +342,31 @@ def test_the_table_of_the_first_lab_is_the_rule():
     assert says("01", "| output 2 | 1, -1, 2 | 1, -2, 2 | 1 | 1, -2, 2 | 2 | 2, -4, 4 |")
     x, weight, R = torch.tensor([1.0, 2.0, 1.0]), torch.tensor([[3.0, 1.0, 1.0], [1.0, -1.0, 2.0]]), torch.tensor([6.0, 2.0])
     assert rules.epsilon.relevance(R, x, weight=weight)[0].tolist() == [5.0, -2.0, 5.0]
+
+
+def test_rivals_say_of_one_sentence_what_the_lab_says():
+    assert says(
+        "11",
+        "Its total is not even of the right sign",
+        "most to `[CLS]`, then *not*, and nothing against",
+        "Three agree on what matters most",
+    )
+    lab = worked("11")
+    tokens, value = list(lab["case"].tokens), float(lab["case"].answer[lab["case"].target])
+    assert lab["model"].config.id2label[lab["case"].target] == "positive"
+    rivals = {name: R.double() for name, R in lab["rivals"].items()}
+    assert rivals["gradient"].sum() < 0 < value and rivals["gradient"].abs().max() < value / 3
+    for name in ("integrated", "Shapley", "PA-LRP"):
+        assert tokens[int(rivals[name].argmax())] == "witty" and tokens[int(rivals[name].argmin())] == "not"
+    assert [tokens[i] for i in rivals["rollout"].topk(2).indices.tolist()] == ["[CLS]", "not"] and rivals["rollout"].min() >= 0
+    hidden = lab["case"].row["input_ids"].clone()
+    hidden[1:-1] = lab["tokenizer"].unk_token_id
+    change = value - float(lab["model"](hidden[None]).logits[0, lab["case"].target].detach())
+    assert float(rivals["Shapley"].sum()) == pytest.approx(change, abs=1e-4)
+    assert float(rivals["integrated"].sum()) == pytest.approx(change, abs=0.05)
+
+
+def test_chance_is_within_two_of_its_errors():
+    assert says("11", "Chance should gain nothing, and its number is within two of its errors of 0")
+    chance = worked("11")["gains"]["random"]
+    assert abs(float(chance.mean())) < 2 * float(chance.std()) / len(chance) ** 0.5

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 11 · Judging explanations
 #
-# *About 45 minutes. You need: lab 00 and a little statistics (mean, spread).*
+# *About 55 minutes. You need: lab 00 and a little statistics (mean, spread).*
 #
 # After this lab you can
 #
@@ -26,7 +26,9 @@ import matplotlib.pyplot as plt
 import torch
 
 import pelrp_nb
-from pelrp_nb import ATTN_LRP, PA_LRP
+from pelrp_nb import ATTN_LRP, PA_LRP, faithfulness
+from pelrp_nb.faithfulness.attribution import attribute
+from pelrp_nb.faithfulness.read import case_of
 
 torch.set_printoptions(precision=4, sci_mode=False)
 
@@ -182,6 +184,43 @@ for first, second in (("PA-LRP", "random"), ("PA-LRP", "AttnLRP")):
 # %% [markdown]
 # Both methods beat chance by far. Between them, twelve sentences about films show nothing: whether a film is liked hardly depends on the order of the words.
 # Expect a difference where the answer *needs* order, and report what you measure, whichever way it goes.
+#
+# ## Rivals on one sentence
+#
+# Whoever explains has a choice of methods. Five of them on one sentence, which the model calls *positive*. Four come from `pelrp_nb.faithfulness`. The idea of [SHAP](https://arxiv.org/abs/1705.07874) (2017) is short: hide all words, uncover them in a random order, and
+# pay each what the answer gained when it came; the mean over many orders.
+
+# %%
+subject = faithfulness.Subject(model, tokenizer)
+case = case_of(subject, faithfulness.Example("not a good film , but a witty one"), 0)
+names = {"gradient": "input-x-gradient", "integrated": "integrated-gradients", "rollout": "attention-rollout", "PA-LRP": "pa-lrp-signed"}
+rivals = {short: attribute(faithfulness.METHODS[name], subject, case).relevance for short, name in names.items()}
+
+shapley, orders, places = torch.zeros(len(case.tokens)), 60, [i for i, mark in enumerate(case.special) if not mark]
+for _ in range(orders):
+    order = torch.tensor(places)[torch.randperm(len(places), generator=rng)]
+    rows = case.row["input_ids"].repeat(len(order) + 1, 1)
+    for step, place in enumerate(order):
+        rows[: step + 1, place] = tokenizer.unk_token_id                       # hidden until its turn
+    with torch.no_grad():
+        shapley[order] += model(input_ids=rows).logits[:, case.target].diff() / orders
+rivals["Shapley"] = shapley
+
+print(f"value {case.answer[case.target]:+.2f}", "".join(f"{name:>11}" for name in rivals))
+for i, token in enumerate(case.tokens):
+    print(f"{token:<11}", "".join(f"{R[i]:+11.2f}" for R in rivals.values()))
+print(f"{'in all':<11}", "".join(f"{R.sum():+11.2f}" for R in rivals.values()))
+
+# %% [markdown]
+# What each would have told you:
+#
+# - *Input times gradient*: that hardly any word matters. Its total is not even of the right sign: the norms are not frozen (lab 03).
+# - *[Integrated gradients](https://arxiv.org/abs/1703.01365)* (2017): *witty* for, *not* against. It adds up to the change from a *baseline* that you have to choose, and asks the model many times.
+# - *[Attention rollout](https://arxiv.org/abs/2005.00928)* (2020): most to `[CLS]`, then *not*, and nothing against. It does not know which answer is explained: for *negative* it says the same.
+# - *Shapley*: *witty* for, *not* against; hundreds of passes, through sentences that nobody would write.
+# - *PA-LRP*: *witty* for, *not* against, in one pass; and an account of what no word received.
+#
+# Three agree on what matters most, in three currencies. On which of them is right, the next section.
 #
 # ## When the truth is known
 #
