@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .composites import Composite
+from .composites import Composite, in_force
 from .engine.options import Options
 from .engine.backward.conditional import part_of
 from .engine.propagation import Propagation, propagate
@@ -27,6 +27,7 @@ from .inputs.rows import Errors, good
 from .ledger import Ledger
 from .results.build import Told, common, explanation
 from .results.explanation import Explanation
+from .rules.pages import own_pages
 from .targets.logits import logits_of, one_per_token
 from .targets.resolve import Asked, answer, ask, preferred
 from .targets.target import Each
@@ -117,6 +118,7 @@ class Run:
         except RAISED as error:
             refused_by_itself(self.model, padded(self.model, [asked.row], padding).arguments)
             refused_with_gradients(self.model, error)
+            refused_with_rules(self.model, self.composite, error)
             raise
 
     @torch.no_grad()
@@ -246,6 +248,16 @@ def refused_with_gradients(model: nn.Module, error: Exception) -> None:
         f"{type(model).__name__} works by itself, and not where gradients are followed, as in training: {said}.{where} Write it out of "
         "place and without `out=`, x = x + y for x += y; or on x.detach(), if what it makes is to be a constant."
     ) from error
+
+
+def refused_with_rules(model: nn.Module, composite: Composite, error: Exception) -> None:
+    """Raise RuleError where the model itself has no objection, and has one to what a rule of one's own returns."""
+    mine = ", ".join(own_pages(in_force(composite)))
+    if mine:
+        raise RuleError(
+            f"{type(model).__name__} works by itself, and not under {mine}: {type(error).__name__}: {error}. A rule returns a tensor of "
+            "the shape that its operation returns. Type pelrp_nb.check_rule(rule), with an example of such an operation."
+        ) from error
 
 
 def mixed(flow: Propagation, traces: Sequence[Trace | None]) -> bool:

@@ -297,6 +297,18 @@ def test_a_rule_without_a_definition_pays_by_its_fast_form():
     assert fast.conserves == "unsaid" and fast != square
 
 
+def test_a_rule_that_returns_another_shape_is_named():
+    total = rules.make("total", lambda x, **constants: x.sum())
+    given = {"input_ids": inputs("llama")["input_ids"]}
+    with pytest.raises(RuleError, match=r"The `forward` of total must return f\(x\) in the shape of x, .*; got \(\)\. Write def forward"):
+        pelrp_nb.explain(build("llama"), given, target=3, composite=replace(PA_LRP, activation=total))
+    flat = rules.make("flat", lambda *inputs, **constants: inputs[0][0, 0, 0])
+    with pytest.raises(RuleError, match=r"LlamaForCausalLM works by itself, and not under flat: .* Type pelrp_nb\.check_rule\(rule\)"):
+        pelrp_nb.explain(build("llama"), given, target=3, composite=replace(PA_LRP, linear=flat))
+    with pytest.raises(InputError, match="The rule total needs a function `forward`, got None"):
+        rules.make("total", relevance=lambda R, x: (R,))
+
+
 def test_a_rule_that_only_has_the_name_of_ours_is_not_ours(zoo):
     """The engine takes its own way for the epsilon rule; a rule of that name that does something else must not get it."""
     alias = replace(rules.epsilon, forward=lambda x, *, weight, bias=None, eps=0.0, apply=F.linear: scale(apply(x, weight, bias), 1 / 2))

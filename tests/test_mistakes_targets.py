@@ -91,6 +91,16 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     "an id of numpy beyond it": (
         "llama", {"target": np.int64(-1)}, "The token id, or class, must lie between 0 and 95, got -1. Type one of these.",
     ),
+    "a function of what the output has not": (
+        "labels", {"target": lambda output: output.score},
+        "The target function raises AttributeError: 'SequenceClassifierOutput' object has no attribute 'score'. It is given the model's "
+        "output, a SequenceClassifierOutput with output.logits (1, 2). Type target=lambda output: output.logits[0, 1].",
+    ),
+    "a function of a class that is not there": (
+        "labels", {"target": lambda output: output.logits[0, 7]},
+        "The target function raises IndexError: index 7 is out of bounds for dimension 1 with size 2. It is given the model's output, a "
+        "SequenceClassifierOutput with output.logits (1, 2). Type target=lambda output: output.logits[0, 1].",
+    ),
     "a class beyond the labels": ("labels", {"target": 2}, "The class must lie between 0 and 1, got 2. Type one of these."),
     "a label misspelt": (
         "labels", {"target": "postive"},

@@ -224,6 +224,29 @@ def test_gradients_switched_off_inside(name):
         trace(Lost(CUT[name]), IDS)
 
 
+class Dark(Net):
+    """All of the model, its tables too, is called where gradients are off."""
+
+    def __init__(self, mode) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, ids: Tensor) -> Tensor:
+        with self.mode():
+            return super().forward(ids)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_tables_looked_up_without_gradients(mode):
+    with pytest.raises(InputError, match=rf"The stream is cut by {mode.__name__} in .*: call that part with gradients"):
+        trace(Dark(mode), IDS)
+
+
+def test_a_role_of_what_is_no_name():
+    with pytest.raises(InputError, match=r"A role is given to a name or path, as text; got 1\. Type roles="):
+        Options(roles={1: "constant"})
+
+
 class Unseen(Net):
     """Ids that leave torch before they are looked up."""
 

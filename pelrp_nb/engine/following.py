@@ -86,7 +86,7 @@ class Following(Base):
 
     def notice(self, name: str, met: Met) -> None:
         """Where the stream is cut, or its values leave torch: said if the target turns out to depend on no input."""
-        if met.carrying and cuts(name):
+        if (met.carrying or name in LOOK_UPS) and cuts(name):
             how = name if torch.is_grad_enabled() else "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
             self.places.cuts[how, self.place] = None
         elif met.raw and name in LEAVING:

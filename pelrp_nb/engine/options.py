@@ -79,6 +79,9 @@ class Options:
         if not isinstance(self.roles, Mapping):
             came = type(self.roles).__name__
             raise InputError(f'roles must map names to what they are, got {came}. Type roles={{"covariates": "content"}}.')
+        unnamed = next((name for name in self.roles if not isinstance(name, str)), None)
+        if unnamed is not None:
+            raise InputError(f"A role is given to a name or path, as text; got {unnamed!r}. Type roles={{'covariates': 'content'}}.")
         wrong = {name: role for name, role in self.roles.items() if role not in ROLES}
         if wrong:
             name, role = next(iter(wrong.items()))

@@ -129,7 +129,7 @@ class Propagation(TorchFunctionMode, Following):
         if name in MADE_FRESH:
             return fresh(name, func(*args, **kwargs))
         met, graded = look(self, args, kwargs), torch.is_grad_enabled()
-        if (met.carrying and (name in CUTS or not graded)) or (met.raw and name in LEAVING):
+        if (met.carrying and (name in CUTS or not graded)) or (met.raw and (name in LEAVING or (not graded and name in LOOK_UPS))):
             self.notice(name, met)
         given = replay.before(name, met.args) if self.taped else ()
         if not graded or not (met.carrying or (met.raw and name in LOOK_UPS)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -42,6 +43,11 @@ def plain(given: Any) -> Any:
     """
     if is_table(given):
         usual = {"text", "text_pair", "images", "audio"}
+        twice = [name for name, count in Counter(given.columns).items() if count > 1]
+        if twice:
+            raise InputError(
+                f"A table must have each column once; {twice[0]!r} is there several times. Type table.loc[:, ~table.columns.duplicated()]."
+            )
         if len(given.columns) > 1 and not usual & set(given.columns) and not all(kind.kind in "biuf" for kind in given.dtypes):
             came, one = ", ".join(map(str, given.columns)), given.columns[0]
             raise InputError(f"A table must have a column `text`, `images` or `audio`, or one alone; got {came}. Type table[{one!r}].")
@@ -102,6 +108,10 @@ def as_tensor(model: nn.Module, name: str, value: Any) -> Any:
 
     Floats that are no tensor get the type of the model's weights.  Raises InputError for rows of unequal length.
     """
+    if isinstance(value, Tensor) and value.is_nested:
+        raise InputError(
+            f"`{name}` must be a tensor of rows of one length, got a nested one. Type [dict({name}=x[None]) for x in {name}.unbind()]."
+        )
     if isinstance(value, Tensor) and value.layout != torch.strided:
         raise InputError(f"`{name}` must be a dense tensor, got {value.layout}. Type {name}.to_dense().")
     if isinstance(value, Tensor):
@@ -109,7 +119,7 @@ def as_tensor(model: nn.Module, name: str, value: Any) -> Any:
     if is_array(value) and not is_number(value):
         value = value.tolist()
     listed = isinstance(value, list | tuple) and not wants_list(model, name)
-    if listed and name.endswith("input_ids") and value and all(isinstance(x, str) for x in value):
+    if listed and name.endswith("input_ids") and value and is_spelt(value):
         raise InputError(
             f"`{name}` must be whole numbers, got tokens as texts. Type tokenizer.convert_tokens_to_ids(tokens), or pass the text itself."
         )
@@ -139,6 +149,11 @@ def as_tensor(model: nn.Module, name: str, value: Any) -> Any:
 def like_weights(model: nn.Module, x: Tensor) -> Tensor:
     """Real numbers in the type of the model's weights; other numbers as they are."""
     return x.to(next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)) if x.is_floating_point() else x
+
+
+def is_spelt(x: Any) -> bool:
+    """Whether x is a text, or a list of texts or of such lists."""
+    return isinstance(x, str) or (isinstance(x, list | tuple) and bool(x) and all(map(is_spelt, x)))
 
 
 def beyond(x: Any) -> Iterator[int]:

@@ -152,7 +152,8 @@ def apart_by_rows(
     for name, x in tensors.items():
         if name == "attention_mask" and x.dim() == 2 and main in SEQUENCES and x.shape[1] != T:
             raise InputError(f"`{name}` must have {T} places, like {main}; got {tuple(x.shape)}. Type torch.ones_like(input_ids).")
-        if name not in shared and x.shape[0] not in (1, B):
+        of_rows = x.dim() == 2 and name.endswith(("attention_mask", "token_type_ids"))
+        if (name not in shared or of_rows) and x.shape[0] not in (1, B):
             raise InputError(f"`{name}` must have {B} rows, like {main}; got {tuple(x.shape)}. Pass one row of it for each input.")
     mine = {k: v for k, v in tensors.items() if k not in shared}
     return [{k: v if len(v) == 1 else v[i : i + 1] for k, v in mine.items()} for i in range(B)], shared, False

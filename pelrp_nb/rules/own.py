@@ -19,7 +19,7 @@ from ._rule import SHAPES, UNSAID, Example, Rule, base
 
 def make(
     name: str,
-    forward: Callable[..., Tensor],
+    forward: Callable[..., Tensor] | None = None,
     relevance: Callable[..., tuple[Tensor, ...]] | None = None,
     *,
     example: Callable[[Generator], Example] | None = None,

@@ -29,7 +29,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ..errors import TargetError
+from ..errors import PelrpError, TargetError
+from ..inputs.outputs import tensors_in
 from .given import came, listed, whole
 from .labels import known_id, label_number, token_number, token_text
 from .logits import Chosen, Names, Part, found_at
@@ -182,7 +183,7 @@ def choose(target: Any, output: Any, model: Any, processor: Any, tokens: Sequenc
     if isinstance(target, Computed):
         return target.chosen(output, model, processor, tokens)
     if callable(target) and not isinstance(target, Token | Label):
-        return _scalar(target(output), target)
+        return _scalar(asked_of(target, output), target)
     return found_at(target, output, model, processor, tokens, logit)
 
 
@@ -214,6 +215,20 @@ def number_of(target: Any, row: Tensor, names: Names, processor: Any) -> tuple[i
     else:
         number = token_number(wanted, processor, row.shape[-1])
     return number, names[number] if names else token_text(number, processor)
+
+
+def asked_of(target: Callable, output: Any) -> Any:
+    """What a function of the user's makes of an output. Raises TargetError with its own words where it raises."""
+    try:
+        return target(output)
+    except PelrpError:
+        raise
+    except Exception as error:
+        held = ", ".join(f"{path} {tuple(x.shape)}" for path, x in list(tensors_in(output))[:4])
+        raise TargetError(
+            f"The target function raises {type(error).__name__}: {error}. It is given the model's output, a {type(output).__name__} with "
+            f"{held}. Type target=lambda output: output.logits[0, 1]."
+        ) from error
 
 
 def _scalar(value: Any, target: Callable) -> Chosen:

@@ -31,7 +31,7 @@ def audit_graph(flow: ForwardPass, values: Sequence[Tensor]) -> tuple[str, ...]:
         if inside or node.name() == "torch::autograd::AccumulateGrad" or is_linear(node):
             continue
         refused = next((told for start, end, *told in flow.refused if start <= number < end), None)
-        where, function = refused or (f"`{node.name()}`, made where the engine does not see,", None)
+        where, function = refused or (f"`{node.name()}` (made where the engine does not see)", None)
         strangers.setdefault(where, function)
     found = tuple(strangers)
     if found and flow.composite.unknown == "refuse":

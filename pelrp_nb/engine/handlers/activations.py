@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...errors import RuleError
 from ...rules import Rule
 from ...rules.identity import SLOPES
 from ...verbs import scale
@@ -39,6 +40,8 @@ def activation(
     rule = rule or flow.composite.activation
     flow.used("activation", rule)
     out = rule.forward(x, f=f, slope=SLOPES[slope] if slope else None)
+    if not rule.page:
+        check_shape(rule, x, out)
     out = elementwise_note(flow, func, (x, *rest), more, out, made="activation")
     if slope:
         note_of(flow, out).again = (f, (x.detach(),))
@@ -48,6 +51,16 @@ def activation(
         start = torch.where(hidden, 0.0, at_zero).to(out.dtype) if bool(hidden.any()) else at_zero
         flow.account.constant(out, start, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
     return idioms.raised(flow, x, out) if slope == "exp" else idioms.bounded(flow, func, x, rest, more, out)
+
+
+def check_shape(rule: Rule, x: Tensor, out: Any) -> None:
+    """Refuse what a rule of one's own returns in another shape: it would be spread over all places, silently."""
+    came = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+    if came != tuple(x.shape):
+        raise RuleError(
+            f"The `forward` of {rule} must return f(x) in the shape of x, {tuple(x.shape)}; got {came}. "
+            "Write def forward(x, *, f, slope): return f(x) with the gradient of your rule."
+        )
 
 
 def own_start(func: Callable, rest: tuple, more: dict) -> float:
