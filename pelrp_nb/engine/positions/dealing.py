@@ -83,8 +83,9 @@ class Dealer:
         self.terms: dict[int, Tensor] = {}
         masked, plain = self._run({}, masks=True), self._run({})
         self.hidden = masked <= plain - 25
-        self.cleared |= self._without_factors()
-        plain = self._run({})
+        if factors := self._without_factors():
+            self.cleared |= factors
+            plain = self._run({})
         if bool((plain < -1e4).any()):
             raise ModelError(f"What hides pairs in the scores of `{where}` was not understood. Type composite=pelrp_nb.DELTA_LRP.")
         self.sides = sides_of(chain, self.inputs, keys, where)

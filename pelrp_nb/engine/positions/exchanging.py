@@ -2,12 +2,7 @@
 
 Two places exchange their positions if their contents are dealt to each other's places, the chain from where positions enter to the
 softmax is run, and its scores are read where the contents are now (`dealing.py`): every encoding is served by the model's own calls.
-Queries and keys are dealt apart, all pairs of a round at once (each place has one partner in it):
-
-    S[i, j]                        query i, key j, as they stand
-    queries dealt   Q[p, j]        the query that came to p against key j: one row for each place with its partner's position
-    keys dealt      K[i, p]        query i against the key that came to p: one column
-    both dealt      B[p, p']       where two exchanged places meet
+Queries and keys are dealt apart (`moving.py`), all pairs of a round at once (each place has one partner in it).
 
 A pair changes two rows, which have their softmax anew, and two columns, which change two terms of every other row's sum; where that
 sum cancels (less than 1e-3 of it is left) or its largest term rises far, the row is computed again as well.
@@ -15,6 +10,7 @@ sum cancels (less than 1e-3 of it is left) or its largest term rises far, the ro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +25,7 @@ from ..places import credit
 from ..places.maps import Axis
 from ..replay import Chain
 from .dealing import KERNEL, Dealer, kernel_scores
+from .moving import Moved, moved
 
 CANCELS, RISES = 1e-3, 30.0  # what must be left of a row's sum, and how far its largest score may rise
 MOST = 1 << 22  # numbers of rows that are computed again at a time
@@ -73,85 +70,110 @@ class Pairs:
         return torch.cat(found)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Scores (heads, Tq, Tk) less the largest of their row, hidden ones at -inf, and what is made of them.
+
+    hide: 0, or -inf where hidden; A, Z: weights, and the sums (heads, Tq) of exp S; G: gradient of the weights; AG: A . G of each row
+    by_key: (heads, Tk, Tq), so that a column lies in one piece: `hide` less the largest, exp S, G
+    """
+
+    S: Tensor
+    hide: Tensor
+    A: Tensor
+    Z: Tensor
+    G: Tensor
+    AG: Tensor
+    by_key: tuple[Tensor, Tensor, Tensor]
+
+    @staticmethod
+    def of(dealer: Dealer, G: Tensor) -> Rows:
+        """Of scores as they stand."""
+        hide = torch.zeros_like(dealer.S).masked_fill_(dealer.hidden, -torch.inf)
+        S = dealer.S + hide
+        m = S.amax(-1, keepdim=True)
+        m = torch.where(m.isfinite(), m, 0)
+        S = S - m
+        E = S.exp()
+        Z = E.sum(-1)
+        by_key = ((hide - m).mT.contiguous(), E.mT.contiguous(), G.mT.contiguous())
+        A = E / Z.clamp(min=torch.finfo(E.dtype).tiny)[..., None]
+        return Rows(S, hide, A, Z, G, (A * G).sum(-1), by_key)
+
+
 def exchanged(dealer: Dealer, G: Tensor, pairs: Pairs, index: Tensor) -> Tensor:
     """(heads, pairs): sum over i, j of (A - A')_ij G_ij, A' the weights when two places exchange their positions.
 
     G: (heads, Tq, Tk) gradient of the weights; index: of each place its index along the scores
     """
-    S = dealer.S.masked_fill(dealer.hidden, -torch.inf)
-    m = S.amax(-1, keepdim=True)
-    m = torch.where(m.isfinite(), m, 0)
-    E = (S - m).exp()
-    Z = E.sum(-1)
-    A = E / Z.clamp(min=torch.finfo(E.dtype).tiny)[..., None]
-    whole = Rows(S, m[..., 0], E, Z, A, G, (A * G).sum(-1))
+    whole, scores = Rows.of(dealer, G), moved(dealer)
     sides = {one.keys for one in dealer.sides}
     found = []
     for partner in pairs.rounds:
         first = torch.arange(len(partner))
         at = first < partner
         t, u = index[first[at]], index[partner[at]]
-        order = torch.arange(max(S.shape[-2], int(index.max()) + 1))
+        order = torch.arange(max(dealer.S.shape[1:]))
         order[t], order[u] = u, t
-        found.append(one_round(dealer, whole, torch.cat([t, u]), torch.cat([u, t]), order, False in sides, True in sides))
+        lost = G.new_zeros(len(G), len(t))
+        if False in sides:
+            rows = of_rows(whole, scores, order, True in sides)
+            lost += rows[:, t] + rows[:, u]
+        if True in sides:
+            lost += of_columns(whole, scores.columns(order), t, u, False in sides)
+        found.append(lost)
     return torch.cat(found, -1)
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Scores with what is hidden at -inf, each row's largest, exp, sum, weights, gradient of the weights, and A . G of each row."""
-
-    S: Tensor
-    m: Tensor
-    E: Tensor
-    Z: Tensor
-    A: Tensor
-    G: Tensor
-    AG: Tensor
-
-
-def one_round(dealer: Dealer, whole: Rows, t: Tensor, u: Tensor, order: Tensor, queries: bool, keys: bool) -> Tensor:
-    """(heads, pairs) of one round; t and u hold each pair twice, once each way round."""
-    half, at = len(t) // 2, torch.arange(len(t))
-    total = whole.S.new_zeros(len(whole.S), len(t))
-    if queries:
-        row = dealer.dealt(order, True, False)[:, u]  # (heads, 2 pairs, Tk)
-        if keys:
-            both = dealer.dealt(order, True, True)
-            row[:, at, t], row[:, at, u] = both[:, u, u], both[:, u, t]
-        moved = row.masked_fill(dealer.hidden[:, t], -torch.inf).softmax(-1).nan_to_num(0.0)
-        total += ((whole.A[:, t] - moved) * whole.G[:, t]).sum(-1)
+def of_rows(whole: Rows, scores: Moved, order: Tensor, keys: bool) -> Tensor:
+    """(heads, Tq): what each query loses in its own row when it has its partner's position; whether `keys` have theirs as well."""
+    row = scores.rows(order)
     if keys:
-        column = dealer.dealt(order, False, True)[:, :, u]  # (heads, Tq, 2 pairs)
-        total += columns(dealer, whole, column, t, queries, half)
-    return total[:, :half] + total[:, half:]
+        at = torch.arange(row.shape[1])
+        row[:, at, at], row[:, at, order[: len(at)]] = scores.met(order)
+    A = row.add_(whole.hide).softmax(-1)
+    A = A if bool(whole.Z.all()) else A.nan_to_num(0.0)  # rows in which all is hidden
+    return A.neg_().add_(whole.A).mul_(whole.G).sum(-1)
 
 
-def columns(dealer: Dealer, whole: Rows, column: Tensor, t: Tensor, queries: bool, half: int) -> Tensor:
-    """(heads, 2 pairs): what two other columns change of all rows but those of the pair itself; all of it in the first half."""
-    rise = (column - whole.m[..., None]).masked_fill(dealer.hidden[:, :, t], -torch.inf)
-    N = rise.clamp(max=RISES).exp()
-    moved = N - whole.E[:, :, t]
-    by_value = moved * whole.G[:, :, t]
-    dZ, dN = moved[..., :half] + moved[..., half:], by_value[..., :half] + by_value[..., half:]
-    Z = whole.Z[..., None] + dZ
-    some = (whole.AG[..., None] * dZ - dN) / torch.where(Z == 0, 1, Z)
-    wrong = (CANCELS * whole.Z[..., None] > Z) | (rise > RISES).unflatten(-1, (2, half)).any(-2)
-    mine = torch.zeros(some.shape[1:], dtype=torch.bool, device=some.device)
+def of_columns(whole: Rows, column: Tensor, t: Tensor, u: Tensor, queries: bool) -> Tensor:
+    """(heads, pairs): what two other columns change of all rows but, where `queries` move too, those of the pair itself."""
+    less, before, G = whole.by_key
+    rise = column.add_(less)
+    E = rise.exp()
+    high = bool(E.amax() > math.exp(RISES))
+    change = (rise.clamp(max=RISES).exp() if high else E).sub_(before)
+
+    def of_pair(x: Tensor) -> Tensor:
+        """(heads, pairs, Tq)"""
+        return x.index_select(1, t).add_(x.index_select(1, u))
+
+    dZ = of_pair(change)
+    dN = of_pair(change.mul_(G))
+    sums = whole.Z[:, None]
+    Z = sums + dZ
+    wrong = CANCELS * sums > Z
+    if high:
+        wrong |= (rise[:, t] > RISES) | (rise[:, u] > RISES)
+    wrong &= sums > 0
+    some = dZ.mul_(whole.AG[:, None]).sub_(dN).div_(Z.masked_fill_(Z == 0, 1))
     if queries:
-        pair = torch.arange(half)
-        mine[t[:half], pair] = mine[t[half:], pair] = True
-    wrong &= ~mine & (whole.Z > 0)[..., None]
-    some = some.masked_fill(mine | wrong, 0)
-    h, i, k = wrong.nonzero(as_tuple=True)
-    for part in torch.arange(len(h)).split(max(MOST // whole.S.shape[-1], 1)) if len(h) else ():
+        pair = torch.arange(len(t), device=some.device)
+        for own in (t, u):
+            some[:, pair, own], wrong[:, pair, own] = 0.0, False
+    return (again(whole, rise, some, wrong, t, u) if bool(wrong.any()) else some).sum(-1)
+
+
+def again(whole: Rows, rise: Tensor, some: Tensor, wrong: Tensor, t: Tensor, u: Tensor) -> Tensor:
+    """`some` with what is wrong computed from whole rows, each with its two columns replaced."""
+    h, k, i = wrong.nonzero(as_tuple=True)
+    for part in torch.arange(len(h)).split(max(MOST // whole.S.shape[-1], 1)):
         a, b, c = h[part], i[part], k[part]
-        S = whole.S[a, b].clone()
-        here = torch.arange(len(a))
-        for n in (c, c + half):
-            S[here, t[n]] = column[a, b, n].masked_fill(dealer.hidden[a, b, t[n]], -torch.inf)
-        some.index_put_((a, b, c), ((whole.A[a, b] - S.softmax(-1)) * whole.G[a, b]).sum(-1))
-    return torch.cat([some.sum(1), torch.zeros_like(some.sum(1))], -1)
+        S, here = whole.S[a, b], torch.arange(len(a))
+        for n in (t[c], u[c]):
+            S[here, n] = rise[a, n, b]
+        some.index_put_((a, c, b), ((whole.A[a, b] - S.softmax(-1)) * whole.G[a, b]).sum(-1))
+    return some
 
 
 class Exchanges:
