@@ -188,6 +188,16 @@ def test_the_switch_draws_what_the_explanations_say(breaks):
         assert all(stations[name]["total"] == totals[name] for name in ledger.layers)
 
 
+def test_a_mistake_that_changes_nothing_here_is_told_from_those_that_bite(models):
+    model, x = models["llama"]
+    sheet = live.break_it(model, x, target=score).sheet()
+    idle = {v["name"] for v in sheet.data["variants"] if v.get("idle")}
+    assert idle == {name for name, place in OPENS["llama"].items() if place is None}
+    opens = OPENS["llama"]["weights-as-factors"]
+    shown = next(v for v in sheet.data["variants"] if v["name"] == "weights-as-factors")
+    assert sheet.state == {"variant": "weights-as-factors", "step": [s["name"] for s in shown["data"]["walk"]].index(opens)}
+
+
 def test_the_switch_shows_the_mistake_as_it_is_written(breaks):
     shown = {v["name"]: v for v in breaks.sheet().data["variants"]}
     assert shown["right"]["written"] == []

@@ -133,6 +133,9 @@ def test_the_bench_shows_shares_and_leak(browser, sheets, tmp_path):
 def test_the_switch_breaks_a_rule_and_the_ledger_shows_where(browser, breaks, tmp_path):
     with opened(browser, breaks.sheet(), tmp_path) as page:
         verdict = page.get_by_role("status").first
+        expect(page.get_by_role("radio", name="no bias share")).to_be_checked()  # it opens on a mistake that bites
+        expect(verdict).to_contain_text("no longer at")
+        page.get_by_role("radio", name="right").check()
         expect(verdict).to_contain_text("The ledger is closed")
         for name, (variant, e) in breaks.wrong.items():
             page.get_by_role("radio", name=name.replace("-", " ")).check()
@@ -150,7 +153,7 @@ def test_the_switch_breaks_a_rule_and_the_ledger_shows_where(browser, breaks, tm
 
 def test_the_switch_steps_to_the_place_and_works_by_keyboard(browser, breaks, tmp_path):
     with opened(browser, breaks.sheet(), tmp_path) as page:
-        page.get_by_role("radio", name="right").focus()
+        page.get_by_role("radio", name="right").check()
         page.keyboard.press("ArrowRight")
         expect(page.get_by_role("radio", name="no bias share")).to_be_checked()
         opens = breaks["no-bias-share"].ledger.opened

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..views.html_card import beside
 from ..views.text import state, visible
 from .broken import ALL, Broken, leak
 
+SAME = 1e-6  # of the largest number: a smaller difference is rounding
 RIGHT = "The rules as they stand in the textbook."
 
 
@@ -52,8 +53,9 @@ class Breaks:
         variants = [switched(name, self[name], self.wrong[name][0] if name in self.wrong else None) for name in names]
         data = {"model": visible(self.right.model), "target": visible(self.right.target, 120), "variants": variants}
         title, table = f"Rules of {visible(self.right.model)}, broken", beside(names, [e.plain() for e in shown])
-        last = len(variants[0]["data"]["walk"]) - 1
-        return Sheet("broken", data, title, repr(self), table, state={"step": max(0, last)})
+        for variant, (_, e) in zip(variants[1:], self.wrong.values(), strict=True):
+            variant["idle"] = variant["between"] is None and alike(e, self.right)
+        return Sheet("broken", data, title, repr(self), table, state=first_seen(variants))
 
     def _repr_html_(self) -> str:
         return self.sheet()._repr_html_()
@@ -65,6 +67,20 @@ class Breaks:
     def __repr__(self) -> str:
         told = [f"{name} {visible(self[name].ledger.verdict)}" for name in ("right", *self.wrong)]
         return f"Breaks({', '.join(told)})"
+
+
+def alike(one: Explanation, other: Explanation) -> bool:
+    """Whether all tokens have the same numbers, up to rounding."""
+    x, y = one.relevance(), other.relevance()
+    return x.shape == y.shape and float((x - y).abs().max() if len(x) else 0.0) <= SAME * float(y.abs().max() if len(y) else 0.0)
+
+
+def first_seen(variants: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Where the switch stands at first: on the first mistake that opens the ledger, at the place where it does."""
+    shown = next((one for one in variants if one["between"] is not None), variants[0])
+    names = [step["name"] for step in shown["data"]["walk"]]
+    opens = {"input": "the inputs"}.get(shown["between"][1], shown["between"][1]) if shown["between"] else ""
+    return {"variant": shown["name"], "step": names.index(opens) if opens in names else max(0, len(names) - 1)}
 
 
 def broken_on(model: nn.Module, inputs: Any, variants: Iterable[Broken] = ALL, options: Options | None = None, **given: Any) -> Breaks:

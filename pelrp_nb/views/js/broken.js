@@ -13,7 +13,7 @@ kinds.broken = (root, face) => {
   const path = pathOf(right.stations, most);
   const pick = choice(
     "In force",
-    data.variants.map(({ name }) => [name, name.replaceAll("-", " ")]),
+    data.variants.map(({ name, idle }) => [name, `${name.replaceAll("-", " ")}${idle ? " (changes nothing here)" : ""}`, idle]),
     now().name,
     (name) => put(name),
   );
@@ -73,14 +73,15 @@ function tokensOf(face, right, chosen) {
   const [before, after] = [right, chosen].map(({ data }) => numbers(data.parts.signed.both));
   const columns = columnsOf(right.data);
   const scale = largest(before, after);
-  const strip = stripOf(face, "tokens, right and wrong", columns, ["right", "wrong"]);
-  strip.paint([before, after].map((values) => ({ values: columns.map(({ ids }) => values[ids[0]]), scale })));
+  const strip = stripOf(face, "tokens, right and wrong", columns, ["right", "wrong", "difference"]);
+  const rows = [before, after, after.map((x, t) => x - before[t])];
+  strip.paint(rows.map((values) => ({ values: columns.map(({ ids }) => values[ids[0]]), scale })));
   const same = largest(before.map((x, t) => x - after[t])) <= 1e-6 * scale;
   return section(
     "Tokens",
     same
       ? "The tokens receive what they should: this mistake is in the books alone."
-      : "What the tokens should receive, and what they get.",
+      : "What the tokens should receive, what they get, and by how much that is wrong.",
     strip.node,
   );
 }

@@ -17,7 +17,7 @@ function action(text, run, kind = "") {
 
 const disable = (button, off) => button.setAttribute("aria-disabled", String(off));
 
-// One of several: [[value, text], ...].
+// One of several: [[value, text, whether it is of no use here], ...].
 function choice(name, options, value, chosen) {
   const group = `pelrp-${unique++}`;
   const inputs = options.map(([option]) => make("input", { type: "radio", name: group, value: option, ...QUIET }));
@@ -34,7 +34,7 @@ function choice(name, options, value, chosen) {
     make(
       "div",
       { class: "options" },
-      inputs.map((input, i) => make("label", {}, input, make("span", {}, options[i][1]))),
+      inputs.map((input, i) => make("label", {}, input, make("span", { class: options[i][2] ? "quiet" : null }, options[i][1]))),
     ),
   );
   return { node, show };
