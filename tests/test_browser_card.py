@@ -13,7 +13,7 @@ from hostile import TOKENS
 from made import REVIEW, made
 from PIL import Image
 from playwright.sync_api import expect
-from test_views_card import BAD, TOLD, card, said
+from test_views_card import BAD, TOLD, card, said, weighed
 
 pytestmark = MARKS
 TALL = 400  # pixels: Notebook 7 puts what is much taller into a box that scrolls
@@ -94,6 +94,27 @@ def test_the_bar_begins_each_term_where_the_one_before_it_ends(browser, tmp_path
         assert left == pytest.approx((min(start, end) - sums.min()) * unit, abs=0.02)
         assert width == pytest.approx(abs(end - start) * unit, abs=0.02)
         assert ("minus" in kind) == (end < start)
+
+
+def test_a_long_text_stands_where_most_is_carried_and_the_whole_of_it_is_one_line(browser, tmp_path):
+    tokens = [f"word{i}" for i in range(1500)]
+    amounts = [0.01] * 1500
+    amounts[1480] = 2.0
+    with opened(browser, weighed(tuple(tokens), amounts), tmp_path, through=False) as page:
+        text, strong = result(page).locator(".running"), result(page).get_by_text("word1480", exact=True)
+        expect(result(page).locator(".mini")).to_be_visible()
+        inside = (
+            "([box, word]) => word.offsetTop >= box.scrollTop && word.offsetTop + word.offsetHeight <= box.scrollTop + box.clientHeight"
+        )
+        page.wait_for_function(f"({inside})([document.querySelector('.running'), document.querySelector('[data-at=\"1480\"]')])")
+        assert strong.is_visible() and page.locator("#view").bounding_box()["height"] <= TALL
+        result(page).locator(".mini").click(position={"x": 2, "y": 4})
+        assert text.evaluate("box => box.scrollTop") < 40
+        darkest = "canvas => { const d = canvas.getContext('2d').getImageData(0, 4, 720, 1).data; let at = 0; "
+        darkest += "for (let x = 0; x < 720; x++) if (d[4 * x] + d[4 * x + 2] < d[4 * at] + d[4 * at + 2]) at = x; return at; }"
+        assert result(page).locator(".mini").evaluate(darkest) == pytest.approx(1480 * 720 / 1500, abs=2)
+    with opened(browser, made(), tmp_path, through=False) as page:
+        assert not result(page).locator(".mini").is_visible()
 
 
 def test_a_text_from_right_to_left_reads_from_right_to_left(browser, tmp_path):

@@ -93,10 +93,14 @@ function wordsOf(face, stream, parts) {
   const values = Object.fromEntries(Object.keys(parts).map((key) => [key, words.map(({ ids }) => summed(parts[key], ids))]));
   const tellAt = pointed(node, words.length, (i) => spans[i], stream.turned);
   face.on("point", (column) => spans.forEach((span, i) => span.classList.toggle("pointed", words[i].ids[0] === column?.key)));
+  const mini = stream.kind === "text" ? miniOf(face, node, spans, values.both) : null;
   return {
-    node,
+    node: mini ? make("div", {}, node, mini.node) : node,
     amounts: (key) => values[key],
-    paint: (key, scale) => spans.forEach((span, i) => repaint(span, shade(values[key][i], scale).replace(/^p0$/, ""))),
+    paint(key, scale) {
+      spans.forEach((span, i) => repaint(span, shade(values[key][i], scale).replace(/^p0$/, "")));
+      mini?.paint(values[key], scale);
+    },
     hear(tell) {
       tellAt((i) => {
         if (i < 0) return tell(null);
@@ -108,13 +112,53 @@ function wordsOf(face, stream, parts) {
   };
 }
 
+// A text longer than its box: the whole of it as one line under the box, and the box stands where most is carried.
+function miniOf(face, text, spans, both) {
+  const [wide, high] = [720, 8];
+  const node = make("canvas", { class: "mini", width: wide, height: high, "aria-hidden": "true", hidden: "" });
+  const goTo = (i) => {
+    text.scrollTop = spans[i].offsetTop - (text.clientHeight - spans[i].offsetHeight) / 2;
+  };
+  let placed = false;
+  const look = new ResizeObserver(() => {
+    node.hidden = text.scrollHeight <= text.clientHeight + 4;
+    if (node.hidden || placed) return;
+    placed = true;
+    const sizes = both.map((x) => (Number.isFinite(x) ? Math.abs(x) : 0));
+    goTo(sizes.indexOf(Math.max(...sizes)));
+  });
+  look.observe(text);
+  face.signal.addEventListener("abort", () => look.disconnect());
+  node.addEventListener("click", (event) => {
+    const { left, width } = node.getBoundingClientRect();
+    goTo(clamp(Math.floor(((event.clientX - left) / width) * spans.length), 0, spans.length - 1));
+  });
+  return {
+    node,
+    paint(values, scale) {
+      const [pen, shades] = [node.getContext("2d"), palette(face.root)];
+      const strongest = range(wide).map(() => 0);
+      values.forEach((x, i) => {
+        const first = Math.floor((i * wide) / values.length);
+        for (let at = first; at < Math.max(first + 1, Math.floor(((i + 1) * wide) / values.length)); at++)
+          if (!(Math.abs(x) <= Math.abs(strongest[at]))) strongest[at] = x;
+      });
+      strongest.forEach((x, at) => {
+        [pen.fillStyle] = shadeOf(shades, x, scale);
+        pen.fillRect(at, 0, 1, high);
+      });
+    },
+  };
+}
+
 // Pointer and arrow keys over the words of one text; `turned` where they run from right to left.
 function pointed(node, count, at, turned) {
   let [now, tell] = [-1, () => {}];
   const go = (next) => {
     now = clamp(next, 0, count - 1);
     tell(now);
-    at(now)?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    const word = at(now);
+    if (word && node.scrollHeight > node.clientHeight) node.scrollTop = word.offsetTop - node.clientHeight / 2;
   };
   node.addEventListener("mouseover", (event) => {
     const found = event.target.closest?.("[data-at]");
