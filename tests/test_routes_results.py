@@ -15,6 +15,7 @@ from tolerance import assert_same
 
 from pelrp_nb import Explanation, Options, explain, zoo
 from pelrp_nb.errors import InputError
+from pelrp_nb.results.patterns import looks
 
 ROUTES = Options(detail={"routes"})
 
@@ -57,7 +58,37 @@ def test_the_account_of_each_head_adds_up(found):
     assert len(frame) == found.heads.shape[0] * found.heads.shape[1]
     parts = frame[["values", "queries", "keys", "positions", "kept"]].sum(axis=1)
     assert abs(parts - frame["relevance"]).max() < 1e-5 * found.ledger.scale
-    assert (frame["itself"] <= frame["handed"] + 1e-9).all()
+    assert set(frame["looks like"]) <= {"", "previous token", "first token", "itself", "same word", *(f"distance {d}" for d in range(2, 9))}
+
+
+def test_a_head_looks_like_what_has_half_of_its_edges():
+    words = ("[CLS]", "a", "b", "a", "c", "b")
+    previous = torch.diag(torch.tensor([1.0, -2, 3, 1, 1]), -1)
+    cases = {
+        "previous token": previous,
+        "first token": torch.zeros(6, 6).index_fill(1, torch.tensor(0), 1.0),
+        "itself": torch.eye(6) + 0.1,
+        "same word": torch.tensor([[float(i != j and a == b) for j, b in enumerate(words)] for i, a in enumerate(words)]),
+        "distance 2": torch.diag(torch.ones(4), -2),
+        "": torch.ones(6, 6),
+    }
+    for name, matrix in cases.items():
+        assert looks(matrix, words, words)[0] == name
+    assert looks(previous + torch.eye(6), words, words) == ("previous token", pytest.approx(8 / 14))
+    one_edge = torch.zeros(6, 6)
+    one_edge[5, 2] = 1
+    assert looks(one_edge, ("u", "v", "w", "x", "y", "z"), ("u", "v", "w", "x", "y", "z"))[0] == ""
+    assert looks(torch.zeros(2, 2), "ab", "ab") == ("", 0.0)
+
+
+def test_thumbnails_show_the_heads_that_handed_on_most(found):
+    figure, table = found.figure("heads"), found.routes.to_frame().sort_values("handed", ascending=False)
+    first = figure.axes[0]
+    row = table.iloc[0]
+    assert first.get_title("left").startswith(f"{row['attention']} head {row['head']}")
+    matrix = found.routes.matrix(row["attention"], row["head"])  # a number of numpy
+    assert torch.equal(torch.as_tensor(first.images[0].get_array().data), matrix.double())
+    assert len(figure.axes) == min(12, len(table))
 
 
 def test_what_was_not_kept_is_told_in_sums():
@@ -155,6 +186,7 @@ WRONG = {
     "no edges": (lambda r: r.routes.edges(0), "top must be a number of edges from 1, got 0"),
     "a size that is none": (lambda r: r.figure("routes", size=3), "size must be"),
     "axes that are none": (lambda r: r.figure("routes", ax=3), "ax must be one matplotlib Axes"),
+    "heads in one ax": (lambda r: r.figure("heads", ax=r.figure("routes").axes[0]), "Heads have axes of their own"),
     "no stream": (lambda r: r.routes.figure(stream="image"), "stream must be one of"),
 }
 

@@ -174,7 +174,8 @@ class Exports(Portable):
     ) -> Figure:
         """A matplotlib Figure for print: tokens with content and position, layers, ledger.
 
-        kind:    "all", or one panel: "tokens", "layers", "ledger", "spectrum" where `detail` has "frequencies", "routes" where it has those
+        kind:    "all", or one panel: "tokens", "layers", "ledger", "spectrum" where `detail` has "frequencies", "routes" (and
+                 "heads": their matrices, the largest first) where it has those
         ax:      draw one panel into these axes, in a grid of your own, and give their figure back
         size:    (width, height) in inches
         colours: of "content", "position" (bars of tokens), "plus", "minus" (layers, ledger), as matplotlib takes them
@@ -185,6 +186,10 @@ class Exports(Portable):
 
         if kind == "routes":
             return self.routes.figure(ax=ax, size=size, colours=colours)
+        if kind == "heads":
+            if ax is not None:
+                raise InputError("Heads have axes of their own, one each, and cannot be drawn into one. Type figure('routes', ax=ax).")
+            return self.routes.thumbnails(size=size, colours=colours)
         try:
             return panel(kind, self.plain(), as_arrays(self.detail.get("frequencies", {})), ax, size, colours)
         except ValueError as error:

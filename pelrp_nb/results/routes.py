@@ -19,13 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
 from .arrays import listed
+from .patterns import looks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +99,7 @@ class Routes:
         whole = self._whole(one, part)
         if head is None:
             return whole.sum(0)
-        if not isinstance(head, int) or isinstance(head, bool) or not 0 <= head < len(whole):
+        if not is_number(head) or not 0 <= head < len(whole):
             raise InputError(f"head must be a number from 0 to {len(whole) - 1}, got {head!r}. Type matrix({self._name(layer)!r}, head=0).")
         return whole[head]
 
@@ -117,7 +119,7 @@ class Routes:
 
     def edges(self, top: int = 20, layer: str | int | None = None, head: int | None = None) -> list[Edge]:
         """The largest edges by size, of all attentions or of one, through all heads or one."""
-        if not isinstance(top, int) or isinstance(top, bool) or top < 1:
+        if not is_number(top) or top < 1:
             raise InputError(f"top must be a number of edges from 1, got {top!r}. Type edges(20).")
         found: list[Edge] = []
         for name in self.names if layer is None else (self._name(layer),):
@@ -138,7 +140,9 @@ class Routes:
     def to_frame(self) -> DataFrame:
         """One row per attention and head, summed over places: relevance = values + queries + keys + positions + kept.
 
-        handed: the size of its edges added up, by which heads can be compared; itself: the part of that which stays at its place
+        handed: the size of its edges added up, by which heads can be compared
+        looks like, part: the pattern that has most of that, "previous token", "first token", "itself", "same word" or "distance 4",
+                and its part; "" where none has half
         """
         import pandas as pd
 
@@ -146,14 +150,14 @@ class Routes:
         for name, one in self.found.items():
             values, scores = (self._of(one, part, lambda n, one=one: _given(one, n)).sum(-1) for part in ("values", "scores"))
             whole = self._whole(one, "handed")
-            own = whole.diagonal(dim1=-2, dim2=-1).abs().sum(-1) if whole.shape[-1] == whole.shape[-2] else torch.zeros(len(whole))
             sizes = whole.abs().sum((-2, -1))
             for h in range(len(whole)):
                 query, key = float(one["query"]), float(one["key"])
+                pattern, part = looks(whole[h], *self._names[name])
                 rows.append({
                     "attention": name, "head": h, "relevance": float(one["heads"][h].sum()), "values": float(values[h]),
                     "queries": query * float(scores[h]), "keys": key * float(scores[h]), "positions": float(one["positions"][h].sum()),
-                    "kept": float(one["kept"][h].sum()), "handed": float(sizes[h]), "itself": float(own[h]),
+                    "kept": float(one["kept"][h].sum()), "handed": float(sizes[h]), "looks like": pattern, "part": part,
                 })  # fmt: skip
         return pd.DataFrame(rows)
 
@@ -176,6 +180,21 @@ class Routes:
         except ValueError as error:
             raise InputError(str(error)) from error
 
+    def thumbnails(self, top: int = 12, *, size: Any = None, colours: Any = None) -> Figure:
+        """The matrices of the heads that handed on most, the largest first, each with the pattern that it looks like."""
+        from ..views.routes import thumbnails
+
+        table = self.to_frame().sort_values("handed", ascending=False, kind="stable")[:top]
+        shown = []
+        for row in table.to_dict("records"):
+            said = f", {row['looks like']} {row['part']:.0%}" if row["looks like"] else ""
+            matrix = self.matrix(row["attention"], row["head"])
+            shown.append({"name": f"{row['attention']} head {row['head']}{said}", "amounts": matrix.tolist()})
+        try:
+            return thumbnails(shown, f"{self.target}: heads by what they handed on", size, colours)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
     def __repr__(self) -> str:
         H = max(one["heads"].shape[0] for one in self.found.values())
         return f"Routes({len(self.names)} attentions, {H} heads, {len(self.nodes)} residual sums)"
@@ -189,7 +208,7 @@ class Routes:
     # --- behind it -----------------------------------------------------------------------------------------------------
 
     def _name(self, layer: str | int) -> str:
-        if isinstance(layer, int) and not isinstance(layer, bool) and -len(self.found) <= layer < len(self.found):
+        if is_number(layer) and -len(self.found) <= layer < len(self.found):
             return self.names[layer]
         if isinstance(layer, str) and layer in self.found:
             return layer
@@ -228,6 +247,11 @@ class Routes:
 def _given(one: Mapping[str, Any], name: str) -> Tensor:
     """(H, Tq) of all edges."""
     return one[name].sum(-1) if "at" not in one else one[f"given {name}"]
+
+
+def is_number(given: Any) -> TypeGuard[int]:
+    """Whether it is a whole number, Python's or numpy's."""
+    return isinstance(given, Integral) and not isinstance(given, bool)
 
 
 def keys_of(one: Mapping[str, Any]) -> int:

@@ -28,7 +28,7 @@ from .text import notes, positions, visible
 NAMED = 48  # up to here every token has its label; beyond, only the largest have
 LABEL = 18  # characters of one label
 QUIET = "#5f5c57"
-KINDS = ("all", "tokens", "layers", "ledger", "spectrum", "routes")
+KINDS = ("all", "tokens", "layers", "ledger", "spectrum", "routes", "heads")
 
 
 class Picture(Figure):

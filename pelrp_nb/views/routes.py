@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from .figure import QUIET, Picture, fits, is_size, short
@@ -77,3 +78,23 @@ def _frame(axes: Axes, tokens: Sequence[str], names: Sequence[str]) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
+
+
+def thumbnails(heads: Sequence[Mapping[str, Any]], title: str, size: Any, colours: Mapping[str, Any] | None) -> Figure:
+    """A small matrix for each head, with its "name": rows hand on, columns receive; the colours of each go to its own largest."""
+    paints = look(colours)
+    if size is not None and not is_size(size):
+        raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
+    columns = min(4, len(heads))
+    rows = -(-len(heads) // columns)
+    picture = Picture(figsize=size or (2.2 * columns, 2.1 * rows + 0.5), layout="constrained", facecolor="white")
+    for i, head in enumerate(heads):
+        axes = picture.add_subplot(rows, columns, i + 1)
+        amounts = np.array(head["amounts"], dtype=float)
+        most = np.abs(amounts).max(initial=0.0) or 1.0
+        axes.imshow(amounts, cmap=paints.shades(), norm=Normalize(-most, most), interpolation="nearest", aspect="equal")
+        axes.set_title("\n".join(short(part, 30) for part in str(head["name"]).split(", ")), fontsize=7.5, loc="left", parse_math=False)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    picture.suptitle(short(title, 60), fontsize=9, color=QUIET, x=0.01, ha="left", parse_math=False)
+    return picture
