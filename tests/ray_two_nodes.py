@@ -1,6 +1,7 @@
 """A Ray cluster of two nodes on this machine, one of which is killed at work: python tests/ray_two_nodes.py FOLDER COUNT.
 
-Prints what was seen; fails where the folder that the cluster made is not that which one process makes.
+Prints what was seen; fails where the folder that the cluster made is not that which one process makes. Never run to its end: Ray's own
+nodes give up when their agents take 15 seconds to start, as they did where this was written, on two cores that ten processes shared.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ from pelrp_nb.streaming.on_ray import explain_on_ray
 
 HEAD, OTHER, PORT = "127.0.0.2", "127.0.0.3", 6393  # of the loopback; 127.0.0.1 would be replaced by the machine's own
 SHARD = 20
+AGENTS = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-env-agent-port", "metrics-export-port")
 ENV = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_agent_register_timeout_ms": "240000"}
 
 
-def node(address: str, *more: str) -> subprocess.Popen:
-    """One node of the cluster, in the foreground of a process of its own."""
+def node(address: str, first: int, *more: str) -> subprocess.Popen:
+    """One node of the cluster, in the foreground of a process of its own; its agents' ports from `first` on.
+
+    A node that has to find ports for its agents dies where these take more than seconds to start.
+    """
+    more += tuple(f"--{name}={first + i}" for i, name in enumerate(AGENTS))
     command = [str(Path(sys.executable).with_name("ray")), "start", *more, "--num-cpus=1", "--disable-usage-stats", "--block"]
     return subprocess.Popen([*command, f"--node-ip-address={address}"], env=ENV, stdout=subprocess.DEVNULL, start_new_session=True)
 
@@ -65,7 +71,7 @@ def joined() -> subprocess.Popen:
     import ray
 
     for _ in range(5):
-        process = node(OTHER, f"--address={HEAD}:{PORT}")
+        process = node(OTHER, PORT + 20, f"--address={HEAD}:{PORT}")
         while process.poll() is None:
             if sum(one["Alive"] for one in ray.nodes()) == 2:
                 return process
@@ -93,7 +99,7 @@ def main(folder: Path, count: int) -> None:
     texts = [one.text for one in zoo.task("reviews").examples]
     (folder / "reviews.jsonl").write_text("".join(json.dumps({"text": texts[i % len(texts)]}) + "\n" for i in range(count)))
     os.environ["RAY_AUTH_MODE"] = ENV["RAY_AUTH_MODE"]
-    head = node(HEAD, "--head", f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={folder / 'ray'}")
+    head = node(HEAD, PORT + 10, "--head", f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={folder / 'ray'}")
     other = None
     try:
         listening(HEAD, PORT)
