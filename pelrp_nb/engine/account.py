@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
@@ -53,33 +54,29 @@ class Account:
         """Book `constant * g` when the gradient g of `out` arrives: out = something + sign * constant."""
         if not (out.requires_grad and self.open):
             return
+        value = held(constant) if isinstance(constant, Tensor) else constant
+        out.register_hook(partial(self._keep, value, name, depth, sign))
 
-        value = held(constant) if isinstance(constant, Tensor) else None
-
-        def keep(g: Tensor) -> None:
-            amount = better(g) * constant if value is None else visible(value(), g)
-            self.add("constants", name, depth, sign * self.sums(amount))
-
-        out.register_hook(keep)
+    def _keep(self, constant: Callable[[], Tensor] | float, name: str, depth: Depth, sign: float, g: Tensor) -> None:
+        amount = visible(constant(), g) if callable(constant) else better(g) * constant
+        self.add("constants", name, depth, sign * self.sums(amount))
 
     def kept(self, category: Category, name: str, depth: Depth, out: Tensor, into: tuple[Tensor, ...]) -> None:
         """Book R(out) minus the relevance of `into`, fresh tensors that only this operation reads."""
         if not (out.requires_grad and self.open):
             return
-
-        value = held(out)
-
-        def arrived(g: Tensor) -> None:
-            self.add(category, name, depth, self.inner(value(), g))
-
-        out.register_hook(arrived)
+        self.hear(category, name, depth, out, held(out))
         for x in into:
-            x.register_hook(self._left(category, name, depth, held(x)))
+            self.hear(category, name, depth, x, held(x), -1)
+
+    def hear(self, category: Category, name: str, depth: Depth, at: Tensor, value: Callable[[], Tensor], part: float = 1) -> None:
+        """Book `part` of `value` * g when the gradient g of `at` arrives."""
+        at.register_hook(partial(self._part, category, name, depth, value, part))
+
+    def _part(self, category: Category, name: str, depth: Depth, value: Callable[[], Tensor], part: float, g: Tensor) -> None:
+        self.add(category, name, depth, part * self.inner(value(), g))
 
     def between(self, category: Category, name: str, depth: Depth, out: Passed, into: Passed) -> None:
         """Book R(out) minus R(into)."""
         self.add(category, name, depth, self.inner(*out))
         self.add(category, name, depth, -self.inner(*into))
-
-    def _left(self, category: Category, name: str, depth: Depth, x: Callable[[], Tensor]) -> Callable[[Tensor], None]:
-        return lambda g: self.add(category, name, depth, -self.inner(x(), g))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +63,7 @@ class Recorder:
     """Finds layer boundaries in the forward pass, and records their relevance in the backward pass, by hooks on tensors."""
 
     def __init__(self, flow: Context) -> None:
-        self.flow = flow
+        self._flow = ref(flow)  # which holds this: without a circle all of it goes when the last one lets go
         self.marks: list[Mark] = []
         self.frames: dict[int, bool] = {}  # leaves of sound by identity: whether time is their last axis
         self.calls = 0  # of the model, inside one `propagate`
@@ -74,10 +76,17 @@ class Recorder:
         self.crossings: list[tuple[Mark, Tensor]] = []  # what layers read of other streams
         self.measures = False  # whether rounding is measured
 
+    @property
+    def flow(self) -> Context:
+        """The pass that is recorded."""
+        flow = self._flow()
+        assert flow is not None
+        return flow
+
     def apart(self, flow: Context) -> Recorder:
         """The same state for another flow, with boundaries of its own."""
         twin = copy.copy(self)
-        twin.flow = flow
+        twin._flow = ref(flow)
         twin.marks, twin.heard, twin.crossings = [*self.marks], [*self.heard], [*self.crossings]
         twin.frames, twin.roles = {**self.frames}, {**self.roles}
         return twin
@@ -217,19 +226,18 @@ class Recorder:
         value, flow = held(x), self.flow
         mark.node = at.grad_fn if flow.streams.several else None
         mark.number, mark.dtype = at.grad_fn._sequence_nr() if at.grad_fn is not None else None, x.dtype
-        known = provenance_of(x)
-
-        def arrived(g: Tensor) -> None:
-            x = value()
-            mark.relevance = at_places(flow, known, x, g).detach()  # (B, T)
-            if self.measures:
-                R = dot(x, g)
-                mark.squares = at_places(flow, known, R, R).detach().sum(1)
-            if flow.options.watch is not None:
-                self.hear(mark)
-
-        at.register_hook(arrived)
+        at.register_hook(partial(self.arrived, flow, mark, provenance_of(x), value))
         self.marks.append(mark)
+
+    def arrived(self, flow: Context, mark: Mark, known: Provenance | None, value: Callable[[], Tensor], g: Tensor) -> None:
+        """The gradient g of a boundary has arrived."""
+        x = value()
+        mark.relevance = at_places(flow, known, x, g).detach()  # (B, T)
+        if self.measures:
+            R = dot(x, g)
+            mark.squares = at_places(flow, known, R, R).detach().sum(1)
+        if flow.options.watch is not None:
+            self.hear(mark)
 
     def tell(self, mark: Mark) -> None:
         """Call `Options.watch` for each row of the batch, in order, padding left out."""

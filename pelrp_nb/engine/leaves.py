@@ -92,7 +92,11 @@ class Leaf:
 
     def half(self) -> Later:
         """The factor of a product with what may be a position: a half if it is one, else all."""
-        return Later(lambda: 1.0 if self.taken is False else 0.5)
+        return Later(self.ask)
+
+    def ask(self) -> float:
+        """A half or all, as it turned out."""
+        return 1.0 if self.taken is False else 0.5
 
     def layout(self, dims: int, keys: bool = False) -> credit.Layout:
         """Where rows and places are in a tensor of the leaf's shape; of scores, those of the queries, or of the `keys`."""

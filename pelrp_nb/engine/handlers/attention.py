@@ -209,23 +209,17 @@ def values_only(flow: Context, out: Tensor) -> Tensor:
 
 def book_lost(flow: Context, out: Tensor, lost: float) -> None:
     """The part of attention that a composite drops (the authors' image recipe): it stays with the weights."""
-    value, name, layer = held(out), flow.softmax_name(True), flow.depth
-    out.register_hook(lambda g: flow.account.add("softmax", name, layer, lost * flow.account.inner(value(), g)))
+    flow.account.hear("softmax", flow.softmax_name(True), flow.depth, out, held(out), lost)
 
 
 def by_difference(flow: Context, out: Tensor, bent: list, given: tuple, f: Factors, share: float) -> None:
     """Fast: share of R(output) - R(q) - R(k) - R(bias). It balances by construction."""
     name, layer = flow.softmax_name(True), flow.depth
     flow.audited = False
-
-    def book(x: Tensor, factor: float) -> Callable[[Tensor], None]:
-        value = held(x)
-        return lambda g: flow.account.add("softmax", name, layer, factor * flow.account.inner(value(), g))
-
-    out.register_hook(book(out, share))
+    flow.account.hear("softmax", name, layer, out, held(out), share)
     for fresh, x, factor in ((bent[0], given[0], f.q), (bent[1], given[1], f.k), (bent[3], given[3], f.bias)):
         if x is not None and carries(x):
-            fresh.register_hook(book(x, -factor))
+            flow.account.hear("softmax", name, layer, fresh, held(x), -factor)
 
 
 def audited(flow: Context, out: Tensor, given: tuple, share: float, causal: bool, more: dict, edges: Edges | None) -> None:
