@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,17 @@ class Met:
     args: tuple
     kwargs: dict[str, Any]
     words: list[Any]
+
+
+def bare(known: Mapping[int, Note], args: tuple) -> bool:
+    """Whether nothing is known of any argument: no tensor carries, has a note or provenance, or is the model's own."""
+    for a in args:
+        if isinstance(a, Tensor):
+            if a.requires_grad or a.__dict__ or id(a) in known:
+                return False
+        elif isinstance(a, list | tuple):
+            return False
+    return True
 
 
 def look(flow: Context, args: tuple, kwargs: dict) -> Met:

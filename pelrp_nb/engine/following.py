@@ -69,7 +69,8 @@ class Following(Base):
 
     places: what the forward pass has shown of the inputs' axes; values: what was seen of constants
     memory: the parameter that lies at an address; parameters: their names; known: the note for each parameter and buffer
-    half: whether a parameter is float16; weighed: how many uses of attention weights are followed
+    half: whether a parameter is float16; brought: whether accelerate may bring weights
+    weighed: how many uses of attention weights are followed
     """
 
     weighed: int = 0
@@ -81,6 +82,7 @@ class Following(Base):
         self.parameters = frozenset([n for n, _ in tree.parameters])
         self.known = constants.known_tensors(tree)
         self.half = torch.float16 in {p.dtype for _, p in tree.parameters}
+        self.brought = any("_hf_hook" in module.__dict__ for _, module in tree.modules)
 
     # --- one call -----------------------------------------------------------------------------------------------------
 

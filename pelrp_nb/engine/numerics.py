@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
+
+from ..verbs import Later
 
 FILLER = 1e30  # beyond this an added constant is a mask, not an amount
 
@@ -80,6 +84,22 @@ def finer(g: Tensor, power: float) -> Tensor:
     """The gradient without its loss scale: g / power, in float32 or better."""
     g = g if g.is_complex() else better(g)
     return g if power == 1 else g / power
+
+
+def times(out: Tensor, factor: float | Later) -> Tensor:
+    """`verbs.scale` of what an operation has just made, on that operation's own node: what comes back to it is multiplied first.
+
+    Whoever listens at `out` hears what comes back before that.
+    """
+    assert out.grad_fn is not None
+    out.grad_fn.register_prehook(partial(multiplied, factor))
+    return out
+
+
+def multiplied(factor: float | Later, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    """Each gradient times a number that may be known on the way back alone."""
+    number = float(factor)
+    return gradients if number == 1 else tuple(None if g is None else g * number for g in gradients)
 
 
 def by_row(x: Tensor, rows: int) -> Tensor:

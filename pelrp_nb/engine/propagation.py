@@ -26,7 +26,7 @@ from ..composites import in_force as everywhere
 from ..errors import InputError, ModelError
 from . import checkpointing, only, replay, residual_sums
 from .account import Account
-from .arguments import Met, look
+from .arguments import Met, bare, look
 from .attach import attach
 from .backward import conditional
 from .backward.run import rows, whole
@@ -128,6 +128,8 @@ class Propagation(TorchFunctionMode, Following):
             before_write(args[0])
         if name in MADE_FRESH:
             return fresh(name, func(*args, **kwargs))
+        if not (kwargs or self.taped or self.brought or func in COUNTERS) and bare(self.known, args):
+            return func(*args)
         met, graded = look(self, args, kwargs), torch.is_grad_enabled()
         if (met.carrying and (name in CUTS or not graded)) or (met.raw and (name in LEAVING or (not graded and name in LOOK_UPS))):
             self.notice(name, met)
@@ -151,15 +153,13 @@ class Propagation(TorchFunctionMode, Following):
         start, looked_up, entered = sequence(), len(self.inputs.tokens), len(self.inputs.entered)
         weighed, handler = self.weighed, handler_of(key, self.own, met.kwargs.get("inplace", False))
         out = REFUSED if handler is None else handler(self, func, met.args, met.kwargs)
-        refused = out is REFUSED
-        if refused:
+        if refused := out is REFUSED:
             out = self.refuse(func, start, func(*met.args, **met.kwargs))
         self.follow_carrier(func, name, met, out, looked_up)
         if self.taped:
             self.tape(func, name, given, met, out, self.inputs.entered[entered:], weighed)
         if not refused:
-            if (end := sequence()) > start:
-                self.cover(start, end)
+            self.cover(start, sequence())
             if self.planning and handler is not None:
                 self._met(handler)
         return out
@@ -201,7 +201,7 @@ class Propagation(TorchFunctionMode, Following):
 
     def cover(self, start: int, end: int) -> None:
         """A handler made the nodes of the graph from `start` up to `end`."""
-        if self.handled and self.handled[-1][1] == start:
+        if end > start and self.handled and self.handled[-1][1] == start:
             self.handled[-1][1] = end
         elif end > start:
             self.handled.append([start, end])

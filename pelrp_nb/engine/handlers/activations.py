@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from ...rules import Rule
 from ...rules.identity import SLOPES
 from ...verbs import scale
 from ..context import REFUSED, Context
-from ..numerics import FILLER
+from ..numerics import FILLER, times
 from ..notes import carries, note_of, pick
 from . import forms, idioms
 from .chains import elementwise, elementwise_note, one_activation
@@ -65,7 +66,20 @@ def check_shape(rule: Rule, x: Tensor, out: Any) -> None:
 
 def own_start(func: Callable, rest: tuple, more: dict) -> float:
     """f(0) of this function alone."""
+    given = (*rest, *more.values())
+    known = (getattr(func, "__module__", None) or "torch").startswith("torch.") and all(type(x) in (int, float, str, bool) for x in given)
+    return start_of(func, rest, tuple(more.items())) if known else at_zero(func, rest, more)
+
+
+def at_zero(func: Callable, rest: tuple, more: dict) -> float:
+    """Worked out."""
     return float(func(torch.zeros((), dtype=torch.float64, device="cpu"), *rest, **more))
+
+
+@lru_cache(maxsize=1000)
+def start_of(func: Callable, rest: tuple, more: tuple) -> float:
+    """Of torch's own functions, worked out once."""
+    return at_zero(func, rest, dict(more))
 
 
 def logarithm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -100,7 +114,7 @@ def power(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     if p <= 0:
         return frozen(flow, func, args, kwargs)
     flow.used("activation", flow.composite.activation)
-    out = scale(func(*args, **kwargs), 1 / p)
+    out = times(func(*args, **kwargs), 1 / p)
     return elementwise_note(flow, func, args, kwargs, out)
 
 

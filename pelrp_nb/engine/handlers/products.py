@@ -22,7 +22,7 @@ from ..places.matrices import matrices
 from ..places.products import product_of_two
 from ..positions import detection, relative
 from ..notes import Note, carries, note_of, pick, write
-from ..numerics import spread
+from ..numerics import spread, times
 from . import attention, composed, forms, idioms, weighing
 from .chains import elementwise, elementwise_note, one_activation
 from .linear import weighted
@@ -59,7 +59,8 @@ def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor
         if rule == rules.uniform and not (a.is_complex() or b.is_complex()):
             first, other = (b, a) if gate is b else (a, b)
             note = note_of(flow, first)
-            return share(first, other, 1 / 2, again=note.again if note is not None else None)
+            again = note.again if note is not None else None
+            return times(first * other, 1 / 2) if again is None else share(first, other, 1 / 2, again=again)
         return rule.forward(a, b, multiply=func)
     carrier, constant = (a, b) if carries(a) else (b, a)
     shape = spread(a, b) if isinstance(constant, Tensor) else carrier.shape

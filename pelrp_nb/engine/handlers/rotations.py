@@ -10,6 +10,7 @@ from ...verbs import share
 from ..context import Context
 from ..leaves import Leaf
 from ..notes import note_of
+from ..numerics import times
 
 
 def turned(flow: Context, carrier: Tensor, leaf: Leaf) -> Tensor:
@@ -22,4 +23,5 @@ def turned(flow: Context, carrier: Tensor, leaf: Leaf) -> Tensor:
     if carrier.is_complex() or factor.is_complex():
         return leaf.halved(carrier * factor)
     note = note_of(flow, carrier)
-    return share(carrier, factor, leaf.half(), again=note.again if note is not None else None)
+    again = note.again if note is not None else None
+    return times(carrier * factor, leaf.half()) if again is None else share(carrier, factor, leaf.half(), again=again)
