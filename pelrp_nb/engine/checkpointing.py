@@ -147,7 +147,7 @@ def apart(flow: ForwardPass) -> ForwardPass:
 
 def theirs(model: nn.Module) -> bool:
     """Whether transformers' own gradient checkpointing is on."""
-    return any(getattr(m, "gradient_checkpointing", False) and m.training for m in model.modules())
+    return any(m.training and getattr(m, "gradient_checkpointing", False) for m in model.modules())
 
 
 def begin(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> None:

@@ -94,8 +94,9 @@ class Entry:
         """Take down all hooks of this entry, as many as there are."""
         self.open = False
         for module in self.modules:
-            self._unhook(module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs)
-            self._unhook(module._forward_hooks, module._forward_hooks_with_kwargs, module._forward_hooks_always_called)
+            if module._forward_pre_hooks or module._forward_hooks:
+                self._unhook(module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs)
+                self._unhook(module._forward_hooks, module._forward_hooks_with_kwargs, module._forward_hooks_always_called)
             for name in self.names:
                 if name in module.__dict__:
                     self._restore(module, name)
@@ -103,7 +104,7 @@ class Entry:
 
     def _unhook(self, hooks: dict, *flags: dict) -> None:
         """The flags first: they are found by their hook."""
-        for number in [n for n, hook in list(hooks.items()) if isinstance(hook, Hook) and hook.entry is self] if hooks else ():
+        for number in [n for n, hook in list(hooks.items()) if isinstance(hook, Hook) and hook.entry is self]:
             for flag in flags:
                 flag.pop(number, None)
             hooks.pop(number, None)

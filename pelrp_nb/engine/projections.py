@@ -23,11 +23,10 @@ class Choice:
     projection: Rule
     projects: bool = False
     step: Any = None  # its line in the plan
+    known: bool = False  # whether both are the same
 
-    @property
-    def known(self) -> bool:
-        """Whether both are the same."""
-        return self.linear is self.projection or self.linear == self.projection
+    def __post_init__(self) -> None:
+        self.known = self.linear is self.projection or self.linear == self.projection
 
     @property
     def rule(self) -> Rule:

@@ -279,9 +279,9 @@ class Propagation(TorchFunctionMode, Following):
                 self.patch = (weight.shape[2], weight.shape[3])
             return Choice(self.composite.patch, self.composite.patch)
         choice = Choice(self.composite.linear, self.composite.projection)
-        if not choice.known and rules.zbox in (choice.linear, choice.projection):
-            raise InputError("The z-box rule is for pixels, whose bounds are known. Type replace(composite, patch=rules.zbox).")
         if not choice.known:
+            if rules.zbox in (choice.linear, choice.projection):
+                raise InputError("The z-box rule is for pixels, whose bounds are known. Type replace(composite, patch=rules.zbox).")
             choice.projects = self.projections.follows(x, self.began) is not None
         return choice
 

@@ -102,7 +102,7 @@ def wrapped(modules: list[tuple[str, nn.Module]]) -> None:
         kind = type(module).__name__
         if isinstance(module, replicas):
             raise ModelError(f"{kind} runs replicas in other threads, unseen here. Explain the model inside: model.module.")
-        if spread and any(isinstance(p, spread) for p in module._parameters.values()):
+        if spread and module._parameters and any(isinstance(p, spread) for p in module._parameters.values()):
             raise ModelError(
                 f"`{name or kind}` is sharded over processes (FSDP or tensor parallel), of which this is one. "
                 'Load the model whole, or split over devices with device_map="auto".'

@@ -27,9 +27,8 @@ from .sums import add
 
 def linear(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.linear and convolutions: z = W x + b."""
-    x, weight = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "weight")
-    bias = pick(args, kwargs, 2, "bias")
-    rest, more = args[3:], {k: v for k, v in kwargs.items() if k not in ("input", "weight", "bias")}
+    x, weight, bias = args if len(args) == 3 else (pick(args, kwargs, i, n) for i, n in enumerate(("input", "weight", "bias")))
+    rest, more = args[3:], {k: v for k, v in kwargs.items() if k not in ("input", "weight", "bias")} if kwargs else kwargs
     special = quantised.linear_of(flow, func, x, weight, bias) if func is F.linear and carries(x) else None
     if special is not None:
         return special
@@ -68,10 +67,11 @@ def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, appl
         return add(flow, torch.add, (weighted(flow, x, weight, None, apply, axis), bias), {})
     choice = flow.linear_rule(x, weight)
     name = flow.name_of(bias, "bias") if bias is not None else flow.name_of(weight, "weight")
-    choice.step = flow.used("linear", choice.rule)
+    rule = choice.rule
+    choice.step = flow.used("linear", rule)
     out = (bent if choice.known else bent_later)(flow, choice, x, LinearMap(apply, axis, name), weight, bias)
     flow.projections.met(out, choice)
-    if bias is None and not (choice.known and choice.rule == rules.epsilon):
+    if bias is None and not (choice.known and rule == rules.epsilon):
         again = partial(biased, x, weight, apply, axis)
         forms.be(flow, out, forms.Form("map", dim=axis, again=again, beside=forms.held(x, weight)))
     return out
@@ -89,15 +89,16 @@ def biased(x: Tensor, weight: Tensor, apply: Callable, axis: int, flow: Context,
 
 def bent(flow: Context, choice: Choice, x: Tensor, z: LinearMap, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A linear map whose rule is known."""
-    if choice.rule == rules.epsilon:
-        out = z.bend(choice.rule, detection.looped(flow, weight, x, "linear")[1], weight, bias)
+    rule = choice.rule
+    if rule == rules.epsilon:
+        out = z.apply(detection.looped(flow, weight, x, "linear")[1], weight, bias)
         if bias is not None:
             flow.account.constant(out, z.column(bias), z.name, flow.depth)
         return out
-    if choice.rule == rules.zbox:
-        return boxed(flow, choice.rule, x, z, weight, bias)
+    if rule == rules.zbox:
+        return boxed(flow, rule, x, z, weight, bias)
     fresh = scale(x, 1)
-    out = z.bend(choice.rule, fresh, weight, bias)
+    out = z.bend(rule, fresh, weight, bias)
     flow.account.kept(keeper(bias), z.name, flow.depth, out, (fresh,))
     return out
 

@@ -45,7 +45,7 @@ def addmm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 
 def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """a * b: a rotation, a gate, one activation written out, a constant factor, or a plain product."""
-    a, b = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other")
+    a, b = args if len(args) == 2 else (pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other"))
     if carries(a) and carries(b):
         merged = elementwise(flow, func, (a, b), kwargs)
         one = one_activation(flow, func, (a, b), merged) if merged is not None else None
@@ -74,7 +74,7 @@ def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor
     whole = idioms.quotient(flow, func, carrier, constant)
     if whole is not None:
         return whole
-    out = func(a, b, **{k: v for k, v in kwargs.items() if k not in ("input", "other")})
+    out = func(a, b, **({k: v for k, v in kwargs.items() if k not in ("input", "other")} if kwargs else kwargs))
     elementwise_note(flow, func, (a, b), {}, out)
     return idioms.masked(flow, carrier, constant, out) if isinstance(constant, Tensor) else out
 

@@ -25,8 +25,8 @@ from .chains import elementwise, elementwise_note
 
 def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """a + b or a - b: shares in proportion; what is constant is booked, what is a position becomes a sink."""
-    a, b = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other")
-    more = {k: v for k, v in kwargs.items() if k not in ("input", "other")}
+    a, b = args if len(args) == 2 else (pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "other"))
+    more = {k: v for k, v in kwargs.items() if k not in ("input", "other")} if kwargs else kwargs
     if carries(a) and carries(b):
         whole = a
         a, b = relative.relative(flow, a, b, spread(a, b))
