@@ -67,7 +67,8 @@ def check_shape(rule: Rule, x: Tensor, out: Any) -> None:
 def own_start(func: Callable, rest: tuple, more: dict) -> float:
     """f(0) of this function alone."""
     given = (*rest, *more.values())
-    known = (getattr(func, "__module__", None) or "torch").startswith("torch.") and all(type(x) in (int, float, str, bool) for x in given)
+    own = f"{getattr(func, '__module__', None) or 'torch'}.".startswith("torch.")
+    known = own and all(type(x) in (int, float, str, bool) for x in given)
     return start_of(func, rest, tuple(more.items())) if known else at_zero(func, rest, more)
 
 
