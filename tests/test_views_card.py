@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -13,13 +14,14 @@ import pytest
 import torch
 from made import made
 from shapes import words as word_level
+from rich.console import Console
 from test_streams import heard, written
 from test_views import fragment
 
 from pelrp_nb import Explanation, explain, views, zoo
 from pelrp_nb.ledger import Ledger
-from pelrp_nb.results.serialisation import read, write
-from pelrp_nb.views import differences, headline, reading, sheets
+from pelrp_nb.results.serialisation import read
+from pelrp_nb.views import differences, headline, reading, sheets, terminal
 
 NAN = math.nan
 QUOTE = re.compile("\u201c([^\u201d]+)\u201d")
@@ -86,6 +88,13 @@ def test_who_reads_the_card_alone_can_answer_what_because_of_what_for_or_against
     told = re.sub("<[^>]+>", "", shown[: shown.index("Every number")])
     assert first in told and second in told and "The numbers add up" in told  # without scripts too
     assert "%" not in told
+
+
+def test_a_terminal_says_the_same_sentence():
+    page = Console(file=io.StringIO(), width=200, color_system=None)
+    e = review()
+    terminal.show(e.plain(), page)
+    assert f"{said(card(e)['headline'])} {said(card(e)['against'])}" in page.file.getvalue()
 
 
 def test_the_words_that_are_named_are_the_largest_by_their_whole_sums():
@@ -221,9 +230,7 @@ def test_a_result_of_version_0_1_shows_its_card(tmp_path):
     """Such a file knows no picture, and its recipe does not say whose choice the target was."""
     path = tmp_path / "old.npz"
     made().save(path)
-    tree = read(path)
-    del tree["picture"]
-    write(path, tree)
+    assert "picture" not in read(path) and "own" not in made().card
     old = Explanation.load(path)
     assert said(card(old)["headline"]).startswith("\u201cpositive\u201d is \u22120.185, lowered mostly by \u201cgorgeous\u201d")
     assert old == made() and old._repr_html_()

@@ -254,6 +254,8 @@ class Explanation(Exports):
 
     def _tree(self) -> dict[str, Any]:
         tree = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.picture is None:
+            del tree["picture"]  # so that version 0.1 reads what it knows
         tree["card"] = json.dumps(self.card)
         tree["ledger"] = {f.name: getattr(self.ledger, f.name) for f in fields(Ledger)}
         tree["boundaries"] = [{f.name: getattr(b, f.name) for f in fields(Boundary)} for b in self.boundaries]

@@ -75,6 +75,11 @@ def opposed(data: Plain) -> list[Part]:
     return [(f"{begun} ", False), *_listed(found), (".", False)]
 
 
+def sentence(parts: Sequence[Part]) -> str:
+    """The pieces as one text."""
+    return "".join(text for text, _ in parts)
+
+
 def _because(data: Plain, sign: int, mostly: bool) -> str:
     if _decides(data):
         return f"{'mostly' if mostly else 'most of all'} because of"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..amounts import Digits, account, digits, largest
 from .data import Plain
 from .differences import differing
-from .headline import Part, adds_up, headline, kind_of, opposed, outside, places, sides, streams_of, terms
+from .headline import Part, adds_up, headline, kind_of, opposed, outside, places, sentence, sides, streams_of, terms
 from .reading import grid_of, turned, words
 from .table import HEAD, PLAIN, RIGHT, SMALL, cell, escaped, fold, grid, paint, table, total
 from .text import notes, positions, verdict
@@ -74,7 +74,7 @@ def _said(data: Plain) -> list[str]:
 
 
 def _sentence(parts: Sequence[Part]) -> str:
-    return "".join(html.escape(text) for text, _ in parts)
+    return html.escape(sentence(parts))
 
 
 def _streams(data: Plain) -> list[str]:

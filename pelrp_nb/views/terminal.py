@@ -11,6 +11,7 @@ from ..amounts import Digits, by_size, digits, largest
 from ..amounts import account as account_of
 from .colour import diverging, share
 from .data import Plain
+from .headline import headline, opposed, outside, sentence
 from .text import meaning, notes, positions, state, title, visible
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def show(data: Plain, console: Console, reduction: str = "signed") -> None:
 
     console.print(Text(f"{visible(data['model'], 60)}, {visible(data['method'], 200)}", style="dim"))
     console.print(Text(title(data), style="bold"))
+    console.print(Text(" ".join(filter(None, (sentence(headline(data)), sentence(opposed(data)), outside(data))))))
     if console.is_terminal:
         console.print(strip(data, reduction))
     console.print()
