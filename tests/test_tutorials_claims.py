@@ -370,3 +370,38 @@ def test_chance_is_within_two_of_its_errors():
     assert says("11", "Chance should gain nothing, and its number is within two of its errors of 0")
     chance = worked("11")["gains"]["random"]
     assert abs(float(chance.mean())) < 2 * float(chance.std()) / len(chance) ** 0.5
+
+
+def test_answers_to_what_if_are_right():
+    """Those with numbers."""
+    assert says("03", "The tangent falls there (-0.09), the line rises (+0.12)", "Take x = -2:")
+    x = torch.tensor(-2.0, requires_grad=True)
+    (tangent,) = torch.autograd.grad(torch.nn.functional.silu(x), x)
+    assert float(tangent) == pytest.approx(-0.09, abs=0.005) and float(x.detach().sigmoid()) == pytest.approx(0.12, abs=0.005)
+    assert says("06", "so the word would get 12 and the place -4, instead of 2 and 6")
+    E, P, R = torch.tensor([2.0, 1.0]), torch.tensor([1.0, -2.0]), torch.tensor([6.0, 2.0])
+    late = [float(v.sum() / (E + P).sum() * R.sum()) for v in (E, P)]
+    assert late == [12, -4] and [float((v / (E + P) * R).sum()) for v in (E, P)] == [2, 6]
+    assert says("08", "256 tokens back cost 1") and 256 * 2**-8 == 1
+    z, flat = torch.randn(2, 3), torch.randn(2, 3, requires_grad=True)
+    wrong = (flat * z).mean(-1, keepdim=True).expand_as(z)
+    for g, equal in ((torch.ones(2, 3), True), (torch.randn(2, 3), False)):
+        ours, right = (torch.autograd.grad(y, flat, g, retain_graph=True)[0] for y in (wrong, flat * z))
+        assert torch.allclose(ours, right) == equal
+
+
+def test_the_first_picture_shows_the_answer_come_down():
+    assert says("00", "stays there until the lowest layer hands it to *enjoyable* and *unabashedly*")
+    result = found("reviews-rotary", zoo.task("reviews").examples[71].text)
+    rows = {b.name: b.relevance.abs() for b in result.boundaries if b.kind in ("embeddings", "layer")}
+    assert all(result.tokens[int(R.argmax())] == "[SEP]" for name, R in rows.items() if name != "embeddings")
+    best = result.semantic.abs().topk(2).indices.tolist()
+    assert {result.tokens[i] for i in best} == {"enjoyable", "unabashedly"}
+
+
+def test_reslrp_stays_below_its_bound():
+    assert says("05", "ResLRP stays below 3")
+    b = torch.linspace(-1.99, 1, 3000, dtype=torch.float64)
+    R, a = torch.ones_like(b), torch.ones_like(b)
+    sizes_of = [sum(x.abs() for x in rule.relevance(R, a, b)) for rule in (rules.residual, rules.reslrp(1.0))]
+    assert sizes_of[0].max() > 100 and sizes_of[1].max() < 3 + 1e-9

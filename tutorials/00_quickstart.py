@@ -87,6 +87,9 @@ for word in words[:5]:
 result.figure()
 
 # %% [markdown]
+# *What to see:* read the coloured rows from the top. The answer starts at `[SEP]`, where the model reads it off, and stays there until the lowest layer hands it to
+# *enjoyable* and *unabashedly*.
+#
 # ## Why positive rather than negative?
 #
 # Often the better question is a contrast: what speaks for one answer *rather than* another.
@@ -118,7 +121,7 @@ for token, amount in zip(worth.tokens, worth.signed):
     print(f"{token:<8}{amount:+.1f}" if amount == amount else f"{token:<8} a mark of the tokenizer, left in its place")
 
 # %% [markdown]
-# The place of the *moon* behind the question mark is worth more than any other. And in the review? The **share** compares what the places are worth
+# These are no shares: each is what an exchange would cost, so they need not add up to the value. The place of the *moon* behind the question mark is worth more than any other. And in the review? The **share** compares what the places are worth
 # with what the words are.
 #
 # A method may also be unable to see places. [CP-LRP](https://arxiv.org/abs/2202.07304) (2022) treats attention as given; in this model positions enter in

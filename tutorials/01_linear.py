@@ -91,6 +91,12 @@ labs.check("by-hand", by_hand)
 # %% [markdown]
 # **What if** one input were 0? Would it matter how large its weights are?
 #
+# <details><summary>An answer</summary>
+#
+# No: it contributes 0 times anything, so it gets nothing.
+#
+# </details>
+#
 # ## Exercise 2 · Shares &nbsp; ●○○ &nbsp; 5 minutes
 #
 # Let the computer do it. `x` has shape `(inputs,)`, `weight` has shape `(outputs, inputs)`, and so has the result.
@@ -109,6 +115,12 @@ labs.check("shares", shares)
 
 # %% [markdown]
 # **What if** the contributions were 5 and -4? What are the shares then, and what is their sum?
+#
+# <details><summary>An answer</summary>
+#
+# 5 and -4, together 1. A share need not lie between 0 and 1.
+#
+# </details>
 #
 # ## Bias and epsilon
 #
@@ -149,6 +161,12 @@ labs.check("epsilon", my_epsilon)
 # %% [markdown]
 # **What if** epsilon grows and grows? Where does the relevance go?
 #
+# <details><summary>An answer</summary>
+#
+# Into epsilon: all shares shrink towards 0, and the layer keeps everything.
+#
+# </details>
+#
 # ## Exercise 4 · What the bias keeps &nbsp; ●●○ &nbsp; 5 minutes
 #
 # How much of `R` does the bias keep, summed over everything? One number; no epsilon here.
@@ -166,6 +184,12 @@ labs.check("bias-keeps", kept)
 
 # %% [markdown]
 # **What if** the bias is negative? Can it keep less than nothing, and what would that mean?
+#
+# <details><summary>An answer</summary>
+#
+# Yes, where the output is positive: it keeps a negative part, and the inputs get more than R, for they had to make up for it.
+#
+# </details>
 #
 # In the library the rule is one page. Its last lines say what it conserves:
 

@@ -101,6 +101,12 @@ labs.check("closed", closed)
 # %% [markdown]
 # **What if** we compared the gap with the value itself, and the value happened to be 0.0001?
 #
+# <details><summary>An answer</summary>
+#
+# A gap of 0.000001 would be a hundredth of it, and a ledger of amounts near 1 would be called open for mere rounding.
+#
+# </details>
+#
 # ## Finding the leak
 #
 # The ledger also knows what had gone missing at each border between layers, from the answer backwards. A leak shows in its own layer
@@ -131,6 +137,12 @@ labs.check("find-leak", opened)
 # %% [markdown]
 # **What if** two leaks cancel each other later on? Does your function see the first of them?
 #
+# <details><summary>An answer</summary>
+#
+# Yes: it stops at the first. Who looks at the last border alone sees none.
+#
+# </details>
+#
 # ## A ledger of one's own
 #
 # Two linear layers with a ReLU between them (it replaces negative numbers by 0, and hands all relevance on as it is):
@@ -159,6 +171,12 @@ labs.check("book-keeping", book)
 
 # %% [markdown]
 # **What if** somebody books the difference, "whatever is missing", under some name? Would the ledger ever be open?
+#
+# <details><summary>An answer</summary>
+#
+# Never, whatever the rules do.
+#
+# </details>
 #
 # That is not a joke. In fast attention the softmax's part is a difference, and the ledger says so: `audited` is False. Such an entry proves
 # nothing; an *audit* measures it.

@@ -88,7 +88,13 @@ def slope(x):
 labs.check("slope", slope)
 
 # %% [markdown]
-# **What if** we used the tangent? Take x = -1: which sign does the tangent have there, which the line?
+# **What if** we used the tangent? Take x = -2: which sign does the tangent have there, which the line?
+#
+# <details><summary>An answer</summary>
+#
+# The tangent falls there (-0.09), the line rises (+0.12): with the tangent what is handed on would change its sign.
+#
+# </details>
 #
 # ## Norms
 #

@@ -86,6 +86,12 @@ labs.check("two-paths", two_paths)
 # %% [markdown]
 # **What if** the values were constants, and only the weights depended on the words? Would a half still be due?
 #
+# <details><summary>An answer</summary>
+#
+# No: only the weights carry, so they get all of it.
+#
+# </details>
+#
 # ## Exercise 2 · Who carries? &nbsp; ●●○ &nbsp; 6 minutes
 #
 # A half is due only where *both* sides of a product depend on the input, or as we say, *carry*. Give the part of `q`, `k` and `v` (before the
@@ -108,6 +114,12 @@ labs.check("factors", factors)
 # %% [markdown]
 # **What if** one decides that the weights are constants, whatever they depend on? Then all goes through the values: that method is called
 # **CP-LRP**. What reaches q and k then?
+#
+# <details><summary>An answer</summary>
+#
+# Nothing, and so nothing reaches a rotary position either.
+#
+# </details>
 #
 # ## What the softmax keeps
 #
@@ -141,9 +153,15 @@ labs.check("softmax", softmax_rule)
 #
 # **What if** you add 5 to all scores of a row? The weights stay the same. Do the amounts? Does their sum?
 #
+# <details><summary>An answer</summary>
+#
+# The amounts do, each by five times the bracket; their sum does not, for the brackets of a row add up to 0.
+#
+# </details>
+#
 # ## Exercise 4 · The leak, measured &nbsp; ●○○ &nbsp; 4 minutes
 #
-# This is the one rule that does not conserve. What does each row keep? One number for each row.
+# This rule does not conserve, even without bias and epsilon. What does each row keep? One number for each row.
 
 # %%
 def softmax_keeps(R, s):
@@ -158,6 +176,12 @@ labs.check("softmax-keeps", softmax_keeps)
 
 # %% [markdown]
 # **What if** a row has a single entry? Its weight is 1 whatever the score. What should the score receive?
+#
+# <details><summary>An answer</summary>
+#
+# Nothing: the softmax keeps all that arrives.
+#
+# </details>
 #
 # ## What "kept" means
 #

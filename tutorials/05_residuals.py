@@ -72,6 +72,12 @@ labs.check("residual", my_residual)
 # %% [markdown]
 # **What if** one shares by sizes, $|a|/(|a|+|b|)$? Then nothing explodes. What would the branch in the second row above be told?
 #
+# <details><summary>An answer</summary>
+#
+# That it helped, with 9/19, although it pulled the other way.
+#
+# </details>
+#
 # ## Exercise 2 · How bad is it? &nbsp; ●○○ &nbsp; 4 minutes
 #
 # The *blow-up*: the sizes of both parts together, for a relevance of 1.
@@ -89,6 +95,12 @@ labs.check("blow-up", blow_up)
 
 # %% [markdown]
 # **What if** ten layers each have a blow-up of 2 somewhere? How large may an amount become on its way back?
+#
+# <details><summary>An answer</summary>
+#
+# $2^{10} = 1024$ times as large.
+#
+# </details>
 #
 # ## A rule with a bound
 #
@@ -112,6 +124,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
+# *What to see:* near b = -1, where the branches cancel, the plain rule has no bound; ResLRP stays below 3.
+#
 # ## Exercise 3 · ResLRP &nbsp; ●●○ &nbsp; 10 minutes
 
 # %%
@@ -130,6 +144,12 @@ labs.check("reslrp", my_reslrp)
 
 # %% [markdown]
 # **What if** both branches agree? Then both weights are 1 + gamma. What changes?
+#
+# <details><summary>An answer</summary>
+#
+# Nothing: a common factor cancels, and the rule is the plain one.
+#
+# </details>
 #
 # ## In a real model
 #

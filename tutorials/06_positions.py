@@ -86,6 +86,12 @@ labs.check("added-positions", added)
 # %% [markdown]
 # **What if** you sum over the width first and share afterwards? Try it on the numbers above.
 #
+# <details><summary>An answer</summary>
+#
+# 3 and -1 make 2, so the word would get 12 and the place -4, instead of 2 and 6.
+#
+# </details>
+#
 # ## Exercise 2 · What would be lost &nbsp; ●○○ &nbsp; 4 minutes
 #
 # One number: what disappears from the account if places have none (and there is no third vector).
@@ -103,6 +109,12 @@ labs.check("lost", lost)
 
 # %% [markdown]
 # **What if** this number is negative? Do the words then get too much?
+#
+# <details><summary>An answer</summary>
+#
+# No, each word has what it had. Only their total is then more than the value accounts for.
+#
+# </details>
 #
 # ## In a real model
 #
@@ -135,6 +147,8 @@ plt.colorbar()
 plt.show()
 
 # %% [markdown]
+# *What to see:* the upper waves tell neighbours apart; the lower ones hardly move in sixty words.
+#
 # ## Exercise 3 · The table of waves &nbsp; ●●○ &nbsp; 8 minutes
 
 # %%
@@ -153,6 +167,12 @@ labs.check("sinusoids", table)
 # %% [markdown]
 # **What if** a table has no parameters at all, may it receive relevance? It is the same for all sentences; and yet which of its rows is
 # added depends on where a word stands.
+#
+# <details><summary>An answer</summary>
+#
+# Yes: which row is added is a matter of the input, as it is with words.
+#
+# </details>
 
 # %%
 model, tokenizer = pelrp_nb.zoo.load("reviews-absolute")

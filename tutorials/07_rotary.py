@@ -77,6 +77,12 @@ labs.check("turn", turned)
 # %% [markdown]
 # **What if** you turn twice? And four times?
 #
+# <details><summary>An answer</summary>
+#
+# Twice is -x, four times x again.
+#
+# </details>
+#
 # ## Fast and slow pairs
 #
 # Each pair turns at a speed of its own, so that some pairs tell neighbours apart and some tell chapters apart. Pair $i$ of a vector of
@@ -100,6 +106,12 @@ labs.check("wavelengths", wavelengths)
 # %% [markdown]
 # **What if** a text is much shorter than the longest wavelength? What can that pair tell the model?
 #
+# <details><summary>An answer</summary>
+#
+# It has hardly turned from first word to last, so it tells no places apart; it serves content.
+#
+# </details>
+#
 # ## Exercise 3 · Rotate &nbsp; ●●○ &nbsp; 8 minutes
 
 # %%
@@ -119,6 +131,12 @@ labs.check("rotate", rotate)
 
 # %% [markdown]
 # **What if** a position is not a whole number, say 2.5? Does anything in your function mind?
+#
+# <details><summary>An answer</summary>
+#
+# No. Contexts are stretched like this: positions in between.
+#
+# </details>
 #
 # Now the prediction: shift both positions by 7, and compare scores.
 
@@ -158,6 +176,12 @@ labs.check("rotary", my_rotary)
 
 # %% [markdown]
 # **What if** cos and sin are taken as constants? Where does their half go?
+#
+# <details><summary>An answer</summary>
+#
+# To the vector, which then gets everything: AttnLRP.
+#
+# </details>
 #
 # ## In a real model: re-routed, not lost
 #

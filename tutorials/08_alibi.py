@@ -77,6 +77,12 @@ labs.check("alibi", penalties)
 # %% [markdown]
 # **What if** a model has one head only? Which slope does it get, and how far can it look?
 #
+# <details><summary>An answer</summary>
+#
+# $2^{-8} = 0.004$: 256 tokens back cost 1.
+#
+# </details>
+#
 # ## A sum at every pair
 #
 # Score plus bias is a sum, so both are paid in proportion (lab 05), pair by pair. Words that may not be seen have the score $-\infty$ and
@@ -100,6 +106,12 @@ labs.check("pair-bias", pair_bias)
 
 # %% [markdown]
 # **What if** one says that slope and distance are constants, so the bias is one as well and gets nothing? Where would its part of the score go?
+#
+# <details><summary>An answer</summary>
+#
+# To nobody: it stays with a constant, as in lab 06.
+#
+# </details>
 #
 # ## One number per word?
 #
@@ -139,6 +151,12 @@ labs.check("centred", centred)
 
 # %% [markdown]
 # **What if** a row has one visible entry? What is left of it, and why is that right?
+#
+# <details><summary>An answer</summary>
+#
+# 0: such a row looks at its one entry whatever the bias.
+#
+# </details>
 #
 # ## In a real model
 #

@@ -72,6 +72,12 @@ labs.check("walk", walk)
 # %% [markdown]
 # **What if** the activation were a ReLU and z negative? Then h = 0. What does it hand on?
 #
+# <details><summary>An answer</summary>
+#
+# 0: it contributed nothing, so nothing comes to it.
+#
+# </details>
+#
 # ## A transformer by hand
 #
 # `pelrp_nb.reference` does this for whole models: every share written out, no gradient anywhere, in 64-bit numbers.
@@ -113,6 +119,12 @@ labs.check("by-gradient", by_gradient)
 # %% [markdown]
 # **What if** you start with ones instead of R / y? Whose relevance do you get then?
 #
+# <details><summary>An answer</summary>
+#
+# That of y itself: R = y.
+#
+# </details>
+#
 # ## Exercise 3 · Bend it &nbsp; ●●○ &nbsp; 6 minutes
 #
 # The same two layers, written as a forward pass whose ordinary gradient is the walk back. Only one factor needs `freeze`: its value stays, and no
@@ -132,6 +144,12 @@ labs.check("bent", bent)
 
 # %% [markdown]
 # **What if** you freeze z instead of sigmoid(z)? The value is the same; who gets paid?
+#
+# <details><summary>An answer</summary>
+#
+# The sigmoid, by its own slope, which is not f(x)/x: what comes in is not what goes out.
+#
+# </details>
 #
 # ## A product
 #

@@ -85,6 +85,12 @@ labs.check("patches", patches)
 # %% [markdown]
 # **What if** a patch holds +5 and -5? What does its sum say, what would a sum of sizes say?
 #
+# <details><summary>An answer</summary>
+#
+# 0, so nothing happened there; 10, a lot did, and cancelled.
+#
+# </details>
+#
 # ## Tokens that are no patches
 #
 # Before the patches a ViT has a token `[CLS]`, whose vector in the end gives the answer; some have further ones, *registers*, to take notes on. No picture
@@ -120,6 +126,12 @@ labs.check("first-tokens", apart)
 # %% [markdown]
 # **What if** a model had no patches at all that speak, and all relevance went to `[CLS]`? What would its map look like, and what its ledger?
 #
+# <details><summary>An answer</summary>
+#
+# The map would be empty, and the ledger closed: all in one constant.
+#
+# </details>
+#
 # ## A rule for pixels
 #
 # By the epsilon rule a pixel whose number is 0 gets nothing, however much it mattered. And which pixel is 0 is an accident: black, if pixels run from 0 to 1; grey, if they run
@@ -145,6 +157,12 @@ labs.check("pixels", pixels)
 # %% [markdown]
 # **What if** all pixels sit on their bounds? What is the denominator then?
 #
+# <details><summary>An answer</summary>
+#
+# 0, if they are dark where weights are positive and bright where they are negative: then nobody did more than it had to.
+#
+# </details>
+#
 # ## Is the map right?
 #
 # We drew the scenes, so we know which pixels belong to the 3. How much of the *positive* relevance lies inside them? And how much would an even map have there, which
@@ -166,6 +184,12 @@ labs.check("inside", inside)
 
 # %% [markdown]
 # **What if** a mask covers 70 % of the picture, and a map has 70 % of its mass in it?
+#
+# <details><summary>An answer</summary>
+#
+# It is no better than an even map.
+#
+# </details>
 #
 # Now three rules for the pixels, on twelve pictures that the model has not seen in training. *Gamma* makes contributions that point the way the output went 1 + $\gamma$ times as large
 # before it shares; it is what `PA_LRP_VISION` uses, mildly in all layers ($\gamma$ = 0.05), strongly on the pixels ($\gamma$ = 100).

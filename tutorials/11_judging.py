@@ -79,6 +79,12 @@ labs.check("removal-order", removal_order)
 # %% [markdown]
 # **What if** a word speaks strongly *against* the answer? Where in the order does it stand?
 #
+# <details><summary>An answer</summary>
+#
+# First: it is the least relevant of all.
+#
+# </details>
+#
 # Now three orders for every sentence: by PA-LRP, by AttnLRP (positions without an account), and by chance. Marks that the tokenizer added stay where they are.
 
 # %%
@@ -125,6 +131,12 @@ labs.check("area", area)
 # %% [markdown]
 # **What if** two curves have the same area and cross each other? What has been lost?
 #
+# <details><summary>An answer</summary>
+#
+# That one of them finds the first words better, and the other the last.
+#
+# </details>
+#
 # ## Exercise 3 · The relevance gain &nbsp; ●○○ &nbsp; 3 minutes
 #
 # Both orders in one number: the area of *least first* less the area of *most first*.
@@ -142,6 +154,12 @@ labs.check("gain", gain)
 
 # %% [markdown]
 # **What if** only one of the two areas is reported?
+#
+# <details><summary>An answer</summary>
+#
+# A model that minds nothing looks good least first, for any order.
+#
+# </details>
 
 # %%
 gains = {}
@@ -173,6 +191,12 @@ labs.check("paired-error", paired_error)
 
 # %% [markdown]
 # **What if** the methods had been tested on different sentences? Would the error be larger or smaller?
+#
+# <details><summary>An answer</summary>
+#
+# Larger: how sentences differ would add to how methods do.
+#
+# </details>
 
 # %%
 for first, second in (("PA-LRP", "random"), ("PA-LRP", "AttnLRP")):

@@ -92,6 +92,12 @@ labs.check("contrast", contrast)
 
 # %% [markdown]
 # **What if** target and foil are swapped? What happens to every number of the explanation?
+#
+# <details><summary>An answer</summary>
+#
+# It changes its sign; sizes stay.
+#
+# </details>
 
 # %%
 rather = pelrp_nb.explain(model, text, processor=tokenizer, target="positive", contrast="negative")
@@ -158,6 +164,12 @@ labs.check("padding", positions)
 
 # %% [markdown]
 # **What if** padding on the left were counted? For which position encodings would the answer change? (Lab 07 knows one that would not mind.)
+#
+# <details><summary>An answer</summary>
+#
+# Those that count from the start: learnable and absolute. Rotary, relative bias and ALiBi see distances.
+#
+# </details>
 
 # %%
 texts = ["a superb film", "dull", "not a superb film , but a funny one"]

@@ -70,6 +70,12 @@ labs.check("own-rule", square_rule)
 # %% [markdown]
 # **What if** an input is 0? The epsilon rule gives it nothing. This rule? Which do you find right for a black pixel?
 #
+# <details><summary>An answer</summary>
+#
+# It pays it like any other. For a pixel that might have been bright, that may be right.
+#
+# </details>
+#
 # ## Exercise 2 · What is lost? &nbsp; ●○○ &nbsp; 4 minutes
 #
 # A tool you need for every rule: the part of what came in that was not paid out.
@@ -87,6 +93,12 @@ labs.check("lost-part", lost_part)
 
 # %% [markdown]
 # **What if** R has both signs and its sum is nearly 0? Which scale would you compare with? (Lab 02 knows.)
+#
+# <details><summary>An answer</summary>
+#
+# With the sum of sizes.
+#
+# </details>
 #
 # ## Make it fast
 #
@@ -117,6 +129,12 @@ labs.check("own-forward", square_forward)
 
 # %% [markdown]
 # **What if** you test with R = y only? Find a wrong forward pass which passes that test.
+#
+# <details><summary>An answer</summary>
+#
+# One that pays from the mean of all outputs, `(flat * freeze(z)).mean(-1, keepdim=True).expand_as(z)`: right in sum for R = y, wrong for any other R.
+#
+# </details>
 #
 # ## Prove it
 #
