@@ -44,6 +44,7 @@ REASONS = {
     "layer_norm": "the standard deviation is taken as a scale, the bias is booked",
     "residual": "the stream and what a branch adds to it",
     "plain": "linear in what carries (a view, a sum, a choice): its own gradient conserves",
+    "homogeneous": "of degree one: times x, its own gradient is the value",
     "multiply": "times a constant: all to what carries",
     "baddbmm": "a product added to something: only the product is shared between its factors",
     "negative": "linear: its own gradient conserves",

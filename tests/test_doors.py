@@ -297,6 +297,27 @@ def test_a_rule_without_a_definition_pays_by_its_fast_form():
     assert fast.conserves == "unsaid" and fast != square
 
 
+@pytest.mark.parametrize("f", [F.relu, torch.abs, F.leaky_relu, nn.ReLU(inplace=True), F.gelu])
+def test_a_rule_for_activations_is_for_those_that_need_none_as_well(f):
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.map, self.head = nn.Embedding(9, 4), nn.Linear(4, 4, bias=False), nn.Linear(4, 2, bias=False)
+            self.double().eval()
+
+        def forward(self, input_ids: Tensor) -> Tensor:
+            return self.head(f(self.map(self.table(input_ids))).mean(1))
+
+    kept = rules.make("kept", lambda x, **constants: scale(rules.identity.forward(x, **constants), 1 / 4))
+    whole, quarter = (
+        pelrp_nb.explain(Small(), torch.tensor([[1, 2, 3]]), target=1, composite=composite).semantic
+        for composite in (PA_LRP, replace(PA_LRP, activation=kept))
+    )
+    assert float(whole.abs().sum()) > 1e-3
+    torch.testing.assert_close(quarter, whole / 4)
+
+
 def test_a_rule_that_returns_another_shape_is_named():
     total = rules.make("total", lambda x, **constants: x.sum())
     given = {"input_ids": inputs("llama")["input_ids"]}

@@ -38,7 +38,7 @@ def run(model, ids: Tensor, **more) -> Tensor:
 def both(model, ids: Tensor, composite, visible: Tensor | None = None):
     """The engine's trace and the reference's walk from the highest output."""
     more = {} if visible is None else {"attention_mask": visible}
-    with propagate(model, composite, Options(audit=True, detail={"heads", "query_key"})) as flow:
+    with propagate(model, composite, Options(audit=True, detail={"heads", "coordinates"})) as flow:
         out = run(model, ids, **more)
     target = int(out.argmax())
     return flow.trace(out[target]), reference.walk(model, ids, target, composite, visible=visible)
@@ -171,7 +171,7 @@ def test_engine_is_reference_per_head():
     for name, layer in walk.positions.items():
         for role, tables in layer.items():
             for part, R in tables.items():
-                check_same(trace.detail[f"{name} {role} {part}"], R, f"{name} {role} {part}")
+                check_same(trace.detail["coordinates"][name][f"{role} {part}"], R, f"{name} {role} {part}")
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert"])

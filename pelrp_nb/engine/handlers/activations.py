@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ...errors import RuleError
-from ...rules import Rule
+from ...rules import Rule, identity
 from ...rules.identity import SLOPES
 from ...verbs import scale
 from ..context import REFUSED, Context
 from ..numerics import FILLER, times
 from ..notes import carries, note_of, pick
-from . import forms, idioms
+from . import forms, idioms, passthrough
 from .chains import elementwise, elementwise_note, one_activation
 from .division import frozen
 
@@ -52,6 +52,13 @@ def activation(
         start = torch.where(hidden, 0.0, at_zero).to(out.dtype) if bool(hidden.any()) else at_zero
         flow.account.constant(out, start, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
     return idioms.raised(flow, x, out) if slope == "exp" else idioms.bounded(flow, func, x, rest, more, out)
+
+
+def homogeneous(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """f(a x) = a f(x) for a > 0: under the identity rule x * gradient is y * gradient already; under another it is as any activation."""
+    if flow.composite.activation is identity or flow.composite.activation == identity:
+        return passthrough.plain(flow, func, args, kwargs)
+    return activation(flow, func, args, kwargs)
 
 
 def check_shape(rule: Rule, x: Tensor, out: Any) -> None:

@@ -45,14 +45,14 @@ ACTIVATIONS = {
     "erfc": None, "exp2": None, "asinh": None, "arcsinh": None, "cosh": None, "sinc": None, "atanh": None, "arctanh": None, "tan": None,
     "asin": None, "acos": None,
 }  # fmt: skip
-# Linear, or homogeneous of degree one (relu, abs, max, a norm): x * gradient is already y * gradient.
+# Linear, or homogeneous of degree one (max, a norm): x * gradient is already y * gradient.
 PLAIN = """
 view reshape view_as reshape_as flatten unflatten ravel transpose permute t swapaxes swapdims movedim moveaxis T mT H adjoint
 squeeze unsqueeze expand expand_as broadcast_to repeat repeat_interleave tile split chunk tensor_split hsplit unbind
 split_with_sizes __getitem__ select narrow index_select gather take take_along_dim masked_select diagonal diag diag_embed tril triu
 flip roll rot90 sum nansum mean nanmean cumsum cummax cummin amax amin aminmax topk sort msort median nanmedian kthvalue quantile mode
 diff block_diag hypot nll_loss
-positive abs absolute relu leaky_relu prelu rrelu norm vector_norm std as_strided unfold fold
+positive prelu rrelu norm vector_norm std as_strided unfold fold
 interpolate upsample grid_sample pixel_shuffle pixel_unshuffle avg_pool1d avg_pool2d avg_pool3d
 adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d
 max_pool1d_with_indices max_pool2d_with_indices lp_pool1d lp_pool2d
@@ -94,7 +94,8 @@ def functions(name: str) -> Iterable[Callable]:
 def _table() -> dict[Any, Handler]:
     table: dict[Any, Handler] = {}
     families: list[tuple[str, Handler]] = [
-        (PLAIN, passthrough.plain), (LINEAR, linear.linear), (PRODUCT, products.product), (CHAIN, products.chain),
+        (PLAIN, passthrough.plain), ("relu leaky_relu abs absolute", activations.homogeneous),
+        (LINEAR, linear.linear), (PRODUCT, products.product), (CHAIN, products.chain),
         (MULTIPLY, products.multiply),
         (DIVIDE, division.divide), (FROZEN, division.frozen), (POWER, activations.power),
         (VARIANCE, activations.variance), (ADD, sums.add), (JOIN, sums.join), (EXTREMA, sums.extremum),
