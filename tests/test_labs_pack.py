@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 
 from pelrp_nb import labs
 from pelrp_nb.errors import InputError
-from pelrp_nb.labs import checking, notebooks
+from pelrp_nb.labs import checking, course, notebooks
 from pelrp_nb.labs.command import main
 
 
@@ -27,6 +28,14 @@ def test_a_pack_without_hints_and_links_holds_none(tmp_path):
         text = path.read_text(encoding="utf-8")
         assert not [word for word in ("Hint 1", "mybinder", "colab.research") if word in text], path
     assert "Hint 1" in prose("01") and "mybinder" in prose("01")
+
+
+@pytest.mark.parametrize("exercise", course.ALL, ids=lambda exercise: exercise.name)
+def test_no_hint_is_a_piece_of_the_solution(exercise):
+    """Names and calls may stand in a hint, the formula of the answer may not."""
+    written = "".join(notebooks.solution(exercise, notebooks.master(exercise.lab)).split())
+    pieces = ["".join(code.split()) for hint in exercise.hints for code in re.findall(r"`([^`]+)`", hint)]
+    assert not [code for code in pieces if len(code) > 15 and code in written]
 
 
 def test_a_student_of_a_pack_with_seeds_is_asked_for_a_name(monkeypatch):

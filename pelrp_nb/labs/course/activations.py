@@ -107,7 +107,7 @@ EXERCISES = (
         ),
         (
             "rms = sqrt(mean of x^2 + eps) over the last dimension, as a constant.",
-            "`x / freeze((x.square().mean(-1, keepdim=True) + eps).sqrt()) * weight`",
+            "The denominator is the root of mean square plus eps. Freeze that alone; x and the weight stay as they are.",
         ),
         kind="gradient",
     ),

@@ -108,7 +108,7 @@ EXERCISES = (
         ),
         (
             "z = E + P + S is a residual sum, coordinate by coordinate.",
-            "`per_unit = R / (E + P + S)`; words get `(E * per_unit).sum(-1)`; S is one vector, so all of its part in one number",
+            "R for each unit of the sum, times each of the three; S is one vector for all words, so its part is one number.",
         ),
         keeper="nobody",
     ),
@@ -132,7 +132,10 @@ EXERCISES = (
             _waves(start=1),
             _waves(step=2),
         ),
-        ("One angle for each pair: t / 10000^(2i / width).", "`torch.stack((angle.sin(), angle.cos()), -1).flatten(-2)`"),
+        (
+            "One angle for each pair: t / 10000^(2i / width).",
+            "Sine and cosine of one angle stand side by side: stack them in a new last dimension, then flatten.",
+        ),
     ),
     Exercise(
         "lost",

@@ -81,7 +81,7 @@ EXERCISES = (
         ),
         (
             "Distance is i - j, query minus key.",
-            "`-slope[:, None, None] * (i[:, None] - i)`, `slope = 2.0 ** (-8 * h / H)`, h = 1 ... H",
+            "The penalty grows with the distance i - j. Head h of H has the slope 2 to the power of -8 h / H, h from 1.",
         ),
     ),
     Exercise(
@@ -110,7 +110,7 @@ EXERCISES = (
         ),
         (
             "A sum at every pair, in proportion; hidden pairs get 0.",
-            "`seen = scores > -torch.inf; per_unit = torch.where(seen, R / (scores + bias), 0)`, never times minus infinity",
+            "R for each unit of score and bias together, where a key is seen at all; never multiply by minus infinity.",
         ),
         keeper="nobody",
         points=2,
@@ -131,7 +131,7 @@ EXERCISES = (
             Mistake("diagonal", "Only the diagonal was taken: each token with itself.", lambda p: p.diagonal()),
             Mistake("one total", "This is one number for all. One for each query is asked.", lambda p: p.sum()),
         ),
-        ("Rows are queries.", "`pairs.sum(-1)`"),
+        ("Rows are queries.", "A row belongs to one query: add it up."),
     ),
     Exercise(
         "centred",
@@ -161,7 +161,10 @@ EXERCISES = (
                 lambda b, seen: b - (b * seen).sum(-1, keepdim=True) / seen.sum(-1, keepdim=True),
             ),
         ),
-        ("The mean of a row, over its visible entries.", "`(bias * seen).sum(-1, keepdim=True) / seen.sum(-1, keepdim=True)`"),
+        (
+            "The mean of a row, over its visible entries.",
+            "The mean of a row is over the keys that are seen: their sum divided by their number.",
+        ),
     ),
 )
 

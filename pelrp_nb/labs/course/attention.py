@@ -89,7 +89,7 @@ EXERCISES = (
         ),
         (
             "o = A v. First R / o, then back along both factors.",
-            "`g = R / (A @ v)`, then `0.5 * A * (g @ v.T)` and `0.5 * v * (A.T @ g)`",
+            "Divide R by the output. Each factor gets half of itself times what comes back through the other one.",
         ),
         keeper="nobody",
         points=2,
@@ -127,7 +127,10 @@ EXERCISES = (
                 lambda R, s: s * (R - s.softmax(-1) * R.sum()),
             ),
         ),
-        ("R(s_i) = s_i (R_i - A_i times the row's total of R).", "`s * (R - s.softmax(-1) * R.sum(-1, keepdim=True))`"),
+        (
+            "R(s_i) = s_i (R_i - A_i times the row's total of R).",
+            "Share the total of the row out by the softmax weights, take that from R, and let the scores multiply what is left.",
+        ),
         keeper="the softmax",
         points=2,
     ),
@@ -143,7 +146,7 @@ EXERCISES = (
             Mistake("one total", "One number for all rows. Ask row by row: `sum(-1)`.", lambda R, s: _kept(R, s).sum()),
             Mistake("what came out", "This is what came out. Kept is what did not.", lambda R, s: _softmax(R, s).sum(-1)),
         ),
-        ("What went into a row, less what came out of it.", "`R.sum(-1) - softmax_rule(R, s).sum(-1)`"),
+        ("What went into a row, less what came out of it.", "What came in less what your rule hands to the scores, row by row."),
     ),
     Exercise(
         "factors",

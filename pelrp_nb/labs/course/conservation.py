@@ -91,7 +91,10 @@ EXERCISES = (
                 lambda gap, e, tol: gap.abs() <= tol,
             ),
         ),
-        ("Three sizes: the gap's, the entries', the tolerance.", "`abs(gap) <= tolerance * entries.abs().sum()`"),
+        (
+            "Three sizes: the gap's, the entries', the tolerance.",
+            "Compare the size of the gap with the tolerance times the sum of the sizes of all entries.",
+        ),
     ),
     Exercise(
         "find-leak",
@@ -118,7 +121,7 @@ EXERCISES = (
         ),
         (
             "Walk along the list and stop at the first gap that is too large.",
-            "`next((i for i, gap in enumerate(gaps) if abs(gap) > allowed), -1)`",
+            "Go through the gaps in order: the first whose size is above what is allowed; -1 if there is none.",
         ),
     ),
     Exercise(
@@ -147,7 +150,7 @@ EXERCISES = (
         ),
         (
             "Go back one layer at a time: first R of h, then R of x, and book each bias when you pass it.",
-            "`R_h = h * ((R / z2) @ W2)`, the second bias keeps `(b2 * R / z2).sum()`; the ReLU hands R_h on as it is.",
+            "The second layer pays h by shares of z2, and its bias keeps its share; the ReLU hands on as it is; then the first layer.",
         ),
         keeper="nobody",
         points=2,

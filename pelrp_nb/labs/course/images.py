@@ -85,7 +85,7 @@ EXERCISES = (
         ),
         (
             "Cut the map into (rows, size, columns, size) and sum over the two sizes.",
-            "`R.unflatten(0, (-1, size)).unflatten(2, (-1, size)).sum((1, 3))`",
+            "Split height and width into patches and what lies inside each, and add up what lies inside.",
         ),
         keeper="nobody",
     ),
@@ -124,7 +124,7 @@ EXERCISES = (
         ),
         (
             "Slice twice: what stands before `first`, and what comes after it. `reshape` fills row by row.",
-            "`R[first:].reshape(-1, columns), R[:first].sum()`",
+            "What comes first is added up; the rest becomes rows of that many columns.",
         ),
         keeper="nobody",
     ),
@@ -158,7 +158,7 @@ EXERCISES = (
         ),
         (
             "Contribution: x w - low w+ - high w-. Then shares, as always.",
-            "`c = x[:, None] * weight - low * weight.clamp(min=0) - high * weight.clamp(max=0)`, `c / c.sum(-1, keepdim=True)`",
+            "From each contribution take what the lowest pixel brings with positive weights, the highest with negative; then shares.",
         ),
         keeper="nobody",
         points=2,
@@ -179,7 +179,10 @@ EXERCISES = (
             Mistake("area", "This is the area of the mask; relevance does not appear in it.", lambda R, mask: mask.double().mean()),
             Mistake("not divided", "Divide by all positive relevance.", lambda R, mask: (R.clamp(min=0) * mask).sum()),
         ),
-        ("Positive relevance inside, over all positive relevance.", "`R = R.clamp(min=0)`, `(R * mask).sum() / R.sum()`"),
+        (
+            "Positive relevance inside, over all positive relevance.",
+            "Negative relevance counts as none; then what lies inside, divided by all.",
+        ),
     ),
 )
 

@@ -71,7 +71,10 @@ EXERCISES = (
             ),
             Mistake("values", "These are the sorted amounts. Asked are the numbers of the tokens.", lambda R: R.sort().values),
         ),
-        ("Which token first, which second? Numbers of tokens, not amounts.", "`R.argsort()`"),
+        (
+            "Which token first, which second? Numbers of tokens, not amounts.",
+            "From the smallest to the largest: PyTorch gives the order instead of the sorted values.",
+        ),
     ),
     Exercise(
         "area",
@@ -97,7 +100,7 @@ EXERCISES = (
                 lambda f, v: (v[1:] * f.diff()).sum(),
             ),
         ),
-        ("Width times mean height, step by step.", "`torch.trapezoid(values, fractions)`"),
+        ("Width times mean height, step by step.", "Between two fractions lies a trapezium; PyTorch adds them up."),
     ),
     Exercise(
         "gain",
@@ -118,7 +121,7 @@ EXERCISES = (
             ),
             Mistake("one curve", "Only one curve was used.", lambda f, least, most: _area(f, least)),
         ),
-        ("Two areas.", "`area(fractions, least) - area(fractions, most)`"),
+        ("Two areas.", "The area when the least relevant go first, less the area when the most relevant do."),
     ),
     Exercise(
         "paired-error",
@@ -144,7 +147,10 @@ EXERCISES = (
                 lambda a, b: (a - b).std(correction=0) / len(a) ** 0.5,
             ),
         ),
-        ("Differences, text by text; then the error of their mean.", "`(a - b).std() / len(a) ** 0.5`"),
+        (
+            "Differences, text by text; then the error of their mean.",
+            "The spread of the differences, divided by the root of how many there are.",
+        ),
     ),
 )
 

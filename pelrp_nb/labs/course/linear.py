@@ -119,7 +119,10 @@ EXERCISES = (
                 lambda x, W: _shares(x, W).T,
             ),
         ),
-        ("Multiply the weights by the inputs, then look at the rows.", "`contribution / contribution.sum(1, keepdim=True)`"),
+        (
+            "Multiply the weights by the inputs, then look at the rows.",
+            "A row is one output. Add up its contributions, keep the dimension, and divide the row by that total.",
+        ),
     ),
     Exercise(
         "epsilon",
@@ -156,7 +159,7 @@ EXERCISES = (
         ),
         (
             "z is x W^T + b, and eps goes away from zero: z + eps sign(z).",
-            "`x * ((R / z) @ weight)`, with z stabilised: `torch.where(z < 0, z - eps, z + eps)`",
+            "Divide R by the stabilised z first, take it back through the weights, multiply by x last.",
         ),
         keeper="the bias or eps",
         points=2,

@@ -76,7 +76,7 @@ EXERCISES = (
                 lambda z, t, f: _contrast(z if z.dim() == 1 else z[:1], t, f),
             ),
         ),
-        ("Two logits of the last place.", "`logits[..., target]` at the last place, less `logits[..., foil]`"),
+        ("Two logits of the last place.", "At the last place, the target's logit less that of the foil."),
     ),
     Exercise(
         "padding",
@@ -94,7 +94,7 @@ EXERCISES = (
             Mistake("minus one", "Padding got -1, and no table has such a row: clamp at 0.", lambda m: m.cumsum(-1) - 1),
             Mistake("everything at zero", "Padding should be 0, real tokens count on.", lambda m: m * 0),
         ),
-        ("Count the real tokens up to each place.", "`(mask.cumsum(-1) - 1).clamp(min=0)`"),
+        ("Count the real tokens up to each place.", "Count the ones up to each place and begin at 0; padding must not go below."),
         settled=_any_row,
     ),
     Exercise(
@@ -123,7 +123,10 @@ EXERCISES = (
                 lambda p, s, t, g: max(0, (g * 2**30 - 2 * p * s) // t),
             ),
         ),
-        ("What is left of the card beside the weights?", "`max(0, (gib * 2**30 - parameters * size) // per_token)`"),
+        (
+            "What is left of the card beside the weights?",
+            "What the parameters leave, in bytes, divided by the bytes of one token: whole, and never below 0.",
+        ),
     ),
 )
 

@@ -83,7 +83,10 @@ EXERCISES = (
                 ).sum(-2),
             ),
         ),
-        ("Shares W^2 over their total, output by output.", "`R @ (weight ** 2 / (weight ** 2).sum(-1, keepdim=True))`"),
+        (
+            "Shares W^2 over their total, output by output.",
+            "Square the weights, divide each by the total of its output, and let R go through these shares.",
+        ),
         keeper="nobody",
     ),
     Exercise(
@@ -108,7 +111,7 @@ EXERCISES = (
         ),
         (
             "`through` must be z times a sum of shares, written so that x times its gradient is the share.",
-            "`flat = linear(x / freeze(x), share)`, then `route(z, flat * freeze(z))`",
+            "Divided by its own frozen value, x is 1 and still carries: send that through the shares, times the frozen z, by `route`.",
         ),
         kind="gradient",
         points=2,
@@ -124,7 +127,7 @@ EXERCISES = (
             Mistake("not divided", "This is an amount. The part of what came in is asked.", lambda R, p, d: R.sum() - p.sum()),
             Mistake("what was paid", "This is the part that was paid. Lost is the rest.", lambda R, p, d: p.sum() / R.sum()),
         ),
-        ("In, out, and the part of what came in.", "`(R.sum() - paid.sum()) / R.sum()`"),
+        ("In, out, and the part of what came in.", "What came in less what was paid, divided by what came in."),
     ),
 )
 

@@ -79,7 +79,7 @@ EXERCISES = (
         ),
         (
             "`before.signed` has an amount for each of `before.tokens`.",
-            "The largest: `before.signed.nan_to_num(0).abs().argmax()` is its number.",
+            "The largest in size, of either sign; places without relevance are NaN, which must not win.",
         ),
         kind="value",
     ),
@@ -111,7 +111,10 @@ EXERCISES = (
                 lambda: explained().positional_share,
             ),
         ),
-        ("Both numbers stand in the ledger.", "`other.ledger.positions / other.value`"),
+        (
+            "Both numbers stand in the ledger.",
+            "The ledger of the result has an entry for positions. Divide it by the value that was explained.",
+        ),
         kind="value",
         within=0.005,
     ),

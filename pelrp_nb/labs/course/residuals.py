@@ -98,7 +98,7 @@ EXERCISES = (
         ),
         (
             "In proportion: each branch over the sum of all, `branches.sum(0)`.",
-            "`torch.where(total == 0, 0, branches * R / total)`",
+            "Each branch gets R in proportion to its part of the total. Where the total is 0, nothing is paid.",
         ),
         keeper="nobody",
     ),
@@ -117,7 +117,7 @@ EXERCISES = (
             Mistake("upside down", "This is upside down: sizes of the parts over the size of R.", lambda a, b: 1 / _blow_up(a, b)),
             Mistake("one branch", "One branch is missing: add the sizes of both.", lambda a, b: a.abs() / (a + b).abs()),
         ),
-        ("|R(a)| + |R(b)| for R = 1.", "`(a.abs() + b.abs()) / (a + b).abs()`"),
+        ("|R(a)| + |R(b)| for R = 1.", "Sizes are added above the line; below it stands the size of the signed sum."),
     ),
     Exercise(
         "reslrp",
@@ -145,7 +145,7 @@ EXERCISES = (
         ),
         (
             "Weigh each branch: 1 + gamma where its sign is that of the sum, 1 elsewhere. Then share as in a residual.",
-            "`x = torch.where(a.sign() == c.sign(), 1 + gamma, 1.0) * a`, y likewise, then x / (x + y) R",
+            "Raise a branch by 1 + gamma where its sign is that of the sum, the other branch likewise, and share R by the raised ones.",
         ),
         keeper="nobody",
         points=2,

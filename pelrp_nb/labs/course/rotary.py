@@ -89,7 +89,7 @@ EXERCISES = (
                 lambda x: turned(x, "interleaved"),
             ),
         ),
-        ("Cut x into its two halves a and b.", "`a, b = x.chunk(2, -1)`, then `torch.cat((-b, a), -1)`"),
+        ("Cut x into its two halves a and b.", "Two halves, a and b: the turned vector is minus b, then a."),
     ),
     Exercise(
         "rotate",
@@ -113,7 +113,7 @@ EXERCISES = (
         ),
         (
             "One angle for each position and pair, the same for both of a pair.",
-            "`angle = positions[:, None] * base ** (-torch.arange(0, d, 2) / d)`, twice side by side; `x * cos + turned(x) * sin`",
+            "Position times frequency is the angle, one for each pair, twice side by side; x by its cosine, the turned x by its sine.",
         ),
         points=2,
     ),
@@ -143,8 +143,8 @@ EXERCISES = (
         ),
         (
             "Two products are added: x cos and turn(x) sin. Share the sum, then half to each factor.",
-            "`by_cos = x * cos; by_sin = turned(x) * sin; half = R / (by_cos + by_sin) / 2`; to x goes `half * by_cos`, and "
-            "`half * by_sin` with its halves changed places: `torch.roll(half * by_sin, d // 2, -1)`",
+            "Two paths make the sum: x by the cosine, the turned x by the sine. Each gets half of its share of R; "
+            "what went by the sine belongs to the other half of the vector.",
         ),
         keeper="nobody",
         points=2,
@@ -177,7 +177,10 @@ EXERCISES = (
                 lambda width, base: _waves(width, base).flip(0),
             ),
         ),
-        ("How many tokens until a pair has turned by 2 pi?", "`2 * pi * base ** (torch.arange(0, width, 2) / width)`"),
+        (
+            "How many tokens until a pair has turned by 2 pi?",
+            "A full turn is 2 pi. Pair i turns by base to the power of minus 2i / width for each place.",
+        ),
     ),
 )
 

@@ -114,7 +114,7 @@ EXERCISES = (
         ),
         (
             "The promise: at every tensor R = value times gradient. What is the gradient at y?",
-            "`y = x @ weight.T; g = torch.autograd.grad(y, x, R / y)`, after `x = x.requires_grad_()`; then x times g",
+            "Let the backward pass begin with R / y instead of ones; what comes to x is multiplied by x.",
         ),
         keeper="nobody",
     ),
@@ -136,7 +136,7 @@ EXERCISES = (
         ),
         (
             "Backwards: second linear map, activation, first linear map.",
-            "`h = silu(z)`, `R_h = h * ((R / (h @ W2.T)) @ W2)`, the activation hands R_h on, `x * ((R_h / z) @ W1)`",
+            "Backwards: the second layer pays h, the activation hands it on as it is, the first layer pays x, each by its own total.",
         ),
         keeper="nobody",
         points=2,
@@ -169,7 +169,10 @@ EXERCISES = (
                 lambda x, W1, W2: linear(linear(x, W1), W2),
             ),
         ),
-        ("silu(z) = z * sigmoid(z). Which factor must not move?", "`h = z * freeze(torch.sigmoid(z))`, then the second layer"),
+        (
+            "silu(z) = z * sigmoid(z). Which factor must not move?",
+            "silu(z) is z times a factor. Freeze the factor, so that z carries alone; then the second layer.",
+        ),
         kind="gradient",
         points=2,
     ),
@@ -199,7 +202,7 @@ EXERCISES = (
         ),
         (
             "Two terms that add up to the product. Through one of them the gradient goes back, through the other it does not.",
-            "`z = a @ b`, then `z / 2` plus as much that is frozen",
+            "The value stays that of the product: half of it alive, half of it frozen.",
         ),
         kind="gradients",
     ),
@@ -234,8 +237,8 @@ EXERCISES = (
         ),
         (
             "A line for each step: norm, heads, turn, scores, weights, values, sum; norm, gate, sum. Norms, products, SiLU are bent.",
-            "`rearrange(n @ W.T, 't (h d) -> h t d', d=d)`, keys and values then `repeat(k, 'h t d -> (h r) t d', r=r)`; "
-            "`half(q, k.mT) / d**0.5`, masked, softmax; `half(A, v)` back with `rearrange(..., 'h t d -> t (h d)')`",
+            "Heads apart with `rearrange`, keys and values repeated for the heads that share them, `half` at both products, "
+            "mask and softmax between, heads together again.",
         ),
         kind="gradient",
         points=3,
