@@ -212,6 +212,13 @@ HOSTILE = {
                        ("files", FILES), ("cheats", CHEATS))
     for what, each in rows.items()
 }  # fmt: skip
+TOGETHER = (  # none ends the process, so that one submission holds them all
+    "memory: shared pages without a name", "memory: a stack that grows", "escapes: a namespace of users", "escapes: an executable",
+    "escapes: looks for solutions", "escapes: imports the course", "texts: raises half a character",
+)  # fmt: skip
+HOSTILE["together"] = Hostile(
+    notebook([cells()[0], *(json.loads(HOSTILE[kind].text)["cells"][1]["source"] for kind in TOGETHER), *cells()[1:]])
+)
 NAMED = ("José".encode("latin-1"), b"\x1b[2J", b"a\nb", "＝1+1".encode(), b";=1+1", b"\xff\xfe", "\u202egnp".encode(), b"x" * 200)
 
 

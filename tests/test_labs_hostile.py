@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import json
 import os
 import re
 import subprocess
@@ -21,9 +22,8 @@ from pelrp_nb.labs.command import main
 from pelrp_nb.labs.verdict import Verdict
 
 DOSE = (
-    "memory: shared pages without a name", "escapes: an executable", "escapes: looks for solutions", "texts: raises half a character",
-    "answers: a deep tuple", "messages: the seat's own messages: fewer than none", "files: Latin-1", "cheats: by another name",
-    "cheats: watched later", "cheats: by the reference",
+    "together", "answers: a deep tuple", "messages: the seat's own messages: fewer than none", "files: Latin-1",
+    "cheats: by another name", "cheats: watched later", "texts: is called in colour",
 )  # fmt: skip
 
 
@@ -191,14 +191,17 @@ SAVED = {  # by: its first cell, the metadata of notebook and cells
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("by", SAVED)
-def test_a_notebook_is_read_as_others_save_it(by, tmp_path, bubblewrap):
-    start, about, cell = SAVED[by]
-    made = [{"cell_type": "code", "source": source.splitlines(True), "outputs": [], "execution_count": None, "metadata": cell}
-            for source in (start, *handed_in.cells()[1:])]  # fmt: skip
-    text = hostile.json.dumps({"cells": made, "metadata": about, "nbformat": 4, "nbformat_minor": 0})
-    (tmp_path / "Untitled.ipynb").write_text(text)
-    found = grading.grade(submission.read(tmp_path / "Untitled.ipynb", tmp_path), bounds=QUICK)
+def test_a_notebook_is_read_as_others_save_it(tmp_path, bubblewrap):
+    """Each as it is saved, and the first cells of all in one sandbox."""
+    starts = []
+    for by, (start, about, cell) in SAVED.items():
+        made = [{"cell_type": "code", "source": source.splitlines(True), "outputs": [], "execution_count": None, "metadata": cell}
+                for source in (start, *handed_in.cells()[1:])]  # fmt: skip
+        (tmp_path / f"{by}.ipynb").write_text(json.dumps({"cells": made, "metadata": about, "nbformat": 4, "nbformat_minor": 0}))
+        read = submission.read(tmp_path / f"{by}.ipynb", tmp_path)
+        assert read.lab == "01" and read.cells == (start, *handed_in.cells()[1:]) and not read.notes
+        starts.append(start)
+    found = grading.grade(submission.Submission("x", "0", "01", (*starts, *handed_in.cells()[1:])), bounds=QUICK)
     assert found.points == handed_in.WHOLE and not found.notes and not found.private, found
 
 
@@ -266,7 +269,7 @@ def test_the_filter_of_system_calls_refuses_what_it_names_and_nothing_else(machi
 
 def test_a_teacher_who_is_not_root_grades_as_well(tmp_path, bubblewrap):
     """In a namespace of users where nobody is root: bubblewrap makes the sandboxes in one of their own."""
-    hostile.write(tmp_path / "in", ["memory: shared pages without a name", "escapes: a namespace of users", "cheats: by another name"])
+    hostile.write(tmp_path / "in", ["together"])
     inside = "import os, sys\nfrom pelrp_nb.labs.command import main\nassert os.geteuid() == 1000\nsys.exit(main(sys.argv[1:]))"
     nobody = [
         "bwrap",
@@ -285,4 +288,4 @@ def test_a_teacher_who_is_not_root_grades_as_well(tmp_path, bubblewrap):
     asked = [*nobody, sys.executable, "-c", inside, "grade", str(tmp_path / "in"), "--quiet"]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
-    assert re.findall(r"(\d) of 5", done.stdout) == ["5", "5", "5"] and done.stdout.count("(look at it)") == 1
+    assert "5 of 5" in done.stdout and "look at it" not in done.stdout
