@@ -267,6 +267,12 @@ def test_the_filter_of_system_calls_refuses_what_it_names_and_nothing_else(machi
     assert answer(seccomp.PRCTL[at], (4,)) == no and answer(seccomp.PRCTL[at], (15,)) == seccomp.ALLOW
 
 
+def test_a_processor_without_a_filter_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(seccomp.platform, "machine", lambda: "riscv64")
+    with pytest.raises(OSError, match="no filter of system calls is written for riscv64"):
+        seccomp.install()
+
+
 def test_a_teacher_who_is_not_root_grades_as_well(tmp_path, bubblewrap):
     """In a namespace of users where nobody is root: bubblewrap makes the sandboxes in one of their own."""
     hostile.write(tmp_path / "in", ["together"])

@@ -93,8 +93,9 @@ def refuse_unless_safe() -> None:
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise SandboxError(
-            f"Grading must run every submission in a sandbox, and bubblewrap cannot make one here: {why[0]}. Allow user "
-            "namespaces (sysctl kernel.unprivileged_userns_clone=1), or grade on a machine of your own."
+            f"Grading must run every submission in a sandbox, and none can be made here: {why[0]}. Allow user namespaces (sysctl "
+            "kernel.unprivileged_userns_clone=1; on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0), or grade on a machine of "
+            "your own."
         )
 
 

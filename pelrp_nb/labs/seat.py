@@ -35,13 +35,13 @@ OTHER_LANGUAGES = (
 
 def main() -> None:
     """Take the channel away from the cells, give up privileges, run what is sent, answer until the end."""
+    if sys.argv[3:] == ["try"]:  # whether this machine can: errors are told
+        return confine(int(sys.argv[1]), int(sys.argv[2]))
     asked, said = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nothing, number)
     confine(int(sys.argv[1]), int(sys.argv[2]))
-    if sys.argv[3:] == ["try"]:
-        return
     import torch
 
     torch.set_num_threads(1)
