@@ -405,3 +405,42 @@ def test_reslrp_stays_below_its_bound():
     R, a = torch.ones_like(b), torch.ones_like(b)
     sizes_of = [sum(x.abs() for x in rule.relevance(R, a, b)) for rule in (rules.residual, rules.reslrp(1.0))]
     assert sizes_of[0].max() > 100 and sizes_of[1].max() < 3 + 1e-9
+
+
+# --- 07, 08, 11: what places are worth -------------------------------------------------------------------------------------
+
+
+def worth(name: str, text: Any, **how: Any) -> Any:
+    model, tokenizer = loaded(name)
+    return exchange(model, text, processor=tokenizer, **how)
+
+
+def test_the_place_of_the_moon_is_worth_most():
+    assert says(
+        "07", "the darkest row is that of *moon* behind the question mark. Exchanged with almost any other word, the answer would lose."
+    )
+    one = worth("tasks-rotary", MOON, partners=None)
+    place = int(one.absolute.nan_to_num(0.0).argmax())
+    assert one.tokens[place] == "moon" and place > one.tokens.index("?")
+    assert sum(float(one.matrix[place, i]) > 0 for i in one.places if int(i) != place) >= len(one.places) - 2
+
+
+def test_the_true_pair_is_worth_most_with_alibi():
+    assert says("08", "the place of *star* is worth most, and that of the last *mark* next")
+    one = worth("tasks-alibi", "previous sun mark bird stone fish sun mark star mark", partners=None)
+    first, second = one.signed.nan_to_num(0.0).topk(2).indices.tolist()
+    assert one.tokens[first] == "star" and one.tokens[second] == "mark" and second == first + 1
+
+
+def test_exchange_tells_questions_that_need_order_and_the_account_does_not():
+    assert says(
+        "11", "In the account the three differ by less than a tenth; by exchange places are worth seven times as much where order decides."
+    )
+    model, tokenizer = loaded("tasks-rotary")
+    by_exchange, account = {}, {}
+    for kind in ("order", "previous", "majority"):
+        texts = [question.text for question in zoo.task(kind).examples[:12]]
+        by_exchange[kind] = sum(one.share for one in worth("tasks-rotary", texts)) / 12
+        account[kind] = sum(one.positional_share for one in explain(model, texts, processor=tokenizer)) / 12
+    assert min(by_exchange["order"], by_exchange["previous"]) > 7 * by_exchange["majority"]
+    assert max(account.values()) - min(account.values()) < 0.1

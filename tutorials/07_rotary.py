@@ -223,6 +223,20 @@ plt.show()
 sinks.explore()
 
 # %% [markdown]
+# ## What a place is worth
+#
+# The half compares with nothing, so it is no evidence of what a place is worth. A fairer question: **if two words exchanged their places, what would
+# the answer lose?** Which row do you expect to be the darkest?
+
+# %%
+worth = pelrp_nb.exchange(model, text, processor=tokenizer, partners=None)
+print(f"positions get {sinks.positional_share:.0%} in the account, by convention; by exchange they are worth {worth.share:.0%}")
+worth.figure("matrix")
+
+# %% [markdown]
+# *What to see:* the darkest row is that of *moon* behind the question mark. Exchanged with almost any other word, the answer would lose.
+#
+# %% [markdown]
 # ## Quiz
 
 # %%

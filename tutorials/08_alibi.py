@@ -185,6 +185,16 @@ plt.show()
 # %% [markdown]
 # *What to see:* the darkest cell is orange, and it is the true pair: the query of the last *mark* and the key one step before it, *star*.
 #
+# That is an account of what the biases were paid. What the places are *worth*, an exchange asks: what would the answer lose if two words exchanged
+# their biases, the softmax computed again?
+
+# %%
+worth = pelrp_nb.exchange(model, text, processor=tokenizer, partners=None)
+worth.figure(size=(8, 4.6))
+
+# %% [markdown]
+# *What to see:* the place of *star* is worth most, and that of the last *mark* next.
+#
 # ## Quiz
 
 # %%
