@@ -467,6 +467,7 @@ def test_a_positional_share_is_shown_with_what_it_is():
         CONVENTION in shown
         for shown in (repr(pa), str(pa), str(pa.sheet().data["share_means"]), pa.figure().get_suptitle().replace("\n", " "))
     )
+    assert CONVENTION in pa._repr_html_().split("Every number")[0] and CONVENTION not in delta._repr_html_()
     assert not any(CONVENTION in shown for shown in (repr(delta), str(delta), delta.sheet().data["share_means"]))
     assert cp.positional_share == 0
     assert all(

@@ -10,7 +10,7 @@ function head(data) {
   const value = Number(data.value);
   const { verdict } = data.ledger;
   const state = make("span", { class: toneOf(verdict) }, `ledger ${verdict}`);
-  const said = [data.model, data.method, data.unbooked].filter(Boolean);
+  const said = [data.model, data.method, data.unbooked ?? data.share_means].filter(Boolean);
   return make(
     "header",
     {},
