@@ -69,7 +69,7 @@ def explain_to(
         dataset: what `explain_iter` takes; an iterator can be read only once, so its run shares with nobody.
         keep: what is stored beside tokens, relevance, value and verdict: "sinks", "reductions", "boundaries", "ledger", "card",
             "detail", "picture"; all of it if nothing is typed. () is the least.
-        shard: how many inputs stand in a file; so many are lost to a kill at most.
+        shard: how many inputs stand in a file; so many answers are in memory, and lost to a kill, at most.
         resume: False refuses a folder in which a run stands already.
 
     The other arguments are those of `explain` and `explain_iter`. Returns `Explanations.load(path)`.
@@ -113,6 +113,11 @@ class Job:
             for number, items in enumerate(self.shards()):
                 if number in left and self.make(number, items, number == first, shown):
                     left.remove(number)
+        if more := [entry.first for entry in self.folder.entries() if entry.first >= inputs]:
+            raise FileError(
+                f"{self.folder.path} was made from other inputs: number {more[0]} stands in it, and now there are {inputs} of them. "
+                "Type another folder, or the inputs it was begun with."
+            )
         self.folder.finish(inputs)
 
     def shards(self) -> Iterator[list[Item]]:
