@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+
 import pytest
 import torch
 from models import build, inputs, score
 from tolerance import assert_same
 from torch import Tensor, nn
 
-from pelrp_nb import CP_LRP, PA_LRP, Options, explain
+from pelrp_nb import CP_LRP, PA_LRP, PA_LRP_RES, Options, bench, explain
+from pelrp_nb.engine.memory import LIMIT
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import InputError, ModelError
 
@@ -151,3 +155,42 @@ def test_what_routes_need_of_options_is_said():
         Options(routes_top=0)
     with pytest.raises(InputError, match="Routes need the ledger"):
         Options(detail={"routes"}, ledger=False)
+
+
+def test_stream_and_branch_that_are_paid_apart_add_up_to_the_sum():
+    """Under ResLRP each has a gradient of its own, and the boundary of the branch is what the branch was paid."""
+    model, x = build("llama"), inputs("llama")
+    heard: list[Tensor] = []
+    with propagate(model, PA_LRP_RES, Options(detail={"routes"})) as flow:
+        out = model.get_submodule("model.layers.1.self_attn.o_proj")
+        hook = out.register_forward_hook(lambda _, __, y: y.register_hook(lambda g: heard.append((y.detach() * g).sum(-1)[0])) and None)
+        trace = flow.trace(score(model(**x)))
+        hook.remove()
+    nodes, boundaries = trace.detail["routes"]["nodes"], {b.name: b.relevance for b in trace.boundaries}
+    for name, node in nodes.items():
+        assert_same(node["skip"] + node["branch"], node["relevance"], dtype=torch.float64)
+        assert torch.equal(boundaries[name], node["branch"])
+    assert_same(boundaries["layer 1 attention"], heard[0], dtype=torch.float64)
+
+
+def test_routes_that_do_not_fit_are_refused_with_what_would(monkeypatch):
+    monkeypatch.setenv(LIMIT, "60000")
+    model, x = build("gpt2"), inputs("gpt2", T=60)
+    with pytest.raises(InputError, match=r"The detail asked for \(routes\) needs .* Fewer edges of routes: .*routes_top=16"):
+        routes(model, x)
+    monkeypatch.setenv(LIMIT, "10000000")
+    assert routes(model, x)["attention"]
+
+
+def test_routes_go_through_a_pickle_and_into_narrower_numbers():
+    found = explain(build("bert"), inputs("bert"), options=Options(detail={"routes"}, routes_top=5))
+    assert pickle.loads(pickle.dumps(found)) == found
+    narrow = found.to("float16")
+    assert narrow.routes.matrix(0).dtype == torch.float32
+    assert [(e.head, e.at, e.to) for e in narrow.routes.edges(3)] == [(e.head, e.at, e.to) for e in found.routes.edges(3)]
+
+
+def test_the_cost_of_routes_is_measured_over_an_audited_explanation(capsys):
+    bench.ALL["routes"](["--layers=1", "--width=48", "--tokens=24", "--rounds=1", "--no-memory", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["time"] > 0 and told["tokens"] == 24

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 import torch
 from torch import Tensor
 
+from ..engine.numerics import better
 from ..errors import InputError
 from .arrays import listed
 from .patterns import looks
@@ -155,9 +156,9 @@ class Routes:
                 query, key = float(one["query"]), float(one["key"])
                 pattern, part = looks(whole[h], *self._names[name])
                 rows.append({
-                    "attention": name, "head": h, "relevance": float(one["heads"][h].sum()), "values": float(values[h]),
-                    "queries": query * float(scores[h]), "keys": key * float(scores[h]), "positions": float(one["positions"][h].sum()),
-                    "kept": float(one["kept"][h].sum()), "handed": float(sizes[h]), "looks like": pattern, "part": part,
+                    "attention": name, "head": h, "relevance": float(better(one["heads"])[h].sum()), "values": float(values[h]),
+                    "queries": query * float(scores[h]), "keys": key * float(scores[h]), "positions": float(better(one["positions"])[h].sum()),
+                    "kept": float(better(one["kept"])[h].sum()), "handed": float(sizes[h]), "looks like": pattern, "part": part,
                 })  # fmt: skip
         return pd.DataFrame(rows)
 
@@ -226,8 +227,8 @@ class Routes:
         """A part made of values and scores, as `take` gives them."""
         if part not in PARTS:
             raise InputError(f"part must be one of {', '.join(PARTS)}, got {part!r}. Type matrix(layer, part='values').")
-        values = take("values")
-        scores = take("scores") if "scores" in one else torch.zeros_like(values)
+        values = better(take("values"))
+        scores = better(take("scores")) if "scores" in one else torch.zeros_like(values)
         return values if part == "values" else scores if part == "scores" else values + float(one["key"]) * scores
 
     def _whole(self, one: Mapping[str, Any], part: str) -> Tensor:
@@ -246,7 +247,7 @@ class Routes:
 
 def _given(one: Mapping[str, Any], name: str) -> Tensor:
     """(H, Tq) of all edges."""
-    return one[name].sum(-1) if "at" not in one else one[f"given {name}"]
+    return better(one[name]).sum(-1) if "at" not in one else one[f"given {name}"]
 
 
 def is_number(given: Any) -> TypeGuard[int]:
