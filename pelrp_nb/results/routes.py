@@ -157,7 +157,8 @@ class Routes:
                 pattern, part = looks(whole[h], *self._names[name])
                 rows.append({
                     "attention": name, "head": h, "relevance": float(better(one["heads"])[h].sum()), "values": float(values[h]),
-                    "queries": query * float(scores[h]), "keys": key * float(scores[h]), "positions": float(better(one["positions"])[h].sum()),
+                    "queries": query * float(scores[h]), "keys": key * float(scores[h]),
+                    "positions": float(better(one["positions"])[h].sum()),
                     "kept": float(better(one["kept"])[h].sum()),
                     "handed": float(sizes[h]), "looks like": pattern, "part": part,
                 })  # fmt: skip
