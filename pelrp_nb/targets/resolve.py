@@ -170,7 +170,7 @@ def of_input(x: Any, i: int, inputs: int, several: bool, what: str) -> Any:
 def preferred(question: Question, output: Any) -> bool:
     """Whether what is explained is what the model itself prefers among several classes or tokens."""
     asked = question.target is None or (isinstance(question.target, LOGITS) and question.target.text is None)
-    return asked and not matches(output) and logits_of(output).shape[-1] > 1
+    return asked and not matches(output) and logits_of(output).shape[-1:].numel() > 1
 
 
 def answer(
