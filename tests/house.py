@@ -25,6 +25,7 @@ FORBIDDEN = {  # written in pieces, or this file would find itself
     "no path of one machine": r"(?<![\w.:])/(work|farm|ro" + r"ot|home/\w+)/|(?<![\w.])/tm" + r"p/\w",
     "no host of a package registry": r"(pypi|pythonhosted|npmjs|debian)\.o" + "rg",
     "no unfinished work": r"\b(TO" + "DO|FIX" + "ME|XX" + r"X)\b|for n" + r"ow\b",
+    "no mark of a conflict": r"^\s*\"?(<<<<" + r"<<<|>>>>" + r">>>) \S",
     "no word of the workshop": r"\bCE" + r"O\b|this work" + r"place|before-st" + "op|maintainer's ses" + "sion",
 }
 Found = Iterator[tuple[int, str]]  # line, what came

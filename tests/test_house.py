@@ -21,6 +21,7 @@ PLANTED = {  # file, what it holds, the line that breaks the law
     "no path of one machine": ("README.md", "Type:\ncd /ho" + "me/someone/pelrp_nb\n", 2),
     "no host of a package registry": ("binder/start.sh", "pip install -i https://py" + "pi.org/simple\n", 1),
     "no unfinished work": ("pelrp_nb/views/js/view.js", "a\nb\n// TO" + "DO\n", 3),
+    "no mark of a conflict": ("tutorials/02.ipynb", '{\n "cells": [\n<<<' + "<<<< ours\n", 3),
     "no word of the workshop": ("tutorials/00.ipynb", '{"source": "said the CE' + 'O"}\n', 1),
 }
 

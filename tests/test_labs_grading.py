@@ -281,13 +281,14 @@ def test_what_is_missing_is_named(bubblewrap):
 
 
 VALUES = (torch.randn(2, 3), torch.tensor(1), torch.tensor([True]), torch.randn(2) * 1j, (1, [2.5, "x"]), None, torch.empty(0, 2))
+VALUES += (torch.eye(3).to_sparse(),)
 
 
 @pytest.mark.parametrize("value", VALUES)
 def test_the_channel_carries_values(value):
     found = channel.decode(json.loads(channel.line({"x": channel.encode(value)}))["x"])
     if isinstance(value, torch.Tensor):
-        assert torch.allclose(found.to(value.dtype), value) and found.shape == value.shape
+        assert torch.allclose(found.to(value.dtype), value.to_dense()) and found.shape == value.shape
     else:
         assert found == value
 

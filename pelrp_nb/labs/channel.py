@@ -21,7 +21,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, Tensor):
         kind = "complex128" if value.is_complex() else "bool" if value.dtype == torch.bool else None
         kind = kind or ("float64" if value.is_floating_point() else "int64")
-        data = value.detach().to("cpu", _TYPES[kind]).contiguous().numpy().tobytes()
+        data = value.detach().to_dense().to("cpu", _TYPES[kind]).contiguous().numpy().tobytes()
         if len(data) > LINE // 2:
             raise Problem("It is far too large an answer.")
         return {"shape": list(value.shape), "type": kind, "data": base64.b64encode(data).decode()}
