@@ -16,7 +16,7 @@ from .text import meaning, notes, positions, verdict
 STRIP = 400  # words in the running text
 WIDE = 420  # pixels of the bar
 SIDE = 24  # rows and columns of patches; a finer picture is told in larger pieces
-TONES = {"tokens": "#6b6963", "positions": "#14838b", "gap": "#a8201a"}
+TONES = {"tokens": "#6b6963", "positions": "#14838b", "constants": "#b0aca6", "gap": "#a8201a"}
 KEPT = "#8a6d1d"
 _WORD = "padding:1px 3px;border-radius:3px;white-space:pre-wrap"
 

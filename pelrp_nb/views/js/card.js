@@ -187,7 +187,7 @@ const MEANT = {
   stabilisers: "what small numbers added to denominators keep",
   gap: "what is missing: it should be zero",
 };
-const KEPT_BY = { tokens: "content", positions: "position", gap: "bad" };
+const KEPT_BY = { tokens: "content", positions: "position", constants: "constant", gap: "bad" };
 
 // One bar from zero: each term begins where the one before it ends; what is below zero runs back, hatched, one line lower.
 function madeOf(data, terms) {
