@@ -12,9 +12,9 @@ from typing import Any
 from . import exchange_command
 from .atlas import command as atlas
 from .composites import NAMED
-from .errors import InputError, PelrpError
+from .errors import PelrpError
 from .streaming import command as many
-from .typed import target_of, text_of
+from .typed import files, target_of, text_of
 from .version import __version__
 
 EXPLAIN = """examples:
@@ -191,7 +191,7 @@ def _explain(given: argparse.Namespace) -> int:
         model, text if given.pair is None else (text, given.pair), processor=processor, target=target, contrast=contrast,
         composite=NAMED[given.method], options=Options(audit=given.audit),
     )  # fmt: skip
-    written = _files(found, given)
+    written = files(found, given)
     if given.json:
         print(json.dumps(found.to_dict(), indent=1, allow_nan=False))
     else:
@@ -214,20 +214,6 @@ def _print(found: Any, given: argparse.Namespace, demo: Any) -> None:
         asked = f"; the model says {found.target}" if given.target is None and given.contrast is None else ""
         console.print(f"Not seen in training. People rated it {demo.rating:+.2f} on a scale from -4 to 4{asked}.\n")
     show(found.plain(), console, given.reduction)
-
-
-def _files(found: Any, given: argparse.Namespace) -> list[str]:
-    """Write what was asked for; the names written."""
-    if given.html:
-        found.to_html(given.html)
-    if given.figure:
-        try:
-            found.figure().savefig(given.figure, bbox_inches="tight")
-        except ValueError as error:
-            raise InputError(f"A figure is written as PNG, SVG or PDF, by the suffix of its name: {error}.") from error
-    if given.save:
-        found.save(given.save)
-    return [name for name in (given.html, given.figure, given.save) if name]
 
 
 def _plan(given: argparse.Namespace) -> int:

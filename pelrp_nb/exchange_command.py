@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from .errors import InputError
 from .results.exchange import Exchange
-from .typed import target_of, text_of
+from .typed import files, target_of, text_of
 
 EXAMPLES = """examples:
   python -m pelrp_nb exchange "order bird star ? a bird star in the the of in" --model tasks-rotary
@@ -62,20 +61,6 @@ def table(found: Exchange) -> str:
     away = found.by_distance()
     lines += ["", "by distance", away.to_string(index=False, float_format=lambda x: f"{x:+.4f}")]
     return "\n".join(lines)
-
-
-def files(found: Exchange, given: argparse.Namespace) -> list[str]:
-    """Write what was asked for; the names written. Raises InputError for a figure's suffix."""
-    if given.html:
-        found.to_html(given.html)
-    if given.figure:
-        try:
-            found.figure().savefig(given.figure, bbox_inches="tight")
-        except ValueError as error:
-            raise InputError(f"A figure is written as PNG, SVG or PDF, by the suffix of its name: {error}.") from error
-    if given.save:
-        found.save(given.save)
-    return [name for name in (given.html, given.figure, given.save) if name]
 
 
 def finite(value: object) -> object:

@@ -1,4 +1,4 @@
-"""What commands share: the text and the target as they were typed."""
+"""What commands share: the text and the target as they were typed, and the files that were asked for."""
 
 from __future__ import annotations
 
@@ -28,3 +28,17 @@ def target_of(given: argparse.Namespace, text: str | None) -> Any:
     if given.at is None:
         return name
     return target.label(name, at=int(given.at) if given.at.removeprefix("-").isdecimal() else given.at)
+
+
+def files(found: Any, given: argparse.Namespace) -> list[str]:
+    """Write what was asked for; the names written. Raises InputError for a figure's suffix."""
+    if given.html:
+        found.to_html(given.html)
+    if given.figure:
+        try:
+            found.figure().savefig(given.figure, bbox_inches="tight")
+        except ValueError as error:
+            raise InputError(f"A figure is written as PNG, SVG or PDF, by the suffix of its name: {error}.") from error
+    if given.save:
+        found.save(given.save)
+    return [name for name in (given.html, given.figure, given.save) if name]
