@@ -37,6 +37,7 @@ ZOO = """examples:
   python -m pelrp_nb zoo check --limit 50
   python -m pelrp_nb zoo truth --limit 20
   python -m pelrp_nb zoo train reviews-rotary --help
+  python -m pelrp_nb zoo seeds --out seeds
 """
 BENCH = """examples:
   python -m pelrp_nb bench engine --rounds 4
@@ -92,10 +93,12 @@ def parser() -> argparse.ArgumentParser:
     _input(planned)
     planned.add_argument("--tree", action="store_true", help="module by module, with the reason and what each rule conserves")
     _faithfulness_options(command("faithfulness", "which method tells the truth: protocols, statistics, report", FAITHFULNESS))
-    zoo = command("zoo", "the models in the package: list, card, check, train; truth: methods judged where the truth is known", ZOO)
-    zoo.add_argument("action", choices=("list", "card", "check", "train", "truth"))
+    zoo = command("zoo", "the models in the package: list, card, check, train; truth: methods judged; seeds: trained again from others", ZOO)
+    zoo.add_argument("action", choices=("list", "card", "check", "train", "truth", "seeds"))
     zoo.add_argument("name", nargs="?", help="a model of the zoo, or a folder; without a name, all")
     zoo.add_argument("--limit", type=int, metavar="N", help="check on the first N examples only; truth: N questions of each kind")
+    zoo.add_argument("--out", metavar="DIR", help="seeds: where the models go; killed and started again it goes on from there")
+    zoo.add_argument("--steps", type=int, metavar="N", help="seeds: a small dose")
     zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks: ratios of alternating runs, counts of calls", BENCH)
@@ -238,6 +241,10 @@ def _faithfulness(given: argparse.Namespace) -> int:
 def _zoo(given: argparse.Namespace) -> int:
     from .zoo.commands import run
 
+    if given.action == "seeds":
+        from .zoo.seeds import train_all
+
+        return train_all(given.out, given.name, given.steps)
     return run(given.action, given.name, given.limit, given.json, given.markdown)
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import ZooError
+from .checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Dose:
-    """How much to train: the seed, and at most so many epochs or steps; `archive` is the file with the review sentences."""
+    """How much to train: the seed, and at most so many epochs or steps; where it goes on after it was killed.
+
+    archive: the file with the review sentences
+    """
 
     seed: int = 0
     epochs: int | None = None
     steps: int | None = None
     archive: str | Path | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def train(name: str, dose: Dose, tell: Tell) -> Trained:
     model = rotary(len(tokenizer))
     texts = tokenizer([s.text for s in parts.train])["input_ids"]
     rows = [torch.tensor([*ids, tokens.LAST_ID][: tokens.LONGEST]) for ids in texts]
-    first, last = learn(model, _batches(rows, course.batch, dose.seed), _loss, course, tell)
+    first, last = learn(model, _batches(rows, course.batch, dose.seed), _loss, course, tell, dose.checkpoint)
 
     def measure(model: Any, tokenizer: PreTrainedTokenizerFast) -> Mapping[str, Any]:
         found, packaged = of_words(model, tokenizer, parts.held_out), task(name).examples

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .checkpoint import Checkpoint
+
 Tell = Callable[[int, int, float | None], None]
 
 
@@ -26,18 +28,22 @@ class Course:
 
 
 def learn(
-    model: nn.Module, batches: Iterator[Any], loss_of: Callable[[nn.Module, Any], Tensor], course: Course, tell: Tell
-) -> tuple[float, float]:
-    """Train in place for `course.steps` batches; the mean loss of the first and of the last few steps."""
+    model: nn.Module, batches: Iterator[Any], loss_of: Callable[[nn.Module, Any], Tensor], course: Course, tell: Tell,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[float, float]:  # fmt: skip
+    """Train in place for `course.steps` batches; the mean loss of the first and of the last few steps.
+
+    With a checkpoint it goes on from there, to the same weights as in one go.
+    """
     weights = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in weights if p.dim() > 1], "weight_decay": course.decay},
         {"params": [p for p in weights if p.dim() < 2], "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, lr=course.rate, betas=(0.9, 0.98))
-    losses = []
+    losses = [] if checkpoint is None else checkpoint.resume(model, optimiser, batches)
     model.train()
-    for step in range(1, course.steps + 1):
+    for step in range(len(losses) + 1, course.steps + 1):
         for group in optimiser.param_groups:
             group["lr"] = course.rate * rate(step, course)
         loss = loss_of(model, next(batches))
@@ -47,6 +53,8 @@ def learn(
         optimiser.step()
         losses.append(loss.item())
         recent = losses[-course.shown :]
+        if checkpoint is not None:
+            checkpoint.keep(model, optimiser, losses)
         tell(step, course.steps, sum(recent) / len(recent) if step % course.shown == 0 else None)
     model.eval()
     few = max(1, min(20, len(losses) // 4))

@@ -20,6 +20,8 @@ from .tasks import task
 
 def train(name: str, dose: Dose, tell: Tell) -> Trained:
     """Train a review classifier; the same seed gives the same weights on the same machine."""
+    if dose.checkpoint is not None:
+        raise ZooError(f"The training of `{name}` takes minutes and keeps no checkpoint. Type: python -m pelrp_nb.zoo.train {name}")
     parts = dealt(dose)
     recipe = RECIPES[name] if dose.epochs is None else replace(RECIPES[name], epochs=dose.epochs)
     tokenizer = tokens.learn([s.text for s in (*parts.train, *parts.validation)], recipe.vocabulary)

@@ -42,7 +42,7 @@ def train(name: str, dose: Dose, tell: Tell) -> Trained:
     course = replace(COURSE, steps=dose.steps or COURSE.steps)
     source = digits(held_out=False)
     model = learnable() if MODELS[name].positions == "learnable" else rotary()
-    first, last = learn(model, _batches(scenes(source, dose.seed + 1), course.batch), _loss, course, tell)
+    first, last = learn(model, _batches(scenes(source, dose.seed + 1), course.batch), _loss, course, tell, dose.checkpoint)
 
     def measure(model: Any, processor: Any) -> Mapping[str, Any]:
         found = of_scenes(model, processor, list(islice(held_out_scenes(), MEASURED)))

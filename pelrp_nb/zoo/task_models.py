@@ -51,10 +51,10 @@ def train(name: str, dose: Dose, tell: Tell) -> Trained:
     if dose.epochs is not None:
         raise ZooError(f"Questions have no end, so there are no epochs. Type: python -m pelrp_nb.zoo.train {name} --steps N")
     positions = MODELS[name].positions
-    course = replace(COURSE, steps=dose.steps or LONGER.get(positions, COURSE.steps))
+    course = replace(COURSE, steps=dose.steps or steps_of(name))
     tokenizer = tokens.of_words(VOCABULARY, LONGEST)
     model = BUILDERS[positions](len(tokenizer))
-    first, last = learn(model, _batches(tokenizer, dose.seed, course.batch, OFTENER.get(positions)), _loss, course, tell)
+    first, last = learn(model, _batches(tokenizer, dose.seed, course.batch, OFTENER.get(positions)), _loss, course, tell, dose.checkpoint)
     unsolved = UNSOLVED.get(positions, {})
 
     def measure(model: Any, tokenizer: Any) -> Mapping[str, Any]:
@@ -81,6 +81,11 @@ def train(name: str, dose: Dose, tell: Tell) -> Trained:
         "losses": [round(first, 4), round(last, 4)],
     }
     return Trained(model, tokenizer, facts, measure)
+
+
+def steps_of(name: str) -> int:
+    """How long a model is trained unless told."""
+    return LONGER.get(MODELS[name].positions, COURSE.steps)
 
 
 def _batches(tokenizer: PreTrainedTokenizerFast, seed: int, size: int, oftener: str | None = None) -> Iterator[tuple[Tensor, Tensor]]:

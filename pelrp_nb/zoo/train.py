@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import ZooError
+from ..results.serialisation import put
 from . import data
 from .catalogue import MODELS, Dose, Trained, trainer
 from .commands import accuracy as stated
+from .loop import Tell
 from .shelf import digest, load
 
 if TYPE_CHECKING:
@@ -43,17 +45,21 @@ def train(
     fetched once and kept in the user's cache folder. The same seed gives the same weights on the same machine.
     Raises ZooError for an unknown name, a dose of no steps, or data that cannot be had (and says what to install).
     """
+    with _bar(name) as tell:
+        return run(name, Dose(seed, epochs, steps, archive), Path(name if out is None else out), tell)
+
+
+def run(name: str, dose: Dose, folder: Path, tell: Tell) -> Mapping[str, Any]:
+    """The same without a bar of its own; it goes on from the checkpoint of the dose, if that has one. The card is written last."""
     learn = trainer(name)
-    if min(1 if steps is None else steps, 1 if epochs is None else epochs) < 1:
-        raise ZooError(f"Training needs at least one step, but steps is {steps} and epochs is {epochs}.")
+    if min(1 if dose.steps is None else dose.steps, 1 if dose.epochs is None else dose.epochs) < 1:
+        raise ZooError(f"Training needs at least one step, but steps is {dose.steps} and epochs is {dose.epochs}.")
     started = time.perf_counter()
-    with _repeatable(seed), _bar(name) as tell:
-        found = learn(name, Dose(seed, epochs, steps, archive), tell)
-    seconds = time.perf_counter() - started
-    folder = Path(name if out is None else out)
+    with _repeatable(dose.seed):
+        found = learn(name, dose, tell)
+    seconds = time.perf_counter() - started + (0.0 if dose.checkpoint is None else dose.checkpoint.spent)
     _write(found.model, found.processor, folder)
-    done = {"seed": seed, "command": _command(name, seed, epochs, steps), "seconds": round(seconds)}
-    return _write_card(name, folder, found, done)
+    return _write_card(name, folder, found, {"seed": dose.seed, "command": command(name, dose), "seconds": round(seconds)})
 
 
 def _write(model: PreTrainedModel, processor: Any, folder: Path) -> None:
@@ -88,13 +94,14 @@ def _write_card(name: str, folder: Path, found: Trained, facts: Mapping[str, Any
         "versions": {package: version(package) for package in ("torch", "transformers", "tokenizers")},
         "sha256": digest(weights),
     }
-    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8", newline="\n")
+    put(folder / "card.json", (json.dumps(card, indent=2) + "\n").encode())
     return card
 
 
-def _command(name: str, seed: int, epochs: int | None, steps: int | None) -> str:
-    dose = "".join(f" --{key} {value}" for key, value in (("epochs", epochs), ("steps", steps)) if value is not None)
-    return f"python -m pelrp_nb.zoo.train {name} --seed {seed}{dose}"
+def command(name: str, dose: Dose) -> str:
+    """What to type for this training."""
+    much = "".join(f" --{key} {value}" for key, value in (("epochs", dose.epochs), ("steps", dose.steps)) if value is not None)
+    return f"python -m pelrp_nb.zoo.train {name} --seed {dose.seed}{much}"
 
 
 @contextmanager
