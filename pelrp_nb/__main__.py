@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     _input(planned)
     planned.add_argument("--tree", action="store_true", help="module by module, with the reason and what each rule conserves")
     _faithfulness_options(command("faithfulness", "which method tells the truth: protocols, statistics, report", FAITHFULNESS))
-    zoo = command("zoo", "the models in the package: list, card, check, train; truth: methods judged; seeds: trained again from others", ZOO)
+    zoo = command("zoo", "the models in the package: list, card, check, train; truth: methods judged; seeds: trained again", ZOO)
     zoo.add_argument("action", choices=("list", "card", "check", "train", "truth", "seeds"))
     zoo.add_argument("name", nargs="?", help="a model of the zoo, or a folder; without a name, all")
     zoo.add_argument("--limit", type=int, metavar="N", help="check on the first N examples only; truth: N questions of each kind")
