@@ -8,6 +8,7 @@
 # make quantised   weights quantised by torchao, in an environment that has it
 # make grading 100 generated submissions, good to hostile, graded and compared with what they are worth
 # make binder  an environment with Binder's pins, one thread and 1.5 GB, runs all tutorials
+# make docs    the documentation site, in build/docs, and its own tests
 # make lint | wheel | clean
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test suite lab lint wheel clean chromium sandbox floors colab quantised grading binder processors
+.PHONY: help demo check test suite lab lint wheel clean chromium sandbox floors colab quantised grading binder processors docs
 .DELETE_ON_ERROR:
 
 help:
@@ -48,8 +49,8 @@ lab: $(VENV)/.made-lab
 	@HF_HUB_OFFLINE=1 $(BIN)/jupyter lab tutorials
 
 lint: $(VENV)/.made-test
-	@$(BIN)/ruff check --quiet pelrp_nb tests
-	@$(BIN)/ruff format --check --quiet pelrp_nb tests
+	@$(BIN)/ruff check --quiet pelrp_nb tests docs
+	@$(BIN)/ruff format --check --quiet pelrp_nb tests docs
 	@$(BIN)/python tests/house.py
 	@$(BIN)/mypy
 
@@ -77,6 +78,7 @@ sandbox:
 test: $(VENV)/.made-test chromium sandbox
 	@$(MAKE) --no-print-directory -j2 lint suite
 	@$(MAKE) --no-print-directory -j2 colab quantised
+	@$(MAKE) --no-print-directory docs
 
 suite: $(VENV)/.made-test
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope \
@@ -88,15 +90,17 @@ processors: $(VENV)/.made-test chromium sandbox
 # An environment that has a few packages of its own; everything else is that of the environment beside it.
 COLAB     := .venv-colab
 QUANTISED := .venv-quantised
-$(COLAB)/.made: OWN := -r colab.txt
-$(QUANTISED)/.made: OWN := torchao -c constraints.txt
+DOCS      := .venv-docs
+$(COLAB)/.made: OWN := --no-deps -r colab.txt
+$(QUANTISED)/.made: OWN := --no-deps torchao -c constraints.txt
+$(DOCS)/.made: OWN := -e '.[docs]' -c constraints.txt
 $(COLAB)/.made: colab.txt
-$(QUANTISED)/.made: constraints.txt
-$(COLAB)/.made $(QUANTISED)/.made: $(VENV)/.made-test
+$(QUANTISED)/.made $(DOCS)/.made: constraints.txt
+$(COLAB)/.made $(QUANTISED)/.made $(DOCS)/.made: $(VENV)/.made-test
 	@$(BIN)/python -m venv --clear --without-pip $(@D)
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
 	  "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
-	@$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --no-deps $(OWN)
+	@$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check $(OWN)
 	@touch $@
 
 colab: $(COLAB)/.made
@@ -106,6 +110,10 @@ colab: $(COLAB)/.made
 quantised: $(QUANTISED)/.made
 	@$(QUANTISED)/bin/python -W ignore -c 'import torchao.quantization'        # else its tests would be skipped
 	@PYTHONPATH=. OMP_NUM_THREADS=1 $(QUANTISED)/bin/python -m pytest -q -p no:cacheprovider tests/test_places.py -k torchao
+
+docs: $(DOCS)/.made chromium
+	@PYTHONPATH=. HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(DOCS)/bin/python -m sphinx -q -W --keep-going -j $(JOBS) -c docs -b html . build/docs
+	@PELRP_SITE=build/docs OMP_NUM_THREADS=1 $(DOCS)/bin/python -m pytest -q -p no:cacheprovider tests/test_site.py
 
 grading: $(VENV)/.made-test sandbox
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/handed_in.py 100

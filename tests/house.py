@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("pelrp_nb", "tests", "tutorials", "binder", ".ci")
+FOLDERS = ("pelrp_nb", "tests", "tutorials", "docs", "binder", ".ci")
 KINDS = {".py", ".md", ".ipynb", ".toml", ".yml", ".yaml", ".sh", ".js", ".css", ".cfg", ".json", ""}
 LINES, FUNCTION = 300, 40
 LONGER = dict.fromkeys(("pelrp_nb/results/explanation.py", "pelrp_nb/engine/propagation.py", "pelrp_nb/reference.py"), 400)

@@ -105,7 +105,7 @@ def test_wrong_pages_and_limits_are_refused(tmp_path, capsys):
 def test_the_committed_page_is_of_these_models():
     """A few cells of tutorials/truth.md measured again, on the first of its questions."""
     text = PAGE.read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| ([\w-]+ \| [\w ]+) \| ([\d. |-]+) \|$", text.split("### Positional share")[0], re.M))
+    rows = dict(re.findall(r"^\| ([\w-]+ \| [\w ]+) \| ([\d. |-]+) \|$", text.split("## Positional share")[0], re.M))
     assert len(rows) == sum(len(zoo.card(f"tasks-{kind}")["solves"]) for kind in truth.POSITIONS)
     for positions, kind in (("rotary", "fetch"), ("learnable", "previous")):
         model, tokenizer = zoo.load(f"tasks-{positions}")

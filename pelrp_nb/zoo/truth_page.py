@@ -20,14 +20,14 @@ def markdown(rows: Sequence[Row]) -> str:
     solved = [row for row in rows if row.solved]
     least = min((row.count for row in solved), default=0)
     error = max((e for row in solved for _, e in row.mass.values()), default=0.0)
-    lines = ["### Relevance on the words that the answer hangs on", ""]
+    lines = ["## Relevance on the words that the answer hangs on", ""]
     lines += _table(METHODS, [(row, row.mass) for row in solved])
     lines += ["", f"Means over at least {least} questions answered rightly; standard errors of {error:.3f} at most.", ""]
     error = max((e for row in solved for _, e in row.share.values()), default=0.0)
-    lines += ["### Positional share, and what it is by construction", ""]
+    lines += ["## Positional share, and what it is by construction", ""]
     lines += _table(SHARES, [(row, row.share) for row in solved])
     lines += ["", f"Standard errors of {error:.3f} at most. A dash: cannot be had for a bias among scores."]
-    return "\n".join([*lines, "", "### The same, by whether order matters", "", *_summary(solved)])
+    return "\n".join([*lines, "", "## The same, by whether order matters", "", *_summary(solved)])
 
 
 def _summary(rows: Sequence[Row]) -> list[str]:
