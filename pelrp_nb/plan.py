@@ -98,7 +98,7 @@ class Plan:
         return memory.at_peak(self.bytes)
 
     def tree(self) -> dict[str, Any]:
-        """The modules, nested: {name, kind, rules: [{operation, rule, reason, conserves}], sinks, children}, plain data."""
+        """The modules, nested: {name, kind, rules: [{operation, rule, reason, conserves}], children}, plain data."""
         by: dict[str, list[dict[str, str]]] = {}
         for step in self.steps:
             by.setdefault("" if step.place == self.model else step.place, []).append(explained(step))
@@ -147,9 +147,11 @@ class Plan:
         from .views import inspector
 
         pages = {step.applied.name: page_of(step.applied) for step in self.steps if step.applied is not None}
-        sinks = [(sink.name, sink.kind) for sink in self.sinks]
+        pages |= {str(sink.kind): page_of(sink.kind.rule) for sink in self.sinks if sink.kind is not None}
+        sinks = [(sink.name, str(sink.kind)) for sink in self.sinks]
+        roles = [(one.name, one.role, one.reason) for one in self.roles]
         return inspector(self.tree(), model=self.model, method=self.method, sinks=sinks, refusals=self.refusals, pages=pages,
-                         unbooked=self.unbooked)  # fmt: skip
+                         unbooked=self.unbooked, roles=roles, notes=self.notes)  # fmt: skip
 
     def explore(self) -> View:
         """The live inspector, an ipywidget."""

@@ -22,7 +22,7 @@ from test_amounts import CANNOT, NOT_KEPT
 from test_streams import heard, written
 from test_views import ODD, everywhere
 
-from pelrp_nb import Options, exchange, explain, views, zoo
+from pelrp_nb import Options, exchange, explain, plan, views, zoo
 from pelrp_nb.views import text
 from pelrp_nb.views.steps import walk
 
@@ -339,19 +339,25 @@ def inspected(tree=TREE, **changed):
 def test_the_inspector_shows_each_modules_rules_and_their_pages(browser, tmp_path):
     with opened(browser, inspected(), tmp_path) as page:
         assert "3 operations, 1 sink" in page.locator("header").text_content()
-        page.get_by_role("button", name="residual").click()
-        assert "R(a) = a / c R(c)" in section(page, "Rule").text_content()
+        expect(page.get_by_label("what operations conserve")).to_contain_text("3 hand on all but what is booked by name")
+        residual = page.get_by_role("button", name="add residual")
+        residual.click()
+        panel = section(page, "Rule")
+        assert "R(a) = a / c R(c)" in panel.text_content() and "in layers.0" in panel.text_content()
+        assert residual.get_attribute("aria-pressed") == "true"
         search = page.get_by_role("searchbox")
         search.fill("mlp")
         expect(page.get_by_text("1 found")).to_be_visible()
         assert page.locator(".tree li:visible").count() == 3  # the way to it
         assert not page.get_by_text("head Linear").is_visible()
+        search.fill("nowhere")
+        expect(page.get_by_text('nothing is called "nowhere" here')).to_be_visible()
         search.fill("")
         page.get_by_role("button", name="close all").click()
         assert not page.get_by_text("layers.0", exact=True).is_visible()
 
 
-def test_layers_that_are_alike_are_drawn_once_and_open_to_each(browser, tmp_path):
+def test_layers_that_are_alike_are_drawn_once(browser, tmp_path):
     def layer(i: int, rule: str = "epsilon") -> dict:
         inner = {"name": "mlp", "kind": "Mlp", "rules": [{**RULE, "rule": rule}], "children": []}
         return {"name": str(i), "kind": "Layer", "rules": [], "children": [inner]}
@@ -360,14 +366,45 @@ def test_layers_that_are_alike_are_drawn_once_and_open_to_each(browser, tmp_path
     tree = {"name": "", "kind": "Model", "rules": [], "children": [{"name": "layers", "kind": "ModuleList", "rules": [],
                                                                    "children": layers}]}  # fmt: skip
     with opened(browser, inspected(tree), tmp_path) as page:
-        run = page.get_by_text("0\u201330 Layer \u00b7 31 alike")
-        assert run.count() == 1 and page.get_by_text("alike").count() == 1  # two are no run
-        assert not page.locator("li b", has_text=re.compile("^17$")).is_visible()
-        run.click()
-        assert page.locator("li b", has_text=re.compile("^17$")).is_visible()
+        assert page.get_by_text("0\u201330 Layer \u00b7 31 alike").count() == 1 and page.get_by_text("alike").count() == 1  # two are no run
         assert page.locator("li b", has_text=re.compile("^31$")).is_visible()
         page.get_by_label("Find a module, operation or rule").fill("epsilon")
-        expect(page.get_by_text("33 found")).to_be_visible()
+        expect(page.get_by_text("3 found")).to_be_visible()
+        page.get_by_role("button", name="linear epsilon").first.click()
+        expect(section(page, "Rule")).to_contain_text("in layers.0\u201330.mlp")
+
+
+@pytest.fixture(scope="module")
+def planned():
+    model, tokenizer = zoo.load("reviews-rotary")
+    return plan(model, "a gorgeous , witty film", processor=tokenizer).sheet()
+
+
+@pytest.mark.parametrize("words", ["rotary", "attention", "rms_norm", "RMS norm", "where it stands", "residual"])
+def test_the_inspector_finds_what_people_look_for(words, planned, browser, tmp_path):
+    with opened(browser, planned, tmp_path) as page:
+        page.get_by_role("searchbox").fill(words)
+        told = page.get_by_text("nothing is called" if words == "where it stands" else re.compile(r"^[1-9]\d* found$"))
+        expect(told).to_be_visible()
+
+
+def test_the_inspector_says_where_positions_enter_and_why(planned, browser, tmp_path):
+    with opened(browser, planned, tmp_path) as page:
+        page.get_by_role("button", name="positions enter: rotary").click()
+        panel = section(page, "Rule")
+        expect(panel).to_contain_text("in model.layers.0\u20133.self_attn")
+        expect(panel).to_contain_text("a factor that differs from place to place, and turns")
+        expect(panel).to_contain_text("half to the angle")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_rule_stays_in_sight_wherever_the_map_is_scrolled_to(width, planned, browser, tmp_path):
+    with opened(browser, planned, tmp_path, width=width) as page:
+        last = page.get_by_role("button", name="linear epsilon").last
+        last.click()
+        expect(section(page, "Rule").get_by_role("heading", name="linear: epsilon")).to_be_in_viewport()
+        expect(last).to_be_in_viewport()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_the_inspectors_refusals_stand_first(browser, tmp_path):

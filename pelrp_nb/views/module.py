@@ -13,7 +13,7 @@ from importlib.resources import files
 from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces")
-STEPPER = ("scene", "charts", "heat", "walker", "predict", "stepper")
+STEPPER = ("scene", "charts", "heat", "walker", "predict", "formulas", "stepper")
 XRAY = ("dial", "spectrum", "worth", "xray")
 TAKEN = ("keep", "export")
 WHOLE = (*STEPPER, "flow", *XRAY, "account", *TAKEN, "patches", "card", "explanation")
@@ -25,10 +25,10 @@ KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it,
     "image": (*WHOLE, "image"),
     "exchange": ("charts", "heat", "worth"),
     "compare": (*STEPPER, "compare"),
-    "inspector": (*STEPPER, "inspector"),
+    "inspector": ("formulas", "inspector"),
     "monitor": (*STEPPER, "alive", "report", "monitor"),
-    "rule": ("rule",),
-    "bench": ("alive", "bench"),
+    "rule": ("formulas", "rule"),
+    "bench": ("formulas", "alive", "bench"),
     "broken": (*STEPPER, "broken"),
 }
 EXPORT = "export default { render };\n"

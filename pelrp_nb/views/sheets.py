@@ -11,6 +11,7 @@ import numpy as np
 
 from .data import Plain, packed
 from .differences import differing
+from .module_map import mapped
 from .payload import label, parts_of, payload
 from .reading import reading
 from .sheet import Sheet
@@ -127,18 +128,22 @@ def _summed(field: np.ndarray) -> np.ndarray:
 
 
 def inspector(tree: Mapping[str, Any], *, model: str, method: str, sinks: Sequence[tuple[str, str]] = (),
-              refusals: Sequence[str] = (), pages: Mapping[str, Any] | None = None, unbooked: str = "") -> Sheet:  # fmt: skip
+              refusals: Sequence[str] = (), pages: Mapping[str, Any] | None = None, unbooked: str = "",
+              roles: Sequence[tuple[str, str, str]] = (), notes: Sequence[str] = ()) -> Sheet:  # fmt: skip
     """Which rule applies to each module and operation of a model, why, and what it keeps.
 
     tree:  {"name", "kind", "rules": [{"operation", "rule", "reason", "conserves"}], "children": [...]}, nested
     sinks: (name, kind) of each place where positions receive; pages: rule -> its page; unbooked: why there is no sink
+    roles: (name, what it was taken for, why) of arguments and constants; notes: what could have been read otherwise
     """
-    counted = ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in ((_count(tree), "operation"), (len(sinks), "sink")))
+    found = mapped(tree, sinks)
+    counted = ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in ((found["operations"], "operation"), (len(sinks), "sink")))
     drawn = {
-        "tree": _seen(tree), "model": visible(model), "method": visible(method, 120),
+        **found, "model": visible(model), "method": visible(method, 120),
         "refusals": [visible(reason, 400) for reason in refusals],
         "sinks": [[visible(name), visible(kind)] for name, kind in sinks], "pages": dict(pages or {}),
-        "summary": counted, "unbooked": visible(unbooked, 120),
+        "roles": [[visible(name), visible(role), visible(why, 200)] for name, role, why in roles],
+        "notes": [visible(note, 400) for note in notes], "summary": counted, "unbooked": visible(unbooked, 120),
     }  # fmt: skip
     said = f"Plan({visible(model)}, {visible(method)}: {counted}, {len(refusals)} refused)"
     return Sheet("inspector", drawn, f"Rules of {visible(model)}", said, listing(drawn))
@@ -182,15 +187,3 @@ def _bytes(picture: Any, height: int, width: int) -> bytes | None:
     if array.dtype != np.uint8:
         array = (np.clip(array.astype(float), 0, 1) * 255).round().astype(np.uint8)
     return np.ascontiguousarray(array[..., :3]).tobytes()
-
-
-def _seen(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree of modules with every text made visible."""
-    facts = ("operation", "rule", "reason", "conserves")
-    rules = [{key: visible(str(rule.get(key, "")), 120) for key in facts} for rule in node["rules"]]
-    return {"name": visible(node["name"]) if node["name"] else "", "kind": visible(node["kind"]), "rules": rules,
-            "children": [_seen(child) for child in node["children"]]}  # fmt: skip
-
-
-def _count(node: Mapping[str, Any]) -> int:
-    return len(node["rules"]) + sum(_count(child) for child in node["children"])

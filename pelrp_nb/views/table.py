@@ -42,20 +42,31 @@ def table(data: Plain) -> str:
 
 
 def listing(plan: Mapping[str, Any]) -> str:
-    """A plan as nested folds: module, then its operations with their rules."""
+    """A plan as nested folds: module, then its operations with their rules; modules that are alike stand there once."""
     refused = "".join(f"<div>refused: {escaped(text, 400)}</div>" for text in plan["refusals"])
-    sinks = ", ".join(f"{escaped(name)} ({escaped(kind)})" for name, kind in plan["sinks"]) or "none found"
+    kinds = dict.fromkeys(kind for _, kind in plan["sinks"])
+    sinks = ", ".join(f"{escaped(kind)} in {sum(k == kind for _, k in plan['sinks'])} places" for kind in kinds) or "none found"
     head = f'<div style="font-size:16px">{escaped(plan["model"])}</div>'
-    facts = f'<div style="{SMALL}">{escaped(plan["method"], 120)} · positions: {sinks}</div>'
-    return f'<div style="max-width:100%;overflow-x:auto">{head}{facts}{refused}{_branch(plan["tree"])}</div>'
+    facts = f'<div style="{SMALL}">{escaped(plan["method"], 120)} · {plan["summary"]} · positions: {sinks}</div>'
+    return f'<div style="max-width:100%;overflow-x:auto">{head}{facts}{refused}{_branch(plan["tree"], plan["lines"])}</div>'
 
 
-def _branch(node: Mapping[str, Any]) -> str:
-    facts = ("operation", "rule", "reason", "conserves")
-    rows = ["".join(cell(escaped(rule[key], 120), PLAIN) for key in facts) for rule in node["rules"]]
-    inside = (grid(rows) if rows else "") + "".join(_branch(child) for child in node["children"])
-    name = f"{escaped(node['name'] or 'the model')} {escaped(node['kind'])}"
-    return fold(name, inside, opened=not node["name"]) if inside else f'<div style="{_FOLD}">{name}</div>'
+def _branch(node: Mapping[str, Any], lines: Sequence[Mapping[str, str]]) -> str:
+    """One module; what it hands on as it is stands in one line."""
+    own = [lines[i] for i in node.get("lines", ())]
+    plain = ", ".join(line["operation"] for line in own if line["rule"] == "plain")
+    rows = [
+        f"<div>{escaped(line['operation'], 120)}: <b>{escaped(line['rule'], 120)}</b>, {escaped(line['reason'], 120)}; "
+        f"conserves {escaped(line['conserves'], 120)}</div>"
+        for line in own
+        if line["rule"] != "plain"
+    ]
+    rows += [f"<div>handed on as it is: {escaped(plain, 400)}</div>"] if plain else []
+    inside = "".join(rows) + "".join(_branch(child, lines) for child in node.get("children", ()))
+    alike = node.get("alike", ())
+    called = f"{escaped(alike[0])} to {escaped(alike[-1])}" if alike else escaped(node["name"] or "the model")
+    name = f"{called} {escaped(node['kind'])}{f', {len(alike)} alike' if alike else ''}"
+    return fold(name, inside, opened=not node["name"]) if inside else f"<div>{name}</div>"
 
 
 def escaped(text: str, most: int = 60) -> str:

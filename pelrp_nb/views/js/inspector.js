@@ -1,30 +1,24 @@
-// Which rule applies to each module and operation of a model, why, and what it keeps.
+// The map of a model: modules as nested boxes, layers that are alike once, each operation with its rule; beside it, always in
+// sight, the page of the operation that was pressed.
+
+const KEEPS = {
+  all: ["\u25cf", "hand on all they receive"],
+  booked: ["\u25d0", "hand on all but what is booked by name: a bias, a constant"],
+  measured: ["\u25d1", "keep a part, which is measured: the softmax"],
+  nothing: ["\u25cb", "promise nothing"],
+};
 
 kinds.inspector = (root, face) => {
   const { data } = face;
-  const [tree, page] = [make("ul", { class: "tree", "aria-label": "modules" }), make("div")];
-  const chosen = (rule) => {
-    clear(
-      page,
-      rule in data.pages
-        ? [make("h3", {}, rule), ruleCard(data.pages[rule])]
-        : make("p", { class: "quiet" }, `${rule} has no page of its own.`),
-    );
+  const panel = panelOf(data);
+  const map = { boxes: [], chosen: null };
+  const choose = (button, show) => {
+    map.chosen?.setAttribute("aria-pressed", "false");
+    button.setAttribute("aria-pressed", "true");
+    map.chosen = button;
+    show();
   };
-  const branches = [];
-  tree.append(branch(data.tree, 0, chosen, branches));
-  const found = spoken("quiet");
-  const search = make("input", {
-    type: "search",
-    "aria-label": "Find a module, operation or rule",
-    placeholder: "find a module, operation or rule",
-    ...QUIET,
-  });
-  search.addEventListener("input", () => write(found, sought(branches, search.value.trim().toLowerCase())));
-  const open = (on) =>
-    branches.forEach(({ fold: node }) => {
-      if (node) node.open = on;
-    });
+  const tree = make("ul", { class: "tree", "aria-label": "modules" }, moduleBox(data, data.tree, "", map, panel, choose));
   root.append(
     make("header", {}, make("h1", {}, data.model), make("p", { class: "quiet" }, `${data.method} \u00b7 ${data.summary}`)),
     data.refusals.length
@@ -34,131 +28,220 @@ kinds.inspector = (root, face) => {
           data.refusals.map((text) => make("p", { class: "bad" }, `refused: ${text}`)),
         )
       : make("p", { class: "good" }, "refused: nothing"),
+    keptBy(data),
+    finder(map),
     make(
       "div",
-      { class: "controls" },
-      search,
-      action("open all", () => open(true)),
-      action("close all", () => open(false)),
-      found,
+      { class: "mapped" },
+      make("section", { "aria-label": "Model" }, region("map of the model", tree)),
+      make("section", { "aria-label": "Rule" }, panel.node),
     ),
-    make(
-      "div",
-      { class: "columns" },
-      make("section", { "aria-label": "Model" }, make("h3", {}, "The model"), tree),
-      make("section", { "aria-label": "Rule" }, make("p", { class: "quiet" }, "Press a rule to read its page."), page),
-    ),
-    section(
-      "Positions",
-      data.sinks.length ? "Where positions enter and receive." : `There is no sink: ${data.unbooked}.`,
-      data.sinks.length > 8
-        ? fold(`${data.sinks.length} sinks by name`, () => facts("sinks", data.sinks)).node
-        : facts("sinks", data.sinks),
-    ),
+    positionsOf(data),
   );
+  (map.first ?? map.any)?.();
 };
 
-// A module: its own rules, then the modules inside it.
-function branch(node, depth, chosen, branches) {
-  const rules = node.rules.map((rule) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, rule.operation),
-      make(
-        "td",
-        {},
-        action(rule.rule, () => chosen(rule.rule), "link"),
-      ),
-      make("td", { class: "quiet" }, rule.reason),
-      make("td", { class: "quiet" }, rule.conserves),
+// How many operations keep what, with the signs that the map uses.
+function keptBy({ kept }) {
+  const some = Object.entries(KEEPS).filter(([name]) => kept[name] > 0);
+  return make(
+    "ul",
+    { class: "signs", "aria-label": "what operations conserve" },
+    some.map(([name, [sign, said]]) =>
+      make("li", { class: name }, make("b", {}, `${sign} ${kept[name].toLocaleString("en")}`), ` ${said}`),
     ),
   );
-  const own =
-    rules.length > 0 &&
-    make(
-      "table",
-      { class: "facts" },
+}
+
+// --- the map ----------------------------------------------------------------------------------------------------------
+
+// A module: the positions that enter, its operations, the modules inside it.
+function moduleBox(data, node, within, map, panel, choose) {
+  const place = [within, node.name && titleOf(node)].filter(Boolean).join(".");
+  const box = { words: wordsOfModule(data, node) };
+  map.boxes.push(box);
+  const lines = (node.lines ?? []).map((i) => data.lines[i]);
+  const own = lines.filter((line) => line.rule !== "plain");
+  const plain = lines.filter((line) => line.rule === "plain");
+  const button = (line) => operationButton(line, () => panel.operation(line, place), map, choose);
+  const children = (node.children ?? []).map((child) => moduleBox(data, child, place, map, panel, choose));
+  const parts = [
+    ...(node.sinks ?? []).map((kind) => positionButton(kind, () => panel.position(kind, place), choose)),
+    ...own.map(button),
+    plain.length > 0 &&
+      make("span", { class: "plain quiet" }, "as it is: ", plain.map((line) => line.operation).join(", ")),
+  ].filter(Boolean);
+  const alone = !children.length && parts.length < 2;
+  const title = [make("b", {}, titleOf(node)), ` ${node.kind}`, alike(node)];
+  const operations = parts.length > 0 && make("div", { class: "operations" }, parts);
+  if (alone) {
+    box.node = make("li", { class: `leaf${parts.length ? "" : " idle"}` }, make("span", {}, title), operations);
+    return box.node;
+  }
+  box.fold = make(
+    "details",
+    { open: "" },
+    make("summary", { ...QUIET }, title),
+    operations,
+    children.length > 0 && make("ul", {}, children),
+  );
+  box.node = make("li", {}, box.fold);
+  return box.node;
+}
+
+const titleOf = ({ name, alike: all }) => (all ? `${all[0]}\u2013${all.at(-1)}` : name || "the model");
+const alike = ({ alike: all }) => all && make("span", { class: "quiet" }, ` \u00b7 ${all.length} alike`);
+
+function operationButton(line, show, map, choose) {
+  const [sign] = KEEPS[line.keeps];
+  const button = make(
+    "button",
+    { type: "button", class: `operation ${line.keeps}`, "aria-pressed": "false", ...QUIET },
+    make("i", { "aria-hidden": "true" }, sign),
+    `${line.operation} `,
+    make("b", {}, line.rule),
+  );
+  const press = () => choose(button, show);
+  button.addEventListener("click", press);
+  if (/attention|softmax/.test(`${line.operation} ${line.rule}`)) map.first ??= press;
+  map.any ??= press;
+  return button;
+}
+
+function positionButton(kind, show, choose) {
+  const button = make(
+    "button",
+    { type: "button", class: "operation enters", "aria-pressed": "false", ...QUIET },
+    "positions enter: ",
+    make("b", {}, kind),
+  );
+  button.addEventListener("click", () => choose(button, show));
+  return button;
+}
+
+// --- what was pressed -------------------------------------------------------------------------------------------------
+
+function panelOf(data) {
+  const node = make("div", { class: "panel" });
+  const page = ({ rule, conserves }) => {
+    const found = data.pages[rule] ?? data.pages[rule.replace(/\(.*/, "")];
+    const alone = `${rule} has no page of its own${conserves ? `; it conserves ${conserves}` : ""}.`;
+    return found ? ruleCard(found) : make("p", { class: "quiet" }, alone);
+  };
+  const where = (place) => make("p", { class: "quiet" }, place ? `in ${place}` : "in the model itself");
+  return {
+    node,
+    operation(line, place) {
+      clear(node, [
+        make("h2", {}, `${line.operation}: ${line.rule}`),
+        where(place),
+        make("p", {}, make("span", { class: "quiet" }, "Why this rule: "), `${line.reason}.`),
+        page(line),
+      ]);
+    },
+    position(kind, place) {
+      const told = data.roles.filter(([, role]) => role.startsWith("positions") && role.includes(kind));
+      clear(node, [
+        make("h2", {}, `Positions enter here: ${kind}`),
+        where(place),
+        told.length > 0 &&
+          facts(
+            "why",
+            told.map(([name, role, why]) => [name, `${role}: ${why}`]),
+          ),
+        page({ rule: kind }),
+      ]);
+    },
+  };
+}
+
+// What enters by position, and what each argument and constant was taken for.
+function positionsOf(data) {
+  const counted = new Map();
+  for (const [, kind] of data.sinks) counted.set(kind, (counted.get(kind) ?? 0) + 1);
+  const said = [...counted].map(([kind, n]) => `${kind} in ${n} place${n > 1 ? "s" : ""}`).join(", ");
+  return section(
+    "Positions",
+    data.sinks.length ? `Positions enter and receive: ${said}.` : `There is no sink: ${data.unbooked}.`,
+    data.roles.length > 0 &&
       make(
-        "thead",
-        {},
+        "table",
+        { class: "facts" },
         make(
-          "tr",
+          "thead",
           {},
-          ["operation", "rule", "why", "conserves"].map((name) => make("th", { scope: "col" }, name)),
+          make(
+            "tr",
+            {},
+            ["what", "taken for", "why"].map((name) => make("th", { scope: "col" }, name)),
+          ),
+        ),
+        make(
+          "tbody",
+          {},
+          data.roles.map(([name, role, why]) =>
+            make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, role), make("td", { class: "quiet" }, why)),
+          ),
         ),
       ),
-      make("tbody", {}, rules),
-    );
-  const name = [
-    make("b", {}, node.name || "the model"),
-    ` ${node.kind}`,
-    own && make("span", { class: "quiet" }, ` \u00b7 ${[...new Set(node.rules.map((rule) => rule.rule))].join(", ")}`),
-  ];
-  const inner = {
-    words: `${node.name} ${node.kind} ${node.rules.map((rule) => `${rule.operation} ${rule.rule}`).join(" ")}`.toLowerCase(),
-  };
-  branches.push(inner);
-  const kids = runsOf(node.children).map((run) =>
-    run.length > 1 ? alike(run, depth + 1, chosen, branches) : branch(run[0], depth + 1, chosen, branches),
+    data.notes.map((note) => make("p", { class: "note" }, note)),
+    data.sinks.length > 0 && fold(`${data.sinks.length} sinks by name`, () => facts("sinks", data.sinks)).node,
   );
-  inner.fold =
-    own || kids.length
-      ? make(
-          "details",
-          { open: depth < 2 ? "" : null },
-          make("summary", { ...QUIET }, name),
-          own && region(`rules of ${node.name || "the model"}`, own),
-          kids.length ? make("ul", {}, kids) : null,
-        )
-      : null;
-  inner.node = make("li", {}, inner.fold ?? make("div", { class: "leaf" }, name));
-  return inner.node;
 }
 
-// Neighbours that differ in their number alone, three of them or more, are one run: a line that opens to each of them.
-function runsOf(children) {
-  const runs = [];
-  let same = null;
-  for (const child of children) {
-    const shape = /^\d+$/.test(child.name) ? JSON.stringify({ ...child, name: "" }) : null;
-    if (shape !== null && shape === same) runs.at(-1).push(child);
-    else runs.push([child]);
-    same = shape;
-  }
-  return runs.flatMap((run) => (run.length > 2 ? [run] : run.map((child) => [child])));
+// --- looking for something --------------------------------------------------------------------------------------------
+
+// `LlamaRMSNorm`, `rms_norm` and "RMS norm" are the same words.
+const plainWords = (text) =>
+  text
+    .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
+    .replace(/([A-Z]+)([A-Z][a-z])/g, "$1 $2")
+    .replace(/[_\W]+/g, " ")
+    .trim()
+    .toLowerCase();
+
+function wordsOfModule(data, node) {
+  const lines = (node.lines ?? []).map((i) => data.lines[i]);
+  const told = lines.map(({ operation, rule, reason }) => `${operation} ${rule} ${reason}`);
+  return plainWords([node.name, node.alike?.join(" ") ?? "", node.kind, ...(node.sinks ?? []), ...told].join(" | "));
 }
 
-function alike(run, depth, chosen, branches) {
-  const [first, last] = [run[0].name, run.at(-1).name];
-  const inner = { words: `${first}\u2013${last}` };
-  branches.push(inner);
-  const one = branch(run[0], depth, chosen, branches);
-  const others = run.slice(1).map((child) => branch(child, depth + 1, chosen, branches));
-  inner.fold = make(
-    "details",
-    {},
-    make("summary", { ...QUIET }, make("b", {}, `${first}\u2013${last}`), ` ${run[0].kind} \u00b7 ${run.length} alike`),
-    make("ul", {}, one, others),
+function finder(map) {
+  const found = spoken("quiet");
+  const search = make("input", {
+    type: "search",
+    "aria-label": "Find a module, operation or rule",
+    placeholder: "find: rotary, attention, rms_norm",
+    ...QUIET,
+  });
+  const look = () => write(found, sought(map.boxes, plainWords(search.value)));
+  search.addEventListener("input", look);
+  const open = (on) =>
+    map.boxes.forEach(({ fold: node }) => {
+      if (node) node.open = on;
+    });
+  return make(
+    "div",
+    { class: "controls" },
+    search,
+    action("open all", () => open(true)),
+    action("close all", () => open(false)),
+    found,
   );
-  inner.node = make("li", {}, inner.fold);
-  return inner.node;
 }
 
-// Shows the branches that hold the words, opens the way to them; the number found, in words.
-function sought(branches, words) {
-  let count = 0;
-  for (const { node, words: own } of branches) {
+// Shows the boxes that hold the words and opens the way to them; the number found, in words.
+function sought(boxes, words) {
+  for (const { node, words: own } of boxes) {
     node.hidden = Boolean(words);
     node.classList.toggle("found", Boolean(words) && own.includes(words));
   }
   if (!words) return "";
-  for (const { node } of branches.filter((one) => one.words.includes(words))) {
-    count += 1;
+  const some = boxes.filter((box) => box.words.includes(words));
+  for (const { node } of some)
     for (let up = node; up; up = up.parentElement.closest("li")) {
       up.hidden = false;
       if (up !== node) up.querySelector("details").open = true;
     }
-  }
-  return `${count} found`;
+  return some.length ? `${some.length} found` : `nothing is called "${words}" here`;
 }

@@ -170,10 +170,6 @@ const facts = (name, rows, kind = "") =>
     ),
   );
 
-const formula = (text) => make("pre", { class: "formula" }, text);
-const source = (text, name = "source") =>
-  make("pre", { class: "source", tabindex: "0", role: "region", "aria-label": name, ...QUIET }, make("code", {}, text));
-
 // The colour scale, symmetric about zero.
 function legend() {
   const [low, high] = [make("span"), make("span")];

@@ -209,18 +209,6 @@ function rulePane(scene) {
   return { node: make("section", { "aria-label": "Rule" }, make("h3", {}, "The rule in force"), body), update };
 }
 
-// A rule's page: what it says, its formula, its own source lines.
-function ruleCard(rule) {
-  return make(
-    "div",
-    { class: "rule" },
-    make("p", {}, `${rule.sentence} `, make("span", { class: "quiet" }, `Conserves ${rule.conserves}. ${rule.paper}.`)),
-    formula(rule.formula),
-    fold("the definition, as it is written", () => source(rule.relevance, `definition of ${rule.name}`)).node,
-    fold("the fast form, as it is run", () => source(rule.forward, `fast form of ${rule.name}`)).node,
-  );
-}
-
 function headsPane(scene) {
   const { face, data } = scene;
   const body = make("div");
