@@ -9,6 +9,7 @@
 # make grading 100 generated submissions, good to hostile, graded and compared with what they are worth
 # make binder  an environment with Binder's pins, one thread and 1.5 GB, runs all tutorials
 # make docs    the documentation site, in build/docs, and its own tests
+# make release   wheel and source archive built twice, checked, installed and used as a stranger would; PYTHON_OF=python3.13 for another
 # make lint | wheel | clean
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test suite lab lint wheel clean chromium sandbox floors colab quantised grading binder processors docs
+.PHONY: help demo check test suite lab lint wheel clean chromium sandbox floors colab quantised grading binder processors docs release
 .DELETE_ON_ERROR:
 
 help:
@@ -43,7 +44,7 @@ $(VENV)/.made-lab: $(VENV)/.made
 	@touch $@
 
 demo: $(VENV)/.made
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pelrp_nb explain --demo --html demo.html
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pelrp_nb demo
 
 lab: $(VENV)/.made-lab
 	@HF_HUB_OFFLINE=1 $(BIN)/jupyter lab tutorials
@@ -124,6 +125,15 @@ binder: $(VENV)/.made
 wheel: $(VENV)/.made
 	@$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
 	@ls -l dist
+
+RELEASE := .venv-release
+$(RELEASE)/.made: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv --clear $(RELEASE)
+	@$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling twine
+	@touch $@
+
+release: $(RELEASE)/.made
+	@$(RELEASE)/bin/python tests/release.py $(PYTHON_OF)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

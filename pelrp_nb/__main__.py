@@ -1,4 +1,4 @@
-"""The command line: `python -m pelrp_nb explain|exchange|plan|faithfulness|zoo|bench|atlas|labs|doctor`."""
+"""The command line: `python -m pelrp_nb demo|explain|exchange|plan|faithfulness|zoo|bench|atlas|labs|doctor|test`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from . import exchange_command
+from . import exchange_command, without_make
 from .atlas import command as atlas
 from .composites import NAMED
 from .errors import PelrpError
@@ -66,7 +66,7 @@ LABS = """examples:
 DOCTOR = """examples:
   python -m pelrp_nb doctor && echo all well
 """
-PAGES = (EXPLAIN, exchange_command.EXAMPLES, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, LABS, DOCTOR)
+PAGES = (EXPLAIN, exchange_command.EXAMPLES, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, LABS, DOCTOR, without_make.EXAMPLES)
 ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitlines()[1:3])])
 DEMO = 71  # which of the packaged held-out sentences the demo explains
 STATUS = {"closed": 0, "open": 1, "cannot tell": 3}  # of `explain`, by the ledger's state
@@ -109,6 +109,10 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
+    command("demo", "explain a held-out review sentence, audited, and write demo.html", without_make.EXAMPLES)
+    without_make.options(
+        command("test", "all tests of a checkout, as make test runs them; what follows goes to pytest", without_make.EXAMPLES)
+    )
     command("doctor", "versions, device, what this host can show, and what to type if something is missing", DOCTOR)
     return root
 
@@ -152,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     run = {
         "explain": _explain, "exchange": exchange_command.run, "plan": _plan, "faithfulness": _faithfulness, "zoo": _zoo, "bench": _bench,
-        "atlas": atlas.run, "doctor": _doctor,
+        "atlas": atlas.run, "doctor": _doctor, "test": without_make.run,
     }  # fmt: skip
     try:
         if argv[:2] == ["zoo", "train"]:
@@ -163,6 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .labs.command import main as labs
 
             return labs(argv[1:])
+        if argv == ["demo"]:
+            argv = ["explain", "--demo", "--html", "demo.html"]
         given = parser().parse_args(argv)
         status = run[given.command](given)
         sys.stdout.flush()

@@ -114,7 +114,7 @@ ORDER = (  # a file may import those of its own line and of the lines above it
     "labs",
     "bench doctor",
     "typed",
-    "exchange_command",
+    "exchange_command without_make",
     "__main__ ",
 )
 RANK = {f"pelrp_nb.{name}".rstrip("."): rank for rank, line in enumerate(ORDER) for name in line.split(" ")}

@@ -60,7 +60,7 @@ def test_a_lab_has_its_parts(lab):
     assert set(checked(notebook)) == {exercise.name for exercise in exercises}
     assert any("teachers" in cell.metadata.get("tags", []) for cell in notebook.cells)
     assert f"/v{pelrp_nb.__version__}" in notebook.cells[0].source
-    assert "%pip install -q --no-deps pelrp_nb==" in code[0].source
+    assert "%pip install -q pelrp_nb==" in code[0].source
 
 
 def cells_of(lab: str, filled: bool):

@@ -70,7 +70,7 @@ def start(lab: str, version: str) -> str:
     if Version(__version__) < Version(version):
         _HERE["old"] = (
             f" (This notebook was written for pelrp_nb {version}, and {__version__} is installed: its checks may be missing or "
-            f"others. Type: %pip install --no-deps pelrp_nb=={version}, and restart the kernel.)"
+            f"others. Type: %pip install pelrp_nb=={version}, and restart the kernel.)"
         )
         return f"lab {lab}:{_HERE['old']}"
     _HERE["old"] = ""

@@ -168,8 +168,8 @@ def opening(lab: str, own_seed: bool = False) -> str:
     lines = [
         "try:",
         "    from pelrp_nb import labs",
-        "except ImportError:  # Colab and Kaggle bring PyTorch, not pelrp_nb",
-        f"    %pip install -q --no-deps pelrp_nb=={__version__}",
+        "except ImportError:  # Colab and Kaggle bring PyTorch, not pelrp_nb; what is in range there stays as it is",
+        f"    %pip install -q pelrp_nb=={__version__}",
         "    import pelrp_nb",
         "    from pelrp_nb import labs",
         "    print(pelrp_nb.doctor())",
