@@ -109,10 +109,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)
-    command("demo", "explain a held-out review sentence, audited, and write demo.html", without_make.EXAMPLES)
-    without_make.options(
-        command("test", "all tests of a checkout, as make test runs them; what follows goes to pytest", without_make.EXAMPLES)
-    )
+    without_make.commands(command)
     command("doctor", "versions, device, what this host can show, and what to type if something is missing", DOCTOR)
     return root
 

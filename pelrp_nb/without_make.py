@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,9 +22,11 @@ SETTINGS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELI
 WHOLE = ("--dist", "loadscope", "--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tutorials/sanitize.cfg", "tests", "tutorials")
 
 
-def options(command: argparse.ArgumentParser) -> None:
-    """What `test` hands on to pytest."""
-    command.add_argument("rest", nargs=argparse.REMAINDER, help="what pytest shall be given instead of everything")
+def commands(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    """Both commands; what follows `test` is handed on to pytest."""
+    add("demo", "explain a held-out review sentence, audited, and write demo.html", EXAMPLES)
+    test = add("test", "all tests of a checkout, as make test runs them; what follows goes to pytest", EXAMPLES)
+    test.add_argument("rest", nargs=argparse.REMAINDER, help="what pytest shall be given instead of everything")
 
 
 def command_line(rest: list[str], jobs: int) -> list[str]:
