@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import FileError, InputError
 from ..pickling import Portable
 from .serialisation import read, write
+from .shown import Shown
 
 if TYPE_CHECKING:
     import pandas
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..views.sheet import Sheet
-    from ..views.widget import View
     from ..views.worth import PlainExchange
 
 
 @dataclass(frozen=True, repr=False)
-class Exchange(Portable):
+class Exchange(Shown, Portable):
     """What the explained number owes to each token's position: what exchanging it with others' would change.
 
     tokens:   names of all places, T of them; target, value: what was explained
@@ -147,17 +147,6 @@ class Exchange(Portable):
         from ..views.worth import sheet
 
         return sheet(self.plain())
-
-    def explore(self, **state: Any) -> View:
-        """The live view, an ipywidget. Raises ImportError where the widget library is missing, and says what to type."""
-        return self.sheet().explore(**state)
-
-    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
-        """An interactive page in one file that needs no network; written to `path`, or returned as text if there is none."""
-        return self.sheet().to_html(path)
-
-    def _repr_html_(self) -> str:
-        return self.sheet()._repr_html_()
 
     def figure(self, kind: str = "all", *, ax: Axes | None = None, size: tuple[float, float] | None = None) -> Figure:
         """A matplotlib Figure for a paper: the matrix, each place's worth, and the profile over distance.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..views.sheet import Sheet
     from ..views.widget import View
 
-VIEWS = ("explanation", "stepper", "flow", "xray", "image")
+VIEWS = ("explanation", "stepper", "flow", "xray", "image", "routes", "heads")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -293,7 +293,7 @@ class Explanation(Exports):
     def explore(self, kind: str = "explanation", **state: Any) -> View:
         """The live view, an ipywidget: walks from the answer back to position-token pairs, layer by layer, branch by branch.
 
-        kind: "explanation" for all of it, "stepper", "flow" or "xray" for a part.
+        kind: "explanation" for all of it, "stepper", "flow" or "xray" for a part; "routes" or "heads" for what heads handed on.
         state: where it stands at first: `step` (0 is the answer), `token`, `part`, `reduction` ...
 
         Raises ImportError where the widget library is missing, and says what to type.
@@ -307,6 +307,8 @@ class Explanation(Exports):
 
         if kind not in VIEWS:
             raise InputError(f"kind must be one of {', '.join(VIEWS)}, got {kind!r}. Type explore('stepper').")
+        if kind in ("routes", "heads"):
+            return self.routes.sheet(kind)
         rules = pages(str(self.card.get("composite", "")), self.sink_kinds, self.card.get("rules"))
         shown = {name: found for name, found in self.detail.items() if name != "routes"}  # which have an object of their own
         return explained(self.plain(), kind, rules=rules, detail=as_arrays(shown), images=self._images())

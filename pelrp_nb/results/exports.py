@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -19,7 +18,7 @@ from .as_dict import as_dict
 from .latex import latex
 from .reductions import Reduction
 from .routes import Routes
-from .serialisation import put
+from .shown import written
 from .subwords import Span
 
 if TYPE_CHECKING:
@@ -76,7 +75,8 @@ class Exports(Portable):
         def offered(self) -> tuple[Reduction, ...]: ...
 
         plain: Callable[[], Plain]
-        sheet: Callable[[], Sheet]
+        sheet: Callable[..., Sheet]
+        ledger: Any
         parts: Callable[[Reduction], tuple[Tensor, Tensor]]
         relevance: Callable[[Reduction], Tensor]
 
@@ -123,7 +123,7 @@ class Exports(Portable):
                 "routes needs what each head handed on, and this explanation has none of it. Type "
                 'explain(..., options=Options(detail={"routes"})).'
             )
-        return Routes(found, self.target, self.value)
+        return Routes(found, self.target, self.value, f"{self.model} \u00b7 {self.method} \u00b7 ledger {self.ledger.state}")
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data that JSON takes; numbers as they are, not rounded."""
@@ -144,16 +144,12 @@ class Exports(Portable):
         }
         return pd.DataFrame(columns | {name: self.relevance(name).numpy() for name in self.offered})
 
-    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
+    def to_html(self, path: str | os.PathLike | None = None, kind: str = "explanation") -> str | None:
         """An interactive page in one file that needs no network; written to `path`, or returned as text if there is none.
 
-        Raises FileError if the file cannot be written.
+        kind: of view, as for `explore`. Raises FileError if the file cannot be written.
         """
-        text = self.sheet().html()
-        if path is None:
-            return text
-        put(Path(path), text.encode(), "explanation.html")
-        return None
+        return written(self.sheet(kind), path)
 
     def to_latex(self, kind: str = "words", reduction: Reduction = "signed") -> str:
         r"""A fragment for a paper: "words" on their colours (needs xcolor), or a "table" of tokens (needs booktabs).

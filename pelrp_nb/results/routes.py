@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -29,14 +30,16 @@ from ..engine.numerics import better
 from ..errors import InputError
 from .arrays import listed
 from .patterns import looks
+from .routes_parts import Part, edges, given, keys_of, named, received
+from .routes_plain import plain
+from .shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-Part = Literal["handed", "values", "scores"]
-PARTS = ("handed", "values", "scores")
+    from ..views.sheet import Sheet
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Edge:
     scores: float
 
 
-class Routes:
+class Routes(Shown):
     """What each head at each place handed to other places, and what each residual sum was made of; T places, H heads.
 
     names: of the attentions, in call order ("layer 0"; those of several streams begin with their stream's name)
@@ -66,17 +69,20 @@ class Routes:
            relevance = skip + branch, and "attentions", the names of those in its branch
     """
 
-    def __init__(self, streams: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]], target: str, value: float) -> None:
-        """`streams`: of each the tokens, and what `Options(detail={"routes"})` found."""
-        self.target, self.value = target, value
+    def __init__(
+        self, streams: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]], target: str, value: float, about: str = ""
+    ) -> None:  # fmt: skip
+        """`streams`: of each the tokens, and what `Options(detail={"routes"})` found; about: what was explained by what, in words."""
+        self.target, self.value, self.about = target, value, about
         self.found: dict[str, Mapping[str, Any]] = {}
         self.nodes: dict[str, Mapping[str, Any]] = {}
+        self._streams: dict[str, str] = {}
         self._names: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
         tokens = {name: own for name, (own, _) in streams.items()}
-        for own, found in streams.values():
+        for stream, (own, found) in streams.items():
             self.nodes |= found["nodes"]
             for name, one in found["attention"].items():
-                self.found[name] = one
+                self.found[name], self._streams[name] = one, stream
                 self._names[name] = (named(own, one["heads"].shape[-1]), named(tokens.get(one["of"], ()), keys_of(one)))
 
     @property
@@ -97,7 +103,7 @@ class Routes:
         Where only the largest edges of each node were kept, the others are 0 here, and `rest` has their sums.
         """
         one = self.found[self._name(layer)]
-        whole = self._whole(one, part)
+        whole = edges(one, part)
         if head is None:
             return whole.sum(0)
         if not is_number(head) or not 0 <= head < len(whole):
@@ -107,11 +113,10 @@ class Routes:
     def rest(self, layer: str | int, part: Part = "handed") -> tuple[Tensor, Tensor]:
         """(H, Tq) and (H, Tk): of the edges that were not kept, what places handed on, and what they received; 0 where all were kept."""
         one = self.found[self._name(layer)]
-        whole = self._whole(one, part)
+        whole = edges(one, part)
         if "at" not in one:
             return torch.zeros_like(whole[..., 0]), torch.zeros_like(whole[:, 0])
-        given, received = (self._of(one, part, lambda name, side=side: one[f"{side} {name}"]) for side in ("given", "received"))
-        return given - whole.sum(-1), received - whole.sum(-2)
+        return given(one, part) - whole.sum(-1), received(one, part) - whole.sum(-2)
 
     def share(self, layer: str | int) -> tuple[float, float]:
         """The query's part and the key's part of what goes through scores."""
@@ -125,12 +130,12 @@ class Routes:
         found: list[Edge] = []
         for name in self.names if layer is None else (self._name(layer),):
             one = self.found[name]
-            whole = self._whole(one, "handed")
+            whole = edges(one)
             if head is not None:
                 self.matrix(name, head)
                 whole = torch.where(torch.arange(len(whole))[:, None, None] == head, whole, 0)
             _, q, k = whole.shape
-            values, scores = self._whole(one, "values"), self._whole(one, "scores")
+            values, scores = edges(one, "values"), edges(one, "scores")
             queries, keys = self._names[name]
             for place in whole.flatten().abs().topk(min(top, whole.numel())).indices.tolist():
                 h, i, j = place // (q * k), place // k % q, place % k
@@ -149,8 +154,8 @@ class Routes:
 
         rows = []
         for name, one in self.found.items():
-            values, scores = (self._of(one, part, lambda n, one=one: _given(one, n)).sum(-1) for part in ("values", "scores"))
-            whole = self._whole(one, "handed")
+            values, scores = (given(one, part).sum(-1) for part in ("values", "scores"))
+            whole = edges(one)
             sizes = whole.abs().sum((-2, -1))
             for h in range(len(whole)):
                 query, key = float(one["query"]), float(one["key"])
@@ -169,13 +174,13 @@ class Routes:
 
         stream: of several, the one whose edges between its own places are drawn; None: the last that has some
         """
-        from ..views.routes import drawn
+        from ..views.routes_figure import drawn
 
-        own = [name for name in self.names if self.found[name]["of"] == self._stream(name)]
-        streams = list(dict.fromkeys(self._stream(name) for name in own))
+        own = [name for name in self.names if self.found[name]["of"] == self.stream(name)]
+        streams = list(dict.fromkeys(self.stream(name) for name in own))
         if stream is not None and stream not in streams:
             raise InputError(f"stream must be one of {', '.join(streams)}, got {stream!r}. Type figure(stream={streams[-1]!r}).")
-        shown = [name for name in own if self._stream(name) == (streams[-1] if stream is None else stream)]
+        shown = [name for name in own if self.stream(name) == (streams[-1] if stream is None else stream)]
         levels = [{"name": name, "amounts": self.matrix(name).tolist(), "skip": self._skipped(name)} for name in shown]
         tokens = [str(token) for token in self._names[shown[0]][0]]
         try:
@@ -185,7 +190,7 @@ class Routes:
 
     def thumbnails(self, top: int = 12, *, size: Any = None, colours: Any = None) -> Figure:
         """The matrices of the heads that handed on most, the largest first, each with the pattern that it looks like."""
-        from ..views.routes import thumbnails
+        from ..views.routes_figure import thumbnails
 
         table = self.to_frame().sort_values("handed", ascending=False, kind="stable")[:top]
         shown = []
@@ -208,6 +213,19 @@ class Routes:
             lines.append(f"{e.amount:+10.4f}  {e.attention} head {e.head}: {e.token!r} at {e.at} -> {e.other!r} at {e.to}")
         return "\n".join(lines)
 
+    def sheet(self, kind: str = "routes") -> Sheet:
+        """The same as a view that is not drawn yet: "routes", tokens by layers with edges between them, or "heads", their matrices."""
+        from ..views.routes_page import KINDS, page
+
+        if kind not in KINDS:
+            raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}. Type sheet('routes').")
+        one_by_one = {
+            f"{name} head {head}": partial(self._as_array, name, head)
+            for name in self.names
+            for head in range(self.found[name]["heads"].shape[0])
+        }
+        return page(kind, plain(self), one_by_one)
+
     # --- behind it -----------------------------------------------------------------------------------------------------
 
     def _name(self, layer: str | int) -> str:
@@ -217,51 +235,19 @@ class Routes:
             return layer
         raise InputError(f"There is no attention {layer!r}; there are {listed(self.names)}. Type matrix({self.names[0]!r}).")
 
-    def _stream(self, name: str) -> str:
-        node = next((n for n, one in self.nodes.items() if name in one["attentions"]), "")
-        return node.partition("layer ")[0].strip()
+    def stream(self, name: str) -> str:
+        """Of the places that hand on in this attention."""
+        node = next((n for n, one in self.nodes.items() if name in one["attentions"]), None)
+        return self._streams[name] if node is None else node.partition("layer ")[0].strip()
+
+    def _as_array(self, name: str, head: int) -> Any:
+        return self.matrix(name, head).numpy()
 
     def _skipped(self, name: str) -> list[float]:
         node = next((one for one in self.nodes.values() if name in one["attentions"]), None)
         return [] if node is None else node["skip"].tolist()
 
-    def _of(self, one: Mapping[str, Any], part: str, take: Any) -> Tensor:
-        """A part made of values and scores, as `take` gives them."""
-        if part not in PARTS:
-            raise InputError(f"part must be one of {', '.join(PARTS)}, got {part!r}. Type matrix(layer, part='values').")
-        values = better(take("values"))
-        scores = better(take("scores")) if "scores" in one else torch.zeros_like(values)
-        return values if part == "values" else scores if part == "scores" else values + float(one["key"]) * scores
-
-    def _whole(self, one: Mapping[str, Any], part: str) -> Tensor:
-        """(H, Tq, Tk); 0 where an edge was not kept."""
-        if "at" not in one:
-            return self._of(one, part, lambda name: one[name])
-        H, q = one["heads"].shape
-        keys = keys_of(one)
-
-        def spread(name: str) -> Tensor:
-            flat = torch.zeros(q, H * keys, dtype=one[name].dtype)
-            return flat.scatter_add(1, one["at"].long(), one[name]).unflatten(1, (H, keys)).transpose(0, 1)
-
-        return self._of(one, part, spread)
-
-
-def _given(one: Mapping[str, Any], name: str) -> Tensor:
-    """(H, Tq) of all edges."""
-    return better(one[name]).sum(-1) if "at" not in one else one[f"given {name}"]
-
 
 def is_number(given: Any) -> TypeGuard[int]:
     """Whether it is a whole number, Python's or numpy's."""
     return isinstance(given, Integral) and not isinstance(given, bool)
-
-
-def keys_of(one: Mapping[str, Any]) -> int:
-    """How many places receive."""
-    return (one["values"] if "at" not in one else one["received values"]).shape[-1]
-
-
-def named(tokens: Sequence[str], places: int) -> Sequence[str]:
-    """The names of so many places: the tokens, or numbers where there are others."""
-    return tokens if len(tokens) == places else tuple(map(str, range(places)))

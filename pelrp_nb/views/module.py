@@ -15,7 +15,8 @@ from .colour import STEPS, palette
 BASE = ("base", "controls", "face", "pieces")
 STEPPER = ("scene", "charts", "heat", "walker", "predict", "formulas", "stepper")
 XRAY = ("dial", "spectrum", "worth", "xray")
-TAKEN = ("keep", "export")
+TAKEN = ("keep", "pens", "export")
+ROUTES = ("charts", "heat", "keep", "pens", "edges", "graph", "matrix", "taken", "heads")
 WHOLE = (*STEPPER, "flow", *XRAY, "account", *TAKEN, "patches", "card", "explanation")
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
     "stepper": (*STEPPER, *TAKEN),
@@ -23,6 +24,8 @@ KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it,
     "xray": (*STEPPER, *XRAY, *TAKEN),
     "explanation": WHOLE,
     "image": (*WHOLE, "image"),
+    "routes": (*ROUTES, "routes"),
+    "heads": ROUTES,
     "exchange": ("charts", "heat", "worth"),
     "compare": (*STEPPER, "compare"),
     "inspector": ("formulas", "inspector"),
@@ -55,7 +58,7 @@ def _part(name: str) -> str:
 @cache
 def style() -> str:
     """The style sheet, with a class for each shade, `p-20` to `p20`, in light and in dark."""
-    return "\n".join([_read("view.css"), _read("live.css"), *_shades(False), "@media screen {", *_shades(True), "}\n"])
+    return "\n".join([_read("view.css"), _read("live.css"), _read("routes.css"), *_shades(False), "@media screen {", *_shades(True), "}\n"])
 
 
 def _shades(dark: bool) -> list[str]:

@@ -25,6 +25,7 @@ class Sheet:
     table:  the same as HTML that survives without scripts
     more:   large parts by name, each made when it is asked for
     state:  where the view stands at first: step, token, anything a reader can set
+    asked:  parts that are too large for a page, which a kernel sends to a live view that asks for them
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Sheet:
     table: str
     more: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     state: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
 
     def html(self, framed: bool = False) -> str:
         """The page as text."""
@@ -61,7 +63,7 @@ class Sheet:
                 "kernel. Without it the result still shows itself, and .to_html(path) writes the same view as a page."
             ) from error
         through = {"through": True} if "step" in state and "reading" in self.data else {}  # who asks for a step is shown all steps
-        return View(self.kind, self.data, parts=self.more, **{**self.state, **through, **state})
+        return View(self.kind, self.data, parts={**self.more, **self.asked}, **{**self.state, **through, **state})
 
     def __repr__(self) -> str:
         return self.line

@@ -1,44 +1,15 @@
-// What is on the screen, to take away: page, picture, table, data.  Made here, without network.
+// What a walk has on the screen, to take away: page, picture of the step, table, data.
 
-function exporter(scene) {
-  const said = spoken("quiet");
-  const name = () =>
-    `${spelled(scene.data.model)}-${spelled(scene.data.target)}`
-      .replace(/[^\p{L}\p{N}]+/gu, "-")
-      .replace(/^-+|-+$/g, "")
-      .slice(0, 60) || "explanation";
-  const save = (kind, type, content) => {
-    const file = `${name()}.${kind}`;
-    const link = make("a", { download: file });
-    link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-    write(said, `saved ${file}`);
-  };
-  const runs = {
-    HTML: async () => {
-      const { text, lacking } = await keptPage(scene);
-      if (text === null) return write(said, 'This host does not hand out the view: in Python type result.to_html("why.html").');
-      save("html", "text/html", text);
-      return lacking.length && write(said, `saved ${name()}.html without ${lacking.join(", ")}: no kernel sent them`);
-    },
-    SVG: () => save("svg", "image/svg+xml", picture(scene, svgPen)),
-    PNG: () => picture(scene, canvasPen).toBlob((blob) => save("png", "image/png", blob)),
-    CSV: () => save("csv", "text/csv", table(scene)),
-    JSON: () => save("json", "application/json", JSON.stringify(readable(scene))),
-  };
-  return section(
-    "Save as a file",
-    null,
-    make(
-      "div",
-      { class: "controls" },
-      Object.entries(runs).map(([kind, run]) => action(kind, run)),
-    ),
-    make("p", { class: "quiet caption" }, "A caption with model, target, method and ledger goes with each."),
-    said,
-  );
-}
+const exporter = (scene) =>
+  saving(scene.face, {
+    name: `${spelled(scene.data.model)}-${spelled(scene.data.target)}`,
+    title: `${spelled(scene.data.target)}, ${scene.data.model}`,
+    fallback: () => plainTable(scene),
+    picture: (penOf) => picture(scene, penOf),
+    rows: () => table(scene),
+    readable: () => readable(scene),
+    with: "model, target, method and ledger",
+  });
 
 function caption({ data, step }) {
   const value = Number(data.value);
@@ -53,19 +24,28 @@ function readable(scene) {
   return { caption: caption(scene), step: scene.step(), state: scene.face.model.get("state"), data };
 }
 
-// Comma separated, the caption first; a cell that a spreadsheet would compute is text.
 function table(scene) {
   const values = amountsOn(scene, scene.step()) ?? scene.parts.signed;
-  const cell = (x) => {
-    const text = typeof x === "number" ? String(x) : /^[=+\-@\t\r]/.test(x) ? `'${x}` : x;
-    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
   const parts = ["content", "position", "both"].filter((part) => values[part]);
   const rows = scene.data.tokens.map((text, t) => [t, spelled(text), ...parts.map((part) => values[part][t])]);
   const account = scene.step().account.map(([name, amount]) => ["", name, amount]);
-  return [[`# ${caption(scene)}`], ["index", "token", ...parts], ...rows, [], ["", "account", "amount"], ...account]
-    .map((row) => row.map(cell).join(","))
-    .join("\r\n");
+  return [[`# ${caption(scene)}`], ["index", "token", ...parts], ...rows, [], ["", "account", "amount"], ...account];
+}
+
+// What shows where scripts do not run: text alone, so that nothing in it can be obeyed.
+function plainTable(scene) {
+  const cells = (kind, texts) => texts.map((text) => make(kind, {}, text));
+  const show = digits(widest(scene));
+  const { content, position, both } = scene.parts.signed;
+  return make(
+    "table",
+    {},
+    make("caption", {}, caption(scene)),
+    make("tr", {}, cells("th", ["token", "content", "position", "both"])),
+    scene.data.tokens.map((text, t) =>
+      make("tr", {}, cells("td", [spelled(text), show(content[t]), show(position[t]), show(both[t])])),
+    ),
+  );
 }
 
 // --- a picture of the step: one layout, two pens ----------------------------------------------------------------------
@@ -107,55 +87,4 @@ function picture(scene, penOf) {
   });
   pen.text(edge, height - 20, caption(scene).slice(0, 160), 10, ink);
   return pen.done(getComputedStyle(scene.face.root).backgroundColor);
-}
-
-const clipped = (text) => (text.length > 10 ? `${[...text].slice(0, 9).join("")}\u2026` : text);
-
-function svgPen(width, height) {
-  const out = svg("svg", {
-    xmlns: "http://www.w3.org/2000/svg",
-    viewBox: `0 0 ${width} ${height}`,
-    width,
-    height,
-    "font-family": "system-ui, sans-serif",
-  });
-  return {
-    box: (x, y, w, h, fill) => out.append(svg("rect", { x, y, width: w, height: h, rx: 3, fill })),
-    text: (x, y, text, size, fill, anchor = "start") =>
-      out.append(svg("text", { x, y, fill, "font-size": size, "text-anchor": anchor }, text)),
-    done(ground) {
-      out.prepend(svg("rect", { width, height, fill: ground }));
-      return new XMLSerializer().serializeToString(out);
-    },
-  };
-}
-
-function canvasPen(width, height) {
-  const canvas = make("canvas", { width: 2 * width, height: 2 * height });
-  const pen = canvas.getContext("2d");
-  const queue = [];
-  return {
-    box: (...box) =>
-      queue.push(() => {
-        const [x, y, w, h, fill] = box;
-        pen.fillStyle = fill;
-        pen.fillRect(x, y, w, h);
-      }),
-    text: (x, y, text, size, fill, anchor = "start") =>
-      queue.push(() => {
-        Object.assign(pen, {
-          fillStyle: fill,
-          font: `${size}px system-ui, sans-serif`,
-          textAlign: anchor === "middle" ? "center" : anchor,
-        });
-        pen.fillText(text, x, y);
-      }),
-    done(ground) {
-      pen.scale(2, 2);
-      pen.fillStyle = ground;
-      pen.fillRect(0, 0, width, height);
-      queue.forEach((run) => run());
-      return canvas;
-    },
-  };
 }

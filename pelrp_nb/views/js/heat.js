@@ -1,21 +1,25 @@
 // Rows by columns in colour; numbers are printed where there is room, and under the pointer in any case.
 
-const CELL = { height: 20, least: 5, most: 62, named: 34, printed: 46 }; // pixels
+const CELL = { height: 20, least: 5, most: 62, named: 34, upright: 12, printed: 46 }; // pixels
 
-// paint([{ name, values }], scale); `picked(row)` is called when a row is pressed.
-function heatOf(face, name, columns, picked = null) {
+// paint([{ name, values }], scale); `picked(row)` is called when a row is pressed; `square`: cells as high as wide, all named.
+function heatOf(face, name, columns, picked = null, square = false) {
   const canvas = make("canvas", { role: "img", tabindex: "0", "aria-label": name, ...QUIET });
   const [names, heads, cross] = ["rownames", "heads", "cross"].map((kind) => make("div", { class: kind, "aria-hidden": "true" }));
   const told = spoken("readout quiet");
   const board = make("div", { class: "scroll" }, make("div", { class: "board" }, heads, canvas, cross));
-  const node = make("div", { class: "heat" }, make("div", { class: "heatbox" }, names, board), told);
-  const map = { rows: [], columns, scale: 1, cell: CELL.least };
+  const node = make("div", { class: `heat${square ? " square" : ""}` }, make("div", { class: "heatbox" }, names, board), told);
+  const map = { rows: [], columns, scale: 1, cell: CELL.least, height: CELL.height };
   const draw = () => {
-    map.cell = clamp(Math.floor(((board.clientWidth || 640) - 2) / Math.max(1, columns.length)), CELL.least, CELL.most);
-    const named = map.cell >= CELL.named;
+    const room = Math.floor(((board.clientWidth || 640) - 2) / Math.max(1, columns.length));
+    map.cell = square ? clamp(room, 2, CELL.height) : clamp(room, CELL.least, CELL.most);
+    map.height = square ? map.cell : CELL.height;
+    const named = map.cell >= (square ? CELL.upright : CELL.named);
     node.classList.toggle("named", named);
     clear(heads, named ? columns.map((column) => label(column.text)) : []);
     for (const text of heads.children) text.style.width = `${map.cell}px`;
+    names.hidden = map.height < CELL.upright;
+    for (const text of names.children) Object.assign(text.style, { height: `${map.height}px`, lineHeight: `${map.height}px` });
     paintCells(canvas, map, palette(face.root));
   };
   const tell = (r, c) => {
@@ -44,9 +48,9 @@ function heatOf(face, name, columns, picked = null) {
   return { node, paint };
 }
 
-function paintCells(canvas, { rows, columns, scale, cell }, shades) {
-  const [width, height] = [cell * columns.length, CELL.height * rows.length];
-  const sharp = Math.min(window.devicePixelRatio || 1, 8000 / Math.max(1, width));
+function paintCells(canvas, { rows, columns, scale, cell, height: tall }, shades) {
+  const [width, height] = [cell * columns.length, tall * rows.length];
+  const sharp = Math.min(window.devicePixelRatio || 1, 8000 / Math.max(1, width, height));
   Object.assign(canvas, { width: Math.round(width * sharp), height: Math.round(height * sharp) });
   Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
   if (!width || !height) return;
@@ -58,10 +62,10 @@ function paintCells(canvas, { rows, columns, scale, cell }, shades) {
     values.forEach((x, c) => {
       const [back, ink] = shadeOf(shades, x, scale);
       pen.fillStyle = back;
-      pen.fillRect(c * cell, r * CELL.height, cell - line, CELL.height - 1);
+      pen.fillRect(c * cell, r * tall, cell - line, tall - (tall > 9 ? 1 : 0));
       if (cell < CELL.printed) return;
       pen.fillStyle = ink;
-      pen.fillText(show(x), (c + 0.5) * cell, (r + 0.5) * CELL.height);
+      pen.fillText(show(x), (c + 0.5) * cell, (r + 0.5) * tall);
     }),
   );
 }
@@ -75,7 +79,7 @@ function walkCells(canvas, map, tell, pick) {
   };
   const under = (event) => {
     const box = canvas.getBoundingClientRect();
-    return [Math.floor((event.clientY - box.top) / CELL.height), Math.floor((event.clientX - box.left) / map.cell)];
+    return [Math.floor((event.clientY - box.top) / map.height), Math.floor((event.clientX - box.left) / map.cell)];
   };
   canvas.addEventListener("mousemove", (event) => go(...under(event)));
   canvas.addEventListener("click", (event) => {

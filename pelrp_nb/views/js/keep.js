@@ -4,8 +4,7 @@
 const SENT = 5000; // milliseconds that a kernel may take to send a large part
 
 // { text, lacking }: the page, null where the host keeps the module to itself; and the parts that nobody could send.
-async function keptPage(scene) {
-  const { face } = scene;
+async function keptPage(face, { title, fallback }) {
   const held = document.getElementById("view-data");
   if (held && document.body.classList.contains("pelrp-page")) return { text: pageNow(face, held), lacking: [] };
   const [shell, module, kind] = ["_shell", "_esm", "kind"].map((trait) => face.model.get(trait));
@@ -19,11 +18,11 @@ async function keptPage(scene) {
     if (found[i]) more[part] = found[i];
   });
   const parts = {
-    title: escaped(`${spelled(face.data.target)}, ${face.data.model}`),
+    title: escaped(title),
     style: face.model.get("_css"),
     policy: own.policy,
     code: cut(module, own.parts),
-    fallback: plainTable(scene).outerHTML,
+    fallback: fallback().outerHTML,
     values: inScript({ kind, data: face.data, ...standing(face), more, wanted: [], asks: false }),
   };
   const text = shell.page.replace(/\{(policy|title|style|code|fallback|values)\}/g, (_, name) => parts[name]);
@@ -57,22 +56,8 @@ function inScript(values) {
 
 function base64({ buffer, byteOffset, byteLength }) {
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-  const pieces = range(Math.ceil(bytes.length / 8192)).map((i) => String.fromCharCode(...bytes.subarray(8192 * i, 8192 * (i + 1))));
-  return btoa(pieces.join(""));
-}
-
-// What shows where scripts do not run: text alone, so that nothing in it can be obeyed.
-function plainTable(scene) {
-  const cells = (kind, texts) => texts.map((text) => make(kind, {}, text));
-  const show = digits(widest(scene));
-  const { content, position, both } = scene.parts.signed;
-  return make(
-    "table",
-    {},
-    make("caption", {}, caption(scene)),
-    make("tr", {}, cells("th", ["token", "content", "position", "both"])),
-    scene.data.tokens.map((text, t) =>
-      make("tr", {}, cells("td", [spelled(text), show(content[t]), show(position[t]), show(both[t])])),
-    ),
+  const pieces = range(Math.ceil(bytes.length / 8192)).map((i) =>
+    String.fromCharCode(...bytes.subarray(8192 * i, 8192 * (i + 1))),
   );
+  return btoa(pieces.join(""));
 }

@@ -1,0 +1,76 @@
+// Heads: what each of them handed on, as small matrices with the pattern that they look like; each opens.
+
+kinds.heads = (root, face) => {
+  const draw = () => {
+    const group = chosenGroup(face);
+    const body = make("div");
+    const open = () => {
+      const head = group.heads[face.get("head") ?? -1];
+      clear(body, head && headPanel(face, group, head));
+    };
+    face.on("head", open);
+    clear(root, [
+      routesHead(face.data),
+      groupPick(face, () => {
+        face.forget();
+        draw();
+      }),
+      section(
+        "Heads",
+        HEADS_ARE,
+        thumbsOf(face, group, (head) => face.set({ head: face.get("head") === head.at ? null : head.at })),
+        body,
+      ),
+      saving(face, takenHeads(face, group)),
+    ]);
+    open();
+  };
+  draw();
+};
+
+const HEADS_ARE =
+  "A small matrix for each head: rows hand on, columns receive, coloured to the head's own largest. " +
+  "What a head looks like is the pattern that has at least half of what it handed on here; on another text it may look otherwise.";
+
+function headPanel(face, group, head) {
+  const show = digits(Math.max(head.size, Math.abs(head.handed)));
+  const facts = `${looking(head)}; handed on ${show(head.handed)}, by size ${show(head.size).slice(1)}: ${partOfAll(group, head)}.`;
+  return section(head.name, `Looks like: ${facts}`, openHead(face, group, head));
+}
+
+// --- what both views of routes share ----------------------------------------------------------------------------------
+
+function routesHead(data) {
+  const value = Number(data.value);
+  return make(
+    "header",
+    {},
+    make("h1", {}, make("bdi", {}, data.target), " ", make("span", { class: "amount" }, digits(Math.abs(value), 5)(value))),
+    make("p", { class: "quiet" }, data.about),
+    make("p", {}, data.said),
+    data.notes.map((note) => make("p", { class: "note" }, `Note: ${note}`)),
+  );
+}
+
+function chosenGroup(face) {
+  face.parsed ??= new WeakMap();
+  const one = face.data.groups[face.get("group") ?? 0] ?? face.data.groups[0];
+  if (!face.parsed.has(one)) face.parsed.set(one, routesOf(one));
+  return face.parsed.get(one);
+}
+
+// Of several streams: whose places.
+function groupPick(face, changed) {
+  const { groups } = face.data;
+  if (groups.length < 2) return null;
+  const box = select(
+    "Between",
+    groups.map((group, at) => [at, group.name || `attentions ${at + 1}`]),
+    face.get("group") ?? 0,
+    (group) => {
+      face.set({ group, head: null, edge: null, token: -1 });
+    },
+  );
+  face.on("group", changed);
+  return make("div", { class: "controls" }, box.node);
+}
