@@ -170,11 +170,12 @@ class Exports(Portable):
     ) -> Figure:
         """A matplotlib Figure for print: tokens with content and position, layers, ledger.
 
-        kind:    "all", or one panel: "tokens", "layers", "ledger", "spectrum" where `detail` has "frequencies", "routes" (and
+        kind:    "all", or one panel: "text" (the words as people read them, in colour), "tokens", "layers", "waterfall" (what
+                 the value is made of, term after term), "ledger", "spectrum" where `detail` has "frequencies", "routes" (and
                  "heads": their matrices, the largest first) where it has those
         ax:      draw one panel into these axes, in a grid of your own, and give their figure back
         size:    (width, height) in inches
-        colours: of "content", "position" (bars of tokens), "plus", "minus" (layers, ledger), as matplotlib takes them
+        colours: of "content", "position" (bars of tokens), "plus", "minus" (words, layers, ledger), as matplotlib takes them
 
         For images see `overlay` and `patches`.  Raises InputError for another kind, or where there is nothing to draw.
         """

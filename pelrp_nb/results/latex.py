@@ -14,9 +14,11 @@ from ..amounts import Digits, digits, largest
 from ..errors import InputError
 from ..views.colour import diverging, share
 from ..views.data import Plain
+from ..views.reading import words as read
 from ..views.text import pieces
 
 KINDS = ("words", "table")
+BEYOND = 0x250  # where Latin letters end
 GLYPHS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}", "_": r"\_",
     "%": r"\%", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "-": "-{}", "`": "`{}",
@@ -32,17 +34,20 @@ def latex(data: Plain, kind: str, reduction: str) -> str:
 
 
 def words(data: Plain, reduction: str) -> str:
-    """The text, each word on the colour of its relevance; needs xcolor."""
+    """The text as people read it, each word on the colour of its relevance; needs xcolor."""
     both = data["parts"][reduction]["both"]
-    found = [(word["text"], sum(both[t] for t in word["tokens"])) for word in data["words"]]
-    scale = largest(amount for _, amount in found)
+    found = [(word["own"], word["before"], sum(both[t] for t in word["ids"])) for word in read(data)]
+    scale = largest(amount for _, _, amount in found)
     boxes = []
-    for text, amount in found:
+    for i, (text, before, amount) in enumerate(found):
         paint = diverging(share(amount, scale))
         back, ink = paint.back[1:].upper(), paint.text[1:].upper()
-        boxes.append(rf"\colorbox[HTML]{{{back}}}{{\textcolor[HTML]{{{ink}}}{{\strut {shown(text)}}}}}")
-    head = f"% {comment(data, reduction)}; needs \\usepackage{{xcolor}}\n"
-    return head + "{\\setlength{\\fboxsep}{1.5pt}\\raggedright\n" + "%\n\\hspace{1pt}".join(boxes) + "\\par}\n"
+        space = "\\par\n" if before == "\n" else "\\hspace{3pt}" if before else "\\hspace{0pt}"
+        boxes.append(rf"{space if i else ''}\colorbox[HTML]{{{back}}}{{\textcolor[HTML]{{{ink}}}{{\strut {shown(text)}}}}}")
+    wide = "".join(text for text, _, _ in found)
+    engine = "" if all(ord(letter) < BEYOND for letter in wide) else "; letters beyond Latin need LuaLaTeX or XeLaTeX and a font"
+    head = f"% {comment(data, reduction)}; needs \\usepackage{{xcolor}}{engine}\n"
+    return head + "{\\setlength{\\fboxsep}{1.5pt}\\raggedright\n" + "%\n".join(boxes) + "\\par}\n"
 
 
 def table(data: Plain, reduction: str) -> str:

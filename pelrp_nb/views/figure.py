@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -23,12 +23,13 @@ from matplotlib.text import Text
 from ..amounts import account, digits, largest, verdict
 from .data import Plain, PlainBoundary
 from .look import Look, drawable, look
+from .running import height, running, waterfall
 from .text import notes, positions, visible
 
 NAMED = 48  # up to here every token has its label; beyond, only the largest have
 LABEL = 18  # characters of one label
 QUIET = "#5f5c57"
-KINDS = ("all", "tokens", "layers", "ledger", "spectrum", "routes", "heads")
+KINDS = ("all", "text", "tokens", "layers", "waterfall", "ledger", "spectrum", "routes", "heads")
 
 
 class Picture(Figure):
@@ -62,7 +63,7 @@ def panel(
     if kind == "spectrum":
         picture = spectrum(frequencies, paints, ax)
     else:
-        picture = draw(data, paints) if kind == "all" else alone(data, kind, paints, ax)
+        picture = draw(data, paints) if kind == "all" else alone(data, kind, paints, ax, size)
     if size is not None:
         picture.set_size_inches(*size)
     return picture
@@ -109,30 +110,41 @@ def draw(data: Plain, paints: Look) -> Figure:
     return _literal(picture, picture)
 
 
-def alone(data: Plain, kind: str, paints: Look, ax: Axes | None = None) -> Any:
-    """One panel for a paper: "tokens", "layers" or "ledger".  Raises ValueError where there is nothing to draw."""
-    T, rows = len(data["tokens"]), _stations(data)
+def alone(data: Plain, kind: str, paints: Look, ax: Axes | None = None, size: tuple[float, float] | None = None) -> Any:
+    """One panel for a paper: all kinds but "all" and "spectrum".  Raises ValueError where there is nothing to draw."""
+    rows = _stations(data)
     if kind == "layers" and not rows:
         raise ValueError("There is no boundary with a number per token to draw. Type figure('tokens') instead.")
-    if ax is None:
-        width = min(13.0, max(4.5, 1.8 + 0.3 * min(T, NAMED)))
-        height = {"tokens": 2.6, "layers": 1.6 + 0.2 * min(len(rows), 25), "ledger": 1.9}[kind]
-        picture: Any = Picture(figsize=(5.2 if kind == "ledger" else width, height), layout="constrained", facecolor="white")
-        places = picture.add_gridspec(1, 2, width_ratios=[1, 0.014])
-        axes = picture.add_subplot(places[0, 0] if kind == "layers" else places[:])
-        beside = picture.add_subplot(places[0, 1]) if kind == "layers" else None
+    picture, axes, beside = (ax.figure, ax, None) if ax is not None else _panel(kind, data, len(rows), size)
+    if kind == "text":
+        running(axes, data, paints)
+    elif kind in ("ledger", "waterfall"):
+        {"ledger": _ledger, "waterfall": waterfall}[kind](axes, data, paints)
     else:
-        picture, axes, beside = ax.figure, ax, None
-    if kind == "ledger":
-        _ledger(axes, data, paints)
-        return _literal(picture, axes)
-    if kind == "tokens":
-        _tokens(axes, data, ("content", "position"), paints)
-    else:
-        _layers(axes, beside, rows, paints)
-    axes.tick_params(axis="x", length=0)
-    _names(axes, data)
+        if kind == "tokens":
+            _tokens(axes, data, ("content", "position"), paints)
+        else:
+            _layers(axes, beside, rows, paints)
+        axes.tick_params(axis="x", length=0)
+        _names(axes, data)
     return _literal(picture, axes)
+
+
+def _panel(kind: str, data: Plain, rows: int, size: tuple[float, float] | None) -> tuple[Any, Axes, Axes | None]:
+    """A figure for one panel, its axes, and those of its colour scale."""
+    width = min(13.0, max(4.5, 1.8 + 0.3 * min(len(data["tokens"]), NAMED)))
+    if kind == "text":  # as wide as a page, as high as its lines
+        wide, high = size or (6.5, min(9.0, height(data, 6.3) + 0.1))
+        picture: Any = Picture(figsize=(wide, high), facecolor="white")
+        return picture, picture.add_axes((0.1 / wide, 0.05 / high, 1 - 0.2 / wide, 1 - 0.1 / high)), None
+    if kind == "waterfall":
+        picture = Picture(figsize=size or (5.2, 2.2), layout="constrained", facecolor="white")
+        return picture, picture.add_subplot(), None
+    high = {"tokens": 2.6, "layers": 1.6 + 0.2 * min(rows, 25), "ledger": 1.9}[kind]
+    picture = Picture(figsize=(5.2 if kind == "ledger" else width, high), layout="constrained", facecolor="white")
+    places = picture.add_gridspec(1, 2, width_ratios=[1, 0.014])
+    axes = picture.add_subplot(places[0, 0] if kind == "layers" else places[:])
+    return picture, axes, picture.add_subplot(places[0, 1]) if kind == "layers" else None
 
 
 def spectrum(frequencies: Mapping[str, Mapping[str, Any]], paints: Look, ax: Axes | None = None) -> Any:
@@ -145,13 +157,13 @@ def spectrum(frequencies: Mapping[str, Mapping[str, Any]], paints: Look, ax: Axe
     sums = {sink: np.asarray(found["relevance"], float).sum(0) for sink, found in frequencies.items()}
     if ax is not None and len(sums) > 1:
         raise ValueError(f"The spectrum has {len(sums)} panels, one for each sink, and needs a figure of its own. Type figure('spectrum').")
-    most = largest(*sums.values()) or 1.0
+    ends = _tight([x for amounts in sums.values() for x in amounts])
     picture: Any = ax.figure if ax else Picture(figsize=(6.5, 1.1 * len(sums) + 0.7), layout="constrained", facecolor="white")
     panels = [ax] if ax else picture.subplots(len(sums), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (sink, amounts) in zip(panels, sums.items(), strict=True):
         axes.bar(range(len(amounts)), amounts, 0.76, color=[paints.signed(x) for x in amounts])
         axes.axhline(0, color=QUIET, linewidth=0.6)
-        axes.set_ylim(-1.1 * most, 1.1 * most)
+        axes.set_ylim(*ends)
         axes.set_ylabel(short(sink, 24), fontsize=8, rotation=0, ha="right", va="center")
         _quiet(axes, ("left",))
     waves = np.asarray(next(iter(frequencies.values()))["wavelength"], float)
@@ -200,9 +212,7 @@ def _tokens(axes: Axes, data: Plain, parts: Sequence[str], paints: Look) -> None
             axes.bar(np.arange(T) + 0.4 * i - 0.2, values, 0.38, color=colours[name])
         else:
             axes.vlines(np.arange(T), 0, values, color=colours[name], linewidth=max(0.5, 300 / max(T, 300)))
-    most = largest(signed["content"], signed["position"]) or 1.0
-    lowest = min([0.0, *(x for name in ("content", "position") for x in signed[name] if math.isfinite(x))])
-    axes.set_ylim(-1.15 * most if lowest < 0 else 0, 1.15 * most)
+    axes.set_ylim(*_tight([x for name in ("content", "position") for x in signed[name]]))  # type: ignore[literal-required]
     axes.set_xlim(-0.6, max(T, 1) - 0.4)
     axes.axhline(0, color=QUIET, linewidth=0.6)
     lost = sum(not math.isfinite(x) for x in signed["both"])
@@ -211,6 +221,14 @@ def _tokens(axes: Axes, data: Plain, parts: Sequence[str], paints: Look) -> None
     above = {"loc": "lower right", "bbox_to_anchor": (1, 1)} if isinstance(axes.figure, Picture) else {"loc": "best"}
     axes.legend(handles=keys, **above, ncols=2, borderaxespad=0.2, frameon=False, fontsize=8, handlelength=1)
     _quiet(axes, ("left",))
+
+
+def _tight(amounts: Iterable[float]) -> tuple[float, float]:
+    """Where axes of signed numbers begin and end: at zero, or a little beyond the last number, with no empty half."""
+    finite = [0.0, *(float(x) for x in amounts if math.isfinite(x))]
+    low, high = min(finite), max(finite)
+    spare = 0.08 * (high - low) or 1.0
+    return (low - spare if low < 0 else 0.0), (high + spare if high > 0 or low == high else 0.0)
 
 
 def _names(axes: Axes, data: Plain) -> None:
@@ -258,8 +276,9 @@ def _ledger(axes: Axes, data: Plain, paints: Look) -> None:
     axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.get_yticklabels()[-1].set_fontweight("bold")
     axes.invert_yaxis()
-    room = 1.25 if isinstance(axes.figure, Picture) else 1.7  # for the numbers, in axes that may be narrow
-    axes.set_xlim(-room * scale, room * scale)
+    low, high = _tight(lengths)
+    room = (0.2 if isinstance(axes.figure, Picture) else 0.5) * (high - low)  # for the numbers, in axes that may be narrow
+    axes.set_xlim(low - (room if low < 0 else 0), high + (room if high > 0 else 0))
     axes.axvline(0, color=QUIET, linewidth=0.6)
     axes.axhline(len(rows) - 1.5, color=QUIET, linewidth=0.6)
     axes.set_xticks([])
