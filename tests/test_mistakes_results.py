@@ -284,7 +284,7 @@ RESULTS: dict[str, tuple[Callable, str]] = {
     "a kind of LaTeX": (lambda r, f, ax: r.to_latex("tabular"), "kind must be words or table, got 'tabular'. Type to_latex('table')."),
     "a kind of figure": (
         lambda r, f, ax: r.figure("neurons"),
-        "kind must be one of all, tokens, layers, ledger, spectrum, routes, heads, got 'neurons'. Type figure('tokens').",
+        "kind must be one of all, text, tokens, layers, waterfall, ledger, spectrum, routes, heads, got 'neurons'. Type figure('tokens').",
     ),
     "a kind of view": (
         lambda r, f, ax: r.explore("heads"),

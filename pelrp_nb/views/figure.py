@@ -212,7 +212,7 @@ def _tokens(axes: Axes, data: Plain, parts: Sequence[str], paints: Look) -> None
             axes.bar(np.arange(T) + 0.4 * i - 0.2, values, 0.38, color=colours[name])
         else:
             axes.vlines(np.arange(T), 0, values, color=colours[name], linewidth=max(0.5, 300 / max(T, 300)))
-    axes.set_ylim(*_tight([x for name in ("content", "position") for x in signed[name]]))  # type: ignore[literal-required]
+    axes.set_ylim(*_tight([x for name in ("content", "position") for x in signed[name]]))
     axes.set_xlim(-0.6, max(T, 1) - 0.4)
     axes.axhline(0, color=QUIET, linewidth=0.6)
     lost = sum(not math.isfinite(x) for x in signed["both"])
