@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..engine.support import device_of
 from ..errors import InputError
 from .arguments import documented, first_of, named, of_transformers, open_ended, processed, refuse_unheard, takes
+from .marks import words_of
 from .model_input import Labels
 
 
@@ -164,7 +165,7 @@ def read_off(tokenizer: Any, encoding: Any, text: str, starts: tuple[int, ...], 
     special = tuple(bool(s) for s in encoding.pop("special_tokens_mask")[0])
     raw = tuple(map(str, tokenizer.convert_ids_to_tokens(ids[0].tolist())))
     if "offset_mapping" not in encoding:
-        return Labels(raw, special, text)
+        return Labels(raw, special, text, words=words_of(raw, special, tokenizer))
     spans = [tuple(map(int, span)) for span in encoding.pop("offset_mapping")[0]]
     which = encoding.sequence_ids(0) if len(starts) > 1 else [0] * len(raw)
     moved = [(a + starts[n or 0], b + starts[n or 0]) for (a, b), n in zip(spans, which, strict=True)]
@@ -193,8 +194,9 @@ def of_ids(ids: Sequence[int], processor: Any) -> Labels:
     tokenizer = tokenizer_of(processor)
     if tokenizer is None:
         return Labels(tuple(map(str, ids)), (False,) * len(ids))
-    special = set(tokenizer.all_special_ids)
-    return Labels(tuple(map(str, tokenizer.convert_ids_to_tokens(list(ids)))), tuple(i in special for i in ids))
+    among = set(tokenizer.all_special_ids)
+    tokens, special = tuple(map(str, tokenizer.convert_ids_to_tokens(list(ids)))), tuple(i in among for i in ids)
+    return Labels(tokens, special, words=words_of(tokens, special, tokenizer))
 
 
 def table_of(model: nn.Module) -> nn.Module | None:

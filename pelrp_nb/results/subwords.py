@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..inputs.marks import CONTINUES, STARTS
+
 Span = tuple[int, int]
-_STARTS = ("\u2581", "\u0120", " ")  # how tokenizers write that a word starts: SentencePiece, byte-level, plainly
-_CONTINUES = "##"  # how WordPiece writes that it goes on
+_STARTS = (*STARTS, " ")  # marked, or plainly
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def groups(
     Tokens of one word stand side by side, are not special, have the same word id where the tokenizer gives one, and have no
     white space between them in the text.  (Some tokenizers call a whole sentence one word.)
     """
-    marked = any(token.startswith(_STARTS[:2]) for token in tokens)
+    marked = any(token.startswith(STARTS) for token in tokens)
     found: list[list[int]] = []
     for i, token in enumerate(tokens):
         joins = i > 0 and not special[i] and not special[i - 1]
@@ -48,7 +49,7 @@ def groups(
             joins = word_ids[i] is not None and word_ids[i] == word_ids[i - 1]
         if joins and offsets is not None and text is not None and (offsets[i] or offsets[i - 1]):
             joins = _touch(offsets[i - 1], offsets[i], text)
-        elif joins and token.startswith(_CONTINUES):
+        elif joins and token.startswith(CONTINUES):
             pass
         elif joins:
             joins = not token.startswith(_STARTS) and (marked or word_ids is not None)
@@ -75,7 +76,7 @@ def spelling(group: Sequence[int], tokens: Sequence[str], span: Span | None, tex
     """The word as the text has it, else its tokens put together without their marks."""
     if span is not None and text is not None:
         return text[slice(*span)]
-    parts = [tokens[i].removeprefix(_CONTINUES) if n else tokens[i] for n, i in enumerate(group)]
+    parts = [tokens[i].removeprefix(CONTINUES) if n else tokens[i] for n, i in enumerate(group)]
     whole = "".join(parts)
     return whole.lstrip("".join(_STARTS)) or whole
 

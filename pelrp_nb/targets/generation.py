@@ -13,6 +13,7 @@ from ..engine.streams import streams_of
 from ..errors import TargetError
 from ..inputs.decoder import has_decoder, start_of
 from ..inputs.encode import limit_of
+from ..inputs.marks import words_of
 from ..inputs.model_input import Encoded, Labels
 from ..inputs.padding import fill_of
 from ..inputs.text import of_ids, tokenizer_of
@@ -126,4 +127,5 @@ def longer(labels: Labels, before: Sequence[int], new: Sequence[int], processor:
             text, whole = text + piece, now
         shown = tuple(text[s[0] : s[1]].strip() or t if s else t for s, t in zip(spans, more.tokens, strict=True))
         return Labels((*labels.tokens, *shown), (*labels.special, *more.special), text, (*offsets, *spans))
-    return Labels((*labels.tokens, *more.tokens), (*labels.special, *more.special), text)
+    tokens, special = (*labels.tokens, *more.tokens), (*labels.special, *more.special)
+    return Labels(tokens, special, text, words=None if tokenizer is None else words_of(tokens, special, tokenizer))

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import TargetError
+from ..inputs.marks import STARTS
 
 
 def label_names(model: Any, classes: int) -> dict[int, str]:
@@ -40,7 +41,7 @@ def token_number(wanted: str, processor: Any, classes: int) -> int:
     if tokenizer is None or not hasattr(tokenizer, "convert_tokens_to_ids"):
         raise TargetError(f"To find the token {wanted!r} a tokenizer is needed. Type processor=tokenizer, or the token's id.")
     vocabulary = tokenizer.get_vocab()
-    for spelt in (wanted, "\u2581" + wanted, "\u0120" + wanted):
+    for spelt in (wanted, *(mark + wanted for mark in STARTS)):
         if spelt in vocabulary and vocabulary[spelt] < classes:
             return vocabulary[spelt]
     pieces = tokenizer.encode(wanted, add_special_tokens=False)
@@ -74,7 +75,7 @@ def several_tokens(wanted: Any, processor: Any) -> tuple[int, ...]:
     if not isinstance(wanted, str) or not hasattr(tokenizer, "convert_tokens_to_ids"):
         return ()
     vocabulary = tokenizer.get_vocab()
-    if any(spelt in vocabulary for spelt in (wanted, "\u2581" + wanted, "\u0120" + wanted)):
+    if any(spelt in vocabulary for spelt in (wanted, *(mark + wanted for mark in STARTS))):
         return ()
     pieces = tokenizer.encode(wanted, add_special_tokens=False)
     return tuple(pieces) if len(pieces) > 1 and tokenizer.unk_token_id not in pieces else ()

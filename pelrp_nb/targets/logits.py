@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import TargetError
 from ..inputs.arguments import of_transformers
+from ..inputs.marks import STARTS
 from ..inputs.outputs import tensors_in
 from ..inputs.own import batch_first
 from .given import whole
@@ -150,7 +151,7 @@ def place(row: Tensor, at: int | str | None, tokens: Sequence[str]) -> tuple[int
 
 def standing(wanted: str, tokens: Sequence[str]) -> int:
     """The place at which a token stands; it must stand at one only."""
-    found = [i for i, t in enumerate(tokens) if wanted in (t, t.lstrip("\u2581\u0120"))]
+    found = [i for i, t in enumerate(tokens) if wanted in (t, t.lstrip("".join(STARTS)))]
     if len(found) == 1:
         return found[0]
     if not found:

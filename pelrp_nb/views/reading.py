@@ -75,7 +75,8 @@ def _between(data: Plain, one: PlainWord, other: PlainWord, marked: bool) -> str
         white = text[end:start]
         return "\n" if "\n" in white else " " if white else ""
     token = data["tokens"][other["tokens"][0]]
-    if marked and not (data["special"][other["tokens"][0]] or data["special"][one["tokens"][-1]]):
+    among = not (data["special"][other["tokens"][0]] or data["special"][one["tokens"][-1]])
+    if marked and among and (token.startswith(STARTS) or not data.get("words")):  # words given begin without marks where words do
         return " " if token.startswith(STARTS) else ""
     return "" if other["text"][:1] in BEFORE or one["text"][-1:] in AFTER else " "
 
