@@ -29,7 +29,7 @@ from .results.build import Told, common, explanation
 from .results.explanation import Explanation
 from .rules.pages import own_pages
 from .targets.logits import logits_of, one_per_token
-from .targets.resolve import Asked, answer, ask, preferred
+from .targets.resolve import Asked, answer, ask
 from .targets.target import Each
 
 ROUNDS = {"float64": 1e-7, "float32": 1e-5}  # the part of a ledger's scale that rounding takes at most
@@ -158,7 +158,7 @@ class Run:
                     for one, trace, h, answers in zip(asked, traces, here, found, strict=True):
                         if trace is not None and h is not None:
                             q = one.questions[k]
-                            told = Told(one.row, q.upto, h[1], float(h[0].detach()), preferred(q, output))
+                            told = Told(one.row, q.upto, h[1], float(h[0].detach()), h[2])
                             answers.append(explanation(flow, told, trace, about))
         return found
 

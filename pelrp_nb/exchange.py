@@ -105,7 +105,7 @@ class Row:
         output = call(self.model, self.batch.arguments)
         own = of_row(output, 0, 1, self.batch.visible[0])
         question: Question = self.asked.questions[0]
-        return answer(question, own, self.model, self.processor, spoken(self.asked))
+        return answer(question, own, self.model, self.processor, spoken(self.asked))[:2]
 
     def exchange(self) -> Exchange:
         """Attention under CP-LRP, and what is added under PA-LRP."""

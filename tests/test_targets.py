@@ -82,6 +82,23 @@ def test_each_new_token_equals_the_explanation_of_its_prefix(family):
         same_answer(e, explain(model, e.text, processor=tokenizer))  # greedy: the highest logit of the prefix
 
 
+def test_what_the_model_wrote_is_told_as_its_own_choice_and_of_what_stands_there_what_it_would_write():
+    model, tokenizer = build("llama"), words()
+    wrote = explain(model, "w7 w8 w9", processor=tokenizer, target=target.generated(2))
+    assert all(headline(e).startswith(f"Says \u201c{e.target.split(chr(39))[1]}\u201d at place ") for e in wrote)
+    stands = wrote[-1].tokens[-1]
+    for text, says in ((f"w7 w8 w9 {stands}", True), ("w7 w8 w9 w10", False)):
+        told = headline(explain(model, text, processor=tokenizer, target=target.read(first=3))[0])
+        assert told.startswith("Says") == says and (says or told.startswith("\u201c'w10' at 2\u201d is "))
+    against = explain(model, "w7 w8", processor=tokenizer, target=target.generated(1), contrast=lambda out: out.logits[0, -1, 4])[0]
+    assert headline(against).startswith("Prefers")
+
+
+def headline(e):
+    """The first sentence of its card."""
+    return "".join(text for text, _ in e.sheet().data["reading"]["headline"])
+
+
 def test_a_continuation_is_explained_from_one_forward_pass():
     model, tokenizer = build("llama"), words()
     model.generate = lambda **given: torch.cat([given["input_ids"], torch.tensor([[30, 31, 32]])], 1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..engine.only import Condition
@@ -16,7 +17,7 @@ from .computed import Answer, Logprob, Probability, Word
 from .neurons import Neuron
 from .generation import continued, steps
 from .labels import several_tokens
-from .logits import Chosen, logits_of, matches
+from .logits import Chosen, logits_of, matches, row_of
 from .loss import Loss
 from .places import Span, Spread, spread, writes
 from .similarity import similarity
@@ -167,25 +168,32 @@ def of_input(x: Any, i: int, inputs: int, several: bool, what: str) -> Any:
     return x.targets[i]
 
 
-def preferred(question: Question, output: Any) -> bool:
+def preferred(question: Question, output: Any, first: Chosen, model: nn.Module) -> bool:
     """Whether what is explained is what the model itself prefers among several classes or tokens."""
+    if question.upto is not None:  # a token that the model wrote or that stands there already
+        with torch._C.DisableTorchFunction():  # asked of the numbers, not of the model
+            return bool(first.value >= row_of(output, model)[first.at].max())
     asked = question.target is None or (isinstance(question.target, LOGITS) and question.target.text is None)
     return asked and not matches(output) and logits_of(output).shape[-1:].numel() > 1
 
 
 def answer(
     question: Question, output: Any, model: nn.Module, processor: Any, tokens: Sequence[str], inside: Mapping[Condition, Tensor] = {}
-) -> tuple[Tensor, str]:  # fmt: skip
-    """The scalar and its name; with a contrast, the difference of two. `inside` holds the parts of layers that are asked about."""
+) -> tuple[Tensor, str, bool]:  # fmt: skip
+    """The scalar, its name, and whether the model itself prefers it; with a contrast, the difference of two.
+
+    inside: the parts of layers that are asked about
+    """
 
     def heard(x: Any) -> Any:
         return replace(x, values=inside[x.condition]) if isinstance(x, Neuron) else x
 
     first = targets.choose(heard(question.target), output, model, processor, tokens)
+    own = preferred(question, output, first, model)
     if question.foil is None:
-        return first.value, first.text
+        return first.value, first.text, own
     foil = heard(beside(question.foil, question.target, first))
     second = targets.choose(foil, output, model, processor, tokens)
     if second.key == first.key:
         raise TargetError(f"Target and contrast are the same, {first.text}; their difference is zero. Type another contrast.")
-    return first.value - second.value, f"{first.text} rather than {second.text}"
+    return first.value - second.value, f"{first.text} rather than {second.text}", own
