@@ -19,11 +19,11 @@ import torch
 from made import made
 
 import pelrp_nb.__main__ as command_line
-from pelrp_nb import Explanation, Explanations, Options, Skipped, Source, aggregate, explain, explain_to, target, zoo
+from pelrp_nb import PA_LRP, Explanation, Explanations, Options, Skipped, Source, aggregate, explain, explain_to, rules, target, zoo
 from pelrp_nb.errors import FileError, InputError, MissingError, RowError
 from pelrp_nb.results import columns
 from pelrp_nb.results.folder import Folder
-from pelrp_nb.streaming import to_folder
+from pelrp_nb.streaming import in_words
 
 pytest.importorskip("pyarrow")
 SKIP = Options(on_error="skip")
@@ -212,14 +212,49 @@ def test_a_folder_of_another_configuration_is_refused_and_says_which(more, said,
     assert sums(whole) == before
 
 
-def test_settings_are_told_alike_in_every_process_and_apart_where_they_do_something_else():
-    def of(k):
-        return lambda output: output.logits[0, k]
+def of(k):
+    return lambda output: output.logits[0, k]
 
-    assert to_folder.words(of(1)) == to_folder.words(of(1)) != to_folder.words(of(2))
-    assert to_folder.words({"b", "a"}) == "{a, b}" and " at 0x" not in to_folder.words(partial(of, 1))
-    long = [target.each([k] * 1000) for k in (0, 1)]
-    assert to_folder.words(long[0]) != to_folder.words(long[1]) and len(to_folder.words(long[0])) < 500
+
+class Score:
+    """A target that is an object."""
+
+    def __init__(self, k):
+        self.k = k
+
+    def __call__(self, output):
+        return output.logits[0, self.k]
+
+
+def tripled(k):
+    return rules.make("mine", lambda x, *, weight, bias=None, **_: torch.nn.functional.linear(x, weight, bias) * k)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        of, lambda k: target.each([of(0), of(k)]), lambda k: target.every((of(k), "positive")), lambda k: partial(of(k), 1),
+        lambda k: lambda output: (lambda x: of(k)(x))(output), Score, lambda k: Score(k).__call__, lambda k: {torch.relu: of(k)},
+        lambda k: lambda output, at=k: output.logits[0, at], lambda k: of(torch.full((5000,), k)), tripled,
+        lambda k: target.each([k] * 1000), lambda k: PA_LRP.where({"layer 0": {"linear": tripled(k)}}),
+        lambda k: eval(f"lambda out: (lambda x: x[{k}])(out)"),
+    ],
+)  # fmt: skip
+def test_settings_are_told_alike_where_they_do_the_same_and_apart_wherever_they_do_something_else(setting):
+    assert in_words.words(setting(1)) == in_words.words(setting(1)) != in_words.words(setting(2))
+    assert " at 0x" not in in_words.words(setting(1)) and len(in_words.words(setting(1))) < 500
+
+
+def test_settings_of_this_package_read_as_they_are_typed():
+    assert in_words.words({"b", "a"}) == "{a, b}" and in_words.words(rules.gamma(0.05)) == "gamma(0.05)"
+    assert in_words.words(target.each([target.token("a", at=1)])) == "Each(targets=(Token(text='a', at=1),))"
+
+
+def test_settings_are_told_alike_in_another_process():
+    script = "from pelrp_nb.streaming.in_words import words\nprint(words(lambda out: out if 'a' in {'a', 'bc', 'd'} else lambda: 3))"
+    said = [subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, text=True, capture_output=True,
+                           check=True).stdout for seed in "12"]  # fmt: skip
+    assert said[0] == said[1] != ""
 
 
 def test_another_model_of_the_same_kind_is_another_configuration(whole, reader, texts, run):

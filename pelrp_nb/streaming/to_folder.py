@@ -8,9 +8,7 @@ again, make it.  Nothing is counted and nobody is in charge: whichever processes
 from __future__ import annotations
 
 import hashlib
-import inspect
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -34,10 +32,10 @@ from ..results.explanations import Explanations
 from ..results.folder import Entry, Folder, packed
 from ..results.stored import Stored
 from ..version import __version__
+from .in_words import words
 from .iterate import WINDOW, Asking
 from .progress import Progress
 
-LONGEST = 400  # characters of a setting, in words
 FREE = ("watch", "on_error", "checkpoint")  # options that change no number
 
 
@@ -190,20 +188,3 @@ def configuration(job: Job) -> dict[str, Any]:
     for name, value in (("composite", asking.composite), ("options", asking.options)):
         said |= {f"{name}.{f.name}": words(getattr(value, f.name)) for f in fields(value) if f.name not in FREE}  # type: ignore[arg-type]
     return said
-
-
-def words(value: Any) -> str:
-    """A value as one reads it, the same in every process: functions by name and what they do, sets in order, no addresses."""
-    if inspect.isfunction(value):
-        held = [words(cell.cell_contents) for cell in value.__closure__ or ()]
-        code = (value.__code__.co_code.hex(), value.__code__.co_names, value.__code__.co_consts, value.__defaults__, held)
-        return f"{value.__module__}.{value.__qualname__} {short(words(code))}"
-    if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(map(str, value)))}}}"
-    said = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-    return said if len(said) <= LONGEST else f"{said[: LONGEST // 2]} ... {short(said)}"
-
-
-def short(text: str) -> str:
-    """Eight characters that tell one text from another."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
