@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -187,3 +188,55 @@ def test_what_torch_refuses_only_where_gradients_are_followed_is_told_with_its_l
     with pytest.raises(ModelError, match=r"Reads works by itself, and not where gradients are followed.*The line is `") as caught:
         read(body)
     assert line in str(caught.value) and "test_in_place.py:" in str(caught.value)
+
+
+def under_no_grad(write: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
+    def body(y: Tensor) -> None:
+        with torch.no_grad():
+            write(y)
+
+    return body
+
+
+def halved(y: Tensor) -> None:
+    z = y.detach()
+    z *= 0.5
+
+
+HIDDEN = (
+    ("mul_", lambda y: y.data.mul_(0.5)), ("mul_", halved), ("x[...] = y", lambda y: put((..., 0), 0.1)(y.data)),
+    ("x.data = y", lambda y: setattr(y, "data", y * 2)), ("zero_", lambda y: y.detach()[:, 1:].zero_()),
+    ("add_", under_no_grad(lambda y: y.add_(1))), ("fill_", under_no_grad(lambda y: y[0].fill_(1))),
+    ("mul", under_no_grad(lambda y: torch.mul(y, 2, out=y))), ("relu_", under_no_grad(lambda y: torch.relu_(y))),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "write"), HIDDEN)
+@pytest.mark.parametrize("made", [lambda y: y, lambda y: y.softmax(-1)], ids=["a linear map", "a softmax"])
+def test_a_write_that_autograd_does_not_see_is_refused_with_its_operation_and_its_line(name, write, made):
+    def body(x, y):
+        y = made(y)
+        write(y)
+        return y * x
+
+    said = (
+        rf"^`{re.escape(name)}` in Reads changes a tensor that carries relevance .* The line is `.+`, test_in_place\.py:\d+\. Write it out"
+    )
+    with pytest.raises(ModelError, match=said):
+        read(body)
+
+
+def copied(x, y):
+    y.detach().clone().mul_(2)
+    kept = x.new_zeros(6, 8)
+    kept.data.copy_(x.detach()[0])
+    w = y.data.clone()
+    w[0] = 1
+    seen = y.detach().requires_grad_(False)
+    with torch.no_grad():
+        kept.add_(1)
+    return y * (seen.amax() > -1e9)
+
+
+def test_what_is_written_into_a_copy_is_no_write_into_what_carries():
+    same(read(copied), read(lambda x, y: y * 1))

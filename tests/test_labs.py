@@ -158,6 +158,14 @@ def test_numbers_belong_to_a_student():
         labs.given("epsilon")
 
 
+def test_a_name_of_half_characters_has_numbers_too_and_can_be_printed():
+    half = chr(0xD800)
+    labs.student(f"{half} Ann")
+    first = labs.given("by-hand")
+    assert labs.student(half).encode() == b"numbers for ?"
+    assert not all(torch.equal(a, b) for a, b in zip(first, labs.given("by-hand"), strict=True))
+
+
 def test_an_old_version_says_so():
     assert "99.0" in labs.start("01", "99.0")
     assert "written for pelrp_nb 99.0" in labs.check("shares", None).message

@@ -13,6 +13,7 @@ from ..rules import PositionKind
 from . import replay, roles
 from .arguments import Met
 from .handlers import weighing
+from .hidden_writes import HiddenWrites
 from .leaves import Leaf
 from .model_tree import ModelTree
 from .notes import SAME, hand_on
@@ -69,15 +70,15 @@ class Following(Base):
 
     places: what the forward pass has shown of the inputs' axes; values: what was seen of constants
     memory: the parameter that lies at an address; parameters: their names; known: the note for each parameter and buffer
+    hidden: where the model could write without autograd; weighed: how many uses of attention weights are followed
     half: whether a parameter is float16; brought: whether accelerate may bring weights
-    weighed: how many uses of attention weights are followed
     """
 
     weighed: int = 0
 
     def begin_following(self, model: nn.Module, tree: ModelTree, said: Mapping[str, str]) -> None:
         """Nothing is known yet but the model's own tensors, and what the user says of them."""
-        self.places, self.values = Places(steps_of), Values()
+        self.places, self.values, self.hidden = Places(steps_of), Values(), HiddenWrites()
         self.memory = constants.memory_of(tree) | roles.check(model, said)
         self.parameters = frozenset([n for n, _ in tree.parameters])
         self.known = constants.known_tensors(tree)
@@ -91,6 +92,7 @@ class Following(Base):
         if (met.carrying or name in LOOK_UPS) and cuts(name):
             how = name if torch.is_grad_enabled() else "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
             self.places.cuts[how, self.place] = None
+            self.hidden.meet(name, met.args, met.kwargs, self.place, torch.is_grad_enabled())
         elif met.raw and name in LEAVING:
             known = next(p for x in met.args if (p := provenance_of(x)) is not None)
             self.places.left |= {stream: (name.strip("_"), self.place) for stream in known.streams()}

@@ -126,6 +126,7 @@ class Propagation(TorchFunctionMode, Following):
             func, key = wide, key if wide is func else wide
         if name in WRITES and args:
             before_write(args[0])
+            self.hidden.check(func, name, args[0], self.place, self.leaves)
         if name in MADE_FRESH:
             return fresh(name, func(*args, **kwargs))
         if not (kwargs or self.taped or self.brought or func in COUNTERS) and bare(self.known, args):

@@ -32,9 +32,10 @@ class Repeatable(Protocol):
 
 # what writes into its first argument, by the name of the function
 WRITES = frozenset(
-    name for name in dir(Tensor)
-    if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or (name[:3] == "__i" and f"__{name[3:]}" in dir(Tensor))
-)  # fmt: skip
+    ["__setitem__", "__set__"]
+    + [name for name in dir(Tensor) if name.endswith("_") and not name.endswith("__")]
+    + [f"__i{name[2:]}" for name in dir(Tensor) if f"__i{name[2:]}" in dir(Tensor)]
+)
 
 
 class Kept:

@@ -52,13 +52,13 @@ def student(who: str) -> str:
     _HERE["seed"] = seed_of(who)
     if not str(who).strip():
         return 'Whose numbers are these? Type your name or number between the quotes of labs.student(""), and run this again.'
-    return f"numbers for {' '.join(str(who).split())}"
+    return f"numbers for {' '.join(str(who).split())}".encode("utf-8", "replace").decode()  # a name may hold half a character
 
 
 def seed_of(who: str) -> int:
     """The seed of one student; the same name gives the same numbers, whatever its spaces and capitals."""
     plain = " ".join(str(who).casefold().split())
-    return int.from_bytes(hashlib.sha256(plain.encode()).digest()[:4], "big") if plain else 0
+    return int.from_bytes(hashlib.sha256(plain.encode("utf-8", "surrogatepass")).digest()[:4], "big") if plain else 0
 
 
 def start(lab: str, version: str) -> str:
