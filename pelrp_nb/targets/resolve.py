@@ -170,7 +170,7 @@ def of_input(x: Any, i: int, inputs: int, several: bool, what: str) -> Any:
 
 def preferred(question: Question, output: Any, first: Chosen, model: nn.Module) -> bool:
     """Whether what is explained is what the model itself prefers among several classes or tokens."""
-    if question.upto is not None:  # a token that the model wrote or that stands there already
+    if question.upto is not None and isinstance(first.at, int):  # a token that the model wrote or that stands there already
         with torch._C.DisableTorchFunction():  # asked of the numbers, not of the model
             return bool(first.value >= row_of(output, model)[first.at].max())
     asked = question.target is None or (isinstance(question.target, LOGITS) and question.target.text is None)
