@@ -60,6 +60,7 @@ MODELS: Mapping[str, Entry] = MappingProxyType(
         "scenes-learnable": Entry("digit-scenes", "learnable", "scene_models"),
         "scenes-rotary": Entry("digit-scenes", "rotary", "scene_models"),
         "reviews-lm-rotary": Entry("next-word", "rotary", "language_model"),
+        "induction-rotary": Entry("induction", "rotary", "induction_model"),
     }
 )
 

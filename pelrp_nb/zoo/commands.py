@@ -51,6 +51,7 @@ def accuracy(stated: Mapping[str, Any]) -> str:
     """The accuracy of a card in words."""
     what = {
         "tasks": "questions", "digit-scenes": "scenes", "next-word": "next tokens in sentences", "reviews": "sentences",
+        "induction": "lines",
     }.get(stated["task"], "examples")  # fmt: skip
     return f"{stated['accuracy']:.1%} of {stated['examples']:,} {what}"
 

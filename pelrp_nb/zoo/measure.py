@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from .induction import Repeat
 from .scenes import CLASSES, Scene
 from .tasks import Example
 
@@ -17,10 +18,12 @@ def accuracy(model: Any, processor: Any, examples: Sequence[Example], batch: int
     """The share of examples whose answer is right.
 
     For texts the answer is the highest logit; for scenes the digit in the upper left, the highest of its ten logits; for a language
-    model each next token of the text, given all before it, is one answer.
+    model each next token of the text, given all before it, is one answer; of lines whose last word came before, the token after it.
     """
     if scenes := [example for example in examples if isinstance(example, Scene)]:
         return of_scenes(model, processor, scenes, batch)["upper left"]
+    if repeats := [example for example in examples if isinstance(example, Repeat)]:
+        return of_repeats(model, processor, repeats, batch)
     if predicts_words(model):
         return of_words(model, processor, examples)["next token"]
     right = 0
@@ -62,6 +65,18 @@ def of_words(model: Any, tokenizer: Any, examples: Sequence[Example], batch: int
         loss += float(torch.nn.functional.cross_entropy(logits[there], wanted[there], reduction="sum"))
         count += int(there.sum())
     return {"next token": right / count, "perplexity": math.exp(loss / count)}
+
+
+@torch.no_grad()
+def of_repeats(model: Any, tokenizer: Any, lines: Sequence[Repeat], batch: int = 64) -> float:
+    """The share of lines behind which the likeliest token is what followed before."""
+    right = 0
+    for some in _chunks(lines, batch):
+        inputs = tokenizer([line.text for line in some], return_tensors="pt", padding=True)
+        last = inputs["attention_mask"].sum(-1) - 1
+        found = model(**inputs).logits[torch.arange(len(some)), last].argmax(-1).tolist()
+        right += sum(number == tokenizer.convert_tokens_to_ids(line.answer) for number, line in zip(found, some, strict=True))
+    return right / len(lines)
 
 
 def _chunks(examples: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

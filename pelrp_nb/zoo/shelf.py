@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,10 @@ _AUTO_CLASSES = (  # how a class name ends -> the auto class that loads it
     ("ForConditionalGeneration", "AutoModelForSeq2SeqLM"),
 )
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")  # of a layer, in the name of a weight
-_OURS = "DINOv3ViTClassifier"  # a head that transformers has no class for
+_OURS = {  # classes that transformers has not: their module, and the auto class of their processor
+    "DINOv3ViTClassifier": ("dinov3_classifier", "AutoImageProcessor"),
+    "AttentionOnlyLM": ("attention_only", "AutoTokenizer"),
+}
 
 
 def names() -> tuple[str, ...]:
@@ -177,21 +181,17 @@ def _whole(source: str, model: nn.Module, report: Mapping[str, Any]) -> None:
 
 
 def _class(name: str) -> Any:
-    """A class of transformers, or the one of ours."""
+    """A class of transformers, or one of ours."""
     import transformers
 
-    if name == _OURS:
-        from .dinov3_classifier import DINOv3ViTClassifier
-
-        return DINOv3ViTClassifier
-    return getattr(transformers, name)
+    return getattr(import_module(f".{_OURS[name][0]}", __package__) if name in _OURS else transformers, name)
 
 
 def _classes(config: PreTrainedConfig) -> tuple[str, str]:
     """The auto classes for the model and its processor, from the name of the class that was saved."""
     saved = (config.architectures or [""])[0]
-    if saved == _OURS:
-        return _OURS, "AutoImageProcessor"
+    if saved in _OURS:
+        return saved, _OURS[saved][1]
     sees = hasattr(config, "vision_config")
     if sees and saved.endswith("ForConditionalGeneration"):
         return "AutoModelForImageTextToText", "AutoProcessor"
