@@ -98,5 +98,12 @@ def test_models_that_all_give_the_same_leave_no_doubt():
     assert over_models(none).p == 1.0
 
 
+def test_a_model_on_which_a_number_is_not_defined_is_left_out():
+    there = Sample(np.zeros(10), lambda W: np.full(len(W), 0.5))
+    absent = Sample(np.zeros(10), lambda W: np.full(len(W), np.nan))
+    assert over_models([there, absent]).each == (0.5,)
+    assert str(over_models([absent])) == "-" and over_models([absent]).p is None
+
+
 def test_holm_is_the_worked_example():
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})

@@ -41,7 +41,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class OverModels:
-    """A mean over models, its interval, the two-sided p of its being 0 (none for one model), and what each model gave."""
+    """A mean over models, its interval, the two-sided p of its being 0 (none for one model), and what each gave; nan: no model did."""
 
     mean: float
     low: float
@@ -50,6 +50,8 @@ class OverModels:
     each: tuple[float, ...]
 
     def __str__(self) -> str:
+        if not self.each:
+            return "-"
         return f"{self.mean:.3f} [{max(self.low, -1):.3f}, {min(self.high, 1):.3f}]"
 
 
@@ -104,7 +106,10 @@ def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def over_models(samples: Sequence[Sample], seed: int = 0, resamples: int = RESAMPLES) -> OverModels:
-    """The mean over models, with the interval that this module is about."""
+    """The mean over models, with the interval that this module is about; a model on which it is not defined is left out."""
+    samples = [one for one in samples if not np.isnan(one.value)]
+    if not samples:
+        return OverModels(np.nan, np.nan, np.nan, None, ())
     rng = np.random.default_rng(seed)
     each = np.array([one.value for one in samples])
     if len(samples) == 1:
@@ -116,7 +121,7 @@ def over_models(samples: Sequence[Sample], seed: int = 0, resamples: int = RESAM
     middle, error = each.mean(), _error(each)
     t = _ratio(np.abs(drawn.mean(1) - middle), _error(drawn))
     t = t[~np.isnan(t)]
-    reach = float(np.quantile(t, LEVEL)) * float(error) if error > 0 else 0.0
+    reach = float(np.quantile(t, LEVEL, method="higher")) * float(error) if error > 0 else 0.0
     p = (1 + int((t >= _ratio(np.abs(middle), error)).sum())) / (1 + len(t))
     return OverModels(float(middle), float(middle - reach), float(middle + reach), p, tuple(each.tolist()))
 
@@ -129,8 +134,8 @@ def bca(sample: Sample, rng: np.random.Generator, resamples: int = RESAMPLES) ->
     below = np.mean(drawn < value) + np.mean(drawn == value) / 2
     shift = normal.inv_cdf(min(max(below, 1 / resamples), 1 - 1 / resamples))
     without = sample.statistic(1.0 - np.eye(n))
-    away = np.nanmean(without) - without
-    away = away[~np.isnan(away)]
+    without = without[~np.isnan(without)]
+    away = without.sum() / max(len(without), 1) - without
     bent = float(_ratio((away**3).sum(), 6 * (away**2).sum() ** 1.5))
     ends = (normal.inv_cdf(q) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     low, high = np.quantile(drawn, [normal.cdf(shift + (shift + z) / (1 - bent * (shift + z))) for z in ends])
