@@ -12,6 +12,7 @@ from torch import nn
 import pelrp_nb
 from pelrp_nb import Options, Skipped, explain, target
 from pelrp_nb.errors import InputError, TargetError
+from pelrp_nb.inputs import padding
 from pelrp_nb.inputs.encode import encode, encode_all
 
 TEXT = ("llama", "qwen2", "gemma", "mixtral", "gpt2", "bert", "distilbert")
@@ -421,3 +422,24 @@ def test_padding_that_acts_on_a_row_is_shown():
     assert [len(e.tokens) for e in found] == [9, 9] and all(e.ledger.closed for e in found)
     assert [e.value for e in found] == pytest.approx(model(**x).max(1).values.tolist())
     assert float(found[1].semantic[4].abs()) > 1e-6  # the first place of padding
+
+
+def test_how_rows_may_be_padded_is_tried_once_and_again_when_the_model_has_changed(monkeypatch):
+    model, rows = build("llama"), [{"input_ids": row[None]} for row in drawn()]
+    trials: list[nn.Module] = []
+
+    def tried(model, row, longer, ways):
+        trials.append(model)
+        return original(model, row, longer, ways)
+
+    original = padding.tried
+    monkeypatch.setattr(padding, "tried", tried)
+    for _ in range(3):
+        explain(model, rows)
+    assert len(trials) == 1
+    with torch.no_grad():
+        model.lm_head.weight.mul_(2)
+    explain(model, rows)
+    model.lm_head = nn.Linear(*reversed(model.lm_head.weight.shape), bias=False).to(model.dtype)
+    explain(model, rows)
+    assert len(trials) == 3

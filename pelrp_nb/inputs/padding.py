@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +14,7 @@ from ..engine.trace import Visible
 from .arguments import call, takes
 from .model_input import SEQUENCES, Encoded
 from .outputs import equal, of_row
+from .remembered import remembered
 from .text import pad_ids, table_of, tokenizer_of
 
 TOKENS = 4096  # padded places in one batch, at most (a longer row is a batch of its own)
@@ -171,14 +171,23 @@ def harmless(model: nn.Module, rows: Sequence[Encoded], groups: Sequence[Sequenc
         return Padding(side, False, fill)
     if not takes(model, "attention_mask"):
         return None
-    counted = "position_ids" in inspect.signature(model.forward).parameters
+    counted = takes(model, "position_ids")
     ways = [Padding("left", True, fill)] if side == "left" and counted else []
     ways += [Padding(chosen, False, fill) for chosen in dict.fromkeys((side, "right"))]
+    longer, known = filler(row, longest), remembered(model)
+    trial = (tuple(ways), tuple(row.tensors), tuple(row.more), lengths(row), lengths(longer))
+    if trial not in known:
+        known[trial] = tried(model, row, longer, ways)
+    return known[trial]
+
+
+def tried(model: nn.Module, row: Encoded, longer: Encoded, ways: Sequence[Padding]) -> Padding | None:
+    """The first way in which the outputs of a row beside a longer one are those that it has alone."""
     with torch.no_grad():
         single = padded(model, [row], ways[0])
         alone = of_row(call(model, single.arguments), 0, 1, single.visible[0])
         for way in ways:
-            batch = padded(model, [row, filler(row, longest)], way)
+            batch = padded(model, [row, longer], way)
             first = Batch({k: v[:1] for k, v in batch.tensors.items()}, batch.visible[:1], row.more)
             try:
                 found = call(model, first.arguments)
