@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from .places.follow import copy_provenance, provenance_of
 from .places.provenance import Provenance
 from .places.roles import role_of
 from .saved import held
+from .signature import parameters_of
 from .streams import SOUND
 from .trace import Crossing, Kind, Visible
 
@@ -278,7 +278,7 @@ def first_carrier(values: Any) -> Tensor | None:
 
 def named(model: nn.Module) -> list[str]:
     """The names of the arguments of a model's forward pass."""
-    return [n for n, p in inspect.signature(model.forward).parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [n for n, p in parameters_of(model).items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def tensors_in(given: Mapping[str, Any]) -> list[tuple[str, Tensor]]:

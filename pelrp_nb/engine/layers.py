@@ -25,7 +25,7 @@ def layers(model: nn.Module) -> set[int]:
 
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a norm, by its weights: vectors alone, a number for each feature."""
-    own = [p.dim() for p in module._parameters.values() if p is not None]
+    own = [p.dim() for p in module._parameters.values() if p is not None] if module._parameters else ()
     if not own or own.count(1) < len(own):
         return isinstance(module, NORMS)
     return not module._modules or all(p.dim() == 1 for p in module.parameters())
@@ -80,6 +80,8 @@ def stacks(model: nn.Module, normed: bool, repeated: bool, units: bool) -> set[i
 
     def walk(module: nn.Module, alone: bool) -> tuple[bool, bool]:
         """(holds a norm, holds a stack of layers)."""
+        if not module._modules:
+            return is_norm(module), False
         parts = [m for m in module._modules.values() if m is not None]
         sizes = [len(m._modules) if is_list(m) else 0 for m in parts]
         inside = [walk(m, sizes.count(size) == 1) for m, size in zip(parts, sizes, strict=True)]
@@ -87,7 +89,7 @@ def stacks(model: nn.Module, normed: bool, repeated: bool, units: bool) -> set[i
         if is_list(module) and not stack and (all(n for n, _ in inside) if normed else alone) and fit(parts):
             found.update(map(id, parts))
             stack = True
-        return is_norm(module) or any(n for n, _ in inside), stack
+        return any(n for n, _ in inside) or is_norm(module), stack
 
     walk(model, True)
     return found

@@ -55,6 +55,7 @@ from .trace import Trace, Visible
 from .widening import widening
 
 sequence = torch._C._autograd._get_sequence_nr  # the number of the next node of the graph
+transforms = torch._C._functorch.peek_interpreter_stack
 GETTERS = {getattr(torch._C.TensorBase, n) for n in ("T", "mT", "H", "real", "imag", "data")}
 
 
@@ -67,19 +68,20 @@ class Propagation(TorchFunctionMode, Following):
     asked: tuple[only.Condition, ...] = ()  # parts of layers that a target names
     spot: str | None = None  # the module that a call belongs to, while planning
 
-    def __init__(self, model: nn.Module, composite: Composite, options: Options) -> None:
+    def __init__(self, model: nn.Module, composite: Composite, options: Options, tree: ModelTree | None = None) -> None:
         super().__init__()
         self.model, self.given, self.options = model, composite, options
         self.entry = Entry()  # in force while it is open, and no other flow is further inside
         self.account = Account()
         self.account.open = options.ledger
         self.inputs = Inputs()
+        self.usual: Choice | None = None  # the rule of all linear maps, where none is told from another
         self.projections = Projections(composite.tells_projections or bool(options.only) or "routes" in options.detail)
         self.power = 1.0  # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []  # where heads were asked for
         self.routes = RouteRecord() if "routes" in options.detail else None
         self.wide = widening(model, options.precision)
-        self.begin_following(model, tree := ModelTree(model), options.roles)
+        self.begin_following(model, tree := tree or ModelTree(model), options.roles)
         self.recorder = Recorder(self)
         self.noted = {n.source: n for n in self.known.values() if n.source}
         self.leaves: dict[int, Tensor] = {}
@@ -119,7 +121,7 @@ class Propagation(TorchFunctionMode, Following):
         inside, kwargs = getattr(here, "flows", ()), kwargs or {}
         if not inside or inside[-1] is not self or not self.entry.open:
             return func(*args, **kwargs)
-        if torch._C._functorch.peek_interpreter_stack() is not None:
+        if transforms() is not None:
             self._refuse_transforms((*args, *kwargs.values()))
         if self.wide is not None:
             wide, name, args, kwargs = self.wide.call(self, func, name, args, kwargs)
@@ -279,7 +281,11 @@ class Propagation(TorchFunctionMode, Following):
             if weight is not None and weight.dim() == 4:
                 self.patch = (weight.shape[2], weight.shape[3])
             return Choice(self.composite.patch, self.composite.patch)
+        if self.usual is not None and not self.projections.wanted:
+            return self.usual
         choice = Choice(self.composite.linear, self.composite.projection)
+        if choice.known and self.placed is None:
+            self.usual = choice
         if not choice.known:
             if rules.zbox in (choice.linear, choice.projection):
                 raise InputError("The z-box rule is for pixels, whose bounds are known. Type replace(composite, patch=rules.zbox).")
@@ -365,10 +371,10 @@ def propagate(
     from .support import inspect
 
     composite, options = as_composite(composite), as_options(options)
-    inspect(model)
+    tree = inspect(model)
     if options.checkpoint and not layers(model):
         raise InputError(f"checkpoint=True runs each layer again, and {type(model).__name__} has no layers. Type Options().")
-    flow = getattr(composite, "flow", Propagation)(model, composite, options)  # the wrong ones of live/broken.py bring their own
+    flow = getattr(composite, "flow", Propagation)(model, composite, options, tree)  # the wrong ones of live/broken.py bring their own
     flow.asked, flow.projections.wanted = tuple(asked), flow.projections.wanted or bool(asked)
     leaving = Leaving(flow.entry)
     with leaving, leaving:

@@ -79,7 +79,7 @@ def contradicted(flow: ForwardPass, taken: list[Leaf]) -> None:
             f'them: whether they are content, positions or a constant cannot be known. Type Options(roles={{"{name}": "positions"}}), '
             f'or "constant".'
         )
-    arguments = named(flow.model)
+    arguments = named(flow.model) if flow.options.roles else []
     sources = {leaf.source for leaf in taken}
     for name, role in flow.options.roles.items():
         if role == "positions" and name not in arguments and name not in sources:

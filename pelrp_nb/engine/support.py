@@ -22,8 +22,8 @@ COMPILED = ("torch._dynamo.eval_frame", "OptimizedModule")
 AGAIN = "Dispatch the model again: accelerate.dispatch_model(model, device_map)."
 
 
-def inspect(model: nn.Module) -> None:
-    """Raise ModelError if the model's operations cannot be seen, or if chance takes part in its forward pass."""
+def inspect(model: nn.Module) -> ModelTree:
+    """The tree of a model's modules. Raises ModelError if its operations cannot be seen, or if chance takes part in its forward pass."""
     if not isinstance(model, nn.Module):
         raise ModelError(f"The model must be a torch.nn.Module, got {type(model).__name__}. Type from_pretrained(name).")
     tree = ModelTree(model)
@@ -31,7 +31,8 @@ def inspect(model: nn.Module) -> None:
     surroundings()
     running(model)
     permuted(model)
-    wrapped(modules)
+    kinds = list({type(module): (name, module) for name, module in reversed(modules)}.values())  # the first module of each
+    wrapped(modules, kinds)
     backward_hooks(modules)
     chance(modules)
     attention(modules)
@@ -41,7 +42,9 @@ def inspect(model: nn.Module) -> None:
     home = device_of(model)
     for name, module in modules:
         placed(model, name, module, home)
+    for name, module in kinds:
         quantised(name, module)
+    return tree
 
 
 def surroundings() -> None:
@@ -95,25 +98,26 @@ def loaded(place: tuple[str, str]) -> tuple[type, ...]:
     return (getattr(sys.modules[place[0]], place[1]),) if place[0] in sys.modules else ()
 
 
-def wrapped(modules: list[tuple[str, nn.Module]]) -> None:
+def wrapped(modules: list[tuple[str, nn.Module]], kinds: list[tuple[str, nn.Module]]) -> None:
     """Wrappers that run the model where this thread does not look."""
     replicas, spread, compiled = (nn.DataParallel, nn.parallel.DistributedDataParallel, *loaded(SHARDED)), loaded(SPREAD), loaded(COMPILED)
-    for name, module in modules:
+    for name, module in kinds:
         kind = type(module).__name__
         if isinstance(module, replicas):
             raise ModelError(f"{kind} runs replicas in other threads, unseen here. Explain the model inside: model.module.")
-        if spread and module._parameters and any(isinstance(p, spread) for p in module._parameters.values()):
-            raise ModelError(
-                f"`{name or kind}` is sharded over processes (FSDP or tensor parallel), of which this is one. "
-                'Load the model whole, or split over devices with device_map="auto".'
-            )
-        if isinstance(module, compiled) or getattr(module, "_compiled_call_impl", None) is not None:
-            raise ModelError(
-                f"A compiled model hides its operations (`{name or kind}`). Explain the plain one: model._orig_mod, or load it "
-                "again without torch.compile."
-            )
         if isinstance(module, torch.jit.ScriptModule):
             raise ModelError(f"`{name or kind}` is a scripted module, whose operations are hidden. Load the Python module.")
+    for name, module in modules:
+        if spread and module._parameters and any(isinstance(p, spread) for p in module._parameters.values()):
+            raise ModelError(
+                f"`{name or type(module).__name__}` is sharded over processes (FSDP or tensor parallel), of which this is one. "
+                'Load the model whole, or split over devices with device_map="auto".'
+            )
+        if getattr(module, "_compiled_call_impl", None) is not None or (compiled and isinstance(module, compiled)):
+            raise ModelError(
+                f"A compiled model hides its operations (`{name or type(module).__name__}`). Explain the plain one: model._orig_mod, or "
+                "load it again without torch.compile."
+            )
 
 
 def chance(modules: list[tuple[str, nn.Module]]) -> None:

@@ -10,17 +10,13 @@ from typing import Any
 
 from torch import nn
 
+from ..engine.signature import parameters_of
 from ..errors import InputError, PelrpError
 
 # what a model's own code raises for an input that does not fit it
 RAISED = (ValueError, RuntimeError, IndexError, NotImplementedError, TypeError, KeyError, AttributeError, AssertionError)
 RAW = ("text", "text_pair", "images", "audio", "sampling_rate", "labels")  # what a processor takes
 POSITIONAL = "input "  # what the engine calls arguments that have no name: "input 0"
-
-
-def parameters_of(model: nn.Module) -> Mapping[str, inspect.Parameter]:
-    """The parameters of `forward`, in order."""
-    return inspect.signature(model.forward).parameters
 
 
 def named(model: nn.Module) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from threading import get_ident
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engine.signature import parameters_of
 from ..engine.support import device_of
 from ..errors import InputError
 from .arguments import RAISED, call, processed
@@ -19,7 +19,7 @@ from .text import needed, of_ids
 
 def has_decoder(model: nn.Module) -> bool:
     """Whether the model has an encoder and a decoder, and takes what the decoder reads."""
-    return "decoder_input_ids" in inspect.signature(model.forward).parameters
+    return "decoder_input_ids" in parameters_of(model)
 
 
 def writes(model: nn.Module) -> bool:
@@ -83,7 +83,7 @@ def read_by_itself(model: nn.Module, given: Mapping[str, Any]) -> Tensor | None:
         reads = isinstance(kwargs.get("encoder_hidden_states"), Tensor)  # only a decoder is handed these
         heard.extend([ids] if reads and isinstance(ids, Tensor) and not ids.is_floating_point() else [])
 
-    parts = [m for m in model.modules() if m is not model and "encoder_hidden_states" in inspect.signature(m.forward).parameters]
+    parts = [m for m in model.modules() if m is not model and "encoder_hidden_states" in parameters_of(m)]
     handles = [part.register_forward_pre_hook(listen, with_kwargs=True) for part in parts]
     try:
         call(model, given)
