@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -147,11 +148,11 @@ class Following(Base):
 
     def is_position(self, found: Meeting) -> bool:
         """Whether a constant is a position, as far as is known now."""
-        return bool(found.keys(self.places, self.values))
+        return bool(self.keys_of(found))
 
     def keys_of(self, found: Meeting) -> tuple[Axis, ...]:
         """The axes of inputs on whose places a constant depends."""
-        return found.keys(self.places, self.values)
+        return found.keys(self.places, self.values, partial(constants.own_entries, self))
 
     def settle(self) -> None:
         """The forward pass has ended: which leaves are positions, and how many rows the batch has."""

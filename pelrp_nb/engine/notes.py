@@ -138,6 +138,7 @@ class Knows(Protocol):
     known: the note for each parameter and buffer, by identity; noted: the same by the tensor's name
     memory: the parameter that lies at an address
     names: path of each module, by identity; path: the modules that are running, outermost first
+    brought: whether accelerate may bring weights
     """
 
     known: dict[int, Note]
@@ -145,6 +146,7 @@ class Knows(Protocol):
     memory: dict[int, str]
     names: dict[int, str]
     path: list[Any]
+    brought: bool
 
 
 def carries(x: Any) -> bool:
@@ -159,12 +161,11 @@ def pick(args: tuple, kwargs: dict, place: int, name: str, default: Any = None) 
 
 def note_of(flow: Knows, tensor: Tensor) -> Note | None:
     """The note on a tensor, or the one the engine keeps for a parameter or buffer."""
-    found = made_note(tensor)
-    if found is None:
-        found = flow.known.get(id(tensor))
-    if found is None:
-        return loaded(flow, tensor) if flow.path and "_hf_hook" in flow.path[-1].__dict__ else None
-    return found
+    found = tensor.__dict__.get(ATTRIBUTE)
+    if found is not None:
+        return found if found.version == version_of(tensor) else made_note(tensor)
+    found = flow.known.get(id(tensor))
+    return loaded(flow, tensor) if found is None and flow.brought else found
 
 
 def made_note(x: Any) -> Note | None:
@@ -177,6 +178,8 @@ def made_note(x: Any) -> Note | None:
 
 def loaded(flow: Knows, tensor: Tensor) -> Note | None:
     """The note on a weight that accelerate has just brought to the module that is running."""
+    if not flow.path or "_hf_hook" not in flow.path[-1].__dict__:
+        return None
     module = flow.path[-1]
     for name, own in (*module._parameters.items(), *module._buffers.items()):
         if own is tensor:

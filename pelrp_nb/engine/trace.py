@@ -116,7 +116,7 @@ class Visible:
 
     def __call__(self, x: Tensor, *axes: int) -> Tensor:
         """x at those places, along the axes that are as long as the batch."""
-        for axis in axes:
-            if -x.dim() <= axis < x.dim() and x.shape[axis] == self.length and len(self.at) != self.length:
+        for axis in axes if len(self.at) != self.length else ():
+            if -x.dim() <= axis < x.dim() and x.shape[axis] == self.length:
                 x = x.index_select(axis, self.at.to(x.device))
         return x

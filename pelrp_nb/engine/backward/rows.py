@@ -15,7 +15,6 @@ from ..trace import Boundary, Role, Trace, Visible
 from .arrivals import Part
 from .ledger_builder import Books
 
-copies: Callable[[Tensor], Sequence[Tensor]] = torch.unbind_copy  # type: ignore[assignment]  # torch's stub says that it gives None
 # the axes of tokens, from the end, in each kind of detail
 AXES = {"heads": (-1,), "attention": (-1,), "query_key": (-1,), "frequencies": (-2,), "pairs": (-2, -1)}
 
@@ -37,7 +36,7 @@ class Rows:
 
 
 class Stack:
-    """Tensors (B, ..., T) in groups of one shape and type, so that a row of all is cut at once; each row has memory of its own."""
+    """Tensors (B, ..., T) in groups of one shape and type, so that a row of all is cut at once, into memory of its own."""
 
     def __init__(self, tensors: Mapping[Any, Tensor]) -> None:
         groups: dict[tuple, dict[Any, Tensor]] = {}
@@ -51,7 +50,8 @@ class Stack:
         found: dict[Any, Tensor] = {}
         for names, whole in self.groups:
             one = whole.movedim(1, 0) if row is None else whole[row] if visible is None else visible(whole[row], -1)
-            found |= zip(names, copies(one), strict=True)
+            own = one.clone() if one._is_view() else one
+            found |= zip(names, own.unbind(0), strict=True)
         return {name: found[name] for name in self.order}
 
 

@@ -13,9 +13,12 @@ from torch import Tensor
 
 from ...rules import PositionKind
 from ..leaves import SUMS, Columns, Leaf, columns_of
-from ..numerics import better, visible
+from ..numerics import better, dot, visible
 from ..places import credit
 from ..trace import Sink
+
+
+TURNS = ("cos", "sin", "rotary")  # parts of a rotation, which hold no fillers
 
 
 @dataclass(eq=False)
@@ -45,7 +48,7 @@ def relevance(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
     x, g = leaf.tensor.detach(), gradients.get(id(leaf.tensor))
     if g is None:
         return torch.zeros_like(better(x.real if x.is_complex() else x))
-    return visible(x, g)  # what is added or joined may hold fillers, of places that nobody sees
+    return dot(x, g) if leaf.part in TURNS else visible(x, g)  # what is added or joined may hold fillers, of places that nobody sees
 
 
 def features_of(leaf: Leaf, dims: int) -> int | None:

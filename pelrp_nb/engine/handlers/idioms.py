@@ -24,6 +24,7 @@ from .forms import NEAR, Form, alike, be, form_of, held, selected
 SELECTIONS = SHAPES | {
     "__getitem__", "select", "gather", "index_select", "take_along_dim", "narrow", "flip", "masked_select", "clone", "T", "mT",
 }  # fmt: skip
+PEAKS = ("max", "amax")
 SUBTRACTIONS = {torch.sub, Tensor.sub, Tensor.__sub__, torch.subtract, Tensor.subtract}
 
 
@@ -33,7 +34,7 @@ SUBTRACTIONS = {torch.sub, Tensor.sub, Tensor.__sub__, torch.subtract, Tensor.su
 def passed(flow: Context, func: Callable, name: str, args: tuple, kwargs: dict, out: Any) -> None:
     """What holds for a tensor holds for a selection of it; sums of exponentials, and largest scores."""
     x = args[0] if args else None
-    if name in ("max", "amax"):
+    if name in PEAKS:
         be(flow, out if isinstance(out, Tensor) else out[0], Form("peak"))
     form = form_of(flow, x, "peak", "exp", "total", "softmax", "bounded", "log_softmax") if isinstance(x, Tensor) else None
     if form is None or not isinstance(out, Tensor) or out is x:

@@ -66,12 +66,16 @@ def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, appl
     if bias is not None and carries(bias):
         return add(flow, torch.add, (weighted(flow, x, weight, None, apply, axis), bias), {})
     choice = flow.linear_rule(x, weight)
-    name = flow.name_of(bias, "bias") if bias is not None else flow.name_of(weight, "weight")
     rule = choice.rule
     choice.step = flow.used("linear", rule)
+    if bias is None and choice.known and rule == rules.epsilon:  # nothing to bend, and nothing kept
+        out = apply(detection.looped(flow, weight, x, "linear")[1], weight, None)
+        flow.projections.met(out, choice)
+        return out
+    name = flow.name_of(bias, "bias") if bias is not None else flow.name_of(weight, "weight")
     out = (bent if choice.known else bent_later)(flow, choice, x, LinearMap(apply, axis, name), weight, bias)
     flow.projections.met(out, choice)
-    if bias is None and not (choice.known and rule == rules.epsilon):
+    if bias is None:
         again = partial(biased, x, weight, apply, axis)
         forms.be(flow, out, forms.Form("map", dim=axis, again=again, beside=forms.held(x, weight)))
     return out

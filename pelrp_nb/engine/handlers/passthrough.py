@@ -23,9 +23,9 @@ from ..notes import SHAPES, Note, carries, chain, hand_on, note_of, pick, write
 def cast(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     """The same numbers in another dtype, place or order of memory: everything known stays known."""
     out = func(*args, **kwargs)
-    note = note_of(flow, args[0]) if args and isinstance(args[0], Tensor) else None
     if not isinstance(out, Tensor) or out is args[0] or not carries(out):
         return out
+    note = note_of(flow, args[0])
     origin, zero = chain(flow, args[0])
     note = note or Note()
     write(out, Note(origin=origin, zero=zero, made=note.made, attends=note.attends, stream=note.stream))
@@ -50,11 +50,12 @@ def plain(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     out, name = func(*args, **kwargs), getattr(func, "__name__", "")
     if args:
         note = note_of(flow, args[0]) if isinstance(args[0], Tensor) else None
+        if name in idioms.PEAKS or (note is not None and note.form is not None):
+            idioms.passed(flow, func, name, args, kwargs, out)
         if note is not None:
             hand_on(flow, args[0], out, same=name in SHAPES)
             if note.stacked is not None and name in ("sum", "mean"):
                 note.stacked.part = "sum"  # what stood beside is added
-        idioms.passed(flow, func, name, args, kwargs, out)
     if not isinstance(out, Tensor):
         return out
     if not out.requires_grad:

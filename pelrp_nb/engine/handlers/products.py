@@ -71,12 +71,14 @@ def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor
         out = turned(flow, carrier, leaf)
         write(out, Note(sinks=(*detection.sinks_of(flow, carrier), leaf), awaiting=detection.awaiting(flow, carrier)))
         return idioms.masked(flow, carrier, constant, out)
-    whole = idioms.quotient(flow, func, carrier, constant)
+    noted = note_of(flow, carrier) is not None
+    whole = idioms.quotient(flow, func, carrier, constant) if noted else None
     if whole is not None:
         return whole
     out = func(a, b, **({k: v for k, v in kwargs.items() if k not in ("input", "other")} if kwargs else kwargs))
-    elementwise_note(flow, func, (a, b), {}, out)
-    return idioms.masked(flow, carrier, constant, out) if isinstance(constant, Tensor) else out
+    if noted or not isinstance(constant, Tensor) or constant.numel() == 1:
+        elementwise_note(flow, func, (a, b), {}, out)
+    return idioms.masked(flow, carrier, constant, out) if noted and isinstance(constant, Tensor) else out
 
 
 SCALING = {torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__}

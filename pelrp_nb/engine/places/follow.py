@@ -177,6 +177,8 @@ class Places:
         outs = [out] if one else [o for o in out if isinstance(o, Tensor)] if isinstance(out, tuple | list) else []
         if not outs or name in SHAPE_ALONE or (name in SHAPE_OF_OTHER and provenance_of(args[0]) is None):
             return
+        if args and outs[0] is args[0] and name in CASTS:  # the tensor itself
+            return
         if ATTRIBUTE in outs[0].__dict__ and followed(outs[0], args):
             return
         key = self.key_of(name, args, outs, spelt(args, kwargs) if words is None else words)
@@ -211,7 +213,7 @@ class Places:
 
     def key_of(self, name: str, args: tuple, outs: list[Tensor], words: Sequence[Any]) -> tuple | None:
         """What a step depends on; None where it depends on values."""
-        if name in BY_VALUES or (name == "__getitem__" and any(isinstance(i, Tensor) for i in index_of(args))):
+        if name in BY_VALUES or (name == "__getitem__" and not NO_TENSORS.issuperset(map(type, index_of(args)))):
             return None
         first, more = outs[0], self.embedded if name in CONTRACTING else None
         if name == "as_strided":
@@ -276,12 +278,15 @@ def remember(key: tuple, step: Step) -> None:
     _steps[key] = step
 
 
+NO_TENSORS = frozenset({int, slice, type(...), type(None), bool})  # types of an index that picks entries whatever their values are
 # functions that use nothing of an input but its shape, type or device
 SHAPE_ALONE = words("""zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_empty
 new_full new_tensor size dim numel stride is_floating_point is_complex __len__ is_contiguous data_ptr broadcast_shapes get_device
 element_size storage_offset""")
 # functions of a tensor that use of the second one but its shape or type
 SHAPE_OF_OTHER = words("expand_as type_as to view_as reshape_as")
+# what may hand back the tensor that it was given
+CASTS = words("to contiguous float double half bfloat16 type type_as cpu cuda")
 # selections by tensors: which entries are picked depends on values
 BY_VALUES = words("""gather index_select take_along_dim masked_select take index_add index_copy index_put scatter scatter_add
 scatter_reduce masked_scatter __setitem__ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_

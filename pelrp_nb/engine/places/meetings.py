@@ -7,7 +7,7 @@ pass has ended; so each meeting is remembered, and judged then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,7 @@ class Meeting:
 
     shape:  of the carrier, or of what both make; `known` is its provenance
     axes:   of that shape, along which the constant may differ from place to place
-    factor: it is multiplied; own: it has an entry of its own for each place, whatever the values are
+    factor: it is multiplied
     """
 
     constant: Tensor
@@ -34,24 +34,30 @@ class Meeting:
     shape: tuple[int, ...]
     axes: tuple[int, ...]
     factor: bool = False
-    own: bool = False
 
     def at(self, axis: int) -> int:
         """The constant's own axis there."""
         return axis - (len(self.shape) - self.constant.dim())
 
-    def keys(self, places: Places, values: Values) -> tuple[Axis, ...]:
-        """Input axes on whose places the constant depends; none: it is no position."""
+    def keys(self, places: Places, values: Values, own: Callable[[Tensor, int], bool]) -> tuple[Axis, ...]:
+        """Input axes on whose places the constant depends; none: it is no position.
+
+        `own` tells whether it has an entry of its own for each place along one of its axes, whatever the values are.
+        """
 
         def foreign(key: Axis) -> bool:
             return key.of_weight or key in places.features or places.is_batch(key)
+
+        def owns() -> bool:
+            return any(own(self.constant, self.at(axis)) for axis in self.axes)
 
         found: dict[Axis, None] = {}
         for axis in self.axes:
             on = [m for m in self.known.maps if axis in padded(m, len(self.shape)).axes]
             if all(foreign(m.key) for m in on):
                 continue
-            if self.own or values.differs(self.constant, self.at(axis), self.factor):
+            differs = (not self.factor and owns()) or values.differs(self.constant, self.at(axis), self.factor)  # tables are not read
+            if differs or (self.factor and owns()):
                 found |= dict.fromkeys(self.among(on, axis))
         return tuple(k for k in found if not foreign(k))
 
@@ -78,7 +84,7 @@ class Meeting:
         return found or [m.key for m in on]
 
 
-def meeting(constant: Tensor, known: Provenance, shape: Sequence[int], factor: bool = False, own: bool = False) -> Meeting | None:
+def meeting(constant: Tensor, known: Provenance, shape: Sequence[int], factor: bool = False) -> Meeting | None:
     """A constant that may be a position where it meets this carrier; None if it cannot be one."""
     shape = tuple(shape)
     if constant.dim() > len(shape) or not (constant.is_floating_point() or constant.is_complex()):
@@ -86,4 +92,4 @@ def meeting(constant: Tensor, known: Provenance, shape: Sequence[int], factor: b
     shift, sizes, strides = len(shape) - constant.dim(), constant.shape, constant.stride()
     moving = sorted(axes_seen(known, len(shape)))
     axes = tuple([a for a in moving if a >= shift and sizes[a - shift] > 1 and strides[a - shift] != 0])
-    return Meeting(constant, known, shape, axes, factor, own) if axes else None
+    return Meeting(constant, known, shape, axes, factor) if axes else None

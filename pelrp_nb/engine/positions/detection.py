@@ -18,7 +18,7 @@ from ..places.provenance import Provenance, axes_seen, unified
 from ..places.roles import CONTENT
 from ..places.values import HIDES, as_stored
 from . import sinks
-from .constants import at_one_place, own_entries, said
+from .constants import at_one_place, said
 
 
 def added(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[int], operation: str) -> Tensor | None:
@@ -83,7 +83,6 @@ def entering(flow: Context, constant: Tensor, known: Provenance, shape: Sequence
     factor = part == "product"
     found = meeting(constant, unified((known,), shape), shape, factor)
     if found is not None:
-        found.own = has_own(flow, found)
         if factor and flow.composite.product != rules.uniform and not flow.is_position(found):
             return None
         return made(flow, constant, known, shape, part, found)
@@ -95,11 +94,6 @@ def entering(flow: Context, constant: Tensor, known: Provenance, shape: Sequence
     leaf = made(flow, constant, known, shape, part, None)
     leaf.picked = (operation, *picked)
     return leaf
-
-
-def has_own(flow: Context, found: Meeting) -> bool:
-    """Whether what met has an entry of its own for each place along one of the axes."""
-    return any(own_entries(flow, found.constant, found.at(axis)) for axis in found.axes)
 
 
 def fits(constant: Tensor, shape: Sequence[int]) -> bool:
@@ -151,7 +145,6 @@ def added_to_scores(flow: Context, constant: Tensor, known: Provenance, shape: S
     found = meeting(constant, known, shape)
     if found is None:
         return bias_of_one_token(flow, constant, known, shape)
-    found.own = has_own(flow, found)
     if not flow.is_position(found):  # a mask must reach the kernel as it is
         return None
     leaf, value = sinks.bias_sink(flow, constant.expand(tuple(shape)), known, found, waits)
@@ -206,7 +199,6 @@ def of_bias(leaf: Leaf, weights: Callable[[], Tensor], i: int, n: int) -> Callab
 
 def per_place(flow: Context, constant: Tensor, shared: Meeting, carrier: Tensor, contracts: bool) -> tuple[Leaf, Tensor] | None:
     """The carrier of a product with a matrix (or a vector) for each place: half of what comes back to it is the sink's."""
-    shared.own = has_own(flow, shared)
     if not flow.is_position(shared):  # what only selects (a matrix of zeros and ones) is none
         return None
     known = provenance_of(carrier)
@@ -218,9 +210,12 @@ def per_place(flow: Context, constant: Tensor, shared: Meeting, carrier: Tensor,
 
 def looped(flow: Context, constant: Tensor, carrier: Tensor, operation: str) -> tuple[Leaf | None, Tensor]:
     """The carrier of a product with weights where one place is left of it: if others meet other weights, half is the sink's."""
-    known = may_meet(flow, constant, carrier)
-    picked = None if known is None or flow.composite.product != rules.uniform else picked_out(flow, known)
-    if picked is None:
+    if provenance_of(constant) is not None:
+        ask(flow, constant)
+        return None, carrier
+    known = provenance_of(carrier)
+    picked = None if known is None else picked_out(flow, known)
+    if picked is None or flow.composite.product != rules.uniform or may_meet(flow, constant, carrier) is None:
         return None, carrier
     leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), None), as_stored(constant))
     leaf.picked = (operation, *picked)
