@@ -66,6 +66,7 @@ class Propagation(TorchFunctionMode, Following):
     permuted: Any = None  # whose positions stand where, if not where they are
     patch: tuple[int, int] | None = None  # (height, width) of a picture's patches
     asked: tuple[only.Condition, ...] = ()  # parts of layers that a target names
+    usual: Choice | None = None  # the rule of all linear maps, where none is told from another
     spot: str | None = None  # the module that a call belongs to, while planning
 
     def __init__(self, model: nn.Module, composite: Composite, options: Options, tree: ModelTree | None = None) -> None:
@@ -75,7 +76,6 @@ class Propagation(TorchFunctionMode, Following):
         self.account = Account()
         self.account.open = options.ledger
         self.inputs = Inputs()
-        self.usual: Choice | None = None  # the rule of all linear maps, where none is told from another
         self.projections = Projections(composite.tells_projections or bool(options.only) or "routes" in options.detail)
         self.power = 1.0  # what the walk back begins with (loss_scaling.py)
         self.attentions: list[Attention] = []  # where heads were asked for
