@@ -19,6 +19,7 @@ from sphinx.application import Sphinx
 import pelrp_nb
 from pelrp_nb import rules
 from pelrp_nb.composites import Composite
+from pelrp_nb.labs.worksheets import glossary_markdown
 from pelrp_nb.rules.pages import page_of
 
 HERE = Path(__file__).parent
@@ -37,6 +38,9 @@ ROOMS = {  # what one reaches by pelrp_nb.NAME -> what it is, in a line
     "reference": "a whole small transformer, walked back by hand",
 }
 
+CARD = "![The card of a result: text in colour, one bar of what the value is made of](../../tutorials/images/card.png)"
+STEPPER = "![One step of the walk back: content and position of each token, and the account so far](../../tutorials/images/stepper.png)"
+
 
 def public(room: ModuleType) -> list[str]:
     """The names of a module that are for users: its `__all__`, or what it defines itself."""
@@ -50,6 +54,15 @@ def made() -> Iterator[tuple[str, str]]:
     yield from textbook()
     yield from reference()
     yield "messages", messages()
+    yield "gallery", gallery()
+    yield "glossary", f"# Glossary\n\nThe words of the field, as the course uses them.\n\n{glossary_markdown()}\n"
+
+
+def gallery() -> str:
+    """The pages of `docs/gallery/`, whichever there are."""
+    pages = [f"/docs/gallery/{path.stem}" for path in sorted((HERE / "gallery").glob("*.md"))]
+    toctree = ["```{toctree}", ":maxdepth: 1", "", *pages, "```", ""] if pages else []
+    return "\n".join(["# Gallery", "", "Every view, as it looks.", "", *toctree, CARD, "", STEPPER, ""])
 
 
 def textbook() -> Iterator[tuple[str, str]]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 
 class PelrpError(Exception):
-    """Anything pelrp_nb refuses; catch this one to catch them all."""
+    """Anything pelrp_nb refuses; catch this one to catch them all.
+
+    A note below the traceback names its page in the documentation, which says what happened, why, and what to type.
+    """
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*said)
+        page = next(kind.__name__ for kind in type(self).__mro__ if kind.__module__ == __name__)
+        self.add_note(f"In the documentation: errors/{page}")
 
 
 class InputError(PelrpError, ValueError):

@@ -398,9 +398,9 @@ def test_what_a_result_or_a_composite_cannot_do_is_told_with_what_to_type(name, 
 
 
 def test_a_page_goes_into_a_file(found, tmp_path):
-    with pytest.raises(PelrpError, match=rf"must be the name of a file, and is a folder\. Type {tmp_path.name}/explanation\.html\.$"):
+    with pytest.raises(PelrpError, match=rf"must be the name of a file, and is a folder\. Type {tmp_path.name}/explanation\.html\.\n"):
         found[0].to_html(tmp_path)
-    with pytest.raises(PelrpError, match=rf"is a folder\. Type {tmp_path.name}/explanations\.html\.$"):
+    with pytest.raises(PelrpError, match=rf"is a folder\. Type {tmp_path.name}/explanations\.html\.\n"):
         found.to_html(tmp_path)
 
 

@@ -1,0 +1,117 @@
+"""The documentation is true: the code of every page runs, and what it says to be there is there."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import pelrp_nb
+from pelrp_nb import errors, rules
+from pelrp_nb.zoo.commands import accuracy
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS, HOWTO = ROOT / "docs", ROOT / "tutorials" / "howto.md"
+BLOCK = re.compile(r"```python\n(.*?)```", re.S)
+PAGES = {
+    path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md")) if "made" not in path.parts
+}
+WITH_CODE = [name for name, text in PAGES.items() if BLOCK.search(text)]
+KINDS = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, errors.PelrpError)]
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_the_code_of_a_page_runs_in_its_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in BLOCK.findall(PAGES[page]):
+        exec(compile(block, f"docs/{page}", "exec"), names)
+
+
+def questions() -> list[tuple[str, str]]:
+    """What the list of how-tos asks, and where it says the answer stands."""
+    return re.findall(r"^- \[(.+?)\]\((.+?)\)$", PAGES["howto/index.md"], re.M)
+
+
+def section(anchor: str) -> str:
+    """A section of the page of short answers, by the anchor that its heading makes."""
+    for found in re.finditer(r"^### (.+?)\n(.*?)(?=^##|\Z)", HOWTO.read_text(encoding="utf-8"), re.S | re.M):
+        if re.sub(r"[^\w\- ]", "", found[1].lower()).replace(" ", "-") == anchor:
+            return found[2]
+    raise AssertionError(f"no section {anchor}")
+
+
+def test_more_than_forty_questions_are_answered_and_none_twice():
+    asked = questions()
+    assert len(asked) > 40 and len({link for _, link in asked}) == len(asked)
+
+
+@pytest.mark.parametrize("link", [link for _, link in questions()])
+def test_every_answer_has_code_that_is_run(link):
+    page, _, anchor = link.partition("#")
+    text = section(anchor) if anchor else PAGES[f"howto/{page}"]
+    assert "```python" in text or anchor == "more-than-one-process-more-than-one-machine"  # that one needs a cluster
+
+
+def test_no_how_to_is_left_out_of_the_list():
+    listed = {link for _, link in questions()}
+    assert {name.removeprefix("howto/") for name in PAGES if name.startswith("howto/") and not name.endswith("index.md")} <= listed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_names_its_page_and_the_page_says_what_to_type(kind):
+    raised = getattr(errors, kind)("said")
+    assert str(raised) == "said" and raised.__notes__ == [f"In the documentation: errors/{kind}"]
+    page = PAGES[f"errors/{kind}.md"]
+    assert page.startswith(f"# {kind}\n") and f"({kind}.md)" in PAGES["errors/index.md"] + f"({errors.PelrpError.__name__}.md)"
+    assert all(part in page for part in ("**What happened.**", "**Why.**", "**What to type"))
+
+
+def test_an_error_of_another_room_names_the_nearest_page():
+    class OwnError(errors.ModelError):
+        """A kind that stands elsewhere."""
+
+    assert OwnError("said").__notes__ == ["In the documentation: errors/ModelError"]
+
+
+def test_every_rule_has_a_formula_and_there_is_none_without_a_rule():
+    formulas = tomllib.loads((DOCS / "formulas.toml").read_text(encoding="utf-8"))
+    assert list(formulas) == [rule.name for rule in rules.ALL]
+
+
+def between(page: str, name: str) -> str:
+    """What stands between two marks of a page."""
+    found = re.search(rf"<!-- {name}[^>]*-->\n(.*?)<!-- /{name} -->", PAGES[page], re.S)
+    assert found, name
+    return found.group(1).strip()
+
+
+def test_the_table_of_rules_is_generated_from_the_rules():
+    assert between("rules.md", "rules") == rules.table().strip()
+
+
+def test_the_table_of_models_is_generated_from_the_cards():
+    assert between("facts/zoo.md", "zoo") == zoo_table()
+
+
+def zoo_table() -> str:
+    lines = ["| model | architecture | positions | held-out accuracy | size |", "|---|---|---|---|---|"]
+    for name in pelrp_nb.zoo.names():
+        card = pelrp_nb.zoo.card(name)
+        cells = (f"`{name}`", card["architecture"], card["positions"], accuracy(card), f"{card['bytes'] / 1e6:.1f} MB")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_rooms_that_are_listed_are_there():
+    listed = re.findall(r"^        (\w+(?:\.py|/)) ", PAGES["explanation/rooms.md"], re.M)
+    assert len(listed) > 15 and all((ROOT / "pelrp_nb" / name).exists() for name in listed)
+
+
+def test_links_of_the_pages_lead_to_files():
+    for name, text in PAGES.items():
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", BLOCK.sub("", text)):
+            assert "made/" in link or (DOCS / name).parent.joinpath(link).exists(), f"{name}: {link}"
