@@ -21,12 +21,14 @@ from .inputs.rows import Skipped
 from .inputs.source import Source
 from .ledger import Ledger
 from .methods import compare_methods
+from .patch import patch
 from .permute import permute_positions
 from .plan import Plan, plan
 from .results.aggregate import aggregate
 from .results.exchange import Exchange
 from .results.explanation import Explanation
 from .results.explanations import Explanations
+from .results.patch import Patch
 from .rules import check_rule
 from .streaming.iterate import explain_iter
 from .streaming.to_folder import explain_to
@@ -34,9 +36,9 @@ from .version import __version__ as __version__
 
 __all__ = [
     "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "DELTA_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Exchange", "Explanation",
-    "Explanations", "Ledger", "Options", "Plan", "Skipped", "Source", "aggregate", "check_rule", "compare_methods", "doctor", "exchange",
-    "explain", "explain_iter", "explain_to", "live", "permute_positions", "plan", "propagate", "reference", "register", "rules", "target",
-    "zoo",
+    "Explanations", "Ledger", "Options", "Patch", "Plan", "Skipped", "Source", "aggregate", "check_rule", "compare_methods", "doctor",
+    "exchange", "explain", "explain_iter", "explain_to", "live", "patch", "permute_positions", "plan", "propagate", "reference", "register",
+    "rules", "target", "zoo",
 ]  # fmt: skip
 _WHEN_TOUCHED = ("atlas", "bench", "errors", "faithfulness", "labs", "views")  # rooms that are loaded when they are named
 

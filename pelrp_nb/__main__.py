@@ -49,6 +49,7 @@ BENCH = """examples:
   python -m pelrp_nb bench calls --most 10
   python -m pelrp_nb bench exchange
   python -m pelrp_nb bench routes
+  python -m pelrp_nb bench patch --prompts 10
   python -m pelrp_nb bench gpu
   python -m pelrp_nb bench batch --help
 """
@@ -70,6 +71,9 @@ PAGES = (EXPLAIN, exchange_command.EXAMPLES, PLAN, FAITHFULNESS, ZOO, BENCH, atl
 ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitlines()[1:3])])
 DEMO = 71  # which of the packaged held-out sentences the demo explains
 STATUS = {"closed": 0, "open": 1, "cannot tell": 3}  # of `explain`, by the ledger's state
+BENCHES = (
+    "engine", "texts", "stream", "memory", "targets", "batch", "views", "calls", "exchange", "routes", "patch", "gpu", "faithfulness",
+)  # fmt: skip
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
 
 
@@ -102,10 +106,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
     bench = command("bench", "benchmarks: ratios of alternating runs, counts of calls", BENCH)
-    bench.add_argument(
-        "what",
-        choices=("engine", "texts", "stream", "memory", "targets", "batch", "views", "calls", "exchange", "routes", "gpu", "faithfulness"),
-    )
+    bench.add_argument("what", choices=BENCHES)
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     atlas.options(command("atlas", "every architecture of transformers, built tiny and explained once", atlas.EXAMPLES))
     command("labs", "lab packs: write them, grade them, measure the tutorials", LABS)

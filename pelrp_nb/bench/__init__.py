@@ -1,5 +1,5 @@
 """Benchmarks are commands that measure and print: `python -m pelrp_nb bench`
-`engine|texts|stream|memory|targets|batch|views|calls|exchange|routes|gpu|faithfulness`.
+`engine|texts|stream|memory|targets|batch|views|calls|exchange|routes|patch|gpu|faithfulness`.
 """
 
 from .calls import calls
@@ -7,6 +7,7 @@ from .engine import engine
 from .exchange import exchange
 from .gpu import gpu
 from .memory import memory
+from .patch_quality import patching
 from .routes import routes
 from .rows import batch, targets
 from .stream import stream
@@ -15,6 +16,6 @@ from .views import views
 
 ALL = {
     "engine": engine, "texts": texts, "stream": stream, "memory": memory, "targets": targets, "batch": batch, "views": views,
-    "calls": calls, "exchange": exchange, "routes": routes, "gpu": gpu,
+    "calls": calls, "exchange": exchange, "routes": routes, "patch": patching, "gpu": gpu,
 }  # fmt: skip
-__all__ = ["ALL", "batch", "calls", "engine", "exchange", "gpu", "memory", "routes", "stream", "targets", "texts", "views"]
+__all__ = ["ALL", "batch", "calls", "engine", "exchange", "gpu", "memory", "patching", "routes", "stream", "targets", "texts", "views"]
