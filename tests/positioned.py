@@ -22,7 +22,7 @@ def drawn(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
 class Attention(nn.Module):
     """H heads over D features; `scores(q, k, positions)` is where an encoding comes in, `hidden` which pairs are not seen."""
 
-    causal, window, fused, groups, sharp = False, None, False, 1, 1.0
+    causal, window, fused, filled, groups, sharp = False, None, False, False, 1, 1.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,6 +58,8 @@ class Attention(nn.Module):
         if self.fused:
             mask: Tensor | None = None if bias is None else bias.masked_fill(hidden, -torch.inf)
             mask = ~hidden if mask is None and bool(hidden.any()) else mask
+            if self.filled:
+                mask = torch.zeros_like(hidden, dtype=q.dtype).masked_fill(hidden, torch.finfo(q.dtype).min)
             return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=self.groups > 1)
         if self.groups > 1:
             k, v = k.repeat_interleave(self.groups, 1), v.repeat_interleave(self.groups, 1)
@@ -124,6 +126,19 @@ class SaturatedRotary(Rotary):
 
 class WindowedRotary(Rotary):
     causal, window = True, 2
+
+
+class FusedWindowedRotary(WindowedRotary):
+    """A window that is no prefix, told to a kernel by what is added to scores."""
+
+    fused, filled = True, True
+
+
+class FusedSaturatedRotary(SaturatedRotary):
+    fused = True
+
+    def turned(self, x: Tensor, positions: Tensor) -> Tensor:
+        return super().turned(x, positions) * self.sharp**0.5
 
 
 def weighing(name: str, weigh: Callable[[Tensor, Tensor], Tensor]) -> type[Attention]:
@@ -208,8 +223,8 @@ class Alibi(Attention):
 
 ALIBIS: dict[str, Any] = {way: type(f"Alibi_{way}", (Alibi,), {"way": way}) for way in ("distance", "key", "size", "clamped")}
 ALIBIS["fused"] = type("Alibi_fused", (Alibi,), {"fused": True})
-EXACT = (Rotary, CausalRotary, FusedRotary, GroupedRotary, FusedGroupedRotary, SaturatedRotary, WindowedRotary, MultipliedMask,
-         ComplexRotary, NormedRotary, Bias, FusedBias, Relative, RelativeToKeys)  # fmt: skip
+EXACT = (Rotary, CausalRotary, FusedRotary, GroupedRotary, FusedGroupedRotary, SaturatedRotary, WindowedRotary, FusedWindowedRotary,
+         FusedSaturatedRotary, MultipliedMask, ComplexRotary, NormedRotary, Bias, FusedBias, Relative, RelativeToKeys)  # fmt: skip
 IDS = torch.tensor([[3, 9, 4, 17, 6, 3, 21]])
 
 

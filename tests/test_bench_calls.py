@@ -10,6 +10,7 @@ import pytest
 
 from pelrp_nb import __main__ as command_line
 from pelrp_nb.bench.calls import entered
+from pelrp_nb.bench.exchange import CASES
 
 MODULE = """
 def outer(n):
@@ -75,3 +76,11 @@ def test_texts_are_beside_a_plain_gradient(capsys):
     assert found["4"]["calls a text"]["explain"] < found["2"]["calls a text"]["explain"]  # one batch, whose calls are shared
     assert command_line.main(["bench", "texts", "--count", "2", "--rounds", "2"]) == 0
     assert {"plain", "mode", "explain"} <= {line.split(" ")[0] for line in capsys.readouterr().out.splitlines()}
+
+
+def test_exchange_is_measured_beside_an_explanation_case_by_case(capsys):
+    """Times differ from run to run; which cases there are, and that an exchange of 8 partners costs more than nothing, does not."""
+    assert command_line.main(["bench", "exchange", "--layers", "1", "--width", "96", "--rounds", "1", "--no-memory", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["time"]) == set(CASES) and all(ratio > 0 for ratio in found["time"].values())
+    assert found["memory"] == {} and (found["layers"], found["width"]) == (1, 96)

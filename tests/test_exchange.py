@@ -9,12 +9,16 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from models import build, build_position, inputs
-from positioned import ALIBIS, EXACT, FOLLOWED, IDS, UNFOLLOWED, Attention, CausalRotary, Rotary, T, swapped, weighing
+from positioned import (
+    ALIBIS, EXACT, FOLLOWED, IDS, UNFOLLOWED, Attention, CausalRotary, FusedGroupedRotary, FusedRotary, FusedWindowedRotary, Rotary, T,
+    swapped, weighing,
+)  # fmt: skip
 from shapes import words
 from torch import Tensor, nn
 
 import pelrp_nb
 from pelrp_nb import exchange, views, zoo
+from pelrp_nb.engine.positions import kernels, reweighing
 from pelrp_nb.engine.positions.exchanging import Pairs
 from pelrp_nb.errors import FileError, InputError, ModelError
 from pelrp_nb.results.exchange import Exchange
@@ -43,6 +47,23 @@ def test_it_is_the_model_computed_again(kind, dtype):
     truth = differences(kind().double())
     allowed = 1e-9 if dtype == torch.float64 else 1e-4
     assert (exchanged(model).matrix - truth).abs().max() <= allowed * truth.abs().max()
+
+
+@pytest.mark.parametrize("kind", [*EXACT, *ALIBIS.values()], ids=lambda kind: kind.__name__)
+def test_queries_that_are_looked_at_some_at_a_time_lose_what_all_of_them_do(kind, monkeypatch):
+    """Columns of a pair of which a block sees only one, and rows that lie in different blocks."""
+    whole = exchanged(kind()).matrix
+    monkeypatch.setattr(reweighing, "BLOCK", 2)
+    torch.testing.assert_close(exchanged(kind()).matrix, whole, rtol=1e-9, atol=1e-9 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("kind", [FusedRotary, FusedGroupedRotary, FusedWindowedRotary], ids=lambda kind: kind.__name__)
+def test_of_a_fused_kernel_of_queries_and_keys_one_matrix_is_made(kind, monkeypatch):
+    """The rest are products of the pairs that a block sees."""
+    made, scores = [], kernels.scores
+    monkeypatch.setattr(kernels, "scores", lambda *args, **more: made.append(1) or scores(*args, **more))
+    exchanged(kind())
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("way", FOLLOWED)

@@ -19,10 +19,10 @@ from ..places import credit
 from ..places.maps import Axis, PlaceMap, padded, words
 from ..places.values import HIDES, hiding
 from ..replay import Chain, Slot, Step, again
+from . import kernels
 
 ADDING = words("add add_ __add__ __radd__ __iadd__ baddbmm baddbmm_ addmm sub sub_ __sub__ __isub__")
 MULTIPLYING = words("mul mul_ __mul__ __rmul__ __imul__")
-KERNEL = "scores of a fused kernel"
 
 
 @dataclass(eq=False)
@@ -73,7 +73,8 @@ def side(number: int, maps: list[PlaceMap | None], x: Tensor, where: str) -> Sid
 class Dealer:
     """The scores of one attention with contents dealt to other places.
 
-    S: (heads, Tq, Tk) scores as they stand; hidden: where masks hide; index: place -> where it stands in the scores
+    S: (heads, Tq, Tk) scores as they stand; hidden: (1 or heads, Tq, Tk) where masks hide; index: place -> where it stands in the scores
+    factors: the numbers of queries and keys, if scores are their products and no more
     """
 
     def __init__(self, chain: Chain, inputs: dict[int, Tensor], scores: int, keys: tuple[Axis, ...], where: str) -> None:
@@ -81,11 +82,15 @@ class Dealer:
         self.inputs = inputs
         self.cleared, self.call = self._without_masks(), unmasked(chain)
         self.terms: dict[int, Tensor] = {}
-        masked, plain = self._run({}, masks=True), self._run({})
-        self.hidden = masked <= plain - 25
-        if factors := self._without_factors():
-            self.cleared |= factors
-            plain = self._run({})
+        self.factors = kernels.factors_of(chain)
+        plain = self._run({})
+        if self.factors is None:
+            self.hidden = self._run({}, masks=True) <= plain - 25
+            if factors := self._without_factors():
+                self.cleared |= factors
+                plain = self._run({})
+        else:
+            self.hidden = kernels.hidden(chain, plain)
         if bool((plain < -1e4).any()):
             raise ModelError(f"What hides pairs in the scores of `{where}` was not understood. Type composite=pelrp_nb.DELTA_LRP.")
         self.sides = sides_of(chain, self.inputs, keys, where)
@@ -95,8 +100,8 @@ class Dealer:
         self.seen = ~self.hidden.all(0) if self.hidden.shape[-1] == self.hidden.shape[-2] else None
         self.biases = {n: levelled(chain.constants[n], self.seen) for n, one in chain.positions.items() if one.part == "score"}
         self.terms = {}
-        self.S = self._run(self.biases, keep=True)
-        self.offsets = None if self.seen is None else visible_offsets(self.seen)
+        self.S = self._run(self.biases, keep=True) if self.biases or chain.terms else plain
+        self.offsets = visible_offsets(self.seen) if self.seen is not None and (self.biases or chain.terms) else None
 
     def _without_masks(self) -> dict[int, Tensor]:
         """Constants that hide, with nothing in the places that they hide."""
@@ -154,8 +159,7 @@ class Dealer:
         at = len(one.cells) // 2
         part = x.select(one.axis, at)
         part.copy_(part.flip(-1) * 0.7 + part.abs().amax().clamp(min=1.0) * 0.3)
-        moved = (self._run({one.number: x}) - plain).abs().amax(0) > 1e-6 * plain.abs().amax().clamp(min=1e-30)
-        rows, columns = moved.any(1).nonzero().flatten().tolist(), moved.any(0).nonzero().flatten().tolist()
+        rows, columns = self._changed(one.number, x, plain)
         if not rows or len(rows) == 1 < len(columns):
             return False, rows[0] - at if rows else 0
         if len(columns) == 1:
@@ -164,6 +168,17 @@ class Dealer:
             f"Between positions and softmax `{self.where}` mixes places, which cannot be exchanged one by one. Type "
             "explain(model, ..., composite=pelrp_nb.DELTA_LRP), which says what they changed."
         )
+
+    def _changed(self, number: int, x: Tensor, plain: Tensor) -> tuple[list[int], list[int]]:
+        """The rows and columns of scores that are others if an input is x."""
+        if self.factors is None:
+            moved = differ(self._run({number: x}), plain)
+            rows, columns = moved.any(1), moved.any(0)
+        else:
+            before, now = (self.chain.run({**self.inputs, **more}, wanted=self.factors) for more in ({}, {number: x}))
+            q, k = (differ(a, b).any(-1) for a, b in zip(now, before, strict=True))
+            rows, columns = q | k.any(), k | q.any()
+        return rows.nonzero().flatten().tolist(), columns.nonzero().flatten().tolist()
 
     def dealt(self, order: Tensor, queries: bool, keys: bool) -> Tensor:
         """(heads, Tq, Tk): the scores with what is at `order[p]` dealt to place p, on one side or on both."""
@@ -183,6 +198,11 @@ class Dealer:
 
         biases = {n: read(x, self.seen, self.offsets, rows, columns) for n, x in self.biases.items()}
         return self._run({**biases, **swapped}, dealt=kept)
+
+
+def differ(x: Tensor, y: Tensor) -> Tensor:
+    """Which entries of the last two axes are others, beyond rounding, anywhere along the axes before them."""
+    return ((x - y).abs() > 1e-6 * y.abs().amax().clamp(min=1e-30)).reshape(-1, *x.shape[-2:]).any(0)
 
 
 def index_of(sides: list[Side], shape: tuple[int, ...], where: str) -> dict[credit.Place, int]:
@@ -254,25 +274,8 @@ def unmasked(chain: Chain) -> Any:
                 return rest[0]
         if step.name in ("sub", "__sub__") and isinstance(step.args[1], Slot) and step.args[1].number in largest:
             return args[0]
-        if step.name == KERNEL:
+        if step.name == kernels.SCORES:
             kwargs = {**kwargs, "masks": False}
         return again(step, args, kwargs)
 
     return call
-
-
-def kernel_scores(
-    q: Tensor, k: Tensor, mask: Tensor | None = None, *, causal: bool, scale: float | None, masks: bool = True
-) -> Tensor:  # fmt: skip
-    """Scores (..., Tq, Tk) of a fused kernel; without `masks`, those of hidden pairs too."""
-    if k.dim() > 3 and k.shape[-3] != q.shape[-3]:
-        k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
-    s = better(q) @ better(k).transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if mask is not None and mask.dtype != torch.bool:
-        hidden = None if masks else hiding(mask)
-        s = s + better(mask if hidden is None else mask.masked_fill(hidden, 0))
-    elif mask is not None and masks:
-        s = s.masked_fill(~mask, -torch.inf)
-    if causal and masks:
-        s = s.masked_fill(torch.ones(s.shape[-2:], dtype=torch.bool, device=s.device).triu(1), -torch.inf)
-    return s

@@ -4,13 +4,11 @@ Two places exchange their positions if their contents are dealt to each other's 
 softmax is run, and its scores are read where the contents are now (`dealing.py`): every encoding is served by the model's own calls.
 Queries and keys are dealt apart (`moving.py`), all pairs of a round at once (each place has one partner in it).
 
-A pair changes two rows, which have their softmax anew, and two columns, which change two terms of every other row's sum; where that
-sum cancels (less than 1e-3 of it is left) or its largest term rises far, the row is computed again as well.
+A pair changes two rows, which have their softmax anew, and two columns, which change two terms of every other row's sum (`reweighing.py`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +22,9 @@ from ..numerics import better
 from ..places import credit
 from ..places.maps import Axis
 from ..replay import Chain
-from .dealing import KERNEL, Dealer, kernel_scores
-from .moving import Moved, moved
-
-CANCELS, RISES = 1e-3, 30.0  # what must be left of a row's sum, and how far its largest score may rise
-MOST = 1 << 22  # numbers of rows that are computed again at a time
+from . import kernels
+from .dealing import Dealer
+from .reweighing import exchanged
 
 
 @dataclass(frozen=True)
@@ -68,112 +64,6 @@ class Pairs:
             at = first < partner
             found.append(torch.stack([self.places[first[at]], self.places[partner[at]]], 1))
         return torch.cat(found)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Scores (heads, Tq, Tk) less the largest of their row, hidden ones at -inf, and what is made of them.
-
-    hide: 0, or -inf where hidden; A, Z: weights, and the sums (heads, Tq) of exp S; G: gradient of the weights; AG: A . G of each row
-    by_key: (heads, Tk, Tq), so that a column lies in one piece: `hide` less the largest, exp S, G
-    """
-
-    S: Tensor
-    hide: Tensor
-    A: Tensor
-    Z: Tensor
-    G: Tensor
-    AG: Tensor
-    by_key: tuple[Tensor, Tensor, Tensor]
-
-    @staticmethod
-    def of(dealer: Dealer, G: Tensor) -> Rows:
-        """Of scores as they stand."""
-        hide = torch.zeros_like(dealer.S).masked_fill_(dealer.hidden, -torch.inf)
-        S = dealer.S + hide
-        m = S.amax(-1, keepdim=True)
-        m = torch.where(m.isfinite(), m, 0)
-        S = S - m
-        E = S.exp()
-        Z = E.sum(-1)
-        by_key = ((hide - m).mT.contiguous(), E.mT.contiguous(), G.mT.contiguous())
-        A = E / Z.clamp(min=torch.finfo(E.dtype).tiny)[..., None]
-        return Rows(S, hide, A, Z, G, (A * G).sum(-1), by_key)
-
-
-def exchanged(dealer: Dealer, G: Tensor, pairs: Pairs, index: Tensor) -> Tensor:
-    """(heads, pairs): sum over i, j of (A - A')_ij G_ij, A' the weights when two places exchange their positions.
-
-    G: (heads, Tq, Tk) gradient of the weights; index: of each place its index along the scores
-    """
-    whole, scores = Rows.of(dealer, G), moved(dealer)
-    sides = {one.keys for one in dealer.sides}
-    found = []
-    for partner in pairs.rounds:
-        first = torch.arange(len(partner))
-        at = first < partner
-        t, u = index[first[at]], index[partner[at]]
-        order = torch.arange(max(dealer.S.shape[1:]))
-        order[t], order[u] = u, t
-        lost = G.new_zeros(len(G), len(t))
-        if False in sides:
-            rows = of_rows(whole, scores, order, True in sides)
-            lost += rows[:, t] + rows[:, u]
-        if True in sides:
-            lost += of_columns(whole, scores.columns(order), t, u, False in sides)
-        found.append(lost)
-    return torch.cat(found, -1)
-
-
-def of_rows(whole: Rows, scores: Moved, order: Tensor, keys: bool) -> Tensor:
-    """(heads, Tq): what each query loses in its own row when it has its partner's position; whether `keys` have theirs as well."""
-    row = scores.rows(order)
-    if keys:
-        at = torch.arange(row.shape[1])
-        row[:, at, at], row[:, at, order[: len(at)]] = scores.met(order)
-    A = row.add_(whole.hide).softmax(-1)
-    A = A if bool(whole.Z.all()) else A.nan_to_num(0.0)  # rows in which all is hidden
-    return A.neg_().add_(whole.A).mul_(whole.G).sum(-1)
-
-
-def of_columns(whole: Rows, column: Tensor, t: Tensor, u: Tensor, queries: bool) -> Tensor:
-    """(heads, pairs): what two other columns change of all rows but, where `queries` move too, those of the pair itself."""
-    less, before, G = whole.by_key
-    rise = column.add_(less)
-    E = rise.exp()
-    high = bool(E.amax() > math.exp(RISES))
-    change = (rise.clamp(max=RISES).exp() if high else E).sub_(before)
-
-    def of_pair(x: Tensor) -> Tensor:
-        """(heads, pairs, Tq)"""
-        return x.index_select(1, t).add_(x.index_select(1, u))
-
-    dZ = of_pair(change)
-    dN = of_pair(change.mul_(G))
-    sums = whole.Z[:, None]
-    Z = sums + dZ
-    wrong = CANCELS * sums > Z
-    if high:
-        wrong |= (rise[:, t] > RISES) | (rise[:, u] > RISES)
-    wrong &= sums > 0
-    some = dZ.mul_(whole.AG[:, None]).sub_(dN).div_(Z.masked_fill_(Z == 0, 1))
-    if queries:
-        pair = torch.arange(len(t), device=some.device)
-        for own in (t, u):
-            some[:, pair, own], wrong[:, pair, own] = 0.0, False
-    return (again(whole, rise, some, wrong, t, u) if bool(wrong.any()) else some).sum(-1)
-
-
-def again(whole: Rows, rise: Tensor, some: Tensor, wrong: Tensor, t: Tensor, u: Tensor) -> Tensor:
-    """`some` with what is wrong computed from whole rows, each with its two columns replaced."""
-    h, k, i = wrong.nonzero(as_tuple=True)
-    for part in torch.arange(len(h)).split(max(MOST // whole.S.shape[-1], 1)):
-        a, b, c = h[part], i[part], k[part]
-        S, here = whole.S[a, b], torch.arange(len(a))
-        for n in (t[c], u[c]):
-            S[here, n] = rise[a, n, b]
-        some.index_put_((a, c, b), ((whole.A[a, b] - S.softmax(-1)) * whole.G[a, b]).sum(-1))
-    return some
 
 
 class Exchanges:
@@ -235,7 +125,7 @@ class Exchanges:
 
     def fused(self, flow: Any, chain: Chain, inputs: dict[int, Tensor], into: Tensor, where: str, causal: bool, more: dict) -> None:
         """A fused kernel of queries, keys and a mask, and the gradient of its weights."""
-        scores = chain.then(kernel_scores, KERNEL, causal=causal, scale=more.get("scale"))
+        scores = chain.then(kernels.scores, kernels.SCORES, causal=causal, scale=more.get("scale"))
         self.attended(chain, inputs, scores, into, (where, chain.steps[-1].call))
 
     def attended(self, chain: Chain, inputs: dict[int, Tensor], scores: int, G: Tensor, at: tuple[str, int]) -> None:
@@ -253,5 +143,5 @@ class Exchanges:
             pairs = self.drawn(leaf, own)
             if pairs is not None:
                 index = torch.tensor([dealer.index[own[int(p)]] for p in pairs.places])
-                found = exchanged(dealer, better(G).reshape(-1, *G.shape[-2:]), pairs, index).cpu()
+                found = exchanged(dealer, better(G).reshape(-1, *G.shape[-2:]), pairs.rounds, index).cpu()
                 self.add(leaf.stream, *at, found)

@@ -19,7 +19,8 @@ from ..leaves import Leaf
 from ..places import credit
 from ..places.maps import Axis, padded
 from ..replay import Chain
-from .dealing import KERNEL, Dealer, kernel_scores
+from . import kernels
+from .dealing import Dealer
 from .judging import keys_of
 
 Orders = Mapping[str, Sequence[int]]
@@ -86,7 +87,7 @@ class Permutation:
         keys = self.keys(flow, pairs[0])
         if not keys or chain.strange:
             return None
-        scores = chain.results[0] if kernel is None else chain.then(kernel_scores, KERNEL, **kernel)
+        scores = chain.results[0] if kernel is None else chain.then(kernels.scores, kernels.SCORES, **kernel)
         with torch.no_grad(), DisableTorchFunction():
             dealer = Dealer(chain, chain.taken(), scores, keys, where)
             own = credit.of_input(list(dealer.index))
