@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -324,7 +325,7 @@ def test_the_page_is_drawn_whatever_the_numbers(e, browser, tmp_path):
     with opened(browser, e, tmp_path) as page:
         assert page.get_by_role("alert").count() == 0
         shown = len(e.words()) if page.get_by_label("whole words").count() else len(e.tokens)
-        assert section(page, "Tokens").locator(".token").count() == min(1000, shown)
+        assert section(page, "Tokens").locator(".token, .dense [data-at]").count() == min(2048, shown)
         for key in ("Home", "ArrowRight", "ArrowRight", "End"):
             slider(page).press(key)
         unfold(page)
@@ -364,12 +365,69 @@ def test_a_long_input_is_turned_page_by_page(browser, tmp_path):
     e = made([f"t{i}" for i in range(5000)], layers=12)
     with opened(browser, e, tmp_path) as page:
         tokens = section(page, "Tokens")
-        assert tokens.locator(".token").count() == 1000
+        assert tokens.locator(".dense [data-at]").count() == 2048
         page.get_by_role("button", name="next tokens").click()
-        assert tokens.locator(".label").first.text_content() == "t1000"
-        assert shown_tokens(page)[:50] == pytest.approx(e.relevance()[1000:1050].tolist(), abs=5.1e-2)
+        assert tokens.locator(".dense [data-at]").first.text_content() == "t2048"
+        text = tokens.get_by_role("group", name="tokens, in colour")
+        text.press("Home")
+        for t in (2048, 2049, 2050):
+            told = tokens.locator(".readout").text_content()
+            assert told.startswith(f"{t} t{t}") and stated(told)[0] == pytest.approx(float(e.relevance()[t]), abs=5.1e-2)
+            text.press("ArrowRight")
         said = tokens.locator("p").last.text_content()
         assert stated(said.split("tokens: ")[1])[0] == pytest.approx(float(e.relevance().sum()), abs=5.1e-2)
+
+
+def test_a_long_text_is_read_in_one_box_that_begins_where_most_is_carried(browser, tmp_path):
+    e = made([f"t{i}" for i in range(1500)], layers=3)
+    most = int(e.relevance().abs().argmax())
+    with opened(browser, e, tmp_path) as page:
+        tokens = section(page, "Tokens")
+        expect(tokens.locator("canvas.mini")).to_be_visible()
+        word = tokens.locator(f'.dense [data-at="{most}"]')
+        seen, around = word.bounding_box(), word.locator("xpath=..").bounding_box()
+        assert around["y"] <= seen["y"] and seen["y"] + seen["height"] <= around["y"] + around["height"]
+        assert re.search(r"\bp-?\d", word.get_attribute("class"))
+        word.click()
+        assert "chosen" in word.get_attribute("class")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_word_out_of_sight_has_its_colour_when_it_comes_into_sight(browser, tmp_path):
+    e = made([f"t{i}" for i in range(1500)], layers=3)
+    with opened(browser, e, tmp_path) as page:
+        slider(page).press("PageDown")
+        text = section(page, "Tokens").get_by_role("group", name="tokens, in colour")
+        text.press("End")
+        page.wait_for_timeout(100)
+        layer = next(b for b in e.boundaries if b.kind == "embeddings")
+        both = (layer.relevance + e.positional.sum(0))[-8:].tolist()
+        classes = section(page, "Tokens").locator(".dense [data-at]").evaluate_all("all => all.slice(-8).map(x => x.className)")
+        signs = [(-1 if "p-" in c else 1) if re.search(r"\bp-?\d", c) else 0 for c in classes]
+        assert any(signs) and all(sign == 0 or (sign > 0) == (x > 0) for sign, x in zip(signs, both, strict=True))
+
+
+def test_many_layers_are_folded_where_hardly_anything_changes_and_the_colour_says_how(browser, tmp_path):
+    e = made(layers=24)
+    still = [replace(b, relevance=e.boundaries[0].relevance) if b.kind == "layer" and b.layer < 9 else b for b in e.boundaries]
+    with opened(browser, replace(e, boundaries=tuple(still)), tmp_path) as page:
+        pane = section(page, "All layers")
+        names = pane.locator(".rownames div")
+        assert pane.get_by_label("by the square root").is_checked()
+        assert "layer 8 \u2026 embeddings" in names.all_text_contents() and names.count() == 16
+        expect(pane.get_by_text("57 of 73 rows folded")).to_be_visible()
+        pane.get_by_label("layers alone, folded").uncheck()
+        assert names.count() == 73
+        pane.get_by_label("each row by its own largest").check()
+        pane.locator("canvas").focus()
+        page.keyboard.press("ArrowRight")
+        assert stated(pane.get_by_role("status").last.text_content())[-1] == pytest.approx(float(e.boundaries[-1].relevance[1]), abs=1e-2)
+
+
+def test_the_slider_of_the_walk_stays_in_sight(browser, tmp_path):
+    with opened(browser, made(layers=24), tmp_path) as page:
+        page.evaluate("document.querySelector('[aria-label=\"Account so far\"]').scrollIntoView({ block: 'start' })")
+        expect(slider(page)).to_be_in_viewport()
 
 
 def test_without_scripts_the_table_stands_in(browser, tmp_path):

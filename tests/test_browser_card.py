@@ -54,7 +54,7 @@ def test_a_word_is_read_by_pointer_and_by_keys_with_its_parts(browser, tmp_path)
     with opened(browser, e, tmp_path, through=False) as page:
         text = result(page).get_by_role("group", name="the text, in colour")
         read = result(page).locator(".readout")
-        assert read.text_content() == "Point at a word for its number, or use the arrow keys."
+        assert read.text_content() == "Point at a word, or use the arrow keys."
         text.locator("[data-at]").nth(2).hover()
         wanted = [float(x) for x in (e.semantic[2], e.positional.sum(0)[2], e.relevance()[2])]
         assert read.text_content().startswith("gorgeous")

@@ -24,12 +24,12 @@ def test_a_goal_is_met(name, found):
 
 
 def test_the_command_prints_every_goal_and_says_whether_all_are_met(found, capsys, monkeypatch):
-    monkeypatch.setattr(bench_views, "measure", lambda rounds: found | {"step, ms": 99.0})
+    monkeypatch.setattr(bench_views, "measure", lambda rounds: found | {"step at 512 tokens, ms": 99.0})
     assert bench_views.views([]) == 1
     shown = capsys.readouterr().out
     assert all(name in shown for name in bench_views.GOALS)
     assert bench_views.views(["--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["step, ms"] == 99.0
+    assert json.loads(capsys.readouterr().out)["step at 512 tokens, ms"] == 99.0
 
 
 def test_a_long_result_still_fits_into_a_cell():

@@ -14,6 +14,7 @@ from .table import HEAD, PLAIN, RIGHT, SMALL, cell, escaped, fold, grid, paint, 
 from .text import meaning, notes, positions, verdict
 
 STRIP = 400  # words in the running text
+FAINT = 0.025  # of the largest: no shade of the palette
 WIDE = 420  # pixels of the bar
 SIDE = 24  # rows and columns of patches; a finer picture is told in larger pieces
 TONES = {"tokens": "#6b6963", "positions": "#14838b", "constants": "#b0aca6", "gap": "#a8201a"}
@@ -55,9 +56,12 @@ def strip(data: Plain, scale: float) -> str:
     spans, shown = [], words(data)
     for word in shown[:STRIP]:
         amount = sum(both[t] for t in word["ids"])
+        if len(shown) > STRIP and abs(amount) < FAINT * scale:  # in a long text only what is coloured is marked up
+            spans.append(f"{word['before']}{escaped(word['own'], 30)}")
+            continue
         style = f"{_WORD};{paint(amount, scale)}" + (";font-size:75%" if word["special"] else "")
-        title = _title(data, word["ids"], show)
-        spans.append(f'{word["before"]}<span style="{style}" title="{title}">{escaped(word["own"], 30)}</span>')
+        title = "" if len(shown) > STRIP else f' title="{_title(data, word["ids"], show)}"'
+        spans.append(f'{word["before"]}<span style="{style}"{title}>{escaped(word["own"], 30)}</span>')
     if left := shown[STRIP:]:
         rest = total([both[t] for word in left for t in word["ids"]])
         spans.append(f'<span style="opacity:0.75"> and {len(left):,} more words, together {show(rest)}</span>')

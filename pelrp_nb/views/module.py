@@ -13,7 +13,7 @@ from importlib.resources import files
 from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces")
-STEPPER = ("scene", "charts", "heat", "walker", "predict", "formulas", "stepper")
+STEPPER = ("running", "scene", "charts", "heat", "walker", "predict", "formulas", "stepper")
 XRAY = ("dial", "spectrum", "worth", "xray")
 TAKEN = ("keep", "pens", "export")
 ROUTES = ("charts", "heat", "keep", "pens", "edges", "graph", "matrix", "taken", "heads")

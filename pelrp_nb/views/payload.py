@@ -14,6 +14,8 @@ from .data import Parts, Plain, PlainLedger, packed, single
 from .steps import layer_of, walk
 from .text import conventional, meaning, notes, pieces, positions, state, verdict, visible
 
+LISTED, FINE = 100, 512  # tokens up to which numbers are sent as they are, and with seven figures
+
 
 def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """One explanation for the views; `rules` is {"fields": ..., "pages": ...}, the rules in force as `pages.pages` gives them."""
@@ -23,7 +25,7 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
     return {
         "steps": STEPS,
         "tokens": [label(token) for token in data["tokens"]],
-        "special": data["special"],
+        "special": data["special"] if any(data["special"]) else [],
         "words": [{"ids": list(w["tokens"]), "text": label(w["text"])} for w in data["words"]] if words else None,
         "target": visible(data["target"], 120),
         "value": data["value"],
@@ -34,13 +36,13 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
         "conventional": conventional(data),
         "unbooked": None if data["sinks"] else positions(data),
         "notes": notes(data),
-        "parts": parts,
+        "parts": {name: {part: sent(column) for part, column in columns.items()} for name, columns in parts.items()},
         "sums": {name: sums(columns) for name, columns in parts.items()},
         "sinks": [
-            {"name": visible(name), "kind": visible(kind), "layer": layer_of(name), "relevance": single(row), "total": total(row)}
+            {"name": visible(name), "kind": visible(kind), "layer": layer_of(name), "relevance": column(row), "total": total(row)}
             for name, kind, row in zip(data["sinks"], data["sink_kinds"], data["positional"], strict=True)
         ],
-        "boundaries": [{**one, "name": visible(one["name"]), "relevance": single(one["relevance"])} for one in data["boundaries"]],
+        "boundaries": [{**one, "name": visible(one["name"]), "relevance": column(one["relevance"])} for one in data["boundaries"]],
         "walk": [{**step, "name": visible(step["name"])} for step in walk(data, rules["fields"])],
         "rules": rules["pages"],
         "ledger": {
@@ -55,6 +57,16 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
         "card": [[visible(key), told(value)] for key, value in data["card"].items()],
         "streams": {visible(name): payload(stream, rules) for name, stream in data["streams"].items()},
     }  # fmt: skip
+
+
+def column(values: list[float]) -> dict[str, Any]:
+    """The numbers of one place of the model: seven figures of each, three where there are many; their sum is told beside them."""
+    return single(values) if len(values) <= FINE else packed(values)
+
+
+def sent(values: list[float]) -> list[float] | dict[str, Any]:
+    """The numbers at the inputs: as they are, or seven figures of each where there are many."""
+    return values if len(values) <= LISTED else single(values)
 
 
 def rounds_below(ledger: PlainLedger) -> float | None:

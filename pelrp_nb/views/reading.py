@@ -23,7 +23,7 @@ def reading(data: Plain) -> dict[str, Any]:
     sides:   what a negative number means, and a positive one
     terms:   [row of the ledger, what it is called, amount, as it is printed] of what the value is made of
     streams: [{"name", "kind", "turned", "words": [{"ids", "text", "before", "special"}], "grid"}]; turned: right to left;
-             of a word only what is not as usual: see `_sent`
+             of a word only what is not as usual, or its one token: see `_sent`
     """
     return {
         "headline": headline(data), "against": opposed(data), "outside": outside(data), "adds_up": adds_up(data), "terms": terms(data),
@@ -42,12 +42,16 @@ def _stream(name: str, data: Plain) -> dict[str, Any]:
     return found | {"words": [_sent(word, data["tokens"]) for word in words(data)]}
 
 
-def _sent(word: dict[str, Any], tokens: Sequence[str]) -> dict[str, Any]:
-    """A word without what the page takes for granted: the text of its one token, a space before it, no special token."""
+def _sent(word: dict[str, Any], tokens: Sequence[str]) -> dict[str, Any] | int:
+    """A word without what the page takes for granted: the text of its one token, a space before it, no special token.
+
+    Where nothing else is left it is the index of that token.
+    """
     found: dict[str, Any] = {"ids": word["ids"]}
     if len(word["ids"]) > 1 or word["own"] != tokens[word["ids"][0]]:
         found["text"] = label(word["own"])
-    return found | ({"special": True} if word["special"] else {}) | ({} if word["before"] == " " else {"before": word["before"]})
+    found |= ({"special": True} if word["special"] else {}) | ({} if word["before"] == " " else {"before": word["before"]})
+    return found["ids"][0] if len(found) == 1 and len(found["ids"]) == 1 else found
 
 
 def grid_of(data: Plain) -> tuple[int, int, int]:

@@ -1,24 +1,63 @@
 // The ledger with its keepers by name, the layers as one map, and the card.
 
+const [MANY, STILL] = [12, 0.03]; // rows from which they are folded; a change, of the largest number, that is hardly any
+
 function layersMap(scene) {
+  const { face } = scene;
   const rows = scene.boundaries.filter((b) => b.values.length === scene.data.tokens.length).reverse();
   if (!rows.length) return null;
   const [place, most] = [make("div"), largest(...rows.map((row) => row.values))];
   const goTo = (row) => {
-    const at = scene.walk.findIndex((step) => scene.boundaries[step.boundary]?.name === row.name);
+    const at = scene.walk.findIndex((step) => scene.boundaries[step.boundary]?.name === row.name.split(" \u2026 ")[0]);
     if (at >= 0) scene.go(at);
   };
   const table = fold("as a table", () => grid(scene, rows, most, "relevance by boundary and token"));
-  scene.rebuild.push(() => {
-    const map = heatOf(scene.face, "relevance, boundaries by tokens", scene.columns, goTo);
-    clear(place, map.node);
-    map.paint(
-      rows.map((row) => ({ name: row.name, values: scene.gather(row.values) })),
+  const many = rows.length > MANY;
+  const measure = () => (face.get("measure") in MEASURES ? face.get("measure") : many ? "root" : "all");
+  const folded = () => many && (face.get("folded") ?? true);
+  const boxes = [
+    choice(
+      "Colour",
+      Object.entries(MEASURES).map(([name, [text]]) => [name, text]),
+      measure(),
+      (name) => face.set({ measure: name }),
+    ),
+    many && toggle("layers alone, folded where hardly anything changes", folded(), (on) => face.set({ folded: on })),
+  ];
+  const said = make("span", { class: "quiet", role: "status" });
+  let map = null;
+  const paint = () => {
+    const shown = folded() ? quietFolded(rows.filter(({ kind }) => ["layer", "embeddings"].includes(kind)), most) : rows;
+    boxes[0].show(measure());
+    if (many) boxes[1].show(folded());
+    write(said, shown.length < rows.length ? `${rows.length - shown.length} of ${rows.length} rows folded` : "");
+    map?.paint(
+      shown.map((row) => ({ name: row.name, values: scene.gather(row.values) })),
       most,
+      measure(),
     );
+  };
+  ["measure", "folded"].forEach((name) => face.on(name, paint));
+  scene.rebuild.push(() => {
+    map = heatOf(face, "relevance, boundaries by tokens", scene.columns, goTo);
+    clear(place, map.node);
+    paint();
     table.update();
   });
-  return section("All layers", "The same numbers at once, the last layer on top. Press a row to step there.", place, table.node);
+  const controls = make("div", { class: "controls" }, boxes.filter(Boolean).map((box) => box.node), said);
+  const about = "The same numbers at once, the last layer on top. Press a row to step there.";
+  return section("All layers", about, controls, place, table.node);
+}
+
+// Neighbours of which none differs from the row above it by more than a little are one row, named from the first to the last.
+function quietFolded(rows, most) {
+  const moves = (i) => largest(rows[i].values.map((x, t) => x - rows[i - 1].values[t])) > STILL * most;
+  const runs = [];
+  rows.forEach((row, i) => {
+    if (i > 0 && !moves(i)) runs.at(-1).push(row);
+    else runs.push([row]);
+  });
+  return runs.flatMap((run) => (run.length > 2 ? [{ ...run[0], name: `${run[0].name} \u2026 ${run.at(-1).name}` }] : run));
 }
 
 function ledger(data) {

@@ -9,7 +9,7 @@ function resultCard(face) {
   const shown = reading.streams.map((stream) => streamOf(face, stream, data.streams[stream.name] ?? data));
   const scale = largest(...shown.map(({ amounts }) => amounts("both")));
   const kinds = new Set(reading.streams.map(({ kind }) => kind));
-  const pointAt = `Point at ${kinds.size > 1 ? "a part" : POINTED[[...kinds][0]]} for its number, or use the arrow keys.`;
+  const pointAt = `Point at ${kinds.size > 1 ? "a part" : POINTED[[...kinds][0]]}, or use the arrow keys.`;
   const [key, told] = [legend(), make("p", { class: "readout quiet" })];
   key.paint(scale);
   const show = digits(scale);
@@ -55,7 +55,7 @@ const POINTED = { text: "a word", picture: "a patch", sound: "a stretch" };
 function streamOf(face, stream, data) {
   const parts = Object.fromEntries(Object.entries(data.parts.signed).map(([name, values]) => [name, numbers(values)]));
   const whole = ({ ids, text = data.tokens[ids[0]], before = " ", special = false }) => ({ ids, text, before, special });
-  const given = { ...stream, words: stream.words.map(whole) };
+  const given = { ...stream, words: stream.words.map((word) => whole(typeof word === "number" ? { ids: [word] } : word)) };
   const drawn = stream.kind === "picture" ? patchesOf(face, stream, parts, data.image) : wordsOf(face, given, parts);
   if (!stream.name) return drawn;
   const name = make("span", { class: "quiet" }, stream.name);
@@ -93,7 +93,7 @@ function wordsOf(face, stream, parts) {
   const values = Object.fromEntries(Object.keys(parts).map((key) => [key, words.map(({ ids }) => summed(parts[key], ids))]));
   const tellAt = pointed(node, words.length, (i) => spans[i], stream.turned);
   face.on("point", (column) => spans.forEach((span, i) => span.classList.toggle("pointed", words[i].ids[0] === column?.key)));
-  const mini = stream.kind === "text" ? miniOf(face, node, spans, values.both) : null;
+  const mini = stream.kind === "text" ? miniOf(face, node, spans) : null;
   return {
     node: mini ? make("div", {}, node, mini.node) : node,
     amounts: (key) => values[key],
@@ -109,71 +109,6 @@ function wordsOf(face, stream, parts) {
         return tell(spelled(words[i].text), each);
       });
     },
-  };
-}
-
-// A text longer than its box: the whole of it as one line under the box, and the box stands where most is carried.
-function miniOf(face, text, spans, both) {
-  const [wide, high] = [720, 8];
-  const node = make("canvas", { class: "mini", width: wide, height: high, "aria-hidden": "true", hidden: "" });
-  const goTo = (i) => {
-    text.scrollTop = spans[i].offsetTop - (text.clientHeight - spans[i].offsetHeight) / 2;
-  };
-  let placed = false;
-  const look = new ResizeObserver(() => {
-    node.hidden = text.scrollHeight <= text.clientHeight + 4;
-    if (node.hidden || placed) return;
-    placed = true;
-    const sizes = both.map((x) => (Number.isFinite(x) ? Math.abs(x) : 0));
-    goTo(sizes.indexOf(Math.max(...sizes)));
-  });
-  look.observe(text);
-  face.signal.addEventListener("abort", () => look.disconnect());
-  node.addEventListener("click", (event) => {
-    const { left, width } = node.getBoundingClientRect();
-    goTo(clamp(Math.floor(((event.clientX - left) / width) * spans.length), 0, spans.length - 1));
-  });
-  return {
-    node,
-    paint(values, scale) {
-      const [pen, shades] = [node.getContext("2d"), palette(face.root)];
-      const strongest = range(wide).map(() => 0);
-      values.forEach((x, i) => {
-        const first = Math.floor((i * wide) / values.length);
-        for (let at = first; at < Math.max(first + 1, Math.floor(((i + 1) * wide) / values.length)); at++)
-          if (!(Math.abs(x) <= Math.abs(strongest[at]))) strongest[at] = x;
-      });
-      strongest.forEach((x, at) => {
-        [pen.fillStyle] = shadeOf(shades, x, scale);
-        pen.fillRect(at, 0, 1, high);
-      });
-    },
-  };
-}
-
-// Pointer and arrow keys over the words of one text; `turned` where they run from right to left.
-function pointed(node, count, at, turned) {
-  let [now, tell] = [-1, () => {}];
-  const go = (next) => {
-    now = clamp(next, 0, count - 1);
-    tell(now);
-    const word = at(now);
-    if (word && node.scrollHeight > node.clientHeight) node.scrollTop = word.offsetTop - node.clientHeight / 2;
-  };
-  node.addEventListener("mouseover", (event) => {
-    const found = event.target.closest?.("[data-at]");
-    if (found) tell((now = Number(found.dataset.at)));
-  });
-  node.addEventListener("keydown", (event) => {
-    const by = turned ? -1 : 1;
-    const to = { ArrowLeft: now - by, ArrowRight: now + by, Home: 0, End: count - 1 }[event.key];
-    if (to === undefined || !count || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
-    go(to);
-  });
-  return (hear) => {
-    tell = hear;
   };
 }
 

@@ -20,7 +20,7 @@ function caption({ data, step }) {
 // The data with plain numbers where they travelled as bytes.
 function readable(scene) {
   const listed = ({ values, ...rest }) => ({ ...rest, relevance: values });
-  const data = { ...scene.data, boundaries: scene.boundaries.map(listed), sinks: scene.sinks.map(listed) };
+  const data = { ...scene.data, parts: scene.parts, boundaries: scene.boundaries.map(listed), sinks: scene.sinks.map(listed) };
   return { caption: caption(scene), step: scene.step(), state: scene.face.model.get("state"), data };
 }
 

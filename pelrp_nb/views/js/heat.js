@@ -2,14 +2,21 @@
 
 const CELL = { height: 20, least: 5, most: 62, named: 34, upright: 12, printed: 46 }; // pixels
 
-// paint([{ name, values }], scale); `picked(row)` is called when a row is pressed; `square`: cells as high as wide, all named.
+// How strongly a number is coloured: its text, and what is coloured of x in a row whose largest is `own`.
+const MEASURES = {
+  all: ["by all rows", (x, own, scale) => [x, scale]],
+  root: ["by the square root", (x, own, scale) => [Math.sign(x) * Math.sqrt(Math.abs(x) * scale), scale]],
+  row: ["each row by its own largest", (x, own) => [x, own]],
+};
+
+// paint([{ name, values }], scale, measure); `picked(row)` is called when a row is pressed; `square`: as high as wide, all named.
 function heatOf(face, name, columns, picked = null, square = false) {
   const canvas = make("canvas", { role: "img", tabindex: "0", "aria-label": name, ...QUIET });
   const [names, heads, cross] = ["rownames", "heads", "cross"].map((kind) => make("div", { class: kind, "aria-hidden": "true" }));
   const told = spoken("readout quiet");
   const board = make("div", { class: "scroll" }, make("div", { class: "board" }, heads, canvas, cross));
   const node = make("div", { class: `heat${square ? " square" : ""}` }, make("div", { class: "heatbox" }, names, board), told);
-  const map = { rows: [], columns, scale: 1, cell: CELL.least, height: CELL.height };
+  const map = { rows: [], columns, scale: 1, cell: CELL.least, height: CELL.height, coloured: MEASURES.all[1] };
   const draw = () => {
     const room = Math.floor(((board.clientWidth || 640) - 2) / Math.max(1, columns.length));
     map.cell = square ? clamp(room, 2, CELL.height) : clamp(room, CELL.least, CELL.most);
@@ -35,8 +42,8 @@ function heatOf(face, name, columns, picked = null, square = false) {
   face.on("theme", draw);
   new ResizeObserver(() => requestAnimationFrame(draw)).observe(node);
   write(told, "Point at a cell, or move over them with the arrow keys.");
-  const paint = (rows, scale = largest(...rows.map((row) => row.values))) => {
-    Object.assign(map, { rows, scale });
+  const paint = (rows, scale = largest(...rows.map((row) => row.values)), measure = "all") => {
+    Object.assign(map, { rows, scale, coloured: MEASURES[measure][1] });
     clear(
       names,
       rows.map((row) => make("div", { title: row.name }, row.name)),
@@ -48,7 +55,7 @@ function heatOf(face, name, columns, picked = null, square = false) {
   return { node, paint };
 }
 
-function paintCells(canvas, { rows, columns, scale, cell, height: tall }, shades) {
+function paintCells(canvas, { rows, columns, scale, cell, height: tall, coloured }, shades) {
   const [width, height] = [cell * columns.length, tall * rows.length];
   const sharp = Math.min(window.devicePixelRatio || 1, 8000 / Math.max(1, width, height));
   Object.assign(canvas, { width: Math.round(width * sharp), height: Math.round(height * sharp) });
@@ -58,16 +65,17 @@ function paintCells(canvas, { rows, columns, scale, cell, height: tall }, shades
   pen.scale(sharp, sharp);
   Object.assign(pen, { font: "11px system-ui, sans-serif", textAlign: "center", textBaseline: "middle" });
   const [show, line] = [digits(scale, 3), cell > 9 ? 1 : 0];
-  rows.forEach(({ values }, r) =>
+  rows.forEach(({ values }, r) => {
+    const own = largest(values);
     values.forEach((x, c) => {
-      const [back, ink] = shadeOf(shades, x, scale);
+      const [back, ink] = shadeOf(shades, ...coloured(x, own, scale));
       pen.fillStyle = back;
       pen.fillRect(c * cell, r * tall, cell - line, tall - (tall > 9 ? 1 : 0));
       if (cell < CELL.printed) return;
       pen.fillStyle = ink;
       pen.fillText(show(x), (c + 0.5) * cell, (r + 0.5) * tall);
-    }),
-  );
+    });
+  });
 }
 
 // Pointer and arrow keys go over the cells; a press or Enter picks one.

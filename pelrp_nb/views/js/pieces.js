@@ -15,9 +15,11 @@ function columnsOf(data, { words = false, hidden = false, top = 0 } = {}, amount
 
 const summed = (values, ids) => (ids.length === 1 ? values[ids[0]] : total(ids.map((t) => values[t])));
 
-// Tokens in colour with their signed numbers.  paint(rows): rows of { name, values, scale }, one value per column or undefined;
+// Tokens in colour with their signed numbers; many of them with one row are running text.
+// paint(rows): rows of { name, values, scale }, one value per column or undefined;
 // nothing moves when it is called again.  pair(content, position) draws the two-tone bars.
 function stripOf(face, name, columns, rowNames = [""]) {
+  if (rowNames.length === 1 && columns.length > DENSE) return denseOf(face, name, columns);
   const cells = columns.map((column, i) => cellOf(face, column, rowNames.length, i === 0));
   const heads = make("span", { class: "label" }, "x");
   const rowsNamed = make(

@@ -1,6 +1,6 @@
 // A scene is one explanation in one face: its numbers parsed once, the columns that the filters leave, and the step it stands on.
 
-const WINDOW = 1000; // columns in one strip; a longer input is turned page by page
+const WINDOW = 2048; // columns in one strip; a longer input is turned page by page
 const PARTS = { both: "both", content: "content", position: "position" };
 
 function sceneOf(face, data) {

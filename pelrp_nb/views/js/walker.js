@@ -35,10 +35,10 @@ function walker(scene, more = ["heads", "predict"]) {
     write(buttons[2], player.playing() ? "\u275a\u275a" : "\u25b6");
   };
   const keys = fold("Keys", () => make("p", { class: "quiet" }, KEYS));
-  const line = make("div", { class: "walker" }, buttons, track.node, where);
+  const line = make("div", { class: "walker stuck" }, buttons, track.node, where);
   const rest = make("div", { class: "controls small" }, speed.node, extras(face, more), keys.node);
   return {
-    node: make("div", { role: "group", "aria-label": "Walk" }, line, rest),
+    node: make("div", { class: "walk", role: "group", "aria-label": "Walk" }, line, rest),
     update,
     play: player.press,
     layer: nextLayer(scene),
