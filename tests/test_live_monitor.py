@@ -6,6 +6,7 @@ import json
 import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hostile import TOKENS
@@ -201,14 +202,24 @@ def test_the_report_is_the_result(pair):
     report = monitor.report
     assert report["phase"] == "done" and report["tokens"] == list(e.tokens) and report["labels"] == ["negative", "positive"]
     by_name = {b["name"]: b for b in report["boundaries"]}
-    assert set(by_name) == {b.name for b in e.boundaries}
-    for b in e.boundaries:
-        assert by_name[b.name]["relevance"] == pytest.approx(b.relevance.tolist(), rel=1e-6)
+    shown = [b for b in e.boundaries if b.kind in ("layer", "embeddings")]
+    assert set(by_name) == {b.name for b in shown}
+    for b in shown:
+        packed = np.frombuffer(by_name[b.name]["relevance"]["f32"], dtype="<f4")
+        assert packed.tolist() == pytest.approx(b.relevance.tolist(), rel=1e-6)
         assert (by_name[b.name]["closed"] is None) == (b.gap is None)
     assert all(b["closed"] for b in report["boundaries"] if b["kind"] in ("layer", "embeddings"))
     assert report["result"]["value"] == pytest.approx(e.value) and report["result"]["closed"]
     assert dict(report["result"]["rows"]) == pytest.approx(dict(e.ledger.rows()), abs=1e-7)
     json.loads(as_json(report))
+
+
+def test_a_report_is_sent_once_and_packed(pair):
+    """Four bytes a number, of the boundaries that all relevance crosses alone."""
+    e = made([f"token{t}" for t in range(400)], layers=12)
+    report = reported(State("done", e.tokens, e.special, e.boundaries, {"total": 1.0}, None, e), 1)
+    numbers = 400 * (12 + 1 + 2)
+    assert len(as_json(report)) < 4 / 3 * 4 * numbers + 15_000 and len(report["boundaries"]) == 13
 
 
 def test_a_broken_rule_turns_the_checks_red_while_the_walk_runs(pair, monkeypatch):
@@ -232,7 +243,7 @@ def test_the_page_hears_of_boundaries_while_it_runs(pair, monkeypatch):
     parts = [message for message in sent if "from" in message]
     assert [b["name"] for m in parts for b in m["boundaries"]] == [b["name"] for b in monitor.report["boundaries"]]
     assert [m["from"] for m in parts] == [sum(len(p["boundaries"]) for p in parts[:i]) for i in range(len(parts))]
-    assert len(monitor.report["boundaries"]) == len(e.boundaries)
+    assert len(monitor.report["boundaries"]) == sum(b.kind in ("layer", "embeddings") for b in e.boundaries)
     told = {b["name"]: b["closed"] for m in parts for b in m["boundaries"]}
     assert told == {b["name"]: b["closed"] for b in monitor.report["boundaries"]} and True in told.values()
 

@@ -19,7 +19,7 @@ from ..targets.labels import label_names
 from ..views.data import clean
 from ..views.text import visible
 from .desk import Desk
-from .report import crossed, pulse, reported
+from .report import TRUNK, crossed, pulse, reported
 from .worker import ENDS, Request, State, Work, devices
 
 Pair = tuple[nn.Module, Any]
@@ -161,17 +161,18 @@ class Monitor(Desk):
         if serial != self._serial:
             return
         ended, now = state.phase in ENDS, time.monotonic()
+        here = [boundary for boundary in state.boundaries if boundary.kind in TRUNK]
         if ended or state.phase != self.report.get("phase"):
             if state.result is not None:
                 self._result = state.result
             self.report = reported(state, serial, self._labels())
-            self._sent, self._spoke = len(state.boundaries), now
+            self._sent, self._spoke = len(here), now
             if ended:
                 self.running = False
         elif now - self._spoke >= EVERY:
-            fresh = state.boundaries[self._sent :]
+            fresh = here[self._sent :]
             self.send(clean({"serial": serial, "from": self._sent, "boundaries": crossed(fresh), **pulse(state)}))
-            self._sent, self._spoke = len(state.boundaries), now
+            self._sent, self._spoke = len(here), now
 
     def _labels(self) -> list[str]:
         pair = self._loaded.get(self.model)

@@ -10,12 +10,13 @@ from ..engine.trace import Boundary
 from ..errors import PelrpError
 from ..results.explanation import Explanation
 from ..views.data import clean
-from ..views.payload import label, rounds_below
+from ..views.payload import column, label, rounds_below, sent
 from ..views.text import meaning, positions, verdict, visible
 from ..views.text import state as account
 from .worker import State
 
 LONGEST = 2000  # characters of an error that are shown
+TRUNK = ("layer", "embeddings")  # boundaries that all relevance crosses
 
 
 def reported(run: State, serial: int, labels: Sequence[str] = ()) -> dict[str, Any]:
@@ -46,15 +47,16 @@ def crossed(boundaries: Sequence[Boundary], result: Explanation | None = None) -
     """Boundaries with what the account lacks at them and whether that is rounding, as far as it is known.
 
     While the walk runs it is what the engine knew when relevance arrived there (`Crossing`), afterwards what the ledger says.
+    Only those that all relevance crosses are shown, with their numbers packed.
     """
     every = [] if result is None else [b for stream in (result, *result.streams.values()) for b in stream.boundaries]
     gaps, book = {b.name: b.gap for b in every}, None if result is None else result.ledger
     found = []
-    for b in boundaries:
+    for b in (one for one in boundaries if one.kind in TRUNK):
         gap, allowed = (b.gap, getattr(b, "allowed", None)) if book is None else (gaps.get(b.name), book.allowed)
         tells = book is None or book.state in ("closed", "open")
         found.append({
-            "name": visible(b.name), "kind": b.kind, "layer": b.layer, "relevance": b.relevance.tolist(), "total": b.total,
+            "name": visible(b.name), "kind": b.kind, "layer": b.layer, "relevance": column(b.relevance.tolist()), "total": b.total,
             "gap": gap, "closed": is_rounding(gap, allowed) if tells and gap is not None and allowed is not None else None,
         })  # fmt: skip
     return found
@@ -67,7 +69,8 @@ def outcome(result: Explanation) -> dict[str, Any]:
     return {
         "target": visible(result.target, 120), "value": result.value,
         "model": visible(result.model), "method": visible(result.method, 120),
-        "content": content.tolist(), "position": position.tolist(), "share": result.positional_share, "share_means": meaning(plain),
+        "content": sent(content.tolist()), "position": sent(position.tolist()),
+        "share": result.positional_share, "share_means": meaning(plain),
         "unbooked": None if result.sinks else positions(plain),
         "rows": [list(row) for row in book.rows()], "gap": book.gap, "allowed": rounds_below(plain["ledger"]), "closed": book.closed,
         "verdict": verdict(plain), "account": account(plain, MINUS),

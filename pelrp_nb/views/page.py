@@ -79,17 +79,18 @@ def policy(code: str) -> str:
     return f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def shell() -> dict[str, Any]:
-    """What `js/keep.js` needs to write a live view as a page.
+def shell(kind: str) -> dict[str, Any]:
+    """What `js/keep.js` needs to write a live view of this kind as a page; nothing where it does not keep itself.
 
     page:  lacks policy, title, style, fallback, values and code, each in braces
     kinds: kind of view -> {"parts": of the module, "policy": that allows them}
     """
+    if "keep" not in KINDS[kind]:
+        return {}
     page = PAGE
     for name, text in {"frame": "", "aside": ASIDE, "tail": SHIM}.items():
         page = page.replace(f"{{{name}}}", text)
-    kinds = {kind: {"parts": parts(kind), "policy": policy(script(kind) + SHIM)} for kind, all_of in KINDS.items() if "keep" in all_of}
-    return {"page": page, "kinds": kinds}
+    return {"page": page, "kinds": {kind: {"parts": parts(kind), "policy": policy(script(kind) + SHIM)}}}
 
 
 def duo(table: str, page: str, title: str) -> str:

@@ -36,7 +36,7 @@ def payload(data: Plain, rules: Mapping[str, Any] | None = None) -> dict[str, An
         "conventional": conventional(data),
         "unbooked": None if data["sinks"] else positions(data),
         "notes": notes(data),
-        "parts": {name: {part: sent(column) for part, column in columns.items()} for name, columns in parts.items()},
+        "parts": {name: {part: sent(signed) for part, signed in columns.items()} for name, columns in parts.items()},
         "sums": {name: sums(columns) for name, columns in parts.items()},
         "sinks": [
             {"name": visible(name), "kind": visible(kind), "layer": layer_of(name), "relevance": column(row), "total": total(row)}
@@ -64,7 +64,7 @@ def column(values: list[float]) -> dict[str, Any]:
     return single(values) if len(values) <= FINE else packed(values)
 
 
-def sent(values: list[float]) -> list[float] | dict[str, Any]:
+def sent(values: Any) -> list[float] | dict[str, Any]:
     """The numbers at the inputs: as they are, or seven figures of each where there are many."""
     return values if len(values) <= LISTED else single(values)
 

@@ -27,9 +27,8 @@ class View(anywidget.AnyWidget):
     more:  large parts by name, sent when the page asks for them
     """
 
-    _esm = script() + EXPORT
     _css = style()
-    _shell = Dict(shell()).tag(sync=True)  # so that the browser can keep what it shows as a page
+    _shell = Dict().tag(sync=True)  # so that the browser can keep what it shows as a page
     kind = Unicode().tag(sync=True)
     data = Dict().tag(sync=True)
     state = Dict().tag(sync=True)
@@ -42,9 +41,14 @@ class View(anywidget.AnyWidget):
     def __init__(self, kind: str, data: Mapping[str, Any], parts: Mapping[str, Callable[[], Any]] | None = None, **state: Any):
         """`parts`: what `more` can be asked for, each made when asked; `step`, `token` and any other state as keywords."""
         linked = {name: state.pop(name) for name in ("step", "token") if name in state}
-        self._parts = dict(parts or {})
-        super().__init__(kind=kind, data=clean(data), state=clean(state), asks=bool(self._parts), **linked)
+        self._parts, self._drawn = dict(parts or {}), kind
+        super().__init__(kind=kind, _shell=shell(kind), data=clean(data), state=clean(state), asks=bool(self._parts), **linked)
         self.observe(self._answer, "wanted")
+
+    @property
+    def _esm(self) -> str:
+        """The parts of the module that this kind needs: each view holds its script as state."""
+        return script(self._drawn) + EXPORT
 
     def show(self, data: Mapping[str, Any]) -> None:
         """Draw other data in the same view."""

@@ -8,7 +8,7 @@ async function keptPage(face, { title, fallback }) {
   const held = document.getElementById("view-data");
   if (held && document.body.classList.contains("pelrp-page")) return { text: pageNow(face, held), lacking: [] };
   const [shell, module, kind] = ["_shell", "_esm", "kind"].map((trait) => face.model.get(trait));
-  const own = shell?.kinds[kind];
+  const own = shell?.kinds?.[kind];
   if (!own || !module) return { text: null, lacking: [] };
   const more = { ...face.model.get("more") };
   const wanted = (face.data.offers ?? []).filter((part) => !(part in more));

@@ -29,7 +29,7 @@ kinds.monitor = (root, face) => {
   const run = () => alive.ask("run", { settings: form.values() });
   root.append(form.node, notice.node, meter.node, shown.node, walk.node);
 
-  let report = traitOf(face, "report");
+  let report = listed(traitOf(face, "report"));
   const draw = () => {
     const busy = report.phase in UNDER_WAY;
     form.busy(busy);
@@ -40,7 +40,7 @@ kinds.monitor = (root, face) => {
     else alive.quiet();
   };
   face.listen("change:report", () => {
-    report = traitOf(face, "report");
+    report = listed(traitOf(face, "report"));
     alive.heard();
     form.labels(report.labels);
     draw();
@@ -49,7 +49,7 @@ kinds.monitor = (root, face) => {
     if (message.serial !== report.serial) return;
     if (message.walk) walk.show(message.walk);
     if (message.from === undefined) return;
-    const boundaries = report.boundaries.slice(0, message.from).concat(message.boundaries);
+    const boundaries = report.boundaries.slice(0, message.from).concat(message.boundaries.map(inNumbers));
     report = { ...report, boundaries, phase: message.phase, times: message.times, memory: message.memory };
     draw();
   });
@@ -57,6 +57,14 @@ kinds.monitor = (root, face) => {
   draw();
   alive.begin();
 };
+
+// Numbers travel packed.
+const inNumbers = (boundary) => ({ ...boundary, relevance: numbers(boundary.relevance) });
+const listed = ({ boundaries, result, ...rest }) => ({
+  ...rest,
+  boundaries: boundaries.map(inNumbers),
+  result: result && { ...result, content: numbers(result.content), position: numbers(result.position) },
+});
 
 // The boundaries that the walk back will cross, as far as those behind it tell: each stream from its last layer to its embeddings.
 function waysOf(report) {

@@ -165,7 +165,7 @@ function mapOf(face, columns, report) {
     const names = waysOf(now);
     if (names.join("\n") !== rows.map(({ name }) => name).join("\n")) grow(names);
     const trunk = now.boundaries.filter(({ kind }) => TRUNK.includes(kind));
-    const scale = largest(...trunk.map(({ relevance }) => numbers(relevance)));
+    const scale = largest(...trunk.map(({ relevance }) => relevance));
     const print = digits(scale);
     for (const row of rows)
       row.show(
@@ -177,7 +177,7 @@ function mapOf(face, columns, report) {
   };
   const told = (token) => {
     const trunk = last.boundaries.filter(({ kind }) => TRUNK.includes(kind));
-    const print = digits(largest(...trunk.map(({ relevance }) => numbers(relevance))));
+    const print = digits(largest(...trunk.map(({ relevance }) => relevance)));
     const parts = last.result
       ? [`content ${print(Number(last.result.content[token]))}`, `position ${print(Number(last.result.position[token]))}`]
       : [];
