@@ -81,7 +81,7 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
 
 
 ORDER = (  # a file may import those of its own line and of the lines above it
-    "errors verbs version amounts calls extras pickling engine.in_a_page",
+    "errors verbs version amounts calls extras pickling hierarchy engine.in_a_page",
     "rules",
     "composites ledger",
     "reference views",

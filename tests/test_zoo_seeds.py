@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from pelrp_nb import zoo
 from pelrp_nb.__main__ import main
 from pelrp_nb.errors import ZooError
-from pelrp_nb.zoo import seeds, task_models
+from pelrp_nb.zoo import seeds, task_models, train_seeds
 from pelrp_nb.zoo.catalogue import Dose
 from pelrp_nb.zoo.checkpoint import Checkpoint
 from pelrp_nb.zoo.train import run
@@ -72,7 +73,7 @@ def test_a_review_classifier_keeps_no_checkpoint(tmp_path):
 
 
 def test_seeds_are_trained_once_and_told_beside_the_package(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(seeds, "PLAN", (("tasks-none", 1), ("tasks-none", 2)))
+    monkeypatch.setattr(train_seeds, "PLAN", (("tasks-none", 1), ("tasks-none", 2)))
     command = ["zoo", "seeds", "tasks-none", "--out", str(tmp_path), "--steps", "3"]
     assert main(command) == 1  # three steps teach nothing
     said = capsys.readouterr().out
@@ -86,10 +87,10 @@ def test_seeds_are_trained_once_and_told_beside_the_package(tmp_path, capsys, mo
 
 
 def test_a_seed_as_good_as_the_package_s_own_is_no_complaint(capsys):
-    own = dict(json.loads(json.dumps(dict(seeds.card("tasks-rotary")))), seed=3)
-    assert seeds.told(own) == 0 and "less" not in capsys.readouterr().out
+    own = dict(json.loads(json.dumps(dict(zoo.card("tasks-rotary")))), seed=3)
+    assert train_seeds.told(own) == 0 and "less" not in capsys.readouterr().out
     worse = {**own, "accuracies": {**own["accuracies"], "order": 0.99}}
-    assert seeds.told(worse) == 1 and "less in order 99.0% (package 100.0%)" in capsys.readouterr().out
+    assert train_seeds.told(worse) == 1 and "less in order 99.0% (package 100.0%)" in capsys.readouterr().out
 
 
 def test_the_plan_has_five_seeds_of_two_models_and_three_of_the_others():

@@ -10,7 +10,7 @@ import torch
 from pelrp_nb import ATTN_LRP, CP_LRP, PA_LRP, explain, zoo
 from pelrp_nb.__main__ import main
 from pelrp_nb.errors import ZooError
-from pelrp_nb.zoo import truth, truth_page
+from pelrp_nb.zoo import truth, truth_of_seeds, truth_page
 
 PAGE = Path(__file__).parent.parent / "tutorials" / "truth.md"
 COMPOSITES = {"AttnLRP": ATTN_LRP, "CP-LRP": CP_LRP}
@@ -92,6 +92,30 @@ def test_the_command_prints_writes_and_keeps_prose(tmp_path, monkeypatch, capsys
     rows = json.loads(numbers.read_text())
     assert {(row["task"], row["positions"]) for row in rows} >= {("recall", "none"), ("order", "rotary")}
     assert all(0 <= mean <= 1 for row in rows for mean, _ in (*row["mass"].values(), *row["share"].values()))
+
+
+def test_several_seeds_are_one_row_counted_by_size_and_by_what_is_positive(tmp_path, monkeypatch, capsys):
+    """The package's own weights stand for a second seed: the two agree, so the interval of every mean is a point."""
+    monkeypatch.setattr(truth_of_seeds, "POSITIONS", {"rotary": "rotary"})
+    monkeypatch.setattr(truth_of_seeds, "KINDS", ("order", "majority"))
+    monkeypatch.setattr(truth_of_seeds, "models", lambda seeds, name: [(seed, *zoo.load(name)) for seed in (0, 1)])
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{truth_of_seeds.BEGIN}\nold\n{truth_of_seeds.END}\nafter\n")
+    assert main(["zoo", "truth", "--seeds", str(tmp_path), "--limit", "6", "--markdown", str(page)]) == 0
+    text = page.read_text()
+    assert text in f"before\n{truth_of_seeds.BEGIN}\n{capsys.readouterr().out}{truth_of_seeds.END}\nafter\n"
+    tables = [text.split(f"### Mass by {how}")[1] for how in truth_of_seeds.HOW]
+    cells = [re.search(r"\| order \| rotary \| 2 \| (\S+) \[(\S+), (\S+)\]", some).groups() for some in tables]
+    assert all(mean == low == high for mean, low, high in cells)
+    model, tokenizer = zoo.load("tasks-rotary")
+    sizes, positive, _ = truth.each(model, tokenizer, zoo.task("order", count=6).examples)
+    assert [mean for mean, _, _ in cells] == [f"{found['PA-LRP signed'].mean():.2f}" for found in (sizes, positive)]
+    assert "| yes | size | PA-LRP signed |" in text and "| no | what is positive | PA-LRP l2 |" in text
+
+
+def test_seeds_that_are_not_there_say_how_to_train_them(tmp_path, capsys):
+    assert main(["zoo", "truth", "--seeds", str(tmp_path / "none")]) == 2
+    assert "zoo seeds --out" in capsys.readouterr().err
 
 
 def test_wrong_pages_and_limits_are_refused(tmp_path, capsys):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .hierarchy import Sample, Statistic, auroc, mean, minus, spearman
+from ..hierarchy import Sample, Statistic, auroc, mean, minus, spearman
 from .scores import rank_correlation
 
 FIVE = ("recall", "fetch", "order", "previous", "first-half")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,35 @@ def accuracy(stated: Mapping[str, Any]) -> str:
 
 
 def _truth(limit: int | None, json_file: str | None, markdown_file: str | None) -> int:
+    from . import truth, truth_page
+
+    with _bar() as tell:
+        rows = truth.table(truth.LIMIT if limit is None else limit, tell=tell)
+    print(truth_page.markdown(rows))
+    if json_file:
+        Path(json_file).write_text(json.dumps(truth_page.plain(rows), indent=1) + "\n", encoding="utf-8")
+    if markdown_file:
+        truth_page.write(rows, Path(markdown_file))
+    return 0
+
+
+def truth_of_seeds(seeds: str, limit: int | None, markdown_file: str | None) -> int:
+    """The table of truth over several seeds of each model, printed and written."""
+    from . import truth, truth_of_seeds, truth_page
+
+    with _bar() as tell:
+        rows = truth_of_seeds.table(Path(seeds), truth.LIMIT if limit is None else limit, tell)
+    print(made := truth_of_seeds.markdown(rows))
+    if markdown_file:
+        truth_page.between(Path(markdown_file), made, truth_of_seeds.BEGIN, truth_of_seeds.END)
+    return 0
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str], None]]:
+    """A progress bar over kinds of positions and of questions."""
     from tqdm.auto import tqdm
 
-    from . import truth, truth_page
     from .questions import KINDS
 
     positions = [entry for entry in MODELS.values() if entry.task == "tasks"]
@@ -69,10 +96,4 @@ def _truth(limit: int | None, json_file: str | None, markdown_file: str | None) 
             bar.set_postfix_str(name)
             bar.update()
 
-        rows = truth.table(truth.LIMIT if limit is None else limit, tell=tell)
-    print(truth_page.markdown(rows))
-    if json_file:
-        Path(json_file).write_text(json.dumps(truth_page.plain(rows), indent=1) + "\n", encoding="utf-8")
-    if markdown_file:
-        truth_page.write(rows, Path(markdown_file))
-    return 0
+        yield tell

@@ -89,25 +89,31 @@ def measured(
     model: Any, tokenizer: Any, questions: Sequence[Question], seed: int = 0
 ) -> tuple[int, dict[str, tuple[float, float]], dict[str, tuple[float, float]]] | None:
     """(count, mass by method, share by control) over the questions answered rightly; None if there are none."""
+    masses, _, shares = each(model, tokenizer, questions, seed)
+    if not masses:
+        return None
+    means, controls = ({name: _mean(one) for name, one in some.items()} for some in (masses, shares))
+    return len(masses["random"]), means, controls
+
+
+def each(
+    model: Any, tokenizer: Any, questions: Sequence[Question], seed: int = 0
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Mass by |R|, mass by positive R and share of every question answered rightly, by method and by control; {} if there are none."""
     rng = torch.Generator().manual_seed(seed)
-    masses: dict[str, list[Tensor]] = {name: [] for name in METHODS}
+    sizes: dict[str, list[Tensor]] = {name: [] for name in METHODS}
+    positive: dict[str, list[Tensor]] = {name: [] for name in METHODS}
     shares: dict[str, list[Tensor]] = {name: [] for name in SHARES}
     for batch in _batches(model, tokenizer, questions):
         relevance, share = of_batch(model, batch, rng)
         for name, R in relevance.items():
-            R = R.abs() * batch.counted
-            masses[name].append((R * batch.truth).sum(-1) / R.sum(-1))
+            for found, part in ((sizes, R.abs()), (positive, R.clamp(min=0))):
+                part = part * batch.counted
+                found[name].append(((part * batch.truth).sum(-1) / part.sum(-1)).nan_to_num(0.0))
         for name, one in share.items():
             shares[name].append(one)
-    if not masses["random"]:
-        return None
-    count = sum(map(len, masses["random"]))
-    return count, _means(masses), _means(shares)
-
-
-def _means(found: Mapping[str, list[Tensor]]) -> dict[str, tuple[float, float]]:
-    """Of every name that has values."""
-    return {name: _mean(torch.cat(parts)) for name, parts in found.items() if parts}
+    first, second, third = ({name: torch.cat(parts) for name, parts in found.items() if parts} for found in (sizes, positive, shares))
+    return first, second, third
 
 
 def _mean(values: Tensor) -> tuple[float, float]:

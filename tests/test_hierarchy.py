@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pelrp_nb.faithfulness.hierarchy import Sample, auroc, holm, mean, minus, over_models, spearman
+from pelrp_nb.hierarchy import Sample, auroc, holm, mean, minus, over_models, spearman
 
 ONE = np.ones((1, 40))
 
@@ -96,6 +96,12 @@ def test_models_that_all_give_the_same_leave_no_doubt():
     assert (found := over_models(same)).low == found.high == 1.0 and found.p < 0.001
     none = [Sample(np.zeros(10), lambda W: np.zeros(len(W))) for _ in range(5)]
     assert over_models(none).p == 1.0
+
+
+def test_one_model_of_five_that_differs_leaves_no_interval():
+    """Resamples without it have no spread at all, so nothing bounds the mean: said, not hidden behind a narrow interval."""
+    some = [Sample(np.zeros(10), lambda W, x=x: np.full(len(W), x)) for x in (1.0, 1.0, 1.0, 1.0, 0.99)]
+    assert str(over_models(some)) == "0.998 (no interval)"
 
 
 def test_a_model_on_which_a_number_is_not_defined_is_left_out():

@@ -2,9 +2,10 @@
 
     t* = (mean* - mean) / se*        mean +- quantile(|t*|) se        se = standard deviation between models / sqrt(M)
 
-Studentised and symmetric (Davison and Hinkley 1997, 5.2), because few models make percentile and BCa intervals too narrow.  Of one model
-only examples can be resampled: BCa (Efron 1987).  A statistic is a function of how often each example was drawn, (B, n) -> (B,), so that
-4,000 resamples are a few products of matrices.
+Studentised and symmetric (Davison and Hinkley 1997, 5.2), because few models make percentile and BCa intervals too narrow.  Where nearly
+all models give the same number there is no interval: resamples of those alone have no spread.  Of one model only examples can be
+resampled: BCa (Efron 1987).  A statistic is a function of how often each example was drawn, (B, n) -> (B,), so that 4,000 resamples are
+a few products of matrices.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class OverModels:
     def __str__(self) -> str:
         if not self.each:
             return "-"
+        if not np.isfinite(self.high):
+            return f"{self.mean:.3f} (no interval)"
         return f"{self.mean:.3f} [{max(self.low, -1):.3f}, {min(self.high, 1):.3f}]"
 
 
