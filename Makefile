@@ -113,7 +113,7 @@ quantised: $(QUANTISED)/.made
 	@PYTHONPATH=. OMP_NUM_THREADS=1 $(QUANTISED)/bin/python -m pytest -q -p no:cacheprovider tests/test_places.py -k torchao
 
 docs: $(DOCS)/.made chromium
-	@PYTHONPATH=. HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(DOCS)/bin/python -m sphinx -q -W --keep-going -j $(JOBS) -c docs -b html . build/docs
+	@PYTHONPATH=. HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(DOCS)/bin/python -m sphinx -q -W --keep-going -E -a -j $(JOBS) -c docs -b html . build/docs
 	@PELRP_SITE=build/docs OMP_NUM_THREADS=1 $(DOCS)/bin/python -m pytest -q -p no:cacheprovider tests/test_site.py
 
 grading: $(VENV)/.made-test sandbox

@@ -27,7 +27,6 @@ myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_block"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are shown as they were saved; the tests run them
 nb_ipywidgets_js = {}  # nothing from another host
-suppress_warnings = ["toc.empty_glob"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -39,6 +38,7 @@ html_theme = "furo"
 html_title = f"pelrp_nb {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["atlas.js"]
 html_extra_path = ["_root"]
 html_math_renderer = "mathml"
 html_show_search_summary = False  # it would read pages again, which a browser forbids to a page that was opened as a file

@@ -93,7 +93,7 @@ def reference() -> Iterator[tuple[str, str]]:
 
 def room_page(path: str, room: ModuleType, said: str) -> str:
     lines = [f"# {path}", "", f"*{said[:1].upper()}{said[1:]}.*", "", "```{eval-rst}", f".. module:: {path}", ""]
-    for name in public(room):
+    for name in sorted(public(room), key=lambda name: order(getattr(room, name))):
         thing = getattr(room, name)
         if isinstance(thing, ModuleType):
             index = ["   :no-index:"] if name in ROOMS else []
@@ -107,6 +107,11 @@ def room_page(path: str, room: ModuleType, said: str) -> str:
     return "\n".join([*lines, "```", ""])
 
 
+def order(thing: object) -> int:
+    """Functions first, then what they give, what they take, and rooms."""
+    return next(i for i, kind in enumerate((inspect.isfunction, inspect.isclass, lambda x: not inspect.ismodule(x), bool)) if kind(thing))
+
+
 def room_line(name: str, room: ModuleType) -> str:
     """What a module among the names is: a room with a page of its own, or the first line of what it says."""
     return f":doc:`pelrp_nb.{name} <{name}>`: {ROOMS[name]}." if name in ROOMS else prose(inspect.getdoc(room).split("\n")[0])
@@ -117,7 +122,7 @@ def value(thing: object) -> list[str]:
     said = (
         repr(thing) if isinstance(thing, Composite | rules.Rule) or len(repr(thing)) < 400 else f"A {type(thing).__name__} of {len(thing)}."
     )
-    return ["   ::", "", f"      {said}"]
+    return ["   ::", "", *(f"      {line}" for line in said.replace(", ", ",\n    ").split("\n"))]
 
 
 def messages() -> str:

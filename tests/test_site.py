@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -121,3 +122,39 @@ def test_search_works_offline(browser, words, leads_to):
         page.keyboard.press("Enter")
         expect(page.locator("ul.search li").first).to_be_visible()
         assert any(leads_to in link.lower() for link in page.locator("ul.search li a").all_text_contents())
+
+
+def test_the_atlas_is_searched_by_words(browser):
+    """Only rows with all words stay, headings of empty tables go, and an empty field brings everything back."""
+    with at(browser, "tutorials/atlas.html") as page:
+        rows, field = page.locator("article table tbody tr:visible"), page.get_by_label("Find an architecture")
+        all_of_them = rows.count()
+        field.fill("bloom alibi")
+        assert [row.split()[0] for row in rows.all_inner_texts() if "BloomForCausalLM" in row] == ["bloom"]
+        expect(page.locator(".pick-rows output")).to_have_text(re.compile(r"^1 of \d+$"))
+        assert not page.get_by_role("heading", name="masked-lm").is_visible()
+        field.fill("")
+        assert rows.count() == all_of_them > 323
+
+
+LOOKED_AT = (
+    "docs/index", "docs/start", "docs/howto/index", "docs/howto/open-ledger", "docs/made/rules/rotary", "docs/made/reference/pelrp_nb",
+    "docs/explanation/in_a_page", "docs/errors/ModelError", "docs/facts/zoo", "docs/faq", "docs/made/gallery", "tutorials/00_quickstart",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_are_quiet_and_no_wider_than_their_window(browser, width):
+    with at(browser, "docs/index.html", width) as page:
+        for name in LOOKED_AT:
+            page.goto(f"{SITE.as_uri()}/{name}.html")
+            expect(page.locator("article h1").first).to_be_visible()
+            assert page.evaluate("document.scrollingElement.scrollWidth") <= width, name
+
+
+def test_a_result_in_the_course_is_live(browser):
+    """The saved output of a notebook walks through its layers, in the page and without a kernel."""
+    with at(browser, "tutorials/00_quickstart.html") as page:
+        shown = page.frame_locator("iframe").first
+        shown.get_by_role("button", name="Step through", exact=True).click()
+        expect(shown.get_by_role("group").first).to_be_visible()
