@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import MARKS, browser, opened, slider, unfold  # noqa: F401
+from handed import handed
 from made import made
 from pelrp_nb import PA_LRP, views
 from test_amounts import rounded
@@ -20,6 +21,8 @@ KINDS = {
     "explanation": lambda: detailed(card={"composite": repr(PA_LRP), "model": "reviews-rotary", "method": "pa-lrp"}),
     "compare": lambda: views.compare(three()),
     "image": lambda: views.image(photo()),
+    "routes": lambda: handed(("the", "plot", "of", "film")).sheet(),
+    "heads": lambda: handed(("the", "plot", "of", "film"), layers=2).sheet("heads"),
     "inspector": lambda: inspected(refusals=["no rule for aten::foo in layers.3"]),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)

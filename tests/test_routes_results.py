@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from made import made
@@ -13,9 +14,10 @@ from matplotlib.figure import Figure
 from models import build, build_position, inputs
 from tolerance import assert_same
 
-from pelrp_nb import Explanation, Options, explain, zoo
+from pelrp_nb import Explanation, Options, explain, views, zoo
 from pelrp_nb.errors import InputError
 from pelrp_nb.results.patterns import looks
+from pelrp_nb.results.routes_plain import plain
 
 ROUTES = Options(detail={"routes"})
 
@@ -197,3 +199,53 @@ def test_what_is_asked_wrongly_is_told(found, name):
     with pytest.raises(InputError) as error:
         asked(found)
     assert said in str(error.value)
+
+
+# --- shown --------------------------------------------------------------------------------------------------------------
+
+
+def test_routes_show_themselves_in_a_cell_and_say_the_largest_edge(found):
+    shown = found.routes.sheet()
+    e = max(
+        ((float(m[i, j]), i, j) for m in map(found.routes.matrix, found.routes.names) for i in range(len(m)) for j in range(len(m))),
+        key=lambda one: abs(one[0]),
+    )
+    assert f"\u201c{found.tokens[e[1]]}\u201d hands" in repr(shown) and f"to \u201c{found.tokens[e[2]]}\u201d" in repr(shown)
+    assert found.routes._repr_html_() == shown._repr_html_() and "<iframe" in shown._repr_html_()
+
+
+def test_what_a_page_holds_adds_up_to_the_whole():
+    """Largest edges and the sums of all: what is left over is told apart, not lost."""
+    e = explain(build("llama"), inputs("llama"), options=ROUTES)
+    for group in plain(e.routes)["groups"]:
+        for level in group["levels"]:
+            matrix = e.routes.matrix(level["name"])
+            kept = torch.zeros(matrix.numel(), dtype=matrix.dtype)
+            kept[torch.as_tensor(level["edges"]["at"])] = torch.as_tensor(level["edges"]["amount"])
+            assert bool(((kept == 0) | (kept == matrix.flatten())).all())
+            assert_same(torch.tensor(level["given"], dtype=matrix.dtype), matrix.sum(1), e.ledger.scale)
+            assert_same(torch.tensor(level["received"], dtype=matrix.dtype), matrix.sum(0), e.ledger.scale)
+        every = torch.stack([e.routes.matrix(level["name"]).abs().sum() for level in group["levels"]]).sum()
+        drawn = sum(abs(level["edges"]["amount"]).sum() for level in group["levels"])
+        assert 0.95 * every - 1e-6 <= drawn <= every * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["routes", "heads"])
+def test_an_explanation_without_routes_says_what_to_type(kind):
+    wanted = re.escape('explain(..., options=Options(detail={"routes"}))')
+    for ask in (made().sheet, made().explore, lambda kind: made().to_html(kind=kind), lambda kind: getattr(views, kind)(made())):
+        with pytest.raises(InputError, match=wanted):
+            ask(kind)
+
+
+def test_a_view_of_routes_that_there_is_not_is_refused(found):
+    with pytest.raises(InputError, match=r"kind must be one of routes, heads, got 'edges'\. Type sheet\('routes'\)"):
+        found.routes.sheet("edges")
+
+
+def test_a_live_view_fetches_whole_matrices_that_no_page_holds(found):
+    sheet = found.routes.sheet()
+    assert "more" not in sheet.data and not sheet.more
+    sent = sheet.asked["layer 1 head 2"]()
+    values = np.frombuffer(sent["f16"], "<f2").astype(float).reshape(sent["shape"]) * sent["scale"]
+    assert values == pytest.approx(found.routes.matrix("layer 1", 2).numpy(), rel=2e-3, abs=1e-5)

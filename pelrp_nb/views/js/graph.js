@@ -2,7 +2,7 @@
 
 const GRAPH = {
   left: 92,
-  narrow: 58,
+  narrow: 62,
   right: 16,
   most: 112,
   full: 21,
@@ -11,6 +11,7 @@ const GRAPH = {
   high: 78,
   tall: 440,
   thick: 8,
+  spots: 240,
   bins: 14,
   chunk: 400,
 };
@@ -25,7 +26,7 @@ function laidOut(group, width) {
     const shown = names.map((name) => cutShort(spelled(name), width < 560 ? 9 : 14));
     return { ...columnsAt(shown, weights(group, side), width - left - GRAPH.right), shown };
   });
-  const top = group.own ? 20 : sides[0].room + 14;
+  const top = group.own ? 26 : sides[0].room + 14;
   const y = (row) => top + (rows - 1 - row) * band;
   const x = (row, place) => left + sides[row > 0 || group.own ? 0 : 1].x[place];
   const end = left + Math.max(...sides.map((side) => side.end)) + GRAPH.right;
@@ -162,12 +163,13 @@ function graphOf(face, group, { pick, pickEdge, tell, clearAll }) {
     Object.assign(graph, { way, part });
     parts.edges.classList.toggle("dim", Boolean(way));
     parts.spots.classList.toggle("dim", Boolean(way));
+    const most = sizeOf(way?.lit[0]?.amount ?? 0);
     parts.lit.replaceChildren(
       ...(way ? largestOf(way.lit, part).reverse() : []).map((edge) =>
         svg("path", {
           class: edge.stays ? "stay" : signOf(edge.amount),
           d: edge.stays ? straight(plan, edge) : wayOf(plan, edge),
-          "stroke-width": thickness(binOf(edge.amount, group.most)),
+          "stroke-width": thickness(binOf(edge.amount, most)),
         }),
       ),
     );
@@ -239,24 +241,16 @@ function staying({ levels, most, own }, plan) {
   return [...bins].map(([bin, d]) => svg("path", { class: "stay", d, "stroke-width": thickness(bin) }));
 }
 
-// Places that hold something, as large as what they hold.
+// The places that hold most, as large as what they hold; no more of them than can be told apart.
 function spots(group, plan) {
-  const rows = range(plan.rows).map((row) => rowAmounts(group, row));
-  const most = largest(...rows);
-  return rows.flatMap((amounts, row) =>
-    amounts
-      .map(
-        (x, t) =>
-          sizeOf(x) > most / 60 &&
-          svg("circle", {
-            class: signOf(x),
-            cx: plan.x(row, t).toFixed(1),
-            cy: plan.y(row),
-            r: (7 * Math.sqrt(sizeOf(x) / most)).toFixed(1),
-          }),
-      )
-      .filter(Boolean),
-  );
+  const rows = range(plan.rows).map((row) => rowAmounts(group, row).map((amount, place) => ({ row, place, amount })));
+  const all = rows.flat().sort(bySize);
+  const most = sizeOf(all[0]?.amount ?? 0);
+  const shown = all.slice(0, GRAPH.spots).filter(({ amount }) => sizeOf(amount) > most / 60);
+  return shown.map(({ row, place, amount }) => {
+    const at = { cx: plan.x(row, place).toFixed(1), cy: plan.y(row), r: (7 * Math.sqrt(sizeOf(amount) / most)).toFixed(1) };
+    return svg("circle", { class: signOf(amount), ...at });
+  });
 }
 
 // The names of places, of layers, and which end is which.
@@ -278,7 +272,7 @@ function axes(group, plan) {
     });
   const layer = group.levels.map((level) =>
     text(
-      plan.left - 14 - (plan.narrow ? 0 : 8),
+      plan.left - (plan.narrow ? 10 : 22),
       (plan.y(level.at) + plan.y(level.at + 1)) / 2 + 4,
       cutShort(level.name, plan.narrow ? 8 : 12),
       { "text-anchor": "end", class: "quiet" },
@@ -287,7 +281,7 @@ function axes(group, plan) {
   const ends = [
     [plan.rows - 1, "the answer"],
     [0, "the words"],
-  ].map(([row, words]) => text(0, plan.y(row) + 4, words, { class: "quiet end" }));
+  ].map(([row, words]) => text(0, plan.y(row) + (row ? -6 : 14), words, { class: "quiet end" }));
   return [
     ...named(1, 0, true),
     ...(group.own ? [] : named(0, 1, false)),

@@ -3,34 +3,36 @@
 kinds.heads = (root, face) => {
   const draw = () => {
     const group = chosenGroup(face);
-    const body = make("div");
-    const open = () => {
-      const head = group.heads[face.get("head") ?? -1];
-      clear(body, head && headPanel(face, group, head));
-    };
-    face.on("head", open);
-    clear(root, [
-      routesHead(face.data),
-      groupPick(face, () => {
-        face.forget();
-        draw();
-      }),
-      section(
-        "Heads",
-        HEADS_ARE,
-        thumbsOf(face, group, (head) => face.set({ head: face.get("head") === head.at ? null : head.at })),
-        body,
-      ),
-      saving(face, takenHeads(face, group)),
-    ]);
-    open();
+    const opened = openedOf(face, group);
+    const choose = (head) => face.set({ head: face.get("head") === head.at ? null : head.at });
+    const pick = groupPick(face, () => {
+      face.forget();
+      draw();
+    });
+    const tiles = section("Heads", HEADS_ARE, thumbsOf(face, group, choose));
+    clear(root, [routesHead(face.data), pick, tiles, opened.node, saving(face, takenHeads(face, group))]);
+    opened.update();
   };
   draw();
 };
 
 const HEADS_ARE =
-  "A small matrix for each head: rows hand on, columns receive, coloured to the head's own largest. " +
+  "A small matrix for each head: rows hand on, columns receive; the colours go with the square root, to the head's own largest. " +
   "What a head looks like is the pattern that has at least half of what it handed on here; on another text it may look otherwise.";
+
+// Where a chosen head stands open; it comes into sight when it is chosen.
+function openedOf(face, group) {
+  const node = make("div");
+  const update = () => {
+    const head = group.heads[face.get("head") ?? -1];
+    clear(node, head && headPanel(face, group, head));
+  };
+  face.on("head", () => {
+    update();
+    node.firstChild?.scrollIntoView({ block: "nearest" });
+  });
+  return { node, update };
+}
 
 function headPanel(face, group, head) {
   const show = digits(Math.max(head.size, Math.abs(head.handed)));

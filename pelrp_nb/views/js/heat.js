@@ -1,6 +1,6 @@
 // Rows by columns in colour; numbers are printed where there is room, and under the pointer in any case.
 
-const CELL = { height: 20, least: 5, most: 62, named: 34, upright: 12, printed: 46 }; // pixels
+const CELL = { height: 20, least: 5, most: 62, named: 34, upright: 12, side: 800, printed: 46 }; // pixels
 
 // How strongly a number is coloured: its text, and what is coloured of x in a row whose largest is `own`.
 const MEASURES = {
@@ -19,7 +19,9 @@ function heatOf(face, name, columns, picked = null, square = false) {
   const map = { rows: [], columns, scale: 1, cell: CELL.least, height: CELL.height, coloured: MEASURES.all[1] };
   const draw = () => {
     const room = Math.floor(((board.clientWidth || 640) - 2) / Math.max(1, columns.length));
-    map.cell = square ? clamp(room, 2, CELL.height) : clamp(room, CELL.least, CELL.most);
+    map.cell = square
+      ? clamp(Math.min(room, Math.floor(CELL.side / columns.length)), 2, CELL.height)
+      : clamp(room, CELL.least, CELL.most);
     map.height = square ? map.cell : CELL.height;
     const named = map.cell >= (square ? CELL.upright : CELL.named);
     node.classList.toggle("named", named);

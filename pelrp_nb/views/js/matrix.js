@@ -111,7 +111,7 @@ function paintThumb(canvas, { places }, head, shades) {
   [pen.fillStyle] = shadeOf(shades, 0, 1);
   pen.fillRect(0, 0, canvas.width, canvas.height);
   for (const [at, amount] of strongest) {
-    [pen.fillStyle] = shadeOf(shades, amount, scale);
+    [pen.fillStyle] = shadeOf(shades, Math.sign(amount) * Math.sqrt(sizeOf(amount) / scale), 1);
     pen.fillRect((at % columns) * cell, Math.floor(at / columns) * cell, cell, cell);
   }
 }

@@ -29,7 +29,7 @@ const atFirst = (group) =>
 
 function routesView(face, group) {
   const share = () => clamp(face.get("shown") ?? atFirst(group), 0, Math.floor(100 * group.last + 1e-6));
-  const said = make("p", { class: "quiet" });
+  const said = make("p", { class: "quiet drawn" });
   const read = spoken("readout quiet");
   const [panel, key] = [make("div"), legendOf()];
   const show = digits(group.most);
@@ -52,9 +52,9 @@ function routesView(face, group) {
     graph.show(n);
     if (graph.way) graph.light(graph.way, share() / 100);
     const part = reached(group, (edge) => sizeOf(edge.amount) >= sizeOf(group.edges[n - 1]?.amount ?? Infinity));
-    const carries = `${n.toLocaleString("en")} edges carry ${percent(group.carried(n))} of what heads handed on.`;
-    const rest = part === null ? "" : ` Along what is drawn, grey included, ${percent(part)} of the answer reaches the words.`;
-    write(said, carries + rest);
+    const carries = `${n.toLocaleString("en")} ${n === 1 ? "edge carries" : "edges carry"} ${atLeast(group.carried(n))}`;
+    const rest = part === null ? "" : ` Along what is drawn, grey included, ${atLeast(part)} of the answer reaches the words.`;
+    write(said, `${carries} of what heads handed on.${rest}`);
     graph.node.firstChild.setAttribute("aria-label", graphTold(face, group, n, show));
   };
   const choose = () => {
@@ -64,19 +64,14 @@ function routesView(face, group) {
     clear(panel, edge ? edgePanel(face, group, edge, show) : spot ? spotPanel(face, group, spot, graph.way, pickEdge) : null);
     letGo.hidden = !spot && !edge;
   };
-  const openOne = () => {
-    const head = group.heads[face.get("head") ?? -1];
-    clear(opened, head && headPanel(face, group, head));
-  };
-  const [opened, letGo] = [make("div"), action("Let go", clearAll)];
+  const [opened, letGo] = [openedOf(face, group), action("Let go", clearAll)];
   face.on("shown", prune);
   ["token", "row", "edge"].forEach((name) => face.on(name, choose));
-  face.on("head", openOne);
   group.ready = () => {
     graph.draw();
     prune();
     choose();
-    openOne();
+    opened.update();
     tell(null);
   };
   return [
@@ -87,13 +82,13 @@ function routesView(face, group) {
       said,
       graph.node,
       read,
-      make("p", { class: "quiet small" }, GRAPH_IS),
     ),
     panel,
-    opened,
+    opened.node,
     section(
       "More",
       null,
+      fold("how to read it", () => make("p", {}, GRAPH_IS)).node,
       fold("the largest edges, as a table", () => edgeTable(group, show)).node,
       fold("heads, as small matrices", () =>
         make(
@@ -107,7 +102,8 @@ function routesView(face, group) {
   ];
 }
 
-const POINT_AT = "Point at a place or an edge.";
+const atLeast = (part) => (part > 0 && part < 0.005 ? "under 1 %" : percent(part));
+const POINT_AT = "Point at a place or an edge; choose a word to see its way, an edge to see its heads.";
 const same = (a, b) => Boolean(a && b) && a.row === b.row && a.place === b.place;
 
 function chosenSpot(face, group) {
@@ -169,10 +165,10 @@ function spotPanel(face, group, spot, way, pickEdge) {
   const [below, above] = [row > 0 ? group.levels[row - 1] : null, group.levels[row]];
   const out = below ? below.edges.filter((edge) => edge.i === place) : [];
   const into = above && (group.own || row === 0) ? above.edges.filter((edge) => edge.j === place) : [];
-  const where = row > 0 ? `after the attention of ${below.name}` : "among the words";
+  const where = row > 0 ? `After the attention of ${below.name}.` : "One of the words.";
   return section(
     `The way through ${nameAt(group, row, place)}`,
-    `${where}. Lit is what leads through it, as wide as its part: mixed in proportion to sizes, which draws ways but proves none.`,
+    `${where} Lit is what leads through it, as wide as its part: mixed in proportion to sizes, which draws ways and proves none.`,
     way && make("p", {}, wordsOfWay(group, spot, way)),
     make(
       "div",
@@ -204,7 +200,9 @@ function wordsOfWay(group, { row, place }, { parts }) {
     return `Down to the words it leads to ${named.join(", ") || "none"}.`;
   }
   const from = parts[top].map((part, t) => [t, part * rowAmounts(group, top)[t]]).sort(([, a], [, b]) => sizeOf(b) - sizeOf(a));
-  return `It holds ${show(amounts[place])}, which came from ${nameAt(group, top, from[0][0])} at the top.`;
+  const share = sizeOf(from[0][1]) / (total(from.map(([, x]) => sizeOf(x))) || 1);
+  const much = share > 0.995 ? "all of it" : `${percent(share)} of it`;
+  return `It holds ${show(amounts[place])}; ${much} came down from ${nameAt(group, top, from[0][0])}.`;
 }
 
 function accountOfSpot({ node, given, query, positions, kept }, place) {
