@@ -82,7 +82,7 @@ test: $(VENV)/.made-test chromium sandbox
 	@$(MAKE) --no-print-directory docs
 
 suite: $(VENV)/.made-test
-	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope \
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder \
 	  --nbval --nbval-current-env --nbval-sanitize-with tutorials/sanitize.cfg tests tutorials
 
 processors: $(VENV)/.made-test chromium sandbox

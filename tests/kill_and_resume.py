@@ -18,7 +18,7 @@ from pelrp_nb import zoo
 from pelrp_nb.faithfulness import Configuration, Output, load, measure
 
 SETTINGS = Configuration(methods=("random", "pa-lrp-signed"), protocols=("gain", "pruning"))
-COUNT = 16
+COUNT = 8
 
 
 def run(path: Path, seconds: float | None) -> bool:

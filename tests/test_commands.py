@@ -159,8 +159,8 @@ def test_hostile_tokens_are_shown_and_not_obeyed():
     assert not set("\x1b\r\u202e") & set(shown)
 
 
-def test_demo_explains_a_held_out_review_and_writes_a_page(outside, tmp_path):
-    done = outside("explain", "--demo", "--html", "demo.html")
+def test_demo_explains_a_held_out_review_and_writes_a_page(run, tmp_path):
+    done = run("explain", "--demo", "--html", "demo.html")
     assert done.status == 0, done.err
     example = zoo.task("reviews").examples[command_line.DEMO]
     assert example.text in done.out and f"{example.rating:+.2f}" in done.out

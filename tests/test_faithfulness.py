@@ -314,7 +314,7 @@ def test_relevance_beats_gradients_beats_chance_on_reviews():
     """The gain on held-out reviews; the whole table is in tutorials/faithfulness.md."""
     model, tokenizer = zoo.load("reviews-rotary")
     settings = Configuration(methods=("random", "input-x-gradient", "attn-lrp", "pa-lrp-signed"), protocols=("gain",))
-    result = measure(model, tokenizer, load("reviews", 40), settings)
+    result = measure(model, tokenizer, load("reviews", 25), settings)
     gain = lambda a, b: result.difference(a, b, "symmetric-relevance-gain").better
     assert gain("attn-lrp", "input-x-gradient") == "attn-lrp"
     assert gain("pa-lrp-signed", "input-x-gradient") == "pa-lrp-signed"

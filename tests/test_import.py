@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,25 +13,26 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def fresh(code: str, *flags: str) -> str:
+def fresh(code: str, arguments: Sequence[str] = ()) -> str:
     """What a new Python prints for that code."""
-    done = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@cache
+def modules() -> frozenset[str]:
+    """What `import pelrp_nb` loads."""
+    return frozenset(fresh("import sys, pelrp_nb; print(*sys.modules)").split())
+
+
 @pytest.mark.parametrize("package", ["transformers", "ipywidgets", "anywidget", "matplotlib", "pandas", "IPython", "rich"])
-def test_import_does_not_load(package, loaded):
-    assert package not in loaded
+def test_import_does_not_load(package):
+    assert package not in modules()
 
 
-def test_import_loads_torch(loaded):
-    assert "torch" in loaded
-
-
-@pytest.fixture(scope="module")
-def loaded() -> set[str]:
-    return set(fresh("import sys, pelrp_nb; print(*sys.modules)").split())
+def test_import_loads_torch():
+    assert "torch" in modules()
 
 
 def test_import_warns_of_nothing_of_ours_and_every_public_name_is_there():

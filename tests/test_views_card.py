@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import math
@@ -18,7 +19,7 @@ from rich.console import Console
 from test_streams import heard, written
 from test_views import fragment
 
-from pelrp_nb import Explanation, explain, views, zoo
+from pelrp_nb import Explanation, amounts, explain, views, zoo
 from pelrp_nb.ledger import Ledger
 from pelrp_nb.results.serialisation import read
 from pelrp_nb.views import differences, headline, reading, sheets, terminal
@@ -268,3 +269,9 @@ def test_results_beside_each_other_say_first_which_word_one_gives_more():
 
 def test_nothing_is_said_of_texts_of_different_words():
     assert differences.differing(("a", "b"), [made().plain(), made(("other", "words")).plain()]) == []
+
+
+def test_the_row_of_the_softmax_says_what_it_is_wherever_one_keeps_more_than_rounding():
+    shown = re.sub("<[^>]+>", "", views.compare([made(), made(seed=1)], ["a", "b"]).table)
+    assert html.unescape(shown).count(amounts.KEPT) == 1
+    assert "how much the scores were" not in views.compare([weighed(("a", "b"), [1.0, 0.5])] * 2, ["a", "b"]).table

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from . import routes
 from .context import Context
 from .leaves import Attention
 from .numerics import dot, finer
+from .places.follow import provenance_of
+from .places.provenance import Provenance
+from .routes import axes_of
 from .saved import held
+
+OTHER = 7919  # a length that no axis has by chance
 
 
 def begin(flow: Context) -> Attention | None:
@@ -24,14 +31,54 @@ def begin(flow: Context) -> Attention | None:
     return found
 
 
-def at_output(flow: Context, met: Attention | None, out: Tensor, part: float) -> None:
-    """Relevance at the output (B, H, T, d), or (B H, T, d), of an attention; `part` of it goes to the values."""
+@dataclass(frozen=True)
+class Layout:
+    """Which axes of an attention's output hold features and places: those of (B, H, T, d), or (B H, T, d), if nothing else is said.
+
+    places:  axes that may hold places of the queries, each with that of the weights which it comes from
+    weights: what is known of the weights' axes, of how many
+    """
+
+    features: int = -1
+    places: tuple[tuple[int, int], ...] = ((-2, -2),)
+    weights: tuple[Provenance | None, int] = (None, 4)
+
+    def place(self, flow: Context) -> int:
+        """The axis of the places."""
+        known = axes_of(flow, *self.weights)
+        return next((axis for axis, own in self.places if own in known), self.places[0][0])
+
+
+def layout(operands: Sequence[Tensor], weights: Tensor, out: Tensor, again: Callable[..., Tensor]) -> Layout:
+    """How the output of weights times values lies: the product is done `again`, without values, with one axis of another length."""
+    which = next(i for i, x in enumerate(operands) if x is weights)
+    places = [(axis, own) for own in reversed(range(weights.dim())) if (axis := becomes(operands, which, own, again)) is not None]
+    values = reversed(range(operands[1 - which].dim()))
+    features = next((axis for own in values if (axis := becomes(operands, 1 - which, own, again)) is not None), None)
+    if not places or features is None:
+        return Layout()
+    return Layout(features, tuple(places), (provenance_of(weights), weights.dim()))
+
+
+def becomes(operands: Sequence[Tensor], which: int, axis: int, again: Callable[..., Tensor]) -> int | None:
+    """The axis of a product that an axis of one operand alone becomes; None of an axis that both have, or that is summed over."""
+    shapes = [list(x.shape) for x in operands]
+    shapes[which][axis] = OTHER
+    try:
+        found = again(*(torch.empty(shape, dtype=x.dtype, device="meta") for shape, x in zip(shapes, operands, strict=True))).shape
+    except (RuntimeError, IndexError):
+        return None
+    return found.index(OTHER) if OTHER in found else None
+
+
+def at_output(flow: Context, met: Attention | None, out: Tensor, part: float, lies: Layout | None = None) -> None:
+    """Relevance at the output of an attention, however it `lies`; `part` of it goes to the values."""
     if met is None or "heads" not in flow.options.detail or not out.requires_grad:
         return
-    value = held(out)
+    value, lies = held(out), lies or Layout()
 
     def hear(g: Tensor) -> None:
-        R = dot(value(), finer(g, flow.power)).sum(-1)
+        R = dot(value(), finer(g, flow.power)).movedim((lies.place(flow), lies.features), (-2, -1)).sum(-1)
         met.heads = R.reshape(flow.account.rows, -1, R.shape[-1])
         met.values = part * met.heads.sum((1, 2))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from ..amounts import Digits, account, digits, largest
+from ..amounts import KEPT as MEANS
+from ..amounts import Digits, account, digits, is_rounding, largest
 from .data import Plain
 from .differences import differing
 from .headline import Part, adds_up, headline, kind_of, opposed, outside, places, sentence, sides, streams_of, terms
@@ -41,7 +42,14 @@ def beside(names: Sequence[str], found: Sequence[Plain]) -> str:
     rows.append(cell("ledger", PLAIN) + "".join(cell(escaped(verdict(d), 60), HEAD) for d in found))
     strips = [f'<div style="{SMALL}">{escaped(name, 60)}</div>{"".join(_streams(data))}' for name, data in zip(names, found, strict=True)]
     said = f'<div style="font-size:17px;font-weight:bold">{_sentence(differing(names, found))}</div>'
-    return f'<div style="max-width:100%;overflow-x:auto">{said}{"".join(strips)}{grid(rows)}</div>'
+    means = f'<div style="{SMALL}">{escaped(MEANS, 400)}.</div>' if any(map(keeps, found)) else ""
+    return f'<div style="max-width:100%;overflow-x:auto">{said}{"".join(strips)}{grid(rows)}{means}</div>'
+
+
+def keeps(data: Plain) -> bool:
+    """Whether a softmax keeps more than rounding, so that the row says what that means."""
+    book = data["ledger"]
+    return any(not is_rounding(amount, book["allowed"]) for amount in book["softmax"].values())
 
 
 def strip(data: Plain, scale: float) -> str:

@@ -107,7 +107,7 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         if n == 1 and weighed is operands[0] and carries(operands[1]) and flow.composite.softmax_is_constant:
             out = weighing.product(flow, func, args, kwargs, *operands)
             if out is not None:
-                return of_attention(flow, operands, weighed, out, 1.0)
+                return of_attention(flow, operands, weighed, out, 1.0, forms.put(func, args, kwargs, *operands), edges=False)
         if n == 1 and flow.composite.values != 1 and weighed is operands[0]:
             out = attention.values_only(flow, func(*args, **kwargs))
             return of_attention(flow, operands, weighed, out, flow.composite.values, forms.put(func, args, kwargs, *operands))
@@ -237,15 +237,17 @@ def bends(flow: Context, x: Tensor) -> bool:
 
 
 def of_attention(
-    flow: Context, operands: list[Tensor], weighed: Tensor | None, out: Tensor, part: float, again: Callable[..., Tensor] | None = None
+    flow: Context, operands: list[Tensor], weighed: Tensor | None, out: Tensor, part: float,
+    again: Callable[..., Tensor] | None = None, edges: bool = True,
 ) -> Tensor:  # fmt: skip
     """The same product, noted if it is one of attention: scores, or values with the weights that a softmax of scores has made.
 
-    Its heads are listened to if they were asked for, `part` of which goes to the values; its edges, if it can be done `again`.
+    Its heads are listened to if they were asked for, `part` of which goes to the values; its `edges`, if it can be done `again`.
     """
     if weighed is not None and flow.attentions and out.dim() > 2:
-        heads.at_output(flow, flow.attentions[-1], out, part)
-        if again is not None and weighed is operands[0]:
+        lies = None if again is None or "heads" not in flow.options.detail else heads.layout(operands, weighed, out, again)
+        heads.at_output(flow, flow.attentions[-1], out, part, lies)
+        if edges and again is not None and weighed is operands[0]:
             routes.values(flow, flow.attentions[-1], out, weighed, operands[1], again, part)
     note = None if weighed is None else note_of(flow, weighed)
     if weighed is None:
