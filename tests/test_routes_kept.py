@@ -11,7 +11,7 @@ from models import build, inputs, score
 from tolerance import assert_same
 from torch import Tensor, nn
 
-from pelrp_nb import CP_LRP, PA_LRP, PA_LRP_RES, Options, bench, explain
+from pelrp_nb import CP_LRP, PA_LRP, PA_LRP_RES, Options, bench, explain, explain_to, zoo
 from pelrp_nb.engine.memory import LIMIT
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import InputError, ModelError
@@ -194,3 +194,38 @@ def test_the_cost_of_routes_is_measured_over_an_audited_explanation(capsys):
     bench.ALL["routes"](["--layers=1", "--width=48", "--tokens=24", "--rounds=1", "--no-memory", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert told["time"] > 0 and told["tokens"] == 24
+
+
+@pytest.mark.parametrize("composite", [PA_LRP, CP_LRP], ids=["pa-lrp", "cp-lrp"])
+@pytest.mark.parametrize(("family", "attention"), [("llama", "sdpa"), ("gpt2", "eager")])
+def test_routes_under_a_condition_are_those_of_what_passes_through_it(family, attention, composite):
+    """Above the condition nothing has changed, in its layer only that head has edges, and below single heads add up to all of them."""
+    model, x = build(family, attention), {"input_ids": inputs(family)["input_ids"]}
+
+    def under(only=None):
+        return explain(model, x, composite=composite, options=Options(detail={"routes"}, only=only)).routes
+
+    free, whole = under(), under({"layer 1": {"heads": range(4)}})
+    single = [under({"layer 1": {"heads": [h]}}) for h in range(4)]
+    parts = {p for p in (*PARTS, "heads", "positions", "kept") if p in free.found["layer 0"]}
+    for part in parts:
+        for h, one in enumerate(single):
+            assert torch.equal(one.found["layer 2"][part], free.found["layer 2"][part])
+            assert torch.equal(one.found["layer 1"][part][h], free.found["layer 1"][part][h])
+            assert not one.found["layer 1"][part][[k for k in range(4) if k != h]].any()
+        assert_same(sum(one.found["layer 0"][part] for one in single), whole.found["layer 0"][part], 10.0)
+        assert part not in ("values", "heads") or not torch.equal(whole.found["layer 0"][part], free.found["layer 0"][part])
+    for one in single:
+        for node in one.nodes.values():
+            assert_same(node["skip"] + node["branch"], node["relevance"], 10.0)
+
+
+def test_a_streamed_folder_keeps_routes(tmp_path):
+    pytest.importorskip("pyarrow")
+    model, tokenizer = zoo.load("reviews-rotary")
+    texts, options = ["a fine film", "bad , dull film"], Options(detail={"routes"})
+    kept = explain_to(tmp_path / "out", model, texts, processor=tokenizer, options=options, progress=False)
+    for found, given in zip(kept, explain(model, texts, processor=tokenizer, options=options), strict=True):
+        assert found.routes.edges(5) == given.routes.edges(5) and found.routes.names == given.routes.names
+        for name, one in given.routes.found.items():
+            assert all(torch.equal(found.routes.found[name][part], one[part]) for part in PARTS)
