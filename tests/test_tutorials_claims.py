@@ -248,7 +248,7 @@ def test_the_words_of_the_field_are_in_the_glossary():
 
 
 PAPERS = {
-    "01": ("pone.0130140",), "13": ("1512.02479",), "09": ("2502.15886",),
+    "01": ("pone.0130140",), "13": ("1512.02479",), "14": ("2209.11895", "2508.21258", "2403.00745"), "09": ("2502.15886",),
     "00": ("2506.02138", "2202.07304", "pone.0130140"), "02": ("978-3-030-28954-6_10",), "03": ("2402.05602", "2202.07304", "2502.15886"),
     "04": ("2402.05602", "2202.07304", "2309.17453"), "06": ("2506.02138", "1706.03762"), "07": ("2104.09864", "2506.02138"),
     "08": ("1910.10683", "2108.12409"), "11": ("2202.07304", "1705.07874", "1703.01365", "2005.00928"), "12": ("2202.10419",),
@@ -444,3 +444,27 @@ def test_exchange_tells_questions_that_need_order_and_the_account_does_not():
         account[kind] = sum(one.positional_share for one in explain(model, texts, processor=tokenizer)) / 12
     assert min(by_exchange["order"], by_exchange["previous"]) > 7 * by_exchange["majority"]
     assert max(account.values()) - min(account.values()) < 0.1
+
+
+# --- 14: from word to word -----------------------------------------------------------------------------------------------
+
+
+def test_the_mystery_goes_by_two_steps():
+    assert says("14", "handed to *order* and to the *?*; above, these hand it to `[CLS]`")
+    edges = worked("14")["found"].routes.edges(2, layer="layer 0")
+    assert {(e.token, e.other) for e in edges} == {("?", "moon"), ("order", "moon")}
+    above = worked("14")["found"].routes.edges(2, layer="layer 1")
+    assert all(e.token == "[CLS]" and e.other in ("order", "?") for e in above)
+    swapped = worked("14")["swapped"]
+    assert says("14", "Ten edges of more than a thousand keep nearly all of it")
+    assert swapped.circuit(10).faithfulness > 0.95 and sum(int((~x.isnan()).sum()) for x in swapped.edges.values()) > 1000
+
+
+def test_both_heads_are_found_patched_and_confirmed():
+    assert says("14", "Look at the plain gradient of head 2: about -5, where the truth is nearly -25")
+    first, second = worked("14")["lost"].true(2).to_frame().to_dict("records")
+    assert (first["site"], second["site"]) == ("layer 0 head 2", "layer 1 head 3")
+    assert first["gradient"] == pytest.approx(-5, abs=0.2) and first["measured"] == pytest.approx(-25, abs=0.6)
+    assert worked("14")["other"].table()["name"][0] == "layer 1"
+    assert says("14", "One edge alone keeps nothing")
+    assert abs(worked("14")["lost"].circuit(1).faithfulness) < 0.02 and worked("14")["circuit"].faithfulness > 0.85

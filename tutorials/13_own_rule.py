@@ -242,7 +242,7 @@ labs.quiz("13")
 # - A composite puts a rule in force, everywhere or in one place; the ledger says what it keeps.
 # - An operation that the library does not know gets a rule from you: `pelrp_nb.register(function, rule)`.
 #
-# **Next:** write a page. `pelrp_nb/rules/epsilon.py` has 41 lines; a rule of yours need not have more.
+# **Next:** write a page: `pelrp_nb/rules/epsilon.py` has 41 lines, and a rule of yours need not have more. Or [14 · From word to word](14_word_to_word.ipynb).
 
 # %% [markdown] tags=["teachers"]
 # ## For teachers

@@ -67,7 +67,7 @@ def _folded(letter: str, choice: Choice) -> str:
 
 
 def quiz(lab: str) -> Quiz:
-    """The quiz of a lab, "01" to "13"; each choice says why it is right or wrong."""
+    """The quiz of a lab, "01" to "14"; each choice says why it is right or wrong."""
     asked = questions(str(lab))
     return Quiz(
         str(lab),

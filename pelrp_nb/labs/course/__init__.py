@@ -8,12 +8,13 @@ from ...errors import InputError
 from ..exercise import Exercise
 from . import (
     activations, added, alibi, attention, conservation, images, judging, linear, own_model, own_rule, quickstart, residuals, rotary,
-    whole,
+    whole, word_to_word,
 )  # fmt: skip
 
 LABS = {
     "00": quickstart, "01": linear, "02": conservation, "03": activations, "04": attention, "05": residuals, "06": added,
     "07": rotary, "08": alibi, "09": whole, "10": images, "11": judging, "12": own_model, "13": own_rule,
+    "14": word_to_word,
 }  # fmt: skip
 ALL: tuple[Exercise, ...] = tuple(exercise for lab in LABS.values() for exercise in lab.EXERCISES)
 _BY_NAME = {exercise.name: exercise for exercise in ALL}
