@@ -8,6 +8,7 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from browsing import MARKS, browser, number, opened, section, stated  # noqa: F401
@@ -17,7 +18,8 @@ from models import build_position
 from playwright.sync_api import Page, expect
 from test_browser_kinds import saved
 
-from pelrp_nb import Options, explain, views, zoo
+from pelrp_nb import Options, explain, live, views, zoo
+from pelrp_nb.errors import InputError
 from pelrp_nb.views import text
 
 pytestmark = MARKS
@@ -291,3 +293,27 @@ def test_a_graph_fits_into_its_page(size, width, browser, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         box = chart(page).bounding_box()
         assert box["width"] <= width and box["height"] <= 720
+
+
+def test_a_head_is_walked_through_exactly_where_the_model_is_at_hand(found, browser, tmp_path):
+    model, tokenizer = zoo.load("reviews-rotary")
+    sheet = live.routes(model, "a gorgeous , witty film", processor=tokenizer)
+    part = "exact layer 0 head 2"
+    wanted = explain(model, "a gorgeous , witty film", processor=tokenizer, options=Options(only={"layer 0": {"heads": [2]}}))
+    sent = replace(sheet, more={part: sheet.asked[part]}, state={"head": 2})
+    with opened(browser, sent, tmp_path) as page:
+        panel = section(page, "layer 0 head 2")
+        panel.get_by_role("button", name="Exact: walk through this head alone").click()
+        expect(panel.get_by_text("reach the words through this head alone")).to_be_visible()
+        shown = [number(token.locator("small").text_content()) for token in panel.locator(".token").all()]
+        assert shown == pytest.approx(wanted.relevance().tolist(), abs=1e-4)
+    with opened(browser, found.routes.sheet(), tmp_path) as page:  # a file has nobody to ask
+        assert page.get_by_role("button", name="Exact").count() == 0
+
+
+def test_routes_with_a_model_refuse_several_inputs_and_a_part_of_the_model():
+    model, tokenizer = zoo.load("reviews-rotary")
+    with pytest.raises(InputError, match="One input at a time is shown, got 2"):
+        live.routes(model, ["a film", "dull"], processor=tokenizer)
+    with pytest.raises(InputError, match="`only` leaves a part"):
+        live.routes(model, "dull", processor=tokenizer, options=Options(only={"layer 0": {"heads": [0]}}))

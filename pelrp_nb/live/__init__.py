@@ -5,6 +5,7 @@
     live.bench(rules.gamma)                         sliders for inputs, weights, options; shares and leak at once
     live.break_it(model, text, processor=...)       one mistake in force, and where the ledger opens
     live.shift(model, text, processor=...)          all positions later by a constant: what changes, what cannot
+    live.routes(model, text, processor=...)         which way relevance went, and what passes through a head, exactly
     live.inspector(model, text, processor=...)      which rule applies where, and why
 
 `live.broken` holds the mistakes themselves; each is a composite. Nothing here loads a widget library before it is used.
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .monitoring import Models, Monitor
     from .shifting import Shifts
 
-__all__ = ["bench", "break_it", "broken", "card", "inspector", "monitor", "shift"]
+__all__ = ["bench", "break_it", "broken", "card", "inspector", "monitor", "routes", "shift"]
 
 
 def monitor(
@@ -96,6 +97,16 @@ def shift(model: nn.Module, inputs: Any, *, processor: Any = None, shifts: Seque
     from .shifting import shifted
 
     return shifted(model, inputs, shifts, processor, **given)
+
+
+def routes(model: nn.Module, inputs: Any, *, processor: Any = None, options: Options | None = None, **given: Any) -> Sheet:
+    """The view of routes with the model at hand: `.explore()` walks through a head when it is asked to, by `Options(only=...)`.
+
+    `given` as for `explain`: target, contrast, composite. Raises InputError for several inputs.
+    """
+    from .routing import routed
+
+    return routed(model, inputs, processor, options, **given)
 
 
 def inspector(

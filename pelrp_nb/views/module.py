@@ -16,7 +16,7 @@ BASE = ("base", "controls", "face", "pieces")
 STEPPER = ("running", "scene", "charts", "heat", "walker", "predict", "formulas", "stepper")
 XRAY = ("dial", "spectrum", "worth", "xray")
 TAKEN = ("keep", "pens", "export")
-ROUTES = ("charts", "heat", "keep", "pens", "edges", "graph", "matrix", "taken", "heads")
+ROUTES = ("running", "charts", "heat", "keep", "pens", "edges", "graph", "matrix", "taken", "heads")
 WHOLE = (*STEPPER, "flow", *XRAY, "account", *TAKEN, "patches", "card", "explanation")
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
     "stepper": (*STEPPER, *TAKEN),

@@ -37,7 +37,35 @@ function openedOf(face, group) {
 function headPanel(face, group, head) {
   const show = digits(Math.max(head.size, Math.abs(head.handed)));
   const facts = `${looking(head)}; handed on ${show(head.handed)}, by size ${show(head.size).slice(1)}: ${partOfAll(group, head)}.`;
-  return section(head.name, `Looks like: ${facts}`, openHead(face, group, head));
+  return section(head.name, `Looks like: ${facts}`, exactOf(face, head), openHead(face, group, head));
+}
+
+// What passes through a head and nothing else, walked by a kernel when it is asked to: what each word carries of it.
+function exactOf(face, head) {
+  const part = `exact ${head.name}`;
+  const there = part in (face.model.get("more") ?? {});
+  if (!there && !(face.data.exact && face.model.get("asks"))) return null;
+  const [said, place] = [spoken("quiet"), make("div")];
+  const show = (found) => {
+    if (!found?.streams) return write(said, found?.refused ?? "The kernel does not answer.");
+    const rows = found.streams.map(([name, tokens, box]) => ({ name, tokens, values: numbers(box) }));
+    const [scale, sum] = [largest(...rows.map((row) => row.values)), total(rows.flatMap((row) => row.values))];
+    write(said, `Walked: ${digits(Math.max(scale, Math.abs(sum)))(sum)} reach the words through this head alone.`);
+    return clear(
+      place,
+      rows.map(({ name, tokens, values }) => {
+        const columns = columnsOf({ tokens });
+        const strip = stripOf(face, `what ${name || "each word"} carries of ${head.name}`, columns);
+        strip.paint([{ values, scale }]);
+        return strip.node;
+      }),
+    );
+  };
+  const run = () => {
+    write(said, "Walking.");
+    face.more(part).then(show);
+  };
+  return make("div", { class: "exact" }, action("Exact: walk through this head alone", run), said, place);
 }
 
 // --- what both views of routes share ----------------------------------------------------------------------------------

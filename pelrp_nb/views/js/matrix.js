@@ -15,7 +15,7 @@ function openHead(face, group, head) {
   };
   const part = total(sparse(head.edges).map(([, x]) => sizeOf(x))) / (head.size || 1);
   const some = `These are its largest edges, ${percent(part)} of what it handed on; for all of them type result.routes.matrix(`;
-  const whole = part > 0.9999 ? "All its edges are here." : `${some}"${head.attention}", ${head.head}).`;
+  const whole = part > 0.9995 ? "All its edges are here, but for rounding." : `${some}"${head.attention}", ${head.head}).`;
   show(dense(group, head), whole);
   face.more(head.name).then((found) => found && show(unpacked(found), "All its edges are here."));
   return make("div", { class: "opened" }, map.node, said);
