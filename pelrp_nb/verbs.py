@@ -64,10 +64,6 @@ class _Share(torch.autograd.Function):
         b, *rest = ctx.saved_tensors
         a = ctx.again(*rest) if ctx.again else rest[0]
         to_a, to_b, *_ = ctx.needs_input_grad
-        if ctx.again and to_b and a.shape == g.shape and a.dtype == g.dtype and not any(a.data_ptr() == x.data_ptr() for x in rest):
-            part = float(ctx.part)
-            paid = _reduce((g * b).mul_(part), a) if to_a else None
-            return paid, _reduce(a.mul_(g).mul_(part), b), None, None, *[None] * ctx.parts  # in place: no new memory
         g = g * float(ctx.part)
         into_a = _reduce(g * b, a) if to_a else None
         into_b = _reduce(g.mul_(a), b) if to_b else None  # in place: no new memory

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gc
 import weakref
+from functools import partial
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from pelrp_nb import explain, zoo
+from pelrp_nb import explain, rules, zoo
 from pelrp_nb.bench.calls import entered
-from pelrp_nb.engine.handlers.activations import own_start
-from pelrp_nb.engine.numerics import times
+from pelrp_nb.engine.handlers.activations import GATES, Slope, own_start
+from pelrp_nb.engine.handlers.norms import _LayerNorm
+from pelrp_nb.engine.numerics import spread_over, times, visible
 from pelrp_nb.engine.propagation import propagate
+from pelrp_nb.rules.identity import SLOPES
 from pelrp_nb.verbs import Later, scale
 
 TEXT = "a gorgeous , witty film"
@@ -89,3 +93,35 @@ def test_the_start_of_a_users_function_is_asked_each_time():
     starts = iter((1.0, 2.0))
     function = lambda x: x + next(starts)
     assert [own_start(function, (), {}) for _ in range(2)] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 7)])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_a_layer_norm_from_the_kernels_statistics_is_its_page(shape, with_bias):
+    rng = torch.Generator().manual_seed(0)
+    x, g = (torch.randn(3, 5, 7, generator=rng, dtype=torch.float64) for _ in range(2))
+    weight = torch.randn(shape, generator=rng, dtype=torch.float64)
+    bias = torch.randn(shape, generator=rng, dtype=torch.float64) if with_bias else None
+    x.requires_grad_()
+    out = _LayerNorm.apply(x, shape, weight, bias, 1e-5)
+    page = rules.layer_norm.forward(x, weight=weight, bias=bias, eps=1e-5, normalized_shape=shape)
+    assert torch.equal(out, torch.nn.functional.layer_norm(x, shape, weight, bias, 1e-5))
+    ours, theirs = (torch.autograd.grad(y, x, g)[0] for y in (out, page))
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", sorted(GATES))
+def test_a_gate_and_its_activation_share_the_slope_and_get_what_each_had_alone(name):
+    f = {"silu": F.silu, "gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh"), "mish": F.mish}[name]
+    x, slope = torch.linspace(-6, 6, 101, dtype=torch.float64), Slope(SLOPES[name])
+    torch.testing.assert_close(slope.times(x), f(x))
+    torch.testing.assert_close(slope(x), SLOPES[name](x))
+    assert slope.made is None  # nothing waits for a second walk
+    torch.testing.assert_close(slope(x), SLOPES[name](x))
+
+
+def test_what_a_bias_keeps_is_the_same_without_a_temporary():
+    g = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bias = torch.tensor([1.0, -2, 3, 1e38, 0, -torch.inf, 5], dtype=torch.float64)
+    torch.testing.assert_close(spread_over(bias, g), visible(bias, g).sum(-1))
+    assert torch.equal(spread_over(bias, g.transpose(0, 1)), visible(bias, g.transpose(0, 1)))

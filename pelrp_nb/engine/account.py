@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from .depth import Depth
-from .numerics import better, dot, sums, total, visible
+from .numerics import better, dot, spread_over, sums, total
 from .saved import held
 
 Category = Literal["constants", "softmax", "stabilisers"]
@@ -58,7 +58,7 @@ class Account:
         out.register_hook(partial(self._keep, value, name, depth, sign))
 
     def _keep(self, constant: Callable[[], Tensor] | float, name: str, depth: Depth, sign: float, g: Tensor) -> None:
-        amount = visible(constant(), g) if callable(constant) else better(g) * constant
+        amount = spread_over(constant(), g) if callable(constant) else better(g) * constant
         self.add("constants", name, depth, sign * self.sums(amount))
 
     def kept(self, category: Category, name: str, depth: Depth, out: Tensor, into: tuple[Tensor, ...]) -> None:

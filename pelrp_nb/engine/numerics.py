@@ -80,6 +80,14 @@ def visible(constant: Tensor, g: Tensor) -> Tensor:
     return constant * better(g)
 
 
+def spread_over(constant: Tensor, g: Tensor) -> Tensor:
+    """`visible(constant, g)`, summed over the features where the constant is a vector of those: no temporary of the size of g."""
+    vector = constant.dim() == 1 and g.dim() > 1 and constant.shape[0] == g.shape[-1] and constant.dtype == g.dtype
+    if not vector or g.dtype not in (torch.float32, torch.float64) or not g.is_contiguous():
+        return visible(constant, g)
+    return torch.mv(g.reshape(-1, g.shape[-1]), visible(constant, torch.ones_like(constant))).reshape(g.shape[:-1])
+
+
 def finer(g: Tensor, power: float) -> Tensor:
     """The gradient without its loss scale: g / power, in float32 or better."""
     g = g if g.is_complex() else better(g)

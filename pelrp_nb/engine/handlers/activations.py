@@ -40,18 +40,41 @@ def activation(
         slope = "gelu_tanh"
     rule = rule or flow.composite.activation
     flow.used("activation", rule)
-    out = rule.forward(x, f=f, slope=SLOPES[slope] if slope else None)
+    closed = None if slope is None else Slope(SLOPES[slope]) if slope in GATES else SLOPES[slope]
+    out = rule.forward(x, f=f, slope=closed)
     if not rule.page:
         check_shape(rule, x, out)
     out = elementwise_note(flow, func, (x, *rest), more, out, made="activation")
-    if slope:
-        note_of(flow, out).again = (f, (x.detach(),))
+    if closed is not None:
+        note_of(flow, out).again = (closed.times if isinstance(closed, Slope) else f, (x.detach(),))
     at_zero = own_start(func, rest, more)
     if at_zero:
         hidden = x.detach() < -FILLER  # a masked place: f is 0 there, and nothing is f(0)
         start = torch.where(hidden, 0.0, at_zero).to(out.dtype) if bool(hidden.any()) else at_zero
         flow.account.constant(out, start, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
     return idioms.raised(flow, x, out) if slope == "exp" else idioms.bounded(flow, func, x, rest, more, out)
+
+
+GATES = {"silu", "gelu", "gelu_tanh", "mish"}  # slopes that stand in gates, of functions with f(0) = 0
+
+
+class Slope:
+    """f(x) / x in closed form, and f(x) made of it: a gate asks for f(x) on the way back, and its activation then for the slope."""
+
+    __slots__ = ("made", "slope")
+
+    def __init__(self, slope: Callable[[Tensor], Tensor]) -> None:
+        self.slope, self.made = slope, None
+
+    def times(self, x: Tensor) -> Tensor:
+        """f(x); the slope is kept for the one who comes next."""
+        self.made = self.slope(x)
+        return self.made * x
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The slope, a tensor of its own."""
+        made, self.made = self.made, None
+        return self.slope(x) if made is None or made.shape != x.shape else made
 
 
 def homogeneous(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ... import rules
 from ...errors import ModelError
 from ...verbs import route
 from ..context import Context
-from ..notes import pick
+from ..notes import carries, pick
 
 
 def layer_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -19,12 +20,33 @@ def layer_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tens
     eps = pick(args, kwargs, 4, "eps", 1e-5)
     rule = flow.composite.layer_norm
     flow.used("layer_norm", rule)
-    with torch.no_grad():
-        value = func(x.detach(), shape, weight, bias, eps)
-    out = route(value, rule.forward(wide(x), weight=weight, bias=bias, eps=eps, normalized_shape=tuple(shape)).to(value.dtype))
+    alike = all(p is None or (p.dtype == x.dtype and not carries(p)) for p in (weight, bias))
+    if rule == rules.layer_norm and alike and x.dtype in (torch.float32, torch.float64):
+        out = _LayerNorm.apply(x, tuple(shape), weight, bias, eps)
+    else:
+        with torch.no_grad():
+            value = func(x.detach(), shape, weight, bias, eps)
+        out = route(value, rule.forward(wide(x), weight=weight, bias=bias, eps=eps, normalized_shape=tuple(shape)).to(value.dtype))
     if bias is not None:
         flow.account.constant(out, bias, flow.name_of(bias, "bias"), flow.depth)
     return flow.normed(x, out)
+
+
+class _LayerNorm(torch.autograd.Function):
+    """The page's `forward` with the statistics that torch's own kernel has computed: 1 / std and the weight are all that is saved."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+        out, _, inverse = torch.native_layer_norm(x, shape, weight, bias, eps)
+        ctx.save_for_backward(inverse, *(() if weight is None else (weight,)))
+        ctx.axes = tuple(range(-len(shape), 0))
+        return out
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        inverse, *weight = ctx.saved_tensors
+        g = g * weight[0] if weight else g
+        return (g - g.mean(ctx.axes, keepdim=True)).mul_(inverse), None, None, None, None
 
 
 def rms_norm(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
