@@ -40,7 +40,7 @@ def activation(
         slope = "gelu_tanh"
     rule = rule or flow.composite.activation
     flow.used("activation", rule)
-    closed = None if slope is None else Slope(SLOPES[slope]) if slope in GATES else SLOPES[slope]
+    closed = None if slope is None else Slope(SLOPES[slope]) if slope in GATES and rule == identity else SLOPES[slope]
     out = rule.forward(x, f=f, slope=closed)
     if not rule.page:
         check_shape(rule, x, out)
