@@ -64,12 +64,13 @@ class Slope:
     __slots__ = ("made", "slope")
 
     def __init__(self, slope: Callable[[Tensor], Tensor]) -> None:
-        self.slope, self.made = slope, None
+        self.slope = slope
+        self.made: Tensor | None = None
 
     def times(self, x: Tensor) -> Tensor:
         """f(x); the slope is kept for the one who comes next."""
-        self.made = self.slope(x)
-        return self.made * x
+        self.made = made = self.slope(x)
+        return made * x
 
     def __call__(self, x: Tensor) -> Tensor:
         """The slope, a tensor of its own."""
