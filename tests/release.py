@@ -80,7 +80,7 @@ def stranger(wheel: Path, place: Path, python: str) -> None:
     assert (place / "pelrp_nb-tutorials" / "00_quickstart.ipynb").is_file()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     say("the README's code ...")
-    do([*run, "-c", "\n".join(re.findall(r"^```python\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)[:1])])
+    do([*run, "-c", "\n".join(re.findall(r"^```python\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE))])
 
 
 def main(python: str = sys.executable) -> int:

@@ -32,6 +32,22 @@ def test_it_says_what_it_must_in_its_order():
     assert "](tutorials/images/card.png)" in above and above.split("**")[1].count(".") == 1
 
 
+FIRST_SCREEN = {
+    "what is it?": r"Layer-wise relevance propagation \(LRP\) hands that number back",
+    "how does it look?": r"!\[A review sentence explained",
+    "how do I get it?": r"^pip install ",
+    "how do I use it?": r"^pelrp_nb\.explain\(model, ",
+    "why this one?": r"words \*and their positions\*; here both are paid",
+}
+
+
+@pytest.mark.parametrize("question", FIRST_SCREEN)
+def test_what_one_asks_in_thirty_seconds_is_answered_above_the_rest(question):
+    """A quick reader takes 250 words a minute, and a picture."""
+    first = README.split("## For whom")[0]
+    assert re.search(FIRST_SCREEN[question], first, re.M) and len(re.sub(r"```.*?```|!\[.*?\)", "", first, flags=re.S).split()) <= 200
+
+
 def test_its_first_sentence_has_no_private_word():
     private = r"sink|ledger|relevance|composite|bent|LRP|logit|keeper|boundary|contrast"
     assert not re.search(private, README.split("**")[1], re.I)
