@@ -93,6 +93,10 @@ def test_the_table_of_rules_is_generated_from_the_rules():
     assert between("rules.md", "rules") == rules.table().strip()
 
 
+def test_every_rule_is_reached_in_reading_order():
+    assert re.findall(r"^made/rules/(\w+)$", PAGES["rules.md"], re.M) == [rule.name for rule in rules.ALL]
+
+
 def test_the_table_of_models_is_generated_from_the_cards():
     assert between("facts/zoo.md", "zoo") == zoo_table()
 
