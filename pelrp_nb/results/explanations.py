@@ -5,6 +5,7 @@
     found.table()                                       a row for each: text, target, value, ledger
     found.to_frame(), found.aggregate("token")          a row for each token; means over all
     found.matrix(), found.compare()                     relevance as one array; side by side
+    found.figure(), found.written()                     what was written against what stood before it
     found.save("all.npz"), Explanations.load("all.npz")
 
 For several inputs with several targets each it is a list of such lists; tables and files take them as they are.
@@ -25,6 +26,7 @@ from ..errors import CallError, FileError, InputError, RowError
 from ..inputs.rows import Skipped
 from .aggregate import By, aggregate, flat
 from .arrays import Rows, listed
+from .matrix import Part, parts_of, rows_of
 from .dtypes import converted, known
 from .explanation import Explanation
 from .reductions import REDUCTIONS, Reduction
@@ -32,6 +34,8 @@ from .serialisation import AGAIN, put, read, write
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from matplotlib.figure import Figure
 
     from ..views.sheet import Sheet
 
@@ -152,21 +156,13 @@ class Explanations(list[Any]):
         """Means over all of them: see `pelrp_nb.aggregate`."""
         return aggregate(self, by, share)
 
-    def matrix(self, reduction: Reduction = "signed") -> Rows:
+    def matrix(self, reduction: Reduction = "signed", part: Part = "both") -> Rows:
         """(N, T) the relevance of each token in each explanation, nan where one has no such place; rows by `names`.
 
-        Columns are the tokens where all have the same (targets or methods of one text, what is written next), else their numbers.
-        Raises InputError where there is none.
+        part: "both", or "content" or "position" alone.  Columns are the tokens where all have the same (targets or methods of one text,
+        what is written next), else their numbers.  Raises InputError where there is no explanation, or no such part.
         """
-        found = self.flat
-        if not found:
-            raise InputError("There must be an explanation to make a matrix of, got none. Type explain(model, texts, ...).matrix().")
-        longest = max(found, key=lambda e: len(e.tokens)).tokens
-        alike = all(e.tokens == longest[: len(e.tokens)] for e in found)
-        values = torch.full((len(found), len(longest)), torch.nan, dtype=found[0].semantic.dtype)
-        for row, e in zip(values, found, strict=True):
-            row[: len(e.tokens)] = e.relevance(reduction)
-        return Rows(values, tuple(Explanations(found).names), longest if alike else tuple(map(str, range(len(longest)))))
+        return rows_of(self.flat, tuple(Explanations(self.flat).names), reduction, part)
 
     # --- shown ---------------------------------------------------------------------------------------------------------
 
@@ -178,6 +174,25 @@ class Explanations(list[Any]):
             return compare(self.flat, names)
         except ValueError as error:
             raise InputError(str(error)) from error
+
+    def figure(self, part: Part | None = None, *, ax: Any = None, size: Any = None, colours: Any = None) -> Figure:
+        """What was written against what stood before it, content and position side by side in the same colours; or one `part` alone."""
+        from ..views.written import draw
+
+        try:
+            return draw(*parts_of(self), part, ax, size, colours)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
+    def written(self) -> Sheet:
+        """The same as a view: one heat map, stepped through token by token, content and position apart.
+
+        explain(model, text, processor=tokenizer, target=target.generated(12)).written()
+        """
+        from ..views.written import sheet
+
+        parts, rows, columns = parts_of(self)
+        return sheet(parts, rows, columns, f"{len(rows)} answers, by what stood before them")
 
     def to_html(self, path: str | os.PathLike | None = None) -> str | None:
         """One page of all of them, the skipped inputs too, without scripts; written to `path`, or returned as text if there is none."""

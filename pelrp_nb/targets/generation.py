@@ -32,7 +32,7 @@ def steps(model: nn.Module, row: Encoded, wanted: Generated | Read, processor: A
     row = from_start(model, unpadded(row, wanted), name, processor)
     first = row.tensors[name].shape[1]
     if isinstance(wanted, Generated):
-        row = written(model, row, name, wanted.count, processor)
+        row = written(model, row, name, wanted, processor)
     elif wanted.first >= first:
         raise TargetError(f"read(first={wanted.first}) needs more tokens than that; the text has {first}. Type target.read().")
     else:
@@ -58,15 +58,27 @@ def from_start(model: nn.Module, row: Encoded, name: str, processor: Any) -> Enc
     return replace(row, tensors={**row.tensors, name: start}, labels={**row.labels, "decoder": of_ids(start[0].tolist(), processor)})
 
 
-def written(model: Any, row: Encoded, name: str, count: int, processor: Any) -> Encoded:
-    """The input with at most `count` more tokens, each the likeliest."""
-    given = dict(row.tensors)
+GREEDY = {"do_sample": False, "num_beams": 1, "temperature": None, "top_k": None, "top_p": None}
+DRAWS = {"temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"}  # options that mean: draw
+
+
+def written(model: Any, row: Encoded, name: str, wanted: Generated, processor: Any) -> Encoded:
+    """The input with at most so many more tokens, each the likeliest, or chosen as the options of `generate` say."""
+    given, count, options = dict(row.tensors), wanted.count, dict(wanted.options)
     room = limit_of(model) - given[name].shape[1] + 1  # the last token need not be read again
     if count > room:
         raise TargetError(f"The model has positions for {room} more tokens after this text, not {count}. Type generated({room}).")
-    chosen = {"do_sample": False, "num_beams": 1, "temperature": None, "top_k": None, "top_p": None}
+    chosen = {**GREEDY, "do_sample": bool(DRAWS & set(options)), **options}
     with torch.random.fork_rng(), torch.no_grad():
-        out = model.generate(**given, max_new_tokens=count, pad_token_id=fill_of(model, processor), **chosen)
+        if wanted.seed is not None:
+            torch.manual_seed(wanted.seed)
+        try:
+            out = model.generate(**given, max_new_tokens=count, pad_token_id=fill_of(model, processor), **chosen)
+        except (ValueError, TypeError) as error:
+            if not options:
+                raise
+            said = str(error).strip().split("\n")[0].rstrip(".")
+            raise TargetError(f"generate does not take {', '.join(options)} as given: {said}. Type target.generated({count}).") from error
     ids = out if isinstance(out, Tensor) else out.sequences
     before = given[name].shape[1]
     new = ids[:, before:] if torch.equal(ids[:, :before], given[name]) else ids  # some give the new tokens alone

@@ -81,9 +81,11 @@ class Similar:
 
 @dataclass(frozen=True)
 class Generated:
-    """Each of the next `count` tokens that the model writes."""
+    """Each of the next `count` tokens that the model writes; `options` of `generate`, `seed` of what is drawn."""
 
     count: int
+    options: tuple[tuple[str, Any], ...] = ()
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,26 @@ def similar(text: str, pooling: Literal["mean", "first", "last", "pooler", "max"
     return Similar(text, pooling)
 
 
-def generated(count: int) -> Generated:
-    """Each new token of a continuation of at most `count` tokens, written greedily: an explanation per token.
+def generated(count: int, *, seed: int | None = None, **options: Any) -> Generated:
+    """Each new token of a continuation of at most `count` tokens: an explanation per token.
+
+        generated(20)                                       the likeliest token at each step
+        generated(20, temperature=0.8, top_p=0.9, seed=1)   drawn; the same seed draws the same
+        generated(20, num_beams=4)                          the best of four beams
+
+    options: those of transformers' `generate` (temperature, top_k, top_p, min_p, num_beams, repetition_penalty ...).
 
     All are explained from ONE forward pass over text and continuation.  The explanation of a token covers what its prediction
     could see, the text and the continuation before it, and equals the explanation of that prefix alone.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise TargetError(f"There must be at least one new token, got {count!r}. Type target.generated(20).")
-    return Generated(count)
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise TargetError(f"seed must be a whole number, got {seed!r}. Type target.generated({count}, temperature=0.8, seed=1).")
+    taken = next((name for name in ("max_new_tokens", "max_length", "num_return_sequences", "input_ids") if name in options), None)
+    if taken is not None:
+        raise TargetError(f"`{taken}` is not to choose here: one continuation of at most {count} tokens is written. Leave it out.")
+    return Generated(count, tuple(sorted(options.items())), seed)
 
 
 def read(first: int = 1) -> Read:
