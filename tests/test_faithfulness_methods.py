@@ -16,6 +16,7 @@ from pelrp_nb.faithfulness.attention import looked
 from pelrp_nb.faithfulness.attribution import attribute
 from pelrp_nb.faithfulness.methods import CONTROLS, chosen
 from pelrp_nb.faithfulness.read import case_of
+from pelrp_nb.faithfulness.relevance import CP_LRP_PUBLISHED, RELP
 from pelrp_nb.faithfulness.settings import Baselines
 
 captum = pytest.importorskip("captum.attr")
@@ -32,7 +33,8 @@ def real(request):
 def test_the_names_are_these():
     assert ALL == (
         "random", "input-x-gradient", "integrated-gradients", "smooth-grad", "leave-one-out", "attention-rollout",
-        "gradient-attention", "cp-lrp", "attn-lrp", "attn-lrp-res", "pa-lrp-signed", "pa-lrp-absolute", "pa-lrp-positive",
+        "gradient-attention", "le-grad", "libra-grad", "de-pass", "relp", "cp-lrp", "attn-lrp", "attn-lrp-res", "pa-lrp-signed",
+        "pa-lrp-absolute", "pa-lrp-positive",
     )  # fmt: skip
 
 
@@ -66,8 +68,52 @@ def test_gradients_on_a_sum_are_exact():
     asked = subject(baselines=Baselines(noise=0.5, samples=4))
     here = case(asked, [1, 2, 3, 4, 5])
     worth = [WORTH[i] for i in (1, 2, 3, 4, 5)]
-    for name in ("input-x-gradient", "integrated-gradients", "smooth-grad", "leave-one-out"):
+    for name in ("input-x-gradient", "integrated-gradients", "smooth-grad", "leave-one-out", "libra-grad", "de-pass", "relp"):
         assert attribute(METHODS[name], asked, here).relevance.tolist() == pytest.approx(worth), name
+
+
+@pytest.mark.parametrize("name", ["reviews-rotary", "reviews-learnable", "tasks-alibi", "tasks-relative"])
+def test_a_share_going_forward_a_balanced_gradient_and_cp_lrp_name_the_same_amounts(name):
+    """Three computations that share no code: forward passes, a gradient, the engine; they differ where a factor is not held still."""
+    model, tokenizer = zoo.load(name)
+    asked = Subject(model, tokenizer, Configuration(model=name))
+    here = case_of(asked, next(load("reviews" if name.startswith("reviews") else "recall")), 0)
+    forward, back, engine = (attribute(METHODS[m], asked, here).relevance for m in ("de-pass", "libra-grad", "cp-lrp"))
+    assert_same(forward, back)
+    assert_same(back, engine)
+    plain = attribute(METHODS["input-x-gradient"], asked, here).relevance
+    assert float((plain - back).abs().max()) > 0.01 * float(back.abs().max())
+
+
+def test_a_gate_that_is_half_of_a_product_is_paid_half():
+    """silu(g) u of one number, g = a x, u = b x: RelP gives x both halves of the value, LibraGrad, whose gate is a constant, u's alone."""
+    found = {}
+    for how, composite in (("relp", RELP), ("cp-lrp", CP_LRP_PUBLISHED)):
+        x = torch.tensor([[2.0, 3.0]], dtype=torch.float64)
+        model = Gated()
+        found[how] = explain(model, {"x": x}, target=lambda out: out[0], composite=composite).semantic.double().flatten().tolist()
+    value = float(torch.nn.functional.silu(torch.tensor(2.0, dtype=torch.float64)) * 3.0)
+    assert found["relp"] == pytest.approx([value / 2, value / 2]) and found["cp-lrp"] == pytest.approx([0.0, value])
+
+
+class Gated(torch.nn.Module):
+    """silu(x0) x1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+
+    def forward(self, x):
+        x = x * self.one
+        return torch.nn.functional.silu(x[:, 0]) * x[:, 1]
+
+
+def test_le_grad_sums_what_is_positive_in_gradients_of_weights(real):
+    asked, here = real
+    _, gradients, _ = looked(asked, here)
+    T = len(here.tokens)
+    found = [sum(max(float(g[h, i, j]), 0.0) for g in gradients for h in range(len(g)) for i in range(T)) for j in range(T)]
+    assert_same(attribute(METHODS["le-grad"], asked, here).relevance, torch.tensor(found, dtype=torch.float64) / (len(gradients[0]) * T))
 
 
 def test_input_x_gradient_is_captums(real):

@@ -17,7 +17,7 @@ from spellings.layouts import Tabled
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pelrp_nb import PA_LRP, Options, explain, plan, propagate
+from pelrp_nb import ATTN_LRP, PA_LRP, Options, explain, plan, propagate
 from pelrp_nb.__main__ import _print
 from pelrp_nb.views import terminal
 from pelrp_nb.views.html_card import fallback
@@ -239,3 +239,30 @@ def test_a_norm_s_own_statistics_are_no_note(family):
     model = build(family)
     with propagate(model, PA_LRP) as flow:
         assert not flow.trace(model(**inputs(family)).logits[0, -1, 3]).notes
+
+
+WRITTEN = {  # one product of three carriers, and what each is paid of 30
+    "the first two first": (lambda a, b, c: (a * b) * c, (7.5, 7.5, 15.0)),
+    "the last two first": (lambda a, b, c: a * (b * c), (15.0, 7.5, 7.5)),
+    "in one call": (lambda a, b, c: torch.einsum("i,i,i->i", a, b, c), (10.0, 10.0, 10.0)),
+}
+
+
+class Product(nn.Module):
+    """The product of three numbers."""
+
+    def __init__(self, written) -> None:
+        super().__init__()
+        self.written, self.one = written, nn.Parameter(torch.ones(3, dtype=torch.float64))
+
+    def forward(self, x):
+        return self.written(*(x * self.one).unbind(-1))
+
+
+@pytest.mark.parametrize("way", WRITTEN)
+def test_the_parts_of_a_product_depend_on_how_it_is_written_and_their_sum_does_not(way):
+    """Half to each factor is a rule about calls, not about functions; an input of the same function may be paid twice as much."""
+    written, parts = WRITTEN[way]
+    x = torch.tensor([[2.0, 3.0, 5.0]], dtype=torch.float64)
+    found = explain(Product(written), {"x": x}, target=lambda out: out[0], composite=ATTN_LRP).semantic.double()
+    assert found.flatten().tolist() == pytest.approx(parts) and float(found.sum()) == pytest.approx(30.0)

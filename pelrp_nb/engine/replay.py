@@ -5,8 +5,7 @@
     Chain    the calls behind some tensors, back to where positions enter; what came before is an input of the chain
     run      does them again: constants of positions, terms or inputs may be other ones
 
-Linear maps, look-ups, attention and residual sums are not followed: what comes out of them is where a chain begins.  Nothing is
-recorded unless `Propagation.taped`.
+Linear maps, look-ups, attention and residual sums are not followed: a chain begins with what they make.  All if `Propagation.taped`.
 """
 
 from __future__ import annotations
@@ -86,6 +85,7 @@ def record(func: Callable, name: str, args: tuple, kwargs: dict, target: Any, en
     if not fresh or not (carrying or entries or any(made_by(x) for x in tensors(args, kwargs))):
         return
     if name in CUTS or (name in CONTRACTING and any(made_softmax(x) for x in tensors(args, kwargs))):
+        forget(args, kwargs)
         return
     if any(getattr(getattr(x, NOTE, None), "stream", None) is not None for x in fresh):
         return
@@ -93,6 +93,22 @@ def record(func: Callable, name: str, args: tuple, kwargs: dict, target: Any, en
     for i, x in enumerate(pieces):
         if isinstance(x, Tensor) and (writes(name) or not any(x is a for a in args)):
             x.__dict__[ATTRIBUTE] = (call, None if x is target else i)
+
+
+def forget(args: tuple, kwargs: Mapping[str, Any]) -> None:
+    """Drop the calls behind what ends here, if no position entered them: else they keep what nobody else needs on the way back."""
+    for x in tensors(args, kwargs):
+        if (made := made_by(x)) is not None and not enters(made[0], {}):
+            del x.__dict__[ATTRIBUTE]
+
+
+def enters(call: Call, known: dict[int, bool]) -> bool:
+    """Whether positions enter in a call or behind it; known: what was found before, by identity."""
+    found = known.get(id(call))
+    if found is None:
+        behind = (made for x in tensors(call.args, call.kwargs) if (made := made_by(x)) is not None)
+        found = known[id(call)] = bool(call.entries) or call.relation is not None or any(enters(made[0], known) for made in behind)
+    return found
 
 
 def tensors(args: tuple, kwargs: Mapping[str, Any]) -> list[Tensor]:
@@ -158,22 +174,13 @@ class Chain:
         self.results = [self._number(x, False) for x in results]
         del self._numbers, self._made, self._entered, self._kept
 
-    def _enters(self, call: Call) -> bool:
-        """Whether positions enter in a call or behind it."""
-        known = self._entered.get(id(call))
-        if known is None:
-            here = bool(call.entries) or call.relation is not None
-            behind = (made for x in tensors(call.args, call.kwargs) if (made := made_by(x)) is not None)
-            known = self._entered[id(call)] = here or any(self._enters(made[0]) for made in behind)
-        return known
-
     def _number(self, x: Tensor, inside: bool) -> int:
         """The number of a tensor; `inside` a product with relative embeddings, which is followed back to its factors."""
         found = self._numbers.get(id(x))
         if found is not None:
             return found
         made = made_by(x)
-        if made is not None and (inside or self._enters(made[0])):
+        if made is not None and (inside or enters(made[0], self._entered)):
             number = self._step(made[0], inside).outs.setdefault(made[1], len(self._numbers))
         else:
             number = len(self._numbers)
@@ -213,16 +220,13 @@ class Chain:
             if leaf in self.entries or leaf.constant is None:
                 continue
             self.entries.append(leaf)
-            mine = next((x for x in given if as_stored(x) is as_stored(leaf.constant)), None)
-            mine = (
-                mine
-                if mine is not None
-                else next((x for x in given if storage_of(as_stored(x)) == storage_of(as_stored(leaf.constant))), None)
-            )
+            stored = as_stored(leaf.constant)
+            same_storage = [x for x in given if storage_of(as_stored(x)) == storage_of(stored)]
+            mine = next((x for x in given if as_stored(x) is stored), same_storage[0] if same_storage else None)
             if mine is None:
                 self.strange.append(leaf)
-            else:
-                self.positions[self._numbers[id(mine)]] = leaf
+                continue
+            self.positions[self._numbers[id(mine)]] = leaf
 
     def taken(self) -> dict[int, Tensor]:
         """The inputs by number; what was dropped is made again, so they are taken once for several runs."""
@@ -284,16 +288,12 @@ class Chain:
 
 def slots(x: Any) -> list[Slot]:
     """Every slot among arguments."""
-    if isinstance(x, Slot):
-        return [x]
     inner = x.values() if isinstance(x, dict) else x if isinstance(x, tuple | list) else ()
-    return [slot for one in inner for slot in slots(one)]
+    return [x] if isinstance(x, Slot) else [slot for one in inner for slot in slots(one)]
 
 
 def again(step: Step, args: tuple, kwargs: dict) -> Any:
     """One call once more; what it writes into is a copy."""
-    if not writes(step.name):
-        return step.func(*args, **kwargs)
-    target = args[0].clone()
-    step.func(target, *args[1:], **kwargs)
-    return target
+    target = (args[0].clone(),) if writes(step.name) else args[:1]
+    made = step.func(*target, *args[1:], **kwargs)
+    return target[0] if writes(step.name) else made

@@ -9,8 +9,11 @@ from types import MappingProxyType
 from ..errors import InputError
 from .attention import attention_rollout, gradient_attention
 from .attribution import Method
+from .frozen import de_pass, le_grad, libra_grad
 from .gradients import input_x_gradient, integrated_gradients, leave_one_out, random, smooth_grad
-from .relevance import attn_lrp, attn_lrp_res, cp_lrp, pa_lrp_absolute, pa_lrp_positive, pa_lrp_signed, random_sinks, uniform_half
+from .relevance import (
+    attn_lrp, attn_lrp_res, cp_lrp, pa_lrp_absolute, pa_lrp_positive, pa_lrp_signed, random_sinks, relp, uniform_half,
+)  # fmt: skip
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -21,6 +24,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "leave-one-out": leave_one_out,
         "attention-rollout": attention_rollout,
         "gradient-attention": gradient_attention,
+        "le-grad": le_grad,
+        "libra-grad": libra_grad,
+        "de-pass": de_pass,
+        "relp": relp,
         "cp-lrp": cp_lrp,
         "attn-lrp": attn_lrp,
         "attn-lrp-res": attn_lrp_res,

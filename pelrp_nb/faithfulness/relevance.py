@@ -18,6 +18,7 @@ from .subject import Case, Subject
 
 CP_LRP_PUBLISHED = replace(CP_LRP, positions="constant")
 ATTN_LRP_RES = replace(ATTN_LRP, residual=rules.reslrp)
+RELP = replace(CP_LRP_PUBLISHED, gate=rules.uniform)  # Jafari et al. 2025, arXiv 2508.21258: a gate is a product of two, half to each
 
 
 def explained(subject: Subject, case: Case, composite: Composite) -> Explanation:
@@ -62,6 +63,7 @@ def pairs_by(composite: Composite, reduction: Reduction) -> Method:
 
 
 cp_lrp = tokens_by(CP_LRP_PUBLISHED)
+relp = tokens_by(RELP)
 attn_lrp = tokens_by(ATTN_LRP)
 attn_lrp_res = tokens_by(ATTN_LRP_RES)
 pa_lrp_signed = pairs_by(PA_LRP, "signed")

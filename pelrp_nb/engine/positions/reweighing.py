@@ -16,7 +16,7 @@ from .dealing import Dealer
 from .moving import Moved, Mover
 
 CANCELS, RISES = 1e-3, 30.0  # what must be left of a row's sum, and how far the logarithm of a term may rise above it
-MOST = 1 << 22  # numbers of rows that are computed again at a time
+MOST = 1 << 20  # numbers of rows that are computed again at a time
 BLOCK = 128  # queries that are looked at together
 
 
