@@ -15,6 +15,7 @@ from browsing import MARKS, browser, number, opened, section, stated  # noqa: F4
 from handed import handed
 from hostile import TOKENS
 from models import build_position
+from PIL import Image
 from playwright.sync_api import Page, expect
 from test_browser_kinds import saved
 
@@ -317,3 +318,22 @@ def test_routes_with_a_model_refuse_several_inputs_and_a_part_of_the_model():
         live.routes(model, ["a film", "dull"], processor=tokenizer)
     with pytest.raises(InputError, match="`only` leaves a part"):
         live.routes(model, "dull", processor=tokenizer, options=Options(only={"layer 0": {"heads": [0]}}))
+
+
+def test_on_paper_matrices_are_light_and_lists_keep_their_names(browser, tmp_path):
+    def ground() -> tuple[int, ...]:
+        shot = Image.open(io.BytesIO(page.locator(".board canvas").screenshot())).convert("RGB")
+        return shot.getpixel((shot.width - 6, 6))
+
+    with opened(browser, handed(WORDS), tmp_path, color_scheme="dark") as page:
+        chart(page).focus()
+        for key in ("End", "ArrowUp", "Enter"):
+            page.keyboard.press(key)
+        first = page.locator(".edgelist button").first
+        first.click()
+        page.locator(".edgelist button").first.click()
+        assert max(ground()) < 80
+        page.emulate_media(media="print")
+        page.wait_for_timeout(100)
+        assert min(ground()) > 220
+        assert page.locator(".edgelist button").first.is_visible() and not section(page, "Save as a file").is_visible()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -75,7 +76,8 @@ def said(data: PlainRoutes) -> str:
 
 def _where(group: PlainGroup, level: int, through: PlainHead | None) -> str:
     name = through["attention"] if through is not None and not group["own"] else group["levels"][level]["name"]
-    return visible(name, 60)
+    found = re.match(r".*\blayer \d+", name)
+    return visible(found[0] if found else name, 60)
 
 
 def _of(group: PlainGroup, level: int) -> list[PlainHead]:

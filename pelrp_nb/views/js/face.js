@@ -140,7 +140,7 @@ function ownKeys(root) {
   }
 }
 
-// Dark where the notebook is dark, else where the system is.
+// Dark where the notebook is dark, else where the system is; light on paper.
 function followTheme(root) {
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   const outer = [document];
@@ -149,10 +149,14 @@ function followTheme(root) {
   } catch {
     /* another origin: ask the system */
   }
+  const paper = window.matchMedia("print");
+  let printing = false;
   const said = () => {
+    if (printing || paper.matches) return false;
     for (const { body, documentElement: top } of outer) {
       if (body?.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false";
-      if (/vscode-(dark|high-contrast)/.test(body?.className ?? "")) return !body.classList.contains("vscode-high-contrast-light");
+      if (/vscode-(dark|high-contrast)/.test(body?.className ?? ""))
+        return !body.classList.contains("vscode-high-contrast-light");
       if (body?.classList.contains("vscode-light")) return false;
       if (top.getAttribute("theme")) return top.getAttribute("theme") === "dark";
     }
@@ -171,9 +175,17 @@ function followTheme(root) {
       (node) => node && watch.observe(node, { attributes: true, attributeFilter: ["class", "theme", "data-jp-theme-light"] }),
     ),
   );
-  system.addEventListener("change", paint);
+  const turned = ({ type }) => {
+    printing = type === "beforeprint";
+    paint();
+  };
+  const sides = ["beforeprint", "afterprint"];
+  sides.forEach((side) => window.addEventListener(side, turned));
+  [system, paper].forEach((media) => media.addEventListener("change", paint));
   paint();
   return () => {
+    sides.forEach((side) => window.removeEventListener(side, turned));
+    paper.removeEventListener("change", paint);
     watch.disconnect();
     system.removeEventListener("change", paint);
   };
