@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import FileError, InputError
 from ..pickling import Portable
+from .as_promised import as_promised, fitting
 from .serialisation import read, write
 from .shown import Shown
 
@@ -178,7 +179,25 @@ class Exchange(Shown, Portable):
         tree = read(path)
         if "exchange" not in tree:
             raise FileError(f"{path} must hold an exchange, and holds something else. Type pelrp_nb.Explanation.load({str(path)!r}).")
-        return cls._of(tree["exchange"])
+        with as_promised(path, "a whole exchange", "Save it again with exchange.save(path)."):
+            return fitting(cls._of(tree["exchange"]))._checked()
+
+    def _checked(self) -> Exchange:
+        """Itself, if its parts fit together. Raises ValueError."""
+        T, P = len(self.tokens), len(self.pairs)
+        shapes = {"semantic": (self.semantic, (T,)), "places": (self.places, (len(self.places),)), "pairs": (self.pairs, (P, 2))}
+        shapes |= {name: (x, (*x.shape[:1], P)) for name, x in self.values.items()}
+        for name, (x, shape) in shapes.items():
+            if tuple(x.shape) != shape:
+                raise ValueError(f"{name} must have shape {shape}, and has {tuple(x.shape)}")
+            if x.is_complex() or x.is_floating_point() == (name in ("places", "pairs")):
+                raise ValueError(f"{name} cannot be {x.dtype}")
+        for name in ("places", "pairs"):
+            if (x := getattr(self, name)).numel() and not 0 <= int(x.min()) <= int(x.max()) < T:
+                raise ValueError(f"{name} must be numbers of {T} tokens")
+        for stream in self.streams.values():
+            stream._checked()
+        return self
 
     @classmethod
     def _of(cls, tree: Mapping[str, Any]) -> Exchange:

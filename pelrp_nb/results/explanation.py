@@ -20,6 +20,7 @@ from . import account
 from ..engine.trace import Boundary
 from ..errors import FileError, InputError
 from ..ledger import Ledger
+from .as_promised import as_promised, fitting
 from .dtypes import DTYPES, converted, known
 from .exports import Exports, as_arrays
 from .kept import kept
@@ -247,10 +248,8 @@ class Explanation(Exports):
         tree = read(path)
         if "several" in tree:
             raise FileError(f"{path} must hold one explanation, and holds several. Type Explanations.load({str(path)!r}).")
-        try:
-            return cls._grown(tree)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FileError(f"{path} must hold a whole explanation, and a part of it does not fit: {error}. {AGAIN}") from error
+        with as_promised(path, "a whole explanation", AGAIN):
+            return fitting(cls._grown(tree))
 
     def _tree(self) -> dict[str, Any]:
         tree = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -26,7 +26,11 @@ from ..errors import CallError, FileError, InputError, RowError
 from ..inputs.rows import Skipped
 from .aggregate import By, aggregate, flat
 from .arrays import Rows, listed
+<<<<<<< HEAD
 from .matrix import Part, parts_of, rows_of
+=======
+from .as_promised import as_promised, fitting
+>>>>>>> cbf7a3d (Files of strangers: what is read is what its class promises, and no larger than the file)
 from .dtypes import converted, known
 from .explanation import Explanation
 from .reductions import REDUCTIONS, Reduction
@@ -247,10 +251,8 @@ class Explanations(list[Any]):
 
             return Stored(path, cls)
         tree = read(path)
-        try:
+        with as_promised(path, "whole explanations", AGAIN):
             return _grown(tree.get(MANY, [tree]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FileError(f"{path} must hold whole explanations, and a part of them does not fit: {error}. {AGAIN}") from error
 
 
 def _trees(found: Sequence[Any]) -> list[Any]:
@@ -261,7 +263,7 @@ def _grown(trees: Sequence[Any]) -> Explanations:
     def one(tree: Any) -> Any:
         if isinstance(tree, list):
             return _grown(tree)
-        return Skipped(**tree["skipped"]) if "skipped" in tree else Explanation._grown(tree)
+        return fitting(Skipped(**tree["skipped"]) if "skipped" in tree else Explanation._grown(tree))
 
     return Explanations(map(one, trees))
 

@@ -24,10 +24,12 @@ from filelock import FileLock, Timeout
 
 from ..errors import FileError
 from ..extras import extra
-from .serialisation import put
+from .as_promised import as_promised, fitting
+from .serialisation import contents, put
 
 FORMAT, VERSION = "pelrp_nb.explanations", 1
 ROOMS = ("shards", "index", "claims")
+PACKED, SMALL = 100, 256 * 2**20  # a shard may unpack to so many times its size, or to so many bytes
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -129,6 +131,10 @@ class Folder:
         if said.get("version") != VERSION:
             came = said.get("version")
             raise FileError(f"{self.path} must be of format {VERSION}, and is of format {came}. Type pip install --upgrade pelrp_nb")
+        if not isinstance(said.get("configuration"), dict):
+            raise FileError(
+                f"{self.path / 'run.json'} must hold the configuration of a run, and is damaged. Type the path of another folder."
+            )
         return said["configuration"]
 
     def entry(self, number: int) -> Entry | None:
@@ -142,25 +148,34 @@ class Folder:
 
     def entries(self) -> list[Entry]:
         """The shards that the index names, in order."""
-        names = sorted(int(line.stem) for line in (self.path / "index").glob("[0-9]*.json"))
+        names = sorted(int(line.stem) for line in (self.path / "index").glob("[0-9]*.json") if line.stem.isdecimal())
         return [self._entry(number) for number in names]
 
     @property
     def inputs(self) -> int | None:
         """How many inputs there are; None while the run is not complete."""
         done = self.path / "complete.json"
-        return int(self._json(done)["inputs"]) if done.is_file() else None
+        if not done.is_file():
+            return None
+        said = self._json(done).get("inputs")
+        if not isinstance(said, int):
+            raise FileError(f"{done} must say how many inputs there are, and is damaged. Delete it, and type the same run again.")
+        return said
 
     def raw(self, entry: Entry) -> bytes:
         """A shard's bytes. Raises FileError, with the shard's name, where they are not those that were written."""
         try:
-            raw = (self.path / entry.name).read_bytes()
+            raw = contents(self.path / entry.name, "")
             wrong = None if hashlib.sha256(raw).hexdigest() == entry.sha256 else "is not as it was written: its checksum is another"
-        except OSError as error:
-            wrong = f"cannot be read: {error.strerror}"
+        except FileError as error:
+            wrong = f"cannot be read: {error}"
         if wrong is None:
             return raw
-        raise FileError(
+        raise self.refusal(entry, wrong)
+
+    def refusal(self, entry: Entry, wrong: str) -> FileError:
+        """The error for a shard with which something is wrong."""
+        return FileError(
             f"The shard {self.path / entry.name} {wrong}. Inputs {entry.first} to {entry.first + entry.inputs - 1} stand in it; the "
             "others can be read: Explanations.load(path).whole(). To make it again delete it and type the same run."
         )
@@ -174,8 +189,16 @@ class Folder:
 
     def table(self, entry: Entry, columns: list[str] | None = None) -> Any:
         """The rows of a shard as a pyarrow table. Raises FileError, with the shard's name, where it is damaged."""
-        raw = self.raw(entry)
-        return extra("pyarrow.parquet", "A folder of explanations").read_table(io.BytesIO(raw), columns=columns)
+        raw, parquet = self.raw(entry), extra("pyarrow.parquet", "A folder of explanations")
+        try:
+            file = parquet.ParquetFile(io.BytesIO(raw))
+            groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+            said = sum(max(c.total_uncompressed_size, c.num_values) for g in groups for c in map(g.column, range(g.num_columns)))
+            if said > max(PACKED * len(raw), SMALL):
+                raise ValueError(f"it would unpack to {said / 2**20:,.0f} MiB")
+            return file.read(columns=columns)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:  # pyarrow's own are ValueErrors and OSErrors
+            raise self.refusal(entry, f"cannot be read as one: {error}") from error
 
     def _strange(self) -> str | None:
         """What no run leaves, not even one that has only just begun: the name of a file or a folder."""
@@ -191,17 +214,16 @@ class Folder:
 
     def _entry(self, number: int) -> Entry:
         line = self._line(number)
-        try:
-            return Entry(**self._json(line))
-        except TypeError as error:
-            raise FileError(f"{line} must be a line of the index, and is damaged. Delete it, and type the same run again.") from error
+        with as_promised(line, "a line of the index", "Delete it, and type the same run again."):
+            found = fitting(Entry(**self._json(line)))
+            if found.number != number or min(found.first, found.inputs, found.rows) < 0:
+                raise ValueError("its numbers cannot be")
+            return found
 
     def _json(self, path: Path) -> dict[str, Any]:
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise FileError(f"There must be a file {path}, and there is none. Type the folder that explain_to made.") from None
-        except (OSError, ValueError) as error:
+            found = json.loads(contents(path, "Type the folder that explain_to made.").decode())
+        except (ValueError, RecursionError) as error:
             raise FileError(f"{path} must be JSON, and cannot be read as it: {error}.") from error
         if not isinstance(found, dict):
             raise FileError(f"{path} must be a JSON object, and is a {type(found).__name__}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError
+from .as_promised import as_promised
 
 FORMAT, VERSION = "pelrp_nb.explanation", 1
 SUFFIXES = (".npz", ".safetensors")
@@ -40,19 +42,31 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
     """The tree as it was written; FileError if the file is missing, damaged, of a newer format, or not one of ours."""
     target = Path(path)
     kind = _suffix(target)
-    if target.is_dir():
-        raise FileError(f"{target} must be a file, and is a folder. Type the name of a file in it.")
-    try:
-        raw = target.read_bytes()
-    except FileNotFoundError:
-        raise FileError(f"There must be a file {target}, and there is none. Write it first: explanation.save(path).") from None
-    except OSError as error:
-        raise FileError(f"{target} must be readable, and the system said: {error.strerror}. Check its rights.") from error
+    raw = contents(target, "Write it first: explanation.save(path).")
     try:
         header, tensors = _decode(kind, raw)
     except Exception as error:  # whatever a parser says about bytes it cannot read, the file is damaged or no archive at all
         raise FileError(f"{target} must be {_article(kind)} file, and cannot be read as one. {AGAIN}") from error
-    return _with(_check(target, header, tensors), tensors)
+    content = _check(target, header, tensors)
+    with as_promised(target, "what explanation.save wrote", AGAIN):
+        tree = _with(json.loads(content), tensors)
+        if not isinstance(tree, dict):
+            raise TypeError(f"its content must be a JSON object, and is a {type(tree).__name__}")
+        return tree
+
+
+def contents(path: Path, remedy: str) -> bytes:
+    """The bytes of an ordinary file. Raises FileError for anything that is none: a folder, a pipe, a device."""
+    if path.is_dir():
+        raise FileError(f"{path} must be a file, and is a folder. Type the name of a file in it.")
+    if path.exists() and not path.is_file():
+        raise FileError(f"{path} must be an ordinary file, and is a pipe, a socket or a device. Copy what it gives into a file first.")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FileError(f"There must be a file {path}, and there is none. {remedy}") from None
+    except OSError as error:
+        raise FileError(f"{path} must be readable, and the system said: {error.strerror}. Check its rights.") from error
 
 
 def to_bytes(tree: Mapping[str, Any]) -> bytes:
@@ -85,7 +99,7 @@ def _without(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> A
 def _with(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {_PLACE} and isinstance(value[_PLACE], str):
-            return tensors[value[_PLACE]]
+            return tensors[value[_PLACE]]  # KeyError: the tensor is missing
         return {key: _with(item, tensors) for key, item in value.items()}
     return [_with(item, tensors) for item in value] if isinstance(value, list) else value
 
@@ -152,23 +166,42 @@ def _decode(kind: str, raw: bytes) -> tuple[str | None, dict[str, Tensor]]:
         tensors = load(raw)
         size = int.from_bytes(raw[:8], "little")
         return json.loads(raw[8 : 8 + size]).get("__metadata__", {}).get(_KEY), tensors
+    arrays = _arrays(raw)
+    if _KEY not in arrays:
+        return None, {}
+    return str(arrays.pop(_KEY)), {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _arrays(raw: bytes) -> dict[str, Any]:
+    """The arrays of an .npz file that nobody compressed: together no larger than the file. Raises ValueError for others."""
     import io
+    import zipfile
 
     import numpy as np
 
-    with np.load(io.BytesIO(raw), allow_pickle=False) as file:
-        if _KEY not in file.files:
-            return None, {}
-        header = str(file[_KEY])
-        return header, {name: torch.from_numpy(file[name]) for name in file.files if name != _KEY}
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(entry.file_size for entry in entries) > len(raw):
+            raise ValueError("it would unpack to more than it is")
+        found = {}
+        for entry in entries:
+            file = io.BytesIO(archive.read(entry))
+            version = np.lib.format.read_magic(file)
+            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read_header(file)
+            if math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise ValueError(f"{entry.filename} says that it is larger than it is")
+            file.seek(0)
+            found[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+        return found
 
 
-def _check(path: Path, header: str | None, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The content of a header that is ours, whole, and not from the future."""
+def _check(path: Path, header: str | None, tensors: Mapping[str, Tensor]) -> str:
+    """The content, JSON, of a header that is ours, whole, and not from the future."""
     try:
         fields = json.loads(header) if header is not None else {}
         ours = fields.get("format") == FORMAT
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise FileError(f"{path} must hold what explanation.save wrote, and its header is damaged. {AGAIN}") from error
     if not ours:
         raise FileError(f"{path} must hold an explanation, and holds something else. Load what explanation.save(path) wrote.")
@@ -178,7 +211,7 @@ def _check(path: Path, header: str | None, tensors: Mapping[str, Tensor]) -> dic
     text = fields.get("content")
     if not isinstance(text, str) or fields.get("sha256") != _digest(text, tensors):
         raise FileError(f"{path} must be as it was written, and its checksum says it was changed. {AGAIN}")
-    return json.loads(text)
+    return text
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:

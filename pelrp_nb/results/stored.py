@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CallError, InputError, RowError
 from ..inputs.rows import Skipped
+from .as_promised import WRONG, fitting
 from .aggregate import By, aggregate
 from .columns import explanation_of
 from .folder import Entry, Folder
@@ -90,16 +91,22 @@ class Stored(Sequence[Any]):
 
     def _answers(self, entry: Entry) -> list[Any]:
         table = self.folder.table(entry)
-        double = str(table.schema.field("content").type.value_type) == "double"
-        return [self._answer(list(rows), double) for _, rows in groupby(table.to_pylist(), key=lambda row: row["index"])]
+        try:
+            double = str(table.schema.field("content").type.value_type) == "double"
+            found = [self._answer(list(rows), double) for _, rows in groupby(table.to_pylist(), key=lambda row: row["index"])]
+            if len(found) != entry.inputs:
+                raise ValueError(f"it answers {len(found)} inputs where the index says {entry.inputs}")
+            return found
+        except WRONG as error:
+            raise self.folder.refusal(entry, f"holds what is no explanation: {error}") from error
 
     def _answer(self, rows: Sequence[dict[str, Any]], double: bool) -> Any:
         first = rows[0]
         if first["skipped"] is not None:
-            return Skipped(first["index"], **json.loads(first["skipped"]))
+            return fitting(Skipped(first["index"], **json.loads(first["skipped"])))
         if first["question"] is None:
-            return explanation_of(first, double)
-        return self._several(explanation_of(row, double) for row in rows if row["question"] >= 0)
+            return fitting(explanation_of(first, double))
+        return self._several(fitting(explanation_of(row, double)) for row in rows if row["question"] >= 0)
 
     # --- all of them ---------------------------------------------------------------------------------------------------
 
