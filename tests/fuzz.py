@@ -159,7 +159,7 @@ def tried(load: Callable[[], Any]) -> str:
             repr(one), str(one)
         said = "loaded"
     except FileError as error:
-        assert 20 < len(str(error)), "an error says what must hold and what came"
+        assert len(str(error)) > 20, "an error says what must hold and what came"
         said = "refused"
     more = most_memory() - before
     assert more < LIMIT, f"{more / 2**20:.0f} MiB"

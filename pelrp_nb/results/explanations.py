@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import CallError, FileError, InputError, RowError
+from ..errors import CallError, InputError, RowError
 from ..inputs.rows import Skipped
 from .aggregate import By, aggregate, flat
 from .arrays import Rows, listed
