@@ -5,13 +5,13 @@ A checksum says that a file is as somebody wrote it, not who wrote it; so nothin
 
 from __future__ import annotations
 
+import os
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from ..errors import FileError
 
@@ -19,7 +19,7 @@ WRONG = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowEr
 
 
 @contextmanager
-def as_promised(path: Path | str, what: str, remedy: str) -> Iterator[None]:
+def as_promised(path: str | os.PathLike, what: str, remedy: str) -> Iterator[None]:
     """Whatever goes wrong while parts of a file are put together ends in a FileError that names the file."""
     try:
         yield
@@ -31,14 +31,14 @@ def as_promised(path: Path | str, what: str, remedy: str) -> Iterator[None]:
 
 def fitting(value: Any) -> Any:
     """The value, a dataclass, if each of its fields is of the promised kind. Raises TypeError with the field's name."""
-    for name, kind in _kinds(type(value)).items():
+    for name, kind in _kinds(cast(Any, type(value))).items():
         if not _is(getattr(value, name), kind):
             raise TypeError(f"{name} must be {_said(kind)}, and is {str(getattr(value, name))[:40]!r}")
     return value
 
 
 @cache
-def _kinds(one: type) -> dict[str, Any]:
+def _kinds(one: Any) -> dict[str, Any]:
     hints = get_type_hints(one)
     return {f.name: hints[f.name] for f in fields(one)}
 
