@@ -26,11 +26,8 @@ from ..errors import CallError, InputError, RowError
 from ..inputs.rows import Skipped
 from .aggregate import By, aggregate, flat
 from .arrays import Rows, listed
-<<<<<<< HEAD
-from .matrix import Part, parts_of, rows_of
-=======
 from .as_promised import as_promised, fitting
->>>>>>> cbf7a3d (Files of strangers: what is read is what its class promises, and no larger than the file)
+from .matrix import Part, parts_of, rows_of
 from .dtypes import converted, known
 from .explanation import Explanation
 from .reductions import REDUCTIONS, Reduction
