@@ -246,6 +246,9 @@ def test_a_view_of_routes_that_there_is_not_is_refused(found):
 def test_a_live_view_fetches_whole_matrices_that_no_page_holds(found):
     sheet = found.routes.sheet()
     assert "more" not in sheet.data and not sheet.more
-    sent = sheet.asked["layer 1 head 2"]()
+    view = sheet.explore()
+    assert view.asks and not view.more
+    view.wanted = ["layer 1 head 2"]
+    sent = view.more["layer 1 head 2"]
     values = np.frombuffer(sent["f16"], "<f2").astype(float).reshape(sent["shape"]) * sent["scale"]
     assert values == pytest.approx(found.routes.matrix("layer 1", 2).numpy(), rel=2e-3, abs=1e-5)
