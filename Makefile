@@ -6,7 +6,7 @@
 # make floors  the oldest versions claimed to work, in an environment of their own
 # make colab   the widget tests, and the tutorials' first cells, with the versions that Google Colab has
 # make quantised   weights quantised by torchao, in an environment that has it
-# make grading 100 generated submissions, good to hostile, graded and compared with what they are worth
+# make grading 100 generated submissions, good to hostile, and every lab untouched and solved, graded and compared with their worth
 # make binder  an environment with Binder's pins, one thread and 1.5 GB, runs all tutorials
 # make docs    the documentation site, in build/docs, and its own tests
 # make release   wheel and source archive built twice, checked, installed and used as a stranger would; PYTHON_OF=python3.13 for another
@@ -118,6 +118,7 @@ docs: $(DOCS)/.made chromium
 
 grading: $(VENV)/.made-test sandbox
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/handed_in.py 100
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/handed_in.py labs
 
 binder: $(VENV)/.made
 	@$(BIN)/python -m pelrp_nb labs binder-check
