@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import traceback
 import weakref
 from functools import partial
 
 import pytest
 import torch
 from torch.nn import functional as F
+from models import build, inputs, score
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pelrp_nb import explain, rules, zoo
 from pelrp_nb.bench.calls import entered
@@ -49,6 +52,37 @@ def test_what_such_a_call_counts_is_followed_all_the_same(subject):
         places = torch.arange(3)
         assert "_pelrp_note" in places.__dict__
         assert flow.known
+
+
+class Reads(TorchDispatchMode):
+    """Which functions of the engine ask for a number of a tensor, by name, those that were called last first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[tuple[str, ...]] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default:
+            frames = [frame for frame in traceback.extract_stack() if "/pelrp_nb/engine/" in frame.filename]
+            self.found.add(tuple(frame.name for frame in reversed(frames) if frame.name not in ("__torch_function__", "_handle")))
+        return func(*args, **(kwargs or {}))
+
+
+ON_THE_HOST = {"compact", "picked_out", "at_zero", "one_activation"}  # place maps, and what functions make of 0
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bert", "vit"])
+def test_in_a_forward_pass_that_is_known_only_what_is_added_to_scores_is_looked_at(family):
+    """That must be known before a kernel is called: a mask has to reach it as it is. All else is read when the pass has ended."""
+    model, x = build(family, "eager"), dict(inputs(family))
+    for _ in range(2):
+        with propagate(model) as flow:
+            with Reads() as reads:
+                out = model(**x)
+            flow.trace(score(out))
+    looked = {names for names in reads.found if names and not ON_THE_HOST & set(names)}
+    assert all("added_to_scores" in names for names in looked), looked
+    assert (family == "llama") <= bool(looked)
 
 
 def test_a_propagation_goes_with_its_last_reference(subject):
