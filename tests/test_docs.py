@@ -110,6 +110,11 @@ def zoo_table() -> str:
     return "\n".join(lines)
 
 
+def test_the_number_of_methods_is_that_of_the_list():
+    assert len(pelrp_nb.faithfulness.METHODS) == 19
+    assert "judges nineteen methods" in PAGES["facts/methods.md"] and "Nineteen methods are there" in PAGES["howto/judge.md"]
+
+
 def test_the_rooms_that_are_listed_are_there():
     listed = re.findall(r"^        (\w+(?:\.py|/)) ", PAGES["explanation/rooms.md"], re.M)
     assert len(listed) > 15 and all((ROOT / "pelrp_nb" / name).exists() for name in listed)
