@@ -32,7 +32,7 @@ function heatOf(face, name, columns, picked = null, square = false) {
     paintCells(canvas, map, palette(face.root));
   };
   const tell = (r, c) => {
-    if (!map.rows[r] || !columns[c]) return;
+    if (!map.rows[r] || !columns[c] || map.rows[r].values[c] === null) return;
     write(told, `${map.rows[r].name}${GAP}${columns[c].name}${GAP}${digits(map.scale)(map.rows[r].values[c])}`);
     face.point(columns[c]);
   };
@@ -70,6 +70,7 @@ function paintCells(canvas, { rows, columns, scale, cell, height: tall, coloured
   rows.forEach(({ values }, r) => {
     const own = largest(values);
     values.forEach((x, c) => {
+      if (x === null) return; // nothing stands there
       const [back, ink] = shadeOf(shades, ...coloured(x, own, scale));
       pen.fillStyle = back;
       pen.fillRect(c * cell, r * tall, cell - line, tall - (tall > 9 ? 1 : 0));

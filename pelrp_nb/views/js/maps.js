@@ -21,7 +21,8 @@ kinds.maps = (root, face) => {
 
 function heatMapOf(face, map, steps) {
   const columns = map.columns.map((text, t) => ({ ids: [t], key: t, text, special: false, name: `${t} ${spelled(text)}` }));
-  const rows = map.rows.map((text, r) => ({ r, name: spelled(text), values: map.amounts[r] }));
+  const there = (row) => row.map((x) => (Number.isFinite(x) ? x : null));
+  const rows = map.rows.map((text, r) => ({ r, name: spelled(text), values: there(map.amounts[r]) }));
   const scale = largest(...map.amounts);
   const heat = heatOf(face, map.name, columns, steps ? (row) => face.set({ step: row.r }) : null);
   heat.paint(rows, scale);
@@ -29,7 +30,7 @@ function heatMapOf(face, map, steps) {
 }
 
 function rowStepsOf(face, map, columns, rows, scale, steps) {
-  const strip = stripOf(face, `relevance for each ${steps}`, columns);
+  const place = make("div");
   const said = make("p", { role: "status", "aria-live": "polite" });
   const at = () => clamp(face.get("step") ?? 0, 0, rows.length - 1);
   const turn = dial(
@@ -39,13 +40,17 @@ function rowStepsOf(face, map, columns, rows, scale, steps) {
   );
   const show = () => {
     const { name, values } = rows[at()];
-    const known = values.map((x) => (Number.isFinite(x) ? x : NaN));
-    const most = known.reduce((best, x, t) => (Math.abs(x) > Math.abs(known[best] || 0) ? t : best), 0);
+    const seen = columns.filter(({ key }) => values[key] !== null);
+    const most = seen.reduce((best, { key }) => (Math.abs(values[key]) > Math.abs(values[best]) ? key : best), seen[0].key);
     turn.show(at());
-    strip.paint([{ values: known, scale }]);
-    write(said, `${name}: most of all by ${columns[most].name}, ${digits(scale)(known[most])}.`);
+    face.within(place, () => {
+      const strip = stripOf(face, `relevance for each ${steps}`, seen);
+      clear(place, strip.node);
+      strip.paint([{ values: seen.map(({ key }) => values[key]), scale }]);
+    });
+    write(said, `${name}: most of all by ${columns[most].name}, ${digits(scale)(values[most])}.`);
   };
   face.on("step", show);
   show();
-  return make("div", {}, rows.length > 1 && make("div", { class: "controls" }, turn.node), said, strip.node);
+  return make("div", {}, rows.length > 1 && make("div", { class: "controls" }, turn.node), said, place);
 }
