@@ -197,14 +197,14 @@ def test_a_variant_of_it_is_a_replace():
 
 
 class Overwriting(Turning):
-    """What was turned is written into the memory of what was not."""
+    """The table of positions is written into after it was used."""
 
     def parts(self, input_ids: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
         x = self.table(input_ids)
-        q = self.q(x).clone()
-        turned = q * self.cos
-        q.data.mul_(2.0)
-        s = (turned + q.detach()) @ self.k(x).mT
+        cos = self.cos.clone()
+        turned = self.q(x) * cos
+        cos.mul_(2.0)
+        s = turned @ self.k(x).mT
         return s.softmax(-1), self.v(x)
 
 

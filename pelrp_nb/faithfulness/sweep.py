@@ -37,9 +37,9 @@ class Sizes:
     scenes: int = 40
 
 
-def wanted(sizes: Sizes) -> Iterator[Configuration]:
+def wanted(sizes: Sizes, methods: Sequence[str] = (*ALL, *CONTROLS)) -> Iterator[Configuration]:
     """A configuration for every model of the zoo and every task that it was trained for."""
-    base = Configuration(methods=(*ALL, *CONTROLS))
+    base = Configuration(methods=tuple(methods))
     for name in zoo.names():
         kind = name.partition("-")[0]
         if "-lm-" in name or kind not in TASKS:
@@ -51,10 +51,10 @@ def wanted(sizes: Sizes) -> Iterator[Configuration]:
             yield replace(base, model=name, data=data, limit=None if everything else limit, images=images)
 
 
-def run(folder: Path, sizes: Sizes, only: Sequence[str]) -> list[Result]:
+def run(folder: Path, sizes: Sizes, only: Sequence[str], methods: Sequence[str] = (*ALL, *CONTROLS)) -> list[Result]:
     """The results of all, from their files where they are complete."""
     found = []
-    for configuration in wanted(sizes):
+    for configuration in wanted(sizes, methods):
         if only and configuration.model not in only:
             continue
         path = folder / f"{configuration.model}-{configuration.data}.jsonl"
@@ -74,13 +74,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where results are kept")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page to write (Markdown)")
     parser.add_argument("--only", default="", metavar="A,B", help="models; all if absent")
+    parser.add_argument("--methods", default=",".join((*ALL, *CONTROLS)), metavar="A,B", help="methods; all if absent")
     d = Sizes()
     parser.add_argument("--reviews", type=int, default=d.reviews, metavar="N", help=f"review sentences ({d.reviews})")
     parser.add_argument("--tasks", type=int, default=d.tasks, metavar="N", help=f"questions of each kind ({d.tasks})")
     parser.add_argument("--scenes", type=int, default=d.scenes, metavar="N", help=f"scenes ({d.scenes})")
     given = parser.parse_args(argv)
     given.folder.mkdir(parents=True, exist_ok=True)
-    results = run(given.folder, Sizes(given.reviews, given.tasks, given.scenes), tuple(filter(None, given.only.split(","))))
+    results = run(
+        given.folder, Sizes(given.reviews, given.tasks, given.scenes), tuple(filter(None, given.only.split(","))), given.methods.split(",")
+    )
     if given.out:
         put(given.out, page(results).encode())
     return 0
