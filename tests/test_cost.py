@@ -18,6 +18,8 @@ from pelrp_nb.bench.calls import entered
 from pelrp_nb.engine.handlers.activations import GATES, Slope, own_start
 from pelrp_nb.engine.handlers.norms import _LayerNorm
 from pelrp_nb.engine.numerics import spread_over, times, visible
+from pelrp_nb.engine.places import follow
+from pelrp_nb.engine.places.follow import Places
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.rules.identity import SLOPES
 from pelrp_nb.verbs import Later, scale
@@ -159,3 +161,20 @@ def test_what_a_bias_keeps_is_the_same_without_a_temporary():
     bias = torch.tensor([1.0, -2, 3, 1e38, 0, -torch.inf, 5], dtype=torch.float64)
     torch.testing.assert_close(spread_over(bias, g), visible(bias, g).sum(-1))
     assert torch.equal(spread_over(bias, g.transpose(0, 1)), visible(bias, g.transpose(0, 1)))
+
+
+def test_layers_alike_are_worked_out_once(subject, monkeypatch):
+    """What an operation does to places is found in the first layer, and met again in the others: of a row alone as of several."""
+    model, tokenizer = subject
+    worked: list[str] = []
+
+    def work_out(self, func, name, *given):
+        worked.append(name)
+        return original(self, func, name, *given)
+
+    original = Places.work_out
+    monkeypatch.setattr(Places, "work_out", work_out)
+    follow._steps.clear()
+    explain(model, TEXT, processor=tokenizer)
+    layers = model.config.num_hidden_layers
+    assert layers == 4 and worked.count("linear") <= 7 + 2

@@ -81,8 +81,9 @@ def provenance(
 ) -> Provenance:
     """The one object of these facts."""
     maps = tuple(dict.fromkeys(maps))
-    if any(m.axes for m in maps):  # `step` matters only where one place was picked out
-        step = 0 if not any(not m.axes for m in maps) else step
+    if any(m.axes for m in maps):  # `step` matters only where one place was picked out, and no other moves: a row alone is none
+        several = not pair and any(m.axes and not m.key.of_weight and m.key.axis for m in maps)
+        step = 0 if several or not any(not m.axes for m in maps) else step
     name = (content, raw, mask, fixed, pair, lost, cut, normed, step, tuple(m.number for m in maps))
     found = _interned.get(name)
     facts = (content, raw, mask, fixed, pair, lost, cut, normed, step, maps)
