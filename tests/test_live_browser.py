@@ -127,7 +127,9 @@ def test_the_bench_shows_shares_and_leak(browser, sheets, tmp_path):
         assert paid.locator("th").all_text_contents() == ["x 1", "x 2", "x 3", "received", "kept", "handed back"]
         wanted = [*(x["relevance"] for x in found["inputs"]), *(found["sums"][k] for k in ("out", "kept", "in"))]
         assert numbers(paid.locator("td:nth-of-type(2)")) == pytest.approx(wanted, abs=5.1e-4)
-        assert "\u22120.308 was kept" in page.locator(".paid").text_content()
+        told = page.locator(".paid [role=status]")
+        assert "\u22120.308 was kept" in told.text_content() and "by design: the rule conserves all but" in told.text_content()
+        assert told.get_attribute("class") == "quiet"
 
 
 def test_the_switch_breaks_a_rule_and_the_ledger_shows_where(browser, breaks, tmp_path):

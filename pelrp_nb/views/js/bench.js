@@ -36,7 +36,7 @@ kinds.bench = (root, face) => {
     );
   });
   const reset = action("Start again", () => alive.ask("reset"));
-  const paid = paidOf(traitOf(face, "result"));
+  const paid = paidOf(traitOf(face, "result"), data.conserves);
   root.append(
     make("header", {}, make("h1", {}, make("code", {}, data.name)), make("p", { class: "lead" }, data.sentence)),
     ...data.about
@@ -86,7 +86,7 @@ function still(node, on) {
 }
 
 // What every input received, as share of what was handed back, and what nobody received.
-function paidOf(first) {
+function paidOf(first, conserves) {
   const rows = [...first.inputs.map(({ name }) => name), "received", "kept", "handed back"];
   const cells = rows.map(() => [make("td"), make("td"), make("td"), make("td", { class: "wide" })]);
   const table = make(
@@ -139,13 +139,14 @@ function paidOf(first) {
     write(outputs, result.outputs.map((y) => `${y.name} = ${digits(Math.abs(Number(y.value)) || 1)(Number(y.value))}`).join(GAP));
     const rounded = 1e-9 * Math.max(1, scale);
     const whole = Math.abs(Number(sums.kept)) <= rounded;
-    leak.className = whole ? "good" : "bad";
+    const design = conserves && conserves !== "all"; // the rule's page says itself that something stays
+    leak.className = whole ? "good" : design ? "quiet" : "bad";
     write(
       leak,
       whole
         ? "\u2713 Nothing leaks: the inputs receive all that was handed back."
-        : `\u2717 ${print(Number(sums.kept))} was kept: ` +
-            `the inputs receive ${print(Number(sums.out))} of ${print(Number(sums.in))}.`,
+        : `${design ? "" : "\u2717 "}${print(Number(sums.kept))} was kept: the inputs receive ${print(Number(sums.out))} of ` +
+            `${print(Number(sums.in))}.${design ? ` That is by design: the rule conserves ${conserves}.` : ""}`,
     );
     write(forms, `Definition and bent gradient differ by ${unlessRounding(Number(result.difference), rounded)}.`);
   };
