@@ -33,7 +33,8 @@ PINNED = {plain(name): version for name, version in CONSTRAINTS.items()}
 
 def test_the_version_is_said_once_and_the_same():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert PROJECT["version"] == pelrp_nb.__version__ == cited["version"]
+    news = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert PROJECT["version"] == pelrp_nb.__version__ == cited["version"] == news
 
 
 def test_the_address_is_that_of_the_badges():
