@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pelrp_nb import explain
 from pelrp_nb.composites import ATTN_LRP, CP_LRP, PA_LRP, PA_LRP_VISION
 from pelrp_nb.engine.options import Options
 from pelrp_nb.engine.propagation import propagate
@@ -232,3 +233,12 @@ def test_a_fourier_transform_is_linear():
     found = trace(Head(lambda x: torch.fft.fft(x).real), X)
     assert found.ledger.closed
     assert trace(Head(lambda x: torch.fft.fftn(x, dim=-1).real + x), X).ledger.closed
+
+
+def test_a_model_without_parameters_is_explained():
+    class Squares(nn.Module):
+        def forward(self, x):
+            return x * x
+
+    found = explain(Squares(), torch.tensor([[1.0, 3.0]]), target=1)
+    assert found.value == 9 and found.semantic.tolist() == [0, 9] and found.card["dtype"] == "float32"

@@ -75,8 +75,8 @@ def test_estimates_rank_heads_as_the_patched_forward_pass_does_and_miss_less_tha
 
 
 @pytest.mark.golden
-def test_the_plain_gradient_ranks_heads_of_a_language_model_better_where_norms_matter(golden):
-    """A miss: with norms frozen the estimate does not see that a change of the stream's length changes every logit."""
+def test_the_plain_gradient_ranks_heads_of_a_language_model_better(golden):
+    """A miss, told where the estimate is taught; why is not shown."""
     folder = golden / "models" / "stories260K"
     if not folder.is_dir():
         pytest.skip(f"no model in {folder}")

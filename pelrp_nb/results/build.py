@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def common(flow: Propagation) -> dict[str, Any]:
     import transformers
 
     model = flow.model
-    parameter = next(model.parameters())
+    first = next(chain(model.parameters(), model.buffers()), torch.empty(0))
     config = getattr(model, "config", None)
     found = {
         "model": Path(getattr(config, "_name_or_path", "") or "").name or type(model).__name__,
@@ -106,8 +107,8 @@ def common(flow: Propagation) -> dict[str, Any]:
         "detail": sorted(flow.options.detail),
         "only": [f"{c.kind} {', '.join(map(str, c.which))} of {c.layer}" for c in flow.conditions],
         "attention": getattr(config, "_attn_implementation", None),
-        "dtype": str(parameter.dtype).removeprefix("torch."),
-        "device": parameter.device.type,
+        "dtype": str(first.dtype).removeprefix("torch."),
+        "device": first.device.type,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
     }
     if own := own_pages(in_force(flow.composite)):
