@@ -287,8 +287,8 @@ RESULTS: dict[str, tuple[Callable, str]] = {
         "kind must be one of all, text, tokens, layers, waterfall, ledger, spectrum, routes, heads, got 'neurons'. Type figure('tokens').",
     ),
     "a kind of view": (
-        lambda r, f, ax: r.explore("heads"),
-        "kind must be one of explanation, stepper, flow, xray, image, got 'heads'. Type explore('stepper').",
+        lambda r, f, ax: r.explore("tokens"),
+        "kind must be one of explanation, stepper, flow, xray, image, routes, heads, got 'tokens'. Type explore('stepper').",
     ),
     "a whole figure in one axes": (
         lambda r, f, ax: r.figure(ax=ax),
