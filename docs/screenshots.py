@@ -81,10 +81,10 @@ def listed() -> str:
     return pelrp_nb.explain(model, texts, processor=tokenizer).to_html()
 
 
-def planned() -> Any:
-    """The map of a model."""
+def shown(what: Callable[..., Any]) -> Any:
+    """The view of what a function says of the small model and the review."""
     model, tokenizer = zoo.load("reviews-rotary")
-    return pelrp_nb.plan(model, TEXT, processor=tokenizer).sheet()
+    return what(model, TEXT, processor=tokenizer).sheet()
 
 
 def watched() -> Any:
@@ -95,24 +95,6 @@ def watched() -> Any:
     return monitor.sheet()
 
 
-def broken() -> Any:
-    """One mistake in force."""
-    model, tokenizer = zoo.load("reviews-rotary")
-    return live.break_it(model, TEXT, processor=tokenizer).sheet()
-
-
-def shifted() -> Any:
-    """All positions later."""
-    model, tokenizer = zoo.load("reviews-rotary")
-    return live.shift(model, TEXT, processor=tokenizer).sheet()
-
-
-def exchanged() -> Any:
-    """What places are worth."""
-    model, tokenizer = zoo.load("reviews-rotary")
-    return pelrp_nb.exchange(model, TEXT, processor=tokenizer).sheet()
-
-
 MADE: dict[str, Callable[[], Any]] = {
     "result": lambda: reviewed().sheet(),
     "long-text": lambda: reviewed(STORY).sheet(),
@@ -121,12 +103,12 @@ MADE: dict[str, Callable[[], Any]] = {
     "untrusted": lambda: framed(reviewed().sheet().table),
     "compare": compared,
     "list": listed,
-    "inspector": planned,
+    "inspector": lambda: shown(pelrp_nb.plan),
     "x-ray": lambda: reviewed(options=Options(detail={"query_key", "heads", "frequencies"})).sheet("xray"),
-    "exchange": exchanged,
-    "shift": shifted,
+    "exchange": lambda: shown(pelrp_nb.exchange),
+    "shift": lambda: shown(live.shift),
     "monitor": watched,
-    "break-it": broken,
+    "break-it": lambda: shown(live.break_it),
     "bench": lambda: live.bench(rules.epsilon).sheet(),
     "rule-card": lambda: live.card(rules.rotary),
     "figures": figures,
