@@ -10,6 +10,7 @@
 # make binder  an environment with Binder's pins, one thread and 1.5 GB, runs all tutorials
 # make docs    the documentation site, in build/docs, and its own tests
 # make release   wheel and source archive built twice, checked, installed and used as a stranger would; PYTHON_OF=python3.13 for another
+# make hashes  the hashes of all that is pinned, in hashes/, after a pin has changed
 # make lint | wheel | clean
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test suite lab lint wheel clean chromium sandbox floors colab quantised grading binder processors docs release
+.PHONY: help demo check test suite lab lint wheel clean chromium sandbox floors colab quantised grading binder processors docs release hashes
 .DELETE_ON_ERROR:
 
 help:
@@ -130,8 +131,11 @@ wheel: $(VENV)/.made
 RELEASE := .venv-release
 $(RELEASE)/.made: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv --clear $(RELEASE)
-	@$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling twine
+	@$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling twine uv
 	@touch $@
+
+hashes: $(RELEASE)/.made
+	@$(RELEASE)/bin/python tests/hashes.py
 
 release: $(RELEASE)/.made
 	@$(RELEASE)/bin/python tests/release.py $(PYTHON_OF)
@@ -142,7 +146,8 @@ clean:
 FLOORS := .venv-floors
 floors:
 	@test -x $(FLOORS)/bin/python || $(PYTHON) -m venv $(FLOORS)
-	@$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -r floors.txt beartype hypothesis pytest pytest-timeout pytest-xdist scipy
+	@$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -r floors.txt \
+	  $$(grep -E '^(beartype|hypothesis|pytest|pytest-timeout|pytest-xdist|scipy)==' constraints.txt)
 	@$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(FLOORS)/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider tests/test_rules.py \
 	  tests/test_engine.py tests/test_ledger.py tests/test_facts.py tests/test_bad_input.py tests/test_any_model.py tests/test_golden.py \

@@ -1,7 +1,7 @@
 """A release, made and tried as a stranger would: `make release`.
 
 The wheel and the source archive are built twice and compared, checked for the index, and the wheel is installed into a new
-environment outside the checkout: its dependencies first, each with its pinned version, the package after them and without
+environment outside the checkout: its dependencies first, each a file of a known hash, the package after them and without
 them. There a first cell, `doctor()`, `labs open 00`, an explanation and its page are run.
 """
 
@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import venv
 from pathlib import Path
 
@@ -51,11 +50,6 @@ def built(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def asked() -> list[str]:
-    """What the package needs, and JupyterLab's notebooks need nothing more to be read."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-
-
 def stranger(wheel: Path, place: Path, python: str) -> None:
     """The wheel in a new environment, used in a folder that knows nothing of the checkout."""
     there = place / "environment"
@@ -70,9 +64,8 @@ def stranger(wheel: Path, place: Path, python: str) -> None:
     def do(command: list[str]) -> None:
         subprocess.run(command, cwd=place, env=settings, check=True)
 
-    say("dependencies, pinned ...")
-    do([*pip, "-c", str(ROOT / "constraints.txt"), "torch"])
-    do([*pip, "-c", str(ROOT / "constraints.txt"), *asked()])
+    say("dependencies, pinned by the hashes of their files ...")
+    do([*pip, "--require-hashes", "-r", str(ROOT / "hashes" / "package.txt")])
     do([*pip, "--no-deps", str(wheel)])
     say("first cell, doctor, an explanation, its page ...")
     do([*run, "-W", "error::SyntaxWarning", "-c", STRANGER])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hashes import WITHOUT_CUDA
 from packaging.requirements import Requirement
 
 import pelrp_nb
@@ -57,6 +58,41 @@ def test_binder_brings_all_that_is_needed_in_the_tested_versions():
 def test_a_pin_is_within_its_range(what):
     asked = Requirement(what)
     assert asked.specifier.contains(PINNED[plain(asked.name)])
+
+
+def hashed(name: str) -> dict[str, tuple[str, set[str]]]:
+    """The entries of a file of hashes: package -> its version, and the hashes of its files."""
+    text = (ROOT / "hashes" / f"{name}.txt").read_text(encoding="utf-8")
+    entries = re.findall(r"^([\w.-]+)==(\S+)(?: ;[^\n]*?)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
+    assert sum(len(lines.splitlines()) + 1 for *_, lines in entries) == len(text.splitlines()) - 1, "lines of another kind"
+    return {plain(package): (version, set(re.findall(r"[0-9a-f]{64}", lines))) for package, version, lines in entries}
+
+
+def test_every_pin_has_the_hashes_of_its_files_and_no_other_version():
+    found = hashed("everything")
+    assert {name: found[name][0] for name in PINNED} == PINNED
+    for_other_systems = r"appnope|colorama|pywin.*|nvidia-.*|cuda-.*|triton|setuptools|httpx2-jsfetch"
+    assert all(re.fullmatch(for_other_systems, name) for name in found.keys() - PINNED.keys())
+
+
+def test_the_hashes_of_the_package_are_those_of_everything():
+    found, everything = hashed("package"), hashed("everything")
+    assert {plain(Requirement(line).name) for line in PROJECT["dependencies"]} <= found.keys()
+    assert {name: everything[name] for name in found} == found
+
+
+def test_torch_may_come_with_cuda_or_without():
+    """The builds of the package index, and those without CUDA of Linux and Windows for the Pythons that are tested."""
+    digests = dict(reversed(line.split()) for line in WITHOUT_CUDA.strip().splitlines())
+    assert {re.search(r"cp3\d+", name)[0] for name in digests} == {"cp311", "cp312", "cp313"}
+    version, found = hashed("package")["torch"]
+    assert all(f"-{version}+cpu-" in name for name in digests)
+    assert set(digests.values()) < found and len(found) >= 2 * len(digests)
+
+
+def test_what_builds_the_package_is_pinned():
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    assert asked == [f"hatchling=={PINNED['hatchling']}"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
