@@ -142,3 +142,15 @@ def test_the_committed_page_is_of_these_models():
 def test_a_reader_is_told_what_it_means():
     text = PAGE.read_text(encoding="utf-8")
     assert all(word in text for word in ("fetch", "order", "previous", "recall", "majority", PA_LRP.positions))
+
+
+def test_what_is_said_over_seeds_stands_in_its_table():
+    text = PAGE.read_text(encoding="utf-8")
+    table = text.split(truth_of_seeds.BEGIN)[1].split(truth_of_seeds.END)[0]
+    rows = re.findall(r"^\| (yes|no) \| ([\w ]+) \| (PA-LRP \w+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) more, (\d+) less \|$", table, re.M)
+    counted = {row[:3]: tuple(map(int, row[3:])) for row in rows}
+    (more, less, neither, *_), *rest = {counted["yes", how, "PA-LRP signed"] for how in truth_of_seeds.HOW}
+    said = " ".join(text.split())
+    assert not rest and f"than AttnLRP in {more} and less in {less}, by size as by what is positive; in {neither} no difference" in said
+    assert f"over all {sum(sum(row[:3]) for row in counted.values())} comparisons none is left" in said
+    assert not any(sum(row[3:]) for row in counted.values())
