@@ -1,15 +1,19 @@
-"""One screen: versions, device, what the host can show, and what to type if something is missing."""
+"""One screen: versions, device, what the host can show, what stands around it, and what to type if something is missing."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from importlib import metadata
 from pathlib import Path
+
+from . import environment
+from .environment import Line
 
 NOTEBOOK = ("ipython>=7.34",)  # not asked for by pelrp_nb itself, but every notebook has it
 HOSTS = {  # host -> what it shows; (documented): read, not tried
@@ -27,16 +31,6 @@ UNPROVED = " (written for, never run there: check that ledgers close)"
 
 
 @dataclass(frozen=True)
-class Line:
-    """One finding: what, what was found, whether it is well, and what to type if not."""
-
-    what: str
-    found: str
-    well: bool = True
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
 class Report:
     """What `doctor()` found; prints as one screen."""
 
@@ -49,9 +43,11 @@ class Report:
 
     def __str__(self) -> str:
         width = max(len(line.what) for line in self.lines) + 2
-        shown = [f"{'ok  ' if line.well else 'MEND'} {line.what:<{width}}{line.found}" for line in self.lines]
-        remedies = [f"     {line.what}: {line.remedy}" for line in self.lines if not line.well]
-        return "\n".join([*shown, *(["", "to mend it, type", *remedies] if remedies else ["all well"])])
+        shown = [f"{line.mark} {line.what:<{width}}{line.found}" for line in self.lines]
+        advice = [f"     {line.what}: {line.advice}" for line in self.lines if line.mark == "note"]
+        remedies = [f"     {line.what}: {line.remedy}" for line in self.lines if line.mark == "MEND"]
+        told = [*(["", "if you need it", *advice] if advice else []), *(["", "to mend it, type", *remedies] if remedies else ["all well"])]
+        return "\n".join([*shown, *told])
 
     __repr__ = __str__
 
@@ -63,8 +59,11 @@ def doctor() -> Report:
     """Look at this installation, machine and host, and explain one small review as a self check."""
     where = host()
     lines = [Line("python", platform.python_version(), sys.version_info >= (3, 11), "install Python 3.11 or newer")]
-    lines += [version(requirement, pip(where)) for requirement in (*requirements(), *NOTEBOOK)]
+    asked = (*requirements(), *NOTEBOOK)
+    lines += [version(requirement, pip(where)) for requirement in asked]
+    lines += environment.twice((re.split(r"[^\w.-]", requirement)[0] for requirement in asked), pip(where))
     lines += [Line("device", device()), Line("memory", memory()), Line("host", f"{where}: {HOSTS[where]}")]
+    lines += [environment.writing(), environment.browser("terminal" not in where), environment.fonts(), environment.network()]
     if not all(line.well for line in lines):
         return Report((*lines, Line("self check", "not run: mend the lines above first", False, "doctor() again")))
     return Report((*lines, self_check()))
