@@ -13,6 +13,9 @@ from pelrp_nb import explain
 from pelrp_nb.composites import ATTN_LRP, CP_LRP, PA_LRP, PA_LRP_VISION
 from pelrp_nb.engine.options import Options
 from pelrp_nb.engine.propagation import propagate
+from pelrp_nb.faithfulness.subject import Subject
+from pelrp_nb.live.memory import Meter
+from pelrp_nb.live.worker import elsewhere
 from pelrp_nb.errors import InputError, ModelError, RuleError
 
 
@@ -235,10 +238,20 @@ def test_a_fourier_transform_is_linear():
     assert trace(Head(lambda x: torch.fft.fftn(x, dim=-1).real + x), X).ledger.closed
 
 
-def test_a_model_without_parameters_is_explained():
-    class Squares(nn.Module):
-        def forward(self, x):
-            return x * x
+class Squares(nn.Module):
+    """A model without parameters."""
 
+    def forward(self, x):
+        return x * x
+
+
+def test_a_model_without_parameters_is_explained():
     found = explain(Squares(), torch.tensor([[1.0, 3.0]]), target=1)
     assert found.value == 9 and found.semantic.tolist() == [0, 9] and found.card["dtype"] == "float32"
+
+
+def test_a_model_without_parameters_is_watched_and_judged():
+    """Wherever the library asks a model for its device or its kind of numbers."""
+    with Meter(Squares()) as memory, elsewhere(Squares(), "cpu"):
+        pass
+    assert memory.most >= 0 and Subject(Squares()).device == torch.device("cpu")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as hooks_of_all
 
 from ..errors import ModelError
@@ -214,7 +216,17 @@ def device_of(model: nn.Module) -> torch.device:
         if getattr(hook, "execution_device", None) is not None:
             device = hook.execution_device
             return torch.device("cuda", device) if isinstance(device, int) else torch.device(device)
-    return next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
+    return next((p.device for p in held(model) if not p.is_meta), torch.device("cpu"))
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """In what the model computes; torch's default where it holds no numbers."""
+    return next((p.dtype for p in held(model) if p.is_floating_point()), torch.get_default_dtype())
+
+
+def held(model: nn.Module) -> Iterator[Tensor]:
+    """What the model holds, its weights first."""
+    return chain(model.parameters(), model.buffers())
 
 
 def quantised(name: str, module: nn.Module) -> None:

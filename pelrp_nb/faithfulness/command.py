@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ..engine.support import device_of
 from ..errors import InputError
 from ..results.serialisation import put
 from .data import load
@@ -215,9 +216,8 @@ def dry(configuration: Configuration, device: str) -> int:
     print(f"measures = {', '.join(result.measures)}")
     far = configuration.limit is None and "/" in configuration.data and "=" not in configuration.data
     count = None if far else 1 + sum(1 for _ in examples)
-    device = next(model.parameters()).device
     all_of_it = "their number is not known" if count is None else f"{count} take about {count * seconds / 60:.1f} minutes"
-    print(f"\nOne example takes {seconds:.2f} s on {device}; {all_of_it} in one process. Nothing was written.")
+    print(f"\nOne example takes {seconds:.2f} s on {device_of(model)}; {all_of_it} in one process. Nothing was written.")
     for where, reasons in result.errors.items():
         print(f"{where}: would fail: {reasons[0][1]}", file=sys.stderr)
     return 0

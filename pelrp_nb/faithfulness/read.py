@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..engine.support import dtype_of
 from ..errors import InputError
 from ..inputs.encode import encode
 from ..inputs.model_input import Labels
@@ -120,7 +121,7 @@ def as_pixels(subject: Subject, image: Any) -> Tensor:
         pixels = subject.processor(images=picture, return_tensors="pt")["pixel_values"][0]
     if pixels.dim() != 3:
         raise InputError(f"A picture must have the shape (channels, height, width), got {tuple(pixels.shape)}.")
-    return pixels.to(next(subject.model.parameters()).dtype).cpu()
+    return pixels.to(dtype_of(subject.model)).cpu()
 
 
 def as_mask(mask: Any, size: tuple[int, int]) -> Tensor:

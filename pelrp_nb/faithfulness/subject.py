@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..engine.support import device_of, dtype_of
 from ..errors import InputError, ModelError
 from ..inputs.encode import quiet
 from ..permute import permute_positions
@@ -79,7 +80,7 @@ class Subject:
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next(self.model.parameters()).device
+        return device_of(self.model)
 
     @property
     def tokenizer(self) -> Any:
@@ -155,7 +156,7 @@ class Subject:
             return tensors
         visible = tensors["attention_mask"][:, None, None, :].bool()
         B, T = tensors["input_ids"].shape
-        dtype = next(self.model.parameters()).dtype
+        dtype = dtype_of(self.model)
         mask = torch.zeros(B, 1, T, T, dtype=dtype, device=self.device)
         return {**tensors, "attention_mask": mask.masked_fill(~visible, torch.finfo(dtype).min)}
 

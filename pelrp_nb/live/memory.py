@@ -8,12 +8,14 @@ from types import TracebackType
 import torch
 from torch import nn
 
+from ..engine.support import device_of
+
 
 class Meter:
     """Reads the highest memory seen inside the `with`, wherever the model is."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.device = next(model.parameters()).device
+        self.device = device_of(model)
         self.most = 0
 
     def __enter__(self) -> Meter:

@@ -18,6 +18,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..engine.options import Options
+from ..engine.support import device_of
 from ..engine.trace import Boundary
 from ..errors import InputError
 from ..explain import explain
@@ -198,7 +199,7 @@ def elsewhere(model: nn.Module, device: str | None) -> Iterator[None]:
 
     Raises InputError if there is no such device here, or if the model is spread over several.
     """
-    home = next(model.parameters()).device
+    home = device_of(model)
     if device is None or torch.device(device) == home or device == home.type:
         yield
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 
 from ..composites import in_force, title
 from ..engine.propagation import Propagation
+from ..engine.support import device_of, dtype_of
 from ..engine.trace import Trace
 from ..inputs import audio
 from ..inputs.model_input import Encoded, Labels
@@ -94,7 +94,6 @@ def common(flow: Propagation) -> dict[str, Any]:
     import transformers
 
     model = flow.model
-    first = next(chain(model.parameters(), model.buffers()), torch.empty(0))
     config = getattr(model, "config", None)
     found = {
         "model": Path(getattr(config, "_name_or_path", "") or "").name or type(model).__name__,
@@ -107,8 +106,8 @@ def common(flow: Propagation) -> dict[str, Any]:
         "detail": sorted(flow.options.detail),
         "only": [f"{c.kind} {', '.join(map(str, c.which))} of {c.layer}" for c in flow.conditions],
         "attention": getattr(config, "_attn_implementation", None),
-        "dtype": str(first.dtype).removeprefix("torch."),
-        "device": first.device.type,
+        "dtype": str(dtype_of(model)).removeprefix("torch."),
+        "device": device_of(model).type,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
     }
     if own := own_pages(in_force(flow.composite)):
