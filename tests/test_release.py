@@ -60,6 +60,29 @@ def test_a_pin_is_within_its_range(what):
     assert asked.specifier.contains(PINNED[plain(asked.name)])
 
 
+def test_the_conda_recipe_asks_for_what_the_project_asks_for():
+    """The same ranges by the names that conda-forge has, the same version, words, address and build backend."""
+    recipe = yaml.safe_load((ROOT / "recipe" / "meta.yaml").read_text(encoding="utf-8"))
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    run = dict(line.split() for line in recipe["requirements"]["run"])
+    names = {**ON_PYPI, "pytorch": "torch"}
+    asked = {Requirement(f"{names.get(name, name)} {limits}") for name, limits in run.items() if name != "python"}
+    assert asked == {Requirement(line) for line in PROJECT["dependencies"]}
+    assert run["python"] == PROJECT["requires-python"]
+    assert {name for name in recipe["requirements"]["host"] if name.startswith("hatchling")} == {
+        line.replace("==", " ==") for line in pyproject["build-system"]["requires"]
+    }
+    assert recipe["package"] == {"name": PROJECT["name"], "version": PROJECT["version"]}
+    assert recipe["build"]["entry_points"] == [f"{name} = {what}" for name, what in PROJECT["scripts"].items()]
+    about = recipe["about"]
+    assert (about["home"], about["license"], about["summary"]) == (
+        PROJECT["urls"]["Repository"],
+        PROJECT["license"],
+        PROJECT["description"],
+    )
+    assert (ROOT / "recipe" / recipe["source"]["path"]).resolve() == ROOT and (ROOT / about["license_file"]).is_file()
+
+
 def hashed(name: str) -> dict[str, tuple[str, set[str]]]:
     """The entries of a file of hashes: package -> its version, and the hashes of its files."""
     text = (ROOT / "hashes" / f"{name}.txt").read_text(encoding="utf-8")
