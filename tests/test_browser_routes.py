@@ -312,6 +312,29 @@ def test_a_head_is_walked_through_exactly_where_the_model_is_at_hand(found, brow
         assert page.get_by_role("button", name="Exact").count() == 0
 
 
+def test_a_place_is_walked_through_exactly_and_the_way_down_from_it_is_lit(browser, tmp_path):
+    model, tokenizer = zoo.load("reviews-rotary")
+    sheet = live.routes(model, "a gorgeous , witty film", processor=tokenizer)
+    part, only = "exact layer 1 place 3", Options(detail={"routes"}, only={"layer 1 attention": {"places": [3]}})
+    wanted = explain(model, "a gorgeous , witty film", processor=tokenizer, options=only)
+    sent = replace(sheet, more={part: sheet.asked[part]}, state={"row": 2, "token": 3, "shown": 95})
+    lit = "[...document.querySelectorAll('svg.routes .lit path')].map(p => p.getAttribute('d'))"
+    with opened(browser, sent, tmp_path) as page:
+        panel, mixed = page.locator(".exact"), page.evaluate(lit)
+        panel.get_by_role("button", name="Exact: walk through this place alone").click()
+        expect(panel.get_by_text("reach the words through this place alone")).to_be_visible()
+        shown = [number(token.locator("small").text_content()) for token in panel.locator(".token").all()]
+        assert shown == pytest.approx(wanted.relevance().tolist(), abs=1e-4)
+        walked = page.evaluate(lit)
+        start = float(page.locator("svg.routes .ring.chosen").get_attribute("cy"))
+        tops = [float(re.match(r"M\S+ ([\d.]+)", d)[1]) for d in walked]
+        assert min(tops) == pytest.approx(start, abs=0.1) and walked != mixed and len(walked) > 1
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Let go").click()
+        assert not page.evaluate(lit)
+    assert not {i for i, row in enumerate(wanted.routes.matrix("layer 1")) if row.any()} - {3}
+
+
 def test_routes_with_a_model_refuse_several_inputs_and_a_part_of_the_model():
     model, tokenizer = zoo.load("reviews-rotary")
     with pytest.raises(InputError, match="One input at a time is shown, got 2"):

@@ -1,9 +1,11 @@
-"""What `Options.only` says: which heads or neurons of which layer relevance must pass through.
+"""What `Options.only` says: which heads, neurons or places of which layer relevance must pass through.
 
     only={"layer 3": {"heads": [1]}}                              through head 1 of layer 3's attention
     only={"layer 3": {"neurons": [5, 7]}}                         through two neurons of its MLP's hidden layer
     only={"layer 1": {"heads": [0]}, "layer 3": {"heads": [1]}}   through the one and then the other
     only={"decoder layer 0": {"cross": [2]}}                      through a head of an attention to the encoder
+    only={"layer 3 attention": {"places": [4]}}                   through place 4 of the sum that layer 3's attention is added to
+    only={"layer 3": {"places": [4]}}                             through place 4 of the last sum of layer 3, which is what it hands on
 
 How the walk back does it is `backward/conditional.py`.
 """
@@ -16,8 +18,11 @@ from typing import Any
 
 from ..errors import InputError
 
-KINDS = ("heads", "cross", "neurons")
-HOW = 'Type Options(only={"layer 3": {"heads": [1]}}), or "neurons", or "cross" for an attention to another stream.'
+KINDS = ("heads", "cross", "neurons", "places")
+HOW = (
+    'Type Options(only={"layer 3": {"heads": [1]}}), or "neurons", or "cross" for an attention to another stream, or "places" for tokens '
+    "by number."
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,6 @@ def conditions(given: Any) -> tuple[Condition, ...]:
         for kind, which in kept.items():
             numbers = (which,) if isinstance(which, int) else tuple(which) if isinstance(which, Iterable) else ()
             if kind not in KINDS or not numbers or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
-                raise InputError(f"only must name some heads, cross or neurons by number; got {kind!r}: {which!r} in {name}. {HOW}")
+                raise InputError(f"only must name some heads, cross, neurons or places by number; got {kind!r}: {which!r} in {name}. {HOW}")
             found.append(Condition(name, kind, numbers))
     return tuple(found)

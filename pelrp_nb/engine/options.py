@@ -32,7 +32,7 @@ class Options:
                 "routes":      of each attention, what each head handed from place to place; see `Explanation.routes`
     audit:      measure every softmax, fused ones too (METHOD: what a fast ledger cannot prove)
     checkpoint: recompute each layer in the backward pass, for memory
-    only:       conditional relevance: {"layer 3": {"heads": [1]}}; see `engine/only.py`
+    only:       conditional relevance: {"layer 3": {"heads": [1]}}, {"layer 3 attention": {"places": [4]}}; see `engine/only.py`
     watch:      called with each boundary (`Crossing`) while the backward pass runs
     ledger:     keep boundaries and accounts; False: tokens and sinks only
     operations: handlers of one's own, {torch.special.i0: rules.identity}; `pelrp_nb.register` says what a handler is

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import rules
 from . import routes
+from .backward import conditional
 from .boundaries import at_places
 from .forward_pass import ForwardPass
 from .notes import Note, note_of, write
@@ -38,7 +39,7 @@ def residual(flow: ForwardPass, a: Tensor, b: Tensor, add: Callable, plain: bool
     if node is not None:
         for part, x, at in (("relevance", out, out), ("skip", stream, stream), ("branch", branch, branch)):
             listen(flow, node, part, x, out if alike else at, known)
-    block.attention = False
+    block.attention, out = False, conditional.summed(flow, name, out, known)
     flow.projections.note(flow.projections.sums, out)
     return write(out, Note(stream=block))
 

@@ -1,4 +1,4 @@
-"""Where relevance may be let through in part: the linear maps of the layers that `Options.only` names, as the model runs.
+"""Where relevance may be let through in part: linear maps and residual sums of what `Options.only` names, as the model runs.
 
 Which of them is meant is known when the forward pass has ended, for what follows an attention is seen only then; the gates of the walk
 back are `gates.py`.
@@ -20,19 +20,21 @@ from ..layers import holds_experts, layers
 from ..leaves import Leaf
 from ..notes import carries, note_of
 from ..only import Condition
+from ..places.provenance import Provenance
 
 sequence = torch._C._autograd._get_sequence_nr
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A linear map in a layer of which something is kept.
+    """A linear map in a layer of which something is kept, or a residual sum.
 
-    at:        its input, (B, T, features); number: of the node that it is made by, so that what has a greater one came later
+    at:        its input, (B, T, features), or the sum; number: of the node that it is made by, so that what has a greater one came later
     attention: the number of the attention that it follows, None where it follows none; heads: how many that has
     node:      the number of its first node in the graph
     expert:    whether it is a part of experts, or beside them
     depth:     of the layer; met, sinks: how many leaves there were before, and which sinks
+    total:     the name of the sum, "" where it is none; known: where its places are
     """
 
     layer: str
@@ -45,11 +47,13 @@ class Candidate:
     depth: Depth
     met: int
     sinks: frozenset[Leaf]
+    total: str = ""
+    known: Provenance | None = None
 
 
 def listen(flow: ForwardPass) -> None:
     """Hooks on the linear maps of the model, for this flow alone; none if there is no condition."""
-    wanted = {c.layer for c in (*flow.conditions, *flow.asked)}
+    wanted = {c.layer for c in (*flow.conditions, *flow.asked) if c.kind != "places"}
     blocks = layers(flow.model) if wanted else set()
 
     def before(running: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
@@ -75,6 +79,18 @@ def is_linear(module: nn.Module) -> bool:
     return weight is not None and weight.dim() == 2 and not isinstance(module, nn.Embedding)
 
 
+def summed(flow: ForwardPass, name: str, out: Tensor, known: Provenance | None) -> Tensor:
+    """A residual sum: where a condition names it, what goes on is a copy, so that nobody writes into what the gate stands at."""
+    layer = flow.where_am_i()
+    if not any(c.kind == "places" and c.layer in (name, layer) for c in flow.conditions):
+        return out
+    at = out.view(out.shape)  # heard after all that listens at the sum
+    met, sinks = len(flow.leaves), frozenset(flow.inputs.sinks)
+    number = at.grad_fn._sequence_nr()
+    flow.candidates.append(Candidate(layer, at, number, None, 0, number, False, flow.depth, met, sinks, name, known))
+    return at.clone()
+
+
 def remember(flow: ForwardPass, args: Iterable[Any]) -> None:
     """Copy what an operation takes that was made before the last candidate: if there is a gate, its relevance leads past it."""
     last = flow.candidates[-1].number
@@ -92,8 +108,13 @@ def remember(flow: ForwardPass, args: Iterable[Any]) -> None:
 
 
 def meant(flow: ForwardPass, condition: Condition) -> Candidate | None:
-    """The linear map into which go the heads of a layer's first attention (or of its second), or its MLP's neurons: the last such."""
-    here = [c for c in flow.candidates if c.layer == condition.layer]
+    """The linear map into which go the heads of a layer's first attention (or of its second), or its MLP's neurons: the last such.
+
+    Of places the residual sum of that name, or the last of the layer.
+    """
+    if condition.kind == "places":
+        return next((c for c in reversed(flow.candidates) if c.total and condition.layer in (c.total, c.layer)), None)
+    here = [c for c in flow.candidates if c.layer == condition.layer and not c.total]
     if condition.kind == "neurons":
         free = [c for c in here if c.attention is None and not flow.projections.is_projection(c.node)]
         return next((c for c in reversed(free) if not c.expert), None) if len(free) > 1 else None

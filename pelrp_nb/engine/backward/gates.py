@@ -1,10 +1,10 @@
-"""Conditional relevance: what passes through some heads of a layer, or some of its neurons, and through nothing else.
+"""Conditional relevance: what passes through some heads of a layer, or some of its neurons or places, and through nothing else.
 
 A gate stands where the heads' outputs (B, T, H d) enter their output projection, or the hidden neurons (B, T, N) the last linear map
-of the MLP.  It lets the relevance of the chosen part go on; where an edge of the graph leads past it, from an operation that came
-after it to a tensor made before it, nothing goes on.  Both are booked by name, so one walk back has the whole account.  What lies
-before is linear in what goes on, so the parts of all heads add up to what passes through the attention.  (Achtibat et al. 2023, concept
-relevance)
+of the MLP; that of places at a residual sum.  It lets the relevance of the chosen part go on; where an edge of the graph leads past it,
+from an operation that came after it to a tensor made before it, nothing goes on.  Both are booked by name, so one walk back has the
+whole account.  What lies before is linear in what goes on, so the parts of all heads add up to what passes through the attention.
+(Achtibat et al. 2023, concept relevance)
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import DisableTorchFunction
 from torch.autograd.graph import GradientEdge
 
 from ...errors import InputError
+from ..boundaries import at_places
 from ..depth import Depth
 from ..forward_pass import ForwardPass
 from ..numerics import dot, visible
@@ -30,22 +32,42 @@ Walk = Callable[..., tuple]
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """Where the chosen heads or neurons of one layer are let through."""
+    """Where the chosen heads, neurons or places of one layer are let through."""
 
     condition: Condition
     where: Candidate
 
-    @property
-    def mask(self) -> Tensor:
-        """1 where the relevance goes on, (features,); InputError for a part that is not there."""
-        at, given = self.where.at, self.condition
+    def mask(self, flow: ForwardPass) -> Tensor:
+        """1 where the relevance goes on, (features,), of places as large as the sum; InputError for a part that is not there."""
+        at, which = self.where.at, list(self.condition.which)
+        if self.condition.kind == "places":
+            return self.places(flow, at.detach())
         parts = self.where.heads or at.shape[-1]
+        self.must_be_below(parts)
+        kept = torch.zeros(parts, device=at.device, dtype=at.dtype)
+        kept[which] = 1
+        return kept.repeat_interleave(at.shape[-1] // parts)
+
+    def places(self, flow: ForwardPass, at: Tensor) -> Tensor:
+        """Sums over features turned round: what each entry adds to the chosen places, each row's own counted without its padding."""
+        with torch.enable_grad(), DisableTorchFunction():  # operations of ours
+            entries = torch.zeros_like(at, requires_grad=True)
+            sums = at_places(flow, self.where.known, torch.ones_like(at), entries)  # (B, T)
+            kept, stream = torch.zeros_like(sums), flow.streams.names[self.where.depth.stream]
+            for row, own in enumerate(kept):
+                numbers = torch.arange(len(own), device=own.device)
+                if flow.recorder.visible and (cut := flow.recorder.visible[row].get(stream)) is not None:
+                    numbers = cut(numbers, 0)
+                self.must_be_below(len(numbers))
+                own[numbers[list(self.condition.which)]] = 1
+            return torch.autograd.grad(sums, entries, kept)[0]
+
+    def must_be_below(self, parts: int) -> None:
+        """InputError for a number of a part that is not there."""
+        given = self.condition
         if not all(0 <= n < parts for n in given.which):
             came = ", ".join(map(str, given.which))
             raise InputError(f"{given.kind} of {given.layer} must lie between 0 and {parts - 1}, got {came}. Type another.")
-        kept = torch.zeros(parts, device=at.device, dtype=at.dtype)
-        kept[list(given.which)] = 1
-        return kept.repeat_interleave(at.shape[-1] // parts)
 
     def let(self, flow: ForwardPass, mask: Tensor, g: Tensor) -> Tensor:
         """The gradient of what goes on; the rest is booked."""
@@ -96,7 +118,7 @@ def through(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], seed
     `walk(flow, targets, leaves, seeds, keep)` is the backward pass.
     """
     gates = gates_of(flow)
-    masks = [gate.mask for gate in gates]
+    masks = [gate.mask(flow) for gate in gates]
     reached, past = cut(flow, gates, targets)
     for gate in gates:
         if gate.where.at.grad_fn not in reached:

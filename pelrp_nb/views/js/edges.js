@@ -120,6 +120,16 @@ function wayThrough(group, { row, place }) {
   return { lit: lit.sort(bySize), parts };
 }
 
+// The way down from a place as a walk through it alone found it: by the name of each level what was handed on there, and what stayed.
+function walkedWay({ levels, others }, row, found) {
+  const lit = levels.slice(0, row).flatMap(({ name, at }) => {
+    if (!found[name]) return [];
+    const { edges, stay } = levelOf(found[name], at, others.length);
+    return [...edges, ...stay.map((amount, t) => ({ level: at, i: t, j: t, stays: true, amount })).filter(({ amount }) => amount)];
+  });
+  return { lit: lit.sort(bySize) };
+}
+
 // The heads of one edge, the largest first, and what others have of it.
 function headsOf(group, { level, i, j, amount }) {
   const place = i * group.places[1] + j;

@@ -41,31 +41,34 @@ function headPanel(face, group, head) {
 }
 
 // What passes through a head and nothing else, walked by a kernel when it is asked to: what each word carries of it.
-function exactOf(face, head) {
-  const part = `exact ${head.name}`;
+const exactOf = (face, head) => walkedOf(face, `exact ${head.name}`, "this head", head.name);
+
+// What passes through one part alone; `then` is told what was found.
+function walkedOf(face, part, what, name, then = () => {}) {
   const there = part in (face.model.get("more") ?? {});
   if (!there && !(face.data.exact && face.model.get("asks"))) return null;
   const [said, place] = [spoken("quiet"), make("div")];
   const show = (found) => {
     if (!found?.streams) return write(said, found?.refused ?? "The kernel does not answer.");
-    const rows = found.streams.map(([name, tokens, box]) => ({ name, tokens, values: numbers(box) }));
+    const rows = found.streams.map(([stream, tokens, box]) => ({ stream, tokens, values: numbers(box) }));
     const [scale, sum] = [largest(...rows.map((row) => row.values)), total(rows.flatMap((row) => row.values))];
-    write(said, `Walked: ${digits(Math.max(scale, Math.abs(sum)))(sum)} reach the words through this head alone.`);
-    return clear(
+    write(said, `Walked: ${digits(Math.max(scale, Math.abs(sum)))(sum)} reach the words through ${what} alone.`);
+    clear(
       place,
-      rows.map(({ name, tokens, values }) => {
+      rows.map(({ stream, tokens, values }) => {
         const columns = columnsOf({ tokens });
-        const strip = stripOf(face, `what ${name || "each word"} carries of ${head.name}`, columns);
+        const strip = stripOf(face, `what ${stream || "each word"} carries of ${name}`, columns);
         strip.paint([{ values, scale }]);
         return strip.node;
       }),
     );
+    return then(found);
   };
   const run = () => {
     write(said, "Walking.");
     face.more(part).then(show);
   };
-  return make("div", { class: "exact" }, action("Exact: walk through this head alone", run), said, place);
+  return make("div", { class: "exact" }, action(`Exact: walk through ${what} alone`, run), said, place);
 }
 
 // --- what both views of routes share ----------------------------------------------------------------------------------

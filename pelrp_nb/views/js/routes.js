@@ -61,7 +61,7 @@ function routesView(face, group) {
     const [spot, edge] = [chosenSpot(face, group), chosenEdge(face, group)];
     graph.choose(spot);
     graph.light(spot && group.own ? wayThrough(group, spot) : null, share() / 100);
-    clear(panel, edge ? edgePanel(face, group, edge, show) : spot ? spotPanel(face, group, spot, graph.way, pickEdge) : null);
+    clear(panel, edge ? edgePanel(face, group, edge, show) : spot ? spotPanel(face, group, spot, graph, share, pickEdge) : null);
     letGo.hidden = !spot && !edge;
   };
   const [opened, letGo] = [openedOf(face, group), action("Let go", clearAll)];
@@ -160,8 +160,8 @@ function legendOf() {
 // --- what was chosen --------------------------------------------------------------------------------------------------
 
 // A place: what it holds and where that goes, from whom it came, and which words its way leads to.
-function spotPanel(face, group, spot, way, pickEdge) {
-  const { row, place } = spot;
+function spotPanel(face, group, spot, graph, share, pickEdge) {
+  const [{ row, place }, { way }] = [spot, graph];
   const [below, above] = [row > 0 ? group.levels[row - 1] : null, group.levels[row]];
   const out = below ? below.edges.filter((edge) => edge.i === place) : [];
   const into = above && (group.own || row === 0) ? above.edges.filter((edge) => edge.j === place) : [];
@@ -170,6 +170,7 @@ function spotPanel(face, group, spot, way, pickEdge) {
     `The way through ${nameAt(group, row, place)}`,
     `${where} Lit is what leads through it, as wide as its part: mixed in proportion to sizes, which draws ways and proves none.`,
     way && make("p", {}, wordsOfWay(group, spot, way)),
+    below && group.own && exactWay(face, group, spot, (found) => graph.light(walkedWay(group, row, found.levels), share() / 100)),
     make(
       "div",
       { class: "columns" },
@@ -185,6 +186,12 @@ function spotPanel(face, group, spot, way, pickEdge) {
       ),
     ),
   );
+}
+
+// The same by a walk of its own, where a kernel listens: what is lit then leads from the place down, and is exact.
+function exactWay(face, group, { row, place }, then) {
+  const { name } = group.levels[row - 1];
+  return walkedOf(face, `exact ${name} place ${place}`, "this place", nameAt(group, row, place), then);
 }
 
 function wordsOfWay(group, { row, place }, { parts }) {
