@@ -102,7 +102,9 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("name", nargs="?", help="a model of the zoo, or a folder; without a name, all")
     zoo.add_argument("--limit", type=int, metavar="N", help="check on the first N examples only; truth: N questions of each kind")
     zoo.add_argument("--out", metavar="DIR", help="seeds: where the models go; killed and started again it goes on from there")
-    zoo.add_argument("--seeds", metavar="DIR", help="truth: over all seeds that `zoo seeds` wrote there")
+    zoo.add_argument(
+        "--seeds", metavar="DIR", nargs="?", const="", help="truth: over all seeds of the package, or that `zoo seeds` wrote there"
+    )
     zoo.add_argument("--steps", type=int, metavar="N", help="seeds: a small dose")
     zoo.add_argument("--json", metavar="FILE", help="truth: write all numbers and their standard errors")
     zoo.add_argument("--markdown", metavar="FILE", help="truth: write the tables into a page, between its markers")
@@ -250,7 +252,7 @@ def _zoo(given: argparse.Namespace) -> int:
         from .zoo.train_seeds import train_all
 
         return train_all(given.out, given.name, given.steps)
-    if given.action == "truth" and given.seeds:
+    if given.action == "truth" and given.seeds is not None:
         return truth_of_seeds(given.seeds, given.limit, given.markdown)
     return run(given.action, given.name, given.limit, given.json, given.markdown)
 

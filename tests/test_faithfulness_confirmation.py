@@ -29,6 +29,7 @@ def small(monkeypatch):
     monkeypatch.setattr(confirmation, "fresh", looked_at)
     monkeypatch.setattr(confirmation, "MODELS", ("tasks-learnable",))
     monkeypatch.setattr(confirmation, "REVIEWED", ())
+    monkeypatch.setattr(confirmation, "models", lambda out, name: [(0, *zoo.load(name))])
     monkeypatch.setattr(confirmation, "KINDS", {kind: KINDS[kind] for kind in ("fetch", "majority")})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from pelrp_nb import zoo
 from pelrp_nb.__main__ import main
@@ -12,6 +13,7 @@ from pelrp_nb.errors import ZooError
 from pelrp_nb.zoo import seeds, task_models, train_seeds
 from pelrp_nb.zoo.catalogue import Dose
 from pelrp_nb.zoo.checkpoint import Checkpoint
+from pelrp_nb.zoo.measure import accuracy
 from pelrp_nb.zoo.train import run
 
 
@@ -107,3 +109,38 @@ def test_the_plan_has_five_seeds_of_two_models_and_three_of_the_others():
 def test_what_cannot_be_trained_from_seeds_says_what_to_type(command, said, capsys):
     assert main(["zoo", "seeds", *command]) == 2
     assert said in capsys.readouterr().err
+
+
+# --- those that travel with the package ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in seeds.PLAN}))
+def test_every_task_model_travels_with_its_seeds_whole_and_unlike_each_other(name):
+    found = list(seeds.models(None, name))
+    assert [seed for seed, _, _ in found] == [0, *sorted(seed for known, seed in seeds.PLAN if known == name)]
+    for seed, model, _ in found[1:]:  # loading compared the sha256 of the card
+        assert zoo.card(name, seed)["seed"] == seed and zoo.card(name, seed)["parameters"] == zoo.card(name)["parameters"]
+        assert any(not torch.equal(a, b) for a, b in zip(model.parameters(), found[0][1].parameters(), strict=True))
+
+
+def test_all_seeds_are_under_four_megabytes():
+    files = [file for name, seed in seeds.PLAN for file in seeds.folder(seeds.PACKAGE, name, seed).iterdir()]
+    assert len(files) == 5 * len(seeds.PLAN) and sum(file.stat().st_size for file in files) < 4_000_000
+
+
+def test_what_a_card_of_another_seed_states_is_measured_again():
+    model, tokenizer = zoo.load("tasks-relative", seed=2)
+    stated = zoo.card("tasks-relative", 2)["accuracies"]
+    for kind in ("fetch", "first-half"):
+        examples = zoo.task(kind, count=300).examples
+        assert accuracy(model, tokenizer, examples) == pytest.approx(
+            stated[kind], abs=3 * (stated[kind] * (1 - stated[kind]) / 300) ** 0.5 + 1e-9
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("tasks-rotary", "seeds 0, 1, 2, 3, 4"), ("reviews-rotary", "no other seed"), ("no/where", "no other")]
+)
+def test_a_seed_that_is_not_there_says_which_are(name, said):
+    with pytest.raises(ZooError, match=said):
+        zoo.load(name, seed=9)

@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is missing and write the result into the page."""
     parser = argparse.ArgumentParser(prog="python -m pelrp_nb.faithfulness.confirmation", description=main.__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where measurements are kept")
-    parser.add_argument("--seeds", type=Path, metavar="DIR", help="what `zoo seeds` wrote; the package's own models alone if absent")
+    parser.add_argument("--seeds", type=Path, metavar="DIR", help="what `zoo seeds` wrote; the seeds in the package if absent")
     parser.add_argument("--stories", type=Path, metavar="DIR", help="a folder of stories260K")
     parser.add_argument("--only", default="", metavar="A,B", help="models; all if absent")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page to write the result into (Markdown)")

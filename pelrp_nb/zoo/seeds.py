@@ -1,6 +1,7 @@
 """Where the task models of other seeds lie, so that what is said about models can be said of more than one.
 
 `python -m pelrp_nb zoo seeds --out DIR` trains them into DIR/NAME/seed-N, folders like those of the package, whose own models are seed 0.
+Those that were trained so travel with the package: `load("tasks-rotary", seed=2)`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .catalogue import MODELS
-from .shelf import load
+from .shelf import PACKAGE, load
 
 MOST, LEAST = 5, 3  # seeds of the models that claims are about, and of the others, those of the package included
 CLAIMED = ("tasks-rotary", "tasks-learnable")
@@ -32,7 +33,7 @@ def trained(out: Path, name: str) -> dict[int, Path]:
 
 
 def models(out: Path | None, name: str) -> Iterator[tuple[int, Any, Any]]:
-    """(seed, model, tokenizer) of the package and of `out`."""
+    """(seed, model, tokenizer) of the package's own and of `out`; of the package alone without it."""
     yield 0, *load(name)
-    for seed, where in trained(out, name).items() if out is not None else ():
+    for seed, where in trained(PACKAGE if out is None else out, name).items():
         yield seed, *load(where)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig
 
-_MODELS = Path(__file__).parent / "models"
+PACKAGE = Path(__file__).parent / "models"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")  # owner/name
 _AUTO_CLASSES = (  # how a class name ends -> the auto class that loads it
     ("ForSequenceClassification", "AutoModelForSequenceClassification"),
@@ -43,18 +43,19 @@ _OURS = {  # classes that transformers has not: their module, and the auto class
 
 def names() -> tuple[str, ...]:
     """The models that travel with this package."""
-    return tuple(name for name in MODELS if (_MODELS / name / "card.json").is_file())
+    return tuple(name for name in MODELS if (PACKAGE / name / "card.json").is_file())
 
 
-def load(name: str | Path) -> tuple[Any, Any]:
+def load(name: str | Path, seed: int = 0) -> tuple[Any, Any]:
     """A model in evaluation mode and its processor.
 
     `name` is a name of the zoo, a local folder as `save_pretrained` writes it, or a hub name with its owner
-    (`owner/name`): only that last one may be fetched.
+    (`owner/name`): only that last one may be fetched. `seed` is another training of the same model: the task models of the zoo
+    have three to five, 0 is the one that everything else here speaks of.
     Raises ZooError where there is no such model, or where its files are missing, damaged, or not those of the model. Nobody is asked
     anything, and no code that a folder brings is run.
     """
-    local = _folder(name)
+    local = _folder(name, seed)
     if local is None and not _HUB_NAME.fullmatch(str(name)):
         raise ZooError(
             f"No model `{name}` in the zoo, and no such folder.{nearest(str(name), names())} "
@@ -78,9 +79,9 @@ def load(name: str | Path) -> tuple[Any, Any]:
         raise ZooError(f"`{name}` must be a model with its processor, but loading it failed: {reason}") from error
 
 
-def card(name: str | Path) -> Mapping[str, Any]:
+def card(name: str | Path, seed: int = 0) -> Mapping[str, Any]:
     """What a model is, how it was trained, and how well it does; numbers were measured on the files in its folder."""
-    folder = _folder(name)
+    folder = _folder(name, seed)
     if folder is None:
         raise ZooError(f"No model `{name}` in the zoo.{nearest(str(name), names())} The zoo has: {', '.join(names())}.")
     return MappingProxyType(_read_json(folder / "card.json", str(name)))
@@ -110,10 +111,17 @@ def digest(weights: Path) -> str:
     return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-def _folder(name: str | Path) -> Path | None:
-    """The folder of a zoo name or a path; None if it is neither."""
-    if str(name) in MODELS and (_MODELS / str(name)).is_dir():
-        return _MODELS / str(name)
+def _folder(name: str | Path, seed: int = 0) -> Path | None:
+    """The folder of a zoo name or a path; None if it is neither. Raises ZooError for a seed that it was not trained from."""
+    found = PACKAGE / str(name) if str(name) in MODELS and (PACKAGE / str(name)).is_dir() else None
+    if seed != 0:
+        there = sorted(int(one.name[5:]) for one in found.glob("seed-*")) if found else []
+        if found is None or seed not in there:
+            has = f"has the seeds {', '.join(map(str, (0, *there)))}" if there else "has no other seed"
+            raise ZooError(f"The seed of `{name}` must be one that it was trained from, but is {seed!r}: it {has}. Type seed=0.")
+        return found / f"seed-{seed}"
+    if found is not None:
+        return found
     return Path(name) if str(name) and Path(name).is_dir() else None
 
 

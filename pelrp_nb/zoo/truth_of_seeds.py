@@ -1,6 +1,6 @@
 """The table of truth over several seeds of each model: mass by |R| and by positive R, models resampled first, then questions.
 
-python -m pelrp_nb zoo truth --seeds SEEDS --limit 60 --markdown tutorials/truth.md
+python -m pelrp_nb zoo truth --seeds --limit 60 --markdown tutorials/truth.md
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Row:
         return over_models([Sample(np.zeros(len(a)), minus(*(mean(x.double().numpy()) for x in (a, b)))) for a, b in pairs])
 
 
-def table(seeds: Path, limit: int, tell: Callable[[str], None] = lambda name: None) -> list[Row]:
+def table(seeds: Path | None, limit: int, tell: Callable[[str], None] = lambda name: None) -> list[Row]:
     """All tasks that the models can answer, and all kinds of positions; `limit` questions of each. Raises ZooError."""
-    if not seeds.is_dir():
+    if seeds is not None and not seeds.is_dir():
         raise ZooError(f"There must be a folder {seeds} of seeds, and there is none. Type: python -m pelrp_nb zoo seeds --out {seeds}")
     rows = []
     for called, positions in POSITIONS.items():
