@@ -55,3 +55,58 @@ def test_joining_changes_nothing_but_comments_and_indentation():
 def test_a_page_carries_the_parts_it_needs_and_no_other():
     assert "kinds.compare" not in module.script("explanation") and "kinds.compare" in module.script("compare")
     assert len(module.script("inspector")) < len(module.script())
+
+
+# --- what a kind reaches, its page has ---------------------------------------------------------------------------------
+
+DECLARED = re.compile(
+    r"(?:const|let) (\{[^}=]*\}|\[[^\]=]*\]|\w+)|\(([^()]*)\) =>|(\w+) =>|function \w*\(([^)]*)\)|for \(const (\[[^\]]*\]|\w+)"
+)
+USED = re.compile(r"(?<![\w.$])(?:\w+(?=\()|[A-Z][A-Z_]+\b(?!\s*:))")  # what is called, and constants
+
+
+def pieces(text: str) -> list[str]:
+    """The text of a part, cut before each of its top-level names, without comments and what stands in quotes."""
+    bare = re.sub(r"^\s*//.*$| // .*$", "", re.sub(r'"(?:\\.|[^"\\\n])*"', '""', text), flags=re.MULTILINE)
+    return re.split(r"^(?=(?:const|let|function|async function|class|kinds\.)[ \w])", bare, flags=re.MULTILINE)
+
+
+def needs(piece: str) -> set[str]:
+    """The names that a top-level piece uses and does not declare itself."""
+    first, _, body = piece.partition("\n")
+    own = re.findall(r"\w+", " ".join(" ".join(groups) for groups in DECLARED.findall(body or first)))
+    return set(USED.findall(piece)) - set(own)
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, tuple[str, set[str]]]:
+    """Each top-level name, and each kind as `kinds.name`: its part, and the names that it needs."""
+    found: dict[str, tuple[str, set[str]]] = {}
+    for path in PARTS:
+        for piece in pieces(path.read_text(encoding="utf-8")):
+            drawn = re.match(r"kinds\.(\w+) =", piece)
+            groups = NAMES.match(piece)
+            several = [n.strip() for g in groups.groups() if g for n in g.split(",")] if groups else []
+            for name in [f"kinds.{drawn[1]}"] if drawn else several:
+                found[name] = (path.stem, needs(piece))
+    return found
+
+
+def reached(kind: str, known: dict[str, tuple[str, set[str]]]) -> set[str]:
+    """The parts that hold what drawing this kind can come to."""
+    names, open_ = {f"kinds.{kind}", "render"}, [f"kinds.{kind}", "render"]
+    while open_:
+        more = (known[open_.pop()][1] & known.keys()) - names
+        names |= more
+        open_ += more
+    return {known[name][0] for name in names}
+
+
+@pytest.mark.parametrize("kind", module.KINDS)
+def test_a_kind_has_every_part_that_drawing_it_can_come_to(kind, known):
+    assert reached(kind, known) - set(module.parts(kind)) == set()
+
+
+@pytest.mark.parametrize("kind", ["compare", "exchange", "maps", "stepper", "monitor"])
+def test_a_part_that_is_left_out_is_missed(kind, known):
+    assert "running" in reached(kind, known)
