@@ -237,7 +237,7 @@ def tripled(k):
         lambda k: lambda output: (lambda x: of(k)(x))(output), Score, lambda k: Score(k).__call__, lambda k: {torch.relu: of(k)},
         lambda k: lambda output, at=k: output.logits[0, at], lambda k: of(torch.full((5000,), k)), tripled,
         lambda k: target.each([k] * 1000), lambda k: PA_LRP.where({"layer 0": {"linear": tripled(k)}}),
-        lambda k: eval(f"lambda out: (lambda x: x[{k}])(out)"),
+        lambda k: eval(f"lambda out: (lambda x: x[{k}])(out)"), lambda k: [Score(3), Score(4), Score(k)],
     ],
 )  # fmt: skip
 def test_settings_are_told_alike_where_they_do_the_same_and_apart_wherever_they_do_something_else(setting):

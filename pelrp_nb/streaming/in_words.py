@@ -27,7 +27,7 @@ def words(value: Any) -> str:
     Functions are told apart by what they do and hold, wherever they stand in the value. What they look up by name when they are called
     is not looked at.
     """
-    said, parts = shown(value), list(content(value, set()))
+    said, parts = shown(value), list(content(value, {}))
     if any(part.startswith(HIDDEN) for part in parts):
         said = f"{said if len(said) <= LONGEST else said[:LONGEST]} {short(repr(parts))}"
     return said if len(said) <= LONGEST else f"{said[: LONGEST // 2]} ... {short(said)}"
@@ -42,7 +42,7 @@ def shown(value: Any) -> str:
     return ADDRESS.sub("", repr(value))
 
 
-def content(value: Any, seen: set[int]) -> Iterator[str]:
+def content(value: Any, seen: dict[int, Any]) -> Iterator[str]:
     """All that a value is made of, in an order that is the same in every process."""
     if isinstance(value, PLAIN):
         yield repr(value)
@@ -53,7 +53,7 @@ def content(value: Any, seen: set[int]) -> Iterator[str]:
     elif isinstance(value, set | frozenset):
         yield from sorted(part for one in value for part in content(one, seen))
     elif id(value) not in seen:
-        seen.add(id(value))
+        seen[id(value)] = value  # kept, or another one might get its number
         yield type(value).__qualname__
         if isinstance(value, CodeType):
             yield HIDDEN + value.co_code.hex()
