@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -66,16 +65,15 @@ def gallery() -> str:
 
 
 def textbook() -> Iterator[tuple[str, str]]:
-    formulas = tomllib.loads((HERE / "formulas.toml").read_text(encoding="utf-8"))
     for rule in rules.ALL:
-        yield f"rules/{rule.name}", rule_page(rule, formulas[rule.name])
+        yield f"rules/{rule.name}", rule_page(rule)
 
 
-def rule_page(rule: rules.Rule, latex: str) -> str:
+def rule_page(rule: rules.Rule) -> str:
     """One rule: sentence, formula, what it conserves, its page as it stands in the package."""
     shown = page_of(rule)
     file = f"{PACKAGE.name}/rules/{rule.name}.py"
-    math = "\n\n".join(f"$$\n{line.strip()}\n$$" for line in latex.split("\n\\\\\n"))
+    math = "\n\n".join(f"$$\n{line}\n$$" for line in shown["latex"])
     definition = "" if not shown["relevance"] else f"## The definition\n\n```python\n{shown['relevance']}\n```\n"
     return "\n".join([
         f"# {rule.name}", "", f"{rule.sentence}", "", math, "", f"**Conserves:** {rule.conserves}.", "", f"**Source:** {rule.paper}.", "",

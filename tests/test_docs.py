@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 
 import pelrp_nb
 from pelrp_nb import errors, rules
+from pelrp_nb.rules import pages
 from pelrp_nb.zoo.commands import accuracy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,8 +78,9 @@ def test_an_error_of_another_room_names_the_nearest_page():
 
 
 def test_every_rule_has_a_formula_and_there_is_none_without_a_rule():
-    formulas = tomllib.loads((DOCS / "formulas.toml").read_text(encoding="utf-8"))
-    assert list(formulas) == [rule.name for rule in rules.ALL]
+    assert list(pages.formulas()) == [rule.name for rule in rules.ALL]
+    assert all(pages.latex(rule) for rule in rules.ALL) and pages.latex(rules.gamma(0.1)) == pages.latex(rules.gamma)
+    assert pages.latex(rules.make("epsilon", rules.epsilon.forward, rules.epsilon.relevance)) == []
 
 
 def between(page: str, name: str) -> str:

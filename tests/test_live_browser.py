@@ -113,6 +113,7 @@ def test_a_card_shows_the_page_and_its_numbers(browser, sheets, tmp_path):
     with opened(browser, sheets["cards"], tmp_path) as page:
         page.get_by_label("Rule", exact=True).select_option("gamma")
         card = next(c for c in sheets["cards"].data["cards"] if c["name"] == "gamma")
+        page.get_by_text("The page as it is written").click()
         assert page.locator("pre.formula").first.text_content() == card["about"][0]["text"]
         assert page.get_by_role("region", name="source of relevance").text_content() == card["relevance"]
         paid = [x for row in card["example"]["inputs"][0]["relevance"] for x in row]

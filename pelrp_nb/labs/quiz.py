@@ -1,4 +1,8 @@
-"""`labs.quiz(lab)`: a few questions, each choice folded over its own explanation; needs no script."""
+"""`labs.quiz(lab)`: a few questions, each choice folded over its own explanation; needs no script.
+
+A style sheet makes a test of it: the first choice that is opened is locked, told right or wrong by a mark and by colour, and
+counted.  Where a notebook is not trusted the style is taken away, and what is left are the folds.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,20 @@ from zlib import crc32
 from .course import questions
 
 LETTERS = "abcdef"
+# a summary that is not visible takes neither pointer nor key, and the words in it are shown all the same: so a choice is locked
+STYLE = (
+    ".pelrp-quiz{counter-reset:right}"
+    ".pelrp-quiz details{border:1px solid #8886;border-left-width:5px;border-radius:6px;padding:3px 10px}"
+    ".pelrp-quiz summary{cursor:pointer;list-style:none}.pelrp-quiz summary::-webkit-details-marker{display:none}"
+    ".pelrp-quiz details:not([open])>summary:hover{text-decoration:underline}"
+    ".pelrp-quiz .asked:has(details[open]) summary{visibility:hidden;pointer-events:none}"
+    ".pelrp-quiz .asked:has(details[open]) summary span{visibility:visible}"
+    ".pelrp-quiz .right[open]{counter-increment:right}"
+    ".pelrp-quiz .asked:has(details[open]) .right{border-color:#2e8b57;background:#2e8b5722}"
+    ".pelrp-quiz .wrong[open]{border-color:#c0392b;background:#c0392b1c}"
+    ".pelrp-quiz .asked:has(details[open]) .right:not([open]) span::after{content:' \\2713  this is right'}"
+    ".pelrp-quiz .score::after{content:'Right at the first try: ' counter(right) attr(data-of) '.'}"
+)
 
 
 @dataclass(frozen=True)
@@ -56,14 +74,18 @@ class Quiz:
         blocks = []
         for number, question in enumerate(self.questions, 1):
             folded = "".join(_folded(letter, choice) for letter, choice in zip(LETTERS, question.choices))
-            blocks.append(f'<p style="margin:12px 0 4px"><b>{number}. {escape(question.text)}</b></p>{folded}')
-        return f'<div style="max-width:46em">{"".join(blocks)}</div>'
+            asked = f'<p style="margin:12px 0 4px"><b>{number}. {escape(question.text)}</b></p>'
+            blocks.append(f'<div class="asked">{asked}{folded}</div>')
+        score = f'<p class="score" data-of=" of {len(self.questions)}"></p>'
+        return f'<style>{STYLE}</style><div class="pelrp-quiz" style="max-width:46em">{"".join(blocks)}{score}</div>'
 
 
 def _folded(letter: str, choice: Choice) -> str:
-    said = f"<b>{'Right' if choice.right else 'No'}.</b> {escape(choice.why)}"
-    shown = f"<summary>{letter}) {escape(choice.text)}</summary>"
-    return f'<details style="margin:2px 0 2px 16px">{shown}<p style="margin:4px 0 4px 24px">{said}</p></details>'
+    mark = "\u2713 Right" if choice.right else "\u2717 No"
+    said = f"<b>{mark}.</b> {escape(choice.why)}"
+    shown = f"<summary><span>{letter}) {escape(choice.text)}</span></summary>"
+    kind = "right" if choice.right else "wrong"
+    return f'<details class="{kind}" style="margin:2px 0 2px 16px">{shown}<p style="margin:4px 0 4px 24px">{said}</p></details>'
 
 
 def quiz(lab: str) -> Quiz:

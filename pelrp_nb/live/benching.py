@@ -31,7 +31,7 @@ class Bench(Desk):
         if not isinstance(self.rule, Rule):
             raise InputError(f"A bench needs a rule or the name of one, got {type(rule).__name__}. Type live.bench(rules.gamma).")
         start = compute(self.rule, values)
-        card = {name: part for name, part in data(self.rule).items() if name != "example"}
+        card = {name: part for name, part in data(self.rule).items() if name not in ("example", "worked")}
         super().__init__("bench", {**card, "controls": [c.plain() for c in controls(self.rule)]})
         self.values, self.result = clean(start["values"]), clean(start)
 

@@ -12,15 +12,20 @@ import torch
 
 from ..errors import InputError
 from ..rules import Rule
-from .cards import measured
 from .cases import CASES, Case, Control, Values
+from .examples import measured
 
 
 def case_of(rule: Rule) -> Case:
     """The rule's case; raises InputError where a rule has none."""
-    if rule.name not in CASES:
+    if not has_case(rule):
         raise InputError(f"There is no bench for {rule.name!r}; there is one for {', '.join(CASES)}.")
     return CASES[rule.name]
+
+
+def has_case(rule: Rule) -> bool:
+    """Whether there is a case for it: one's own rules have none, whatever their names."""
+    return rule.name in CASES and rule.page.startswith("pelrp_nb.rules.")
 
 
 def controls(rule: Rule) -> tuple[Control, ...]:
@@ -42,7 +47,8 @@ def compute(rule: Rule, values: Values | None = None) -> dict[str, Any]:
     """Shares and leak for the values set; those not given are as the bench starts.
 
     Returns `measured`'s sums and difference, and two flat tables:
-        inputs:  [{name, value, relevance, bent, share}], share of all that was handed back; None if that is 0
+        inputs:  [{name, of, value, relevance, bent, share}], of: the input it is an entry of; share of all that was handed back,
+                 None if that is 0
         outputs: [{name, value, relevance}]
 
     Raises InputError for a name that is not on the bench or a value that cannot be set.
@@ -75,7 +81,7 @@ def _entries(name: str, x: dict[str, Any], given: float) -> list[dict[str, Any]]
     return [
         {
             "name": name if len(columns[0]) == 1 else f"{name} {i + 1}",
-            "value": value, "relevance": relevance, "bent": bent, "share": relevance / given if given else None,
+            "of": name, "value": value, "relevance": relevance, "bent": bent, "share": relevance / given if given else None,
         }
         for i, (value, relevance, bent) in enumerate(zip(*columns, strict=True))
     ]  # fmt: skip

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import cache, partial
+from importlib.resources import files
 from typing import Any
 
 from .. import rules
@@ -13,10 +15,10 @@ from . import PositionKind, Rule
 
 
 def page_of(rule: Rule) -> dict[str, Any]:
-    """One rule's page: name as typed, sentence, formula, what it conserves, paper, and its own two functions as text."""
+    """One rule's page: name as typed, sentence, formula (letters, LaTeX), what it conserves, paper, its own two functions as text."""
     return {
-        "name": repr(rule), "sentence": rule.sentence, "formula": formula(rule), "conserves": rule.conserves, "paper": rule.paper,
-        "relevance": source(rule.relevance), "forward": source(rule.forward),
+        "name": repr(rule), "sentence": rule.sentence, "formula": formula(rule), "latex": latex(rule),
+        "conserves": rule.conserves, "paper": rule.paper, "relevance": source(rule.relevance), "forward": source(rule.forward),
     }  # fmt: skip
 
 
@@ -26,6 +28,18 @@ def formula(rule: Rule) -> str:
     kept = [line if line.startswith("    ") else "" for line in lines]
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(line[4:] for line in kept)).strip("\n")
     return text if text.strip() else rule.sentence
+
+
+def latex(rule: Rule) -> list[str]:
+    """The lines of the formula in LaTeX; none of a rule that stands in no page of this package."""
+    ours = rule.page.startswith(f"{__package__}.")
+    return re.split(r"\s*\n\\\\\n\s*", formulas()[rule.name].strip()) if ours else []
+
+
+@cache
+def formulas() -> dict[str, str]:
+    """The formula of each rule in LaTeX, by its name, in reading order."""
+    return tomllib.loads(files(__package__).joinpath("formulas.toml").read_text(encoding="utf-8"))
 
 
 def source(function: Any) -> str:

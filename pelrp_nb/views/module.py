@@ -13,7 +13,7 @@ from importlib.resources import files
 from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces")
-STEPPER = ("running", "scene", "charts", "heat", "walker", "predict", "formulas", "stepper")
+STEPPER = ("running", "scene", "charts", "heat", "walker", "predict", "math", "formulas", "stepper")
 XRAY = ("dial", "spectrum", "worth", "xray")
 TAKEN = ("keep", "pens", "export")
 ROUTES = ("running", "charts", "heat", "keep", "pens", "edges", "graph", "matrix", "taken", "heads")
@@ -29,10 +29,10 @@ KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it,
     "exchange": ("charts", "heat", "running", "worth"),
     "maps": ("charts", "heat", "running", "maps"),
     "compare": (*STEPPER, "compare"),
-    "inspector": ("formulas", "inspector"),
+    "inspector": ("math", "formulas", "inspector"),
     "monitor": (*STEPPER, "alive", "report", "monitor"),
-    "rule": ("formulas", "rule"),
-    "bench": ("formulas", "alive", "bench"),
+    "rule": ("math", "formulas", "neuron", "rule"),
+    "bench": ("math", "formulas", "neuron", "alive", "bench"),
     "broken": (*STEPPER, "broken"),
 }
 EXPORT = "export default { render };\n"

@@ -36,13 +36,10 @@ kinds.bench = (root, face) => {
     );
   });
   const reset = action("Start again", () => alive.ask("reset"));
-  const paid = paidOf(traitOf(face, "result"), data.conserves);
+  const paid = paidOf(traitOf(face, "result"), data);
   root.append(
     make("header", {}, make("h1", {}, make("code", {}, data.name)), make("p", { class: "lead" }, data.sentence)),
-    ...data.about
-      .filter(({ kind }) => kind === "formula")
-      .slice(0, 1)
-      .map(({ text }) => formula(text)),
+    formula(data),
     notice.node,
     make(
       "div",
@@ -86,7 +83,7 @@ function still(node, on) {
 }
 
 // What every input received, as share of what was handed back, and what nobody received.
-function paidOf(first, conserves) {
+function paidOf(first, { name: rule, conserves }) {
   const rows = [...first.inputs.map(({ name }) => name), "received", "kept", "handed back"];
   const cells = rows.map(() => [make("td"), make("td"), make("td"), make("td", { class: "wide" })]);
   const table = make(
@@ -114,7 +111,8 @@ function paidOf(first, conserves) {
     make("p", { role: "status", "aria-live": "polite" }),
     make("p", { class: "quiet" }),
   ];
-  const node = make("div", { class: "paid" }, outputs, table, leak, forms);
+  const drawn = make("figure");
+  const node = make("div", { class: "paid" }, drawn, outputs, table, leak, forms);
   const show = (result) => {
     if (result.error) {
       write(leak, result.error);
@@ -122,6 +120,7 @@ function paidOf(first, conserves) {
       return;
     }
     const { sums } = result;
+    clear(drawn, neuronOf(rule, conserves, result));
     const all = [
       ...result.inputs.map((input) => [Number(input.value), Number(input.relevance)]),
       [null, Number(sums.out)],
@@ -135,7 +134,9 @@ function paidOf(first, conserves) {
       write(cells[i][1], print(relevance));
       write(cells[i][2], Number(sums.in) ? percent(relevance / Number(sums.in)) : "\u2013");
       clear(cells[i][3], bar(relevance, scale));
+      cells[i][3].classList.toggle("stays", i === all.length - 2 && conserves !== "all");
     });
+    outputs.hidden = result.outputs.length < 2; // one output stands in the picture
     write(outputs, result.outputs.map((y) => `${y.name} = ${digits(Math.abs(Number(y.value)) || 1)(Number(y.value))}`).join(GAP));
     const rounded = 1e-9 * Math.max(1, scale);
     const whole = Math.abs(Number(sums.kept)) <= rounded;

@@ -1,4 +1,4 @@
-// Predict, then step: the reader says what each token will carry, and the next step scores it.
+// Predict, then step: the reader says what a token will carry, and the next step scores what was said, and nothing else.
 
 function predictPane(scene) {
   const { face } = scene;
@@ -7,7 +7,12 @@ function predictPane(scene) {
     "section",
     { "aria-label": "Predict", hidden: "" },
     make("h3", {}, "What will each token carry after the next step?"),
-    make("p", { class: "quiet" }, "Drag the bars up (for the answer) or down (against it); arrow keys do the same. Then step."),
+    make(
+      "p",
+      { class: "quiet" },
+      "Drag a bar up (for the answer) or down (against it), or use its arrow keys, then step. " +
+        "Faint bars show the step before: they are no prediction and are not scored.",
+    ),
     place,
     make(
       "div",
@@ -42,7 +47,7 @@ function predictPane(scene) {
       write(
         score,
         scored(
-          guesses.map((one) => one.value()),
+          guesses.map((one) => one.said()),
           amounts(),
           scene.columns,
         ),
@@ -73,8 +78,11 @@ function guess(column, value) {
     },
     filled,
   );
-  let now = 0;
-  const show = (next) => {
+  let [now, said] = [0, false];
+  const show = (next, own = true) => {
+    said ||= own;
+    bar.classList.toggle("unsaid", !said);
+    bar.setAttribute("aria-valuetext", said ? String(clamp(Math.round(20 * next) / 20, -1, 1) || 0) : "not predicted");
     now = clamp(Math.round(20 * next) / 20, -1, 1) || 0;
     bar.setAttribute("aria-valuenow", String(now));
     filled.className = shade(0.75 * Math.sign(now), 1);
@@ -99,23 +107,31 @@ function guess(column, value) {
     event.stopPropagation();
     show(now + by);
   });
-  show(value);
-  return { node: make("li", {}, make("div", { class: "token" }, label(column.text), bar)), value: () => now };
+  show(value, false);
+  return { node: make("li", {}, make("div", { class: "token" }, label(column.text), bar)), said: () => (said ? now : null) };
 }
 
-// How near a prediction came: the cosine of the two lists of numbers, the signs, and the token that carries most.
+// How near the predictions came (null where nobody made one): the signs, their cosine, and the token that carries most.
 function scored(guessed, actual, columns) {
-  const dot = (a, b) => total(a.map((x, i) => x * b[i]));
-  const size = Math.sqrt(dot(guessed, guessed) * dot(actual, actual));
-  if (!size || !Number.isFinite(size)) return "There is nothing to score: one of the two is zero everywhere.";
+  const made = range(actual.length).filter((i) => guessed[i] !== null);
+  if (!made.length) return "Nothing was predicted, so nothing is scored.";
+  const [ours, true_] = [made.map((i) => guessed[i]), made.map((i) => actual[i])];
+  const count = `${made.length} of ${actual.length} token${actual.length > 1 ? "s" : ""} predicted. `;
   const scale = largest(actual);
-  const told = range(actual.length).filter((i) => Math.abs(actual[i]) > 0.05 * scale);
-  const right = told.filter((i) => Math.sign(guessed[i]) === Math.sign(actual[i])).length;
-  const most = (values) => columns[values.reduce((best, x, i) => (Math.abs(x) > Math.abs(values[best]) ? i : best), 0)].name;
+  const told = range(made.length).filter((i) => Math.abs(true_[i]) > 0.05 * scale);
+  const right = told.filter((i) => Math.sign(ours[i]) === Math.sign(true_[i])).length;
+  const signs = told.length ? `Signs right on ${right} of ${told.length}. ` : "None of them carries more than a trace. ";
+  const dot = (a, b) => total(a.map((x, i) => x * b[i]));
+  const size = Math.sqrt(dot(ours, ours) * dot(true_, true_));
+  const near = made.length > 2 && size > 0 && Number.isFinite(size);
+  const agreement = near
+    ? `Agreement ${(dot(ours, true_) / size).toFixed(2).replace("-", MINUS)} (1 is perfect, 0 is chance). `
+    : "";
+  const most = (values) => values.reduce((best, x, i) => (Math.abs(x) > Math.abs(values[best]) ? i : best), 0);
+  const [named, is] = [made[most(ours)], most(actual)];
   const both =
-    most(guessed) === most(actual)
-      ? `You named the token that carries most: ${most(actual)}.`
-      : `Most is on ${most(actual)}; you said ${most(guessed)}.`;
-  const near = (dot(guessed, actual) / size).toFixed(2).replace("-", MINUS);
-  return `Agreement ${near} (1 is perfect, 0 is chance). Signs right on ${right} of ${told.length}. ${both}`;
+    named === is
+      ? `You named the token that carries most: ${columns[is].name}.`
+      : `Most is on ${columns[is].name}; you said ${columns[named].name}.`;
+  return `${count}${signs}${agreement}${both}`;
 }

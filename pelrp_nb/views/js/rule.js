@@ -31,15 +31,41 @@ function cardOf(card) {
     "article",
     { "aria-label": `rule ${card.name}` },
     make("header", {}, make("h1", {}, make("code", {}, card.name)), make("p", { class: "lead" }, card.sentence)),
-    card.about.map(({ kind, text }) => (kind === "formula" ? formula(text) : make("p", {}, text))),
+    make(
+      "div",
+      { class: "columns" },
+      make(
+        "div",
+        {},
+        formula(card),
+        card.about.filter(({ kind }) => kind === "text").map(({ text }) => make("p", {}, text)),
+      ),
+      card.worked && pictureOf(card),
+    ),
     facts("what the page says", [
       ["Conserves", card.conserves],
       ["Paper", card.paper],
     ]),
+    fold("The page as it is written", () =>
+      card.about.map(({ kind, text }) => (kind === "formula" ? letters(text) : make("p", {}, text))),
+    ).node,
     section("Source", "", make("div", { class: "columns" }, forms)),
     exampleOf(card.example),
   );
 }
+
+// The case of the bench as it starts, drawn.
+const pictureOf = (card) =>
+  make(
+    "figure",
+    {},
+    neuronOf(card.name, card.conserves, card.worked),
+    make(
+      "figcaption",
+      { class: "quiet" },
+      "One small case: bands are as wide as the relevance that they carry, from right to left.",
+    ),
+  );
 
 // Relevance in, what each input received by both forms, and what was kept.
 function exampleOf(example) {

@@ -2,7 +2,8 @@
 
 kinds.xray = (root, face) => {
   const scene = sceneOf(face, face.data);
-  root.append(head(face.data), ...[filters(scene), xray(scene), exporter(scene)].filter(Boolean));
+  const first = face.data.dial ? shiftOf(face, face.data.dial) : [head(face.data)];
+  root.append(...first, ...[filters(scene), xray(scene), exporter(scene)].filter(Boolean));
   scene.filtered();
 };
 
@@ -33,9 +34,6 @@ function xray(scene) {
           make("p", { class: "quiet" }, data.exchange.means),
           worthOf(scene.face, data.exchange),
         )
-      : null,
-    data.dial
-      ? make("section", { "aria-label": "Shift" }, make("h3", {}, "All positions shifted"), dialOf(scene.face, data.dial).node)
       : null,
     !data.offers?.length && make("p", { class: "quiet" }, ASK),
   );
