@@ -29,6 +29,7 @@ class Edges:
     feeds:    whether the softmax is one of products of queries and keys; used: whether its weights met values
     key, query: the part of what goes through scores that is the key's, and the query's
     keys:     the stream whose places the keys are; axis: of the weights, along which they lie
+    known:    where rows and places of a kernel's scores lie
     pairs: how many pairs of all heads and rows its weights have; many: how many keys
     out, through, kept: (B, H, Tq) at the output; at the softmax's input; what the softmax keeps
     paid:     (B, H, Tq) what positions are paid for the weights that they changed
@@ -42,6 +43,7 @@ class Edges:
     query: float = 0.0
     keys: str = ""
     axis: int = -1
+    known: Provenance | None = None
     pairs: int = 0
     many: int = 0
     out: Tensor | None = None

@@ -13,8 +13,9 @@ from .context import Context
 from .leaves import Attention
 from .numerics import dot, finer
 from .places.follow import provenance_of
+from .places.maps import Axis, PlaceMap, padded
 from .places.provenance import Provenance
-from .routes import axes_of
+from .routes import axes_of, by_rows
 from .saved import held
 
 OTHER = 7919  # a length that no axis has by chance
@@ -37,11 +38,13 @@ class Layout:
 
     places:  axes that may hold places of the queries, each with that of the weights which it comes from
     weights: what is known of the weights' axes, of how many
+    rows:    axes that may hold rows of the batch, each with its map
     """
 
     features: int = -1
     places: tuple[tuple[int, int], ...] = ((-2, -2),)
     weights: tuple[Provenance | None, int] = (None, 4)
+    rows: tuple[tuple[PlaceMap, int], ...] = ()
 
     def place(self, flow: Context) -> int:
         """The axis of the places."""
@@ -57,13 +60,32 @@ def layout(operands: Sequence[Tensor], weights: Tensor, out: Tensor, again: Call
     features = next((axis for own in values if (axis := becomes(operands, 1 - which, own, again)) is not None), None)
     if not places or features is None:
         return Layout()
-    return Layout(features, tuple(places), (provenance_of(weights), weights.dim()))
+    mine, theirs = (along(operands[i]) for i in (which, 1 - which))
+    both = [(one, becomes(operands, which, axis, again, theirs[one.key][1])) for one, axis in mine.values() if one.key in theirs]
+    return Layout(features, tuple(places), (provenance_of(weights), weights.dim()), tuple((m, a) for m, a in both if a is not None))
 
 
-def becomes(operands: Sequence[Tensor], which: int, axis: int, again: Callable[..., Tensor]) -> int | None:
-    """The axis of a product that an axis of one operand alone becomes; None of an axis that both have, or that is summed over."""
+def of_kernel(q: Tensor) -> Layout:
+    """How the output of a fused kernel lies: as its queries do."""
+    return Layout(rows=tuple(along(q).values()))
+
+
+def along(x: Tensor) -> dict[Axis, tuple[PlaceMap, int]]:
+    """Axes of inputs, each with its map and the one axis of the tensor along which it differs."""
+    known = provenance_of(x)
+    maps = [] if known is None else [padded(m, x.dim()) for m in known.moving()]
+    return {m.key: (m, m.axes[0]) for m in maps if len(m.axes) == 1}
+
+
+def becomes(operands: Sequence[Tensor], which: int, axis: int, again: Callable[..., Tensor], other: int | None = None) -> int | None:
+    """The axis of a product that an axis of one operand alone becomes; None of an axis that both have, or that is summed over.
+
+    other: the same axis of the other operand, where both have it
+    """
     shapes = [list(x.shape) for x in operands]
     shapes[which][axis] = OTHER
+    if other is not None:
+        shapes[1 - which][other] = OTHER
     try:
         found = again(*(torch.empty(shape, dtype=x.dtype, device="meta") for shape, x in zip(shapes, operands, strict=True))).shape
     except (RuntimeError, IndexError):
@@ -78,8 +100,8 @@ def at_output(flow: Context, met: Attention | None, out: Tensor, part: float, li
     value, lies = held(out), lies or Layout()
 
     def hear(g: Tensor) -> None:
-        R = dot(value(), finer(g, flow.power)).movedim((lies.place(flow), lies.features), (-2, -1)).sum(-1)
-        met.heads = R.reshape(flow.account.rows, -1, R.shape[-1])
+        R = dot(value(), finer(g, flow.power))
+        met.heads = by_rows(flow, R, lies.rows, (lies.place(flow) % R.dim(), lies.features % R.dim())).sum(-1)
         met.values = part * met.heads.sum((1, 2))
 
     out.register_hook(hear)

@@ -12,7 +12,7 @@ Places are those of the axes; several windows of one attention are put where the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 import torch
 from torch import Tensor
@@ -24,7 +24,8 @@ from .edges import Edges, Node, Product
 from .leaves import Attention
 from .numerics import better, dot, finer
 from .places.follow import provenance_of
-from .places.maps import padded
+from .places.maps import PlaceMap, padded
+from .places.products import scores_of
 from .places.provenance import Provenance
 from .saved import held
 
@@ -138,6 +139,7 @@ def of_kernel(flow: Context, met: Attention | None, q: Tensor, k: Tensor, v: Ten
     if edges is None:
         return None
     begun(flow, edges, v)
+    edges.known = scores_of(q, k)
     edges.pairs, edges.many = q.shape[:-1].numel() * k.shape[-2], k.shape[-2]
     both = q.requires_grad + k.requires_grad
     if both and not flow.composite.softmax_is_constant:
@@ -151,7 +153,7 @@ def chunk(flow: Context, edges: Edges, arrived: Tensor, through: Tensor, added: 
     own = through if added is None else through - added
     if not (edges.key or edges.query):
         own = torch.zeros_like(through)
-    arrived, through, own = (by_pairs(flow, finer(R, flow.power), None, -1) for R in (arrived, through, own))
+    arrived, through, own = (by_pairs(flow, finer(R, flow.power), edges.known, -1) for R in (arrived, through, own))
     edges.arrive(arrived.sum(-1) / share)
     edges.left(through.sum(-1), (arrived - through).sum(-1))
     edges.take({"values": arrived if share == 0.5 else (1 / share - 1) * arrived, "scores": own})
@@ -160,6 +162,7 @@ def chunk(flow: Context, edges: Edges, arrived: Tensor, through: Tensor, added: 
 def paid(flow: Context, edges: Edges, R: Tensor, moved: Tensor | None, known: Provenance | None, part: float = 1.0) -> None:
     """Some queries of weights that are constants, (..., q, Tk): what came, of which values are paid `part`; `moved`: what positions are
     paid for having changed the weights."""
+    known = known or edges.known
     R = by_pairs(flow, finer(R, flow.power), known, edges.axis)
     rows = R.sum(-1)
     if moved is not None:
@@ -180,7 +183,23 @@ def by_pairs(flow: Context, R: Tensor, known: Provenance | None, axis: int) -> T
     axis %= R.dim()
     queries = axes_of(flow, known, R.dim()) - {axis}
     at = queries.pop() if len(queries) == 1 else axis - 1 if axis else 1
-    R = R.movedim((at, axis), (-2, -1))
+    maps = [] if known is None else [padded(m, R.dim()) for m in known.maps]
+    return by_rows(flow, R, [(m, m.axes[0]) for m in maps if len(m.axes) == 1], (at, axis))
+
+
+def by_rows(flow: Context, R: Tensor, maps: Iterable[tuple[PlaceMap, int]], last: tuple[int, int]) -> Tensor:
+    """(rows, H, .., ..) with two axes `last`: what is of one row of the batch comes together, whether heads lie before rows or behind.
+
+    maps: each with the one axis that it is along; where none is of the batch, rows lie in front
+    """
+    found = next(((m, axis) for m, axis in maps if flow.places.is_batch(m.key)), None) if flow.account.rows > 1 else None
+    if found is None:
+        R = R.movedim(last, (-2, -1))
+    else:
+        one, axis = found
+        R, cells = R.movedim((axis, *last), (0, -2, -1)), one.cells.flatten()
+        if bool((cells.diff() < 0).any()):  # merged with heads that stand before it
+            R = R.index_select(0, cells.argsort(stable=True).to(R.device))
     return R.reshape(flow.account.rows, -1, *R.shape[-2:])
 
 

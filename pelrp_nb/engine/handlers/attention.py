@@ -169,7 +169,7 @@ def listen(flow: Context, met: Attention | None, out: Tensor, given: tuple, bent
     """Heads, values and scores of a fused kernel, if they were asked for."""
     if met is None or "heads" not in flow.options.detail:
         return
-    heads.at_output(flow, met, out, f.v)
+    heads.at_output(flow, met, out, f.v, heads.of_kernel(given[0]))
     for x, fresh, factor in zip(given, (bent[0], bent[1], bent[3]), (f.q, f.k, f.bias), strict=True):
         if carries(fresh):
             fresh.register_hook(heads.to_scores(flow, met, x, factor))

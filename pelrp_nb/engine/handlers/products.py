@@ -247,15 +247,15 @@ def of_attention(
     if weighed is not None and flow.attentions and out.dim() > 2:
         lies = None if again is None or "heads" not in flow.options.detail else heads.layout(operands, weighed, out, again)
         heads.at_output(flow, flow.attentions[-1], out, part, lies)
-        if edges and again is not None and weighed is operands[0]:
-            routes.values(flow, flow.attentions[-1], out, weighed, operands[1], again, part)
-    note = None if weighed is None else note_of(flow, weighed)
+        if edges and again is not None:
+            put = again if weighed is operands[0] else lambda weights, values: again(values, weights)
+            routes.values(flow, flow.attentions[-1], out, weighed, operands[weighed is operands[0]], put, part)
     if weighed is None:
         if all(x.dim() > 2 for x in operands) or sum(map(carries, operands)) > 1:
             flow.projections.note(flow.projections.scores, out)
             if again is not None:
                 routes.of_two(flow, out, again, operands)
-    elif note is not None and note.attends:
+    elif (note := note_of(flow, weighed)) is not None and note.attends:
         flow.projections.feed(tuple(x for x in operands if x is not weighed), flow.began)
         flow.projections.attend(out, weighed.shape[1] if weighed.dim() == 4 else max(weighed.shape[0] // flow.account.rows, 1))
     return out
