@@ -5,13 +5,13 @@ They are written to `docs/made/` before Sphinx reads anything, and only where th
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import messages
 from docstrings import prose
 from sphinx.application import Sphinx
 
@@ -52,7 +52,7 @@ def made() -> Iterator[tuple[str, str]]:
     """Every page: its name below `docs/made/`, and its text."""
     yield from textbook()
     yield from reference()
-    yield "messages", messages()
+    yield "messages", messages.page()
     yield "gallery", gallery()
     yield "glossary", f"# Glossary\n\nThe words of the field, as the course uses them.\n\n{glossary_markdown()}\n"
 
@@ -121,41 +121,6 @@ def value(thing: object) -> list[str]:
         repr(thing) if isinstance(thing, Composite | rules.Rule) or len(repr(thing)) < 400 else f"A {type(thing).__name__} of {len(thing)}."
     )
     return ["   ::", "", *(f"      {line}" for line in said.replace(", ", ",\n    ").split("\n"))]
-
-
-def messages() -> str:
-    """What every error of ours says, by its kind, with a dot for what is filled in."""
-    found: dict[str, set[str]] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
-                kind, said = getattr(node.exc.func, "id", ""), words(node.exc.args[0])
-                if (
-                    inspect.isclass(thing := getattr(pelrp_nb.errors, kind, None))
-                    and issubclass(thing, pelrp_nb.errors.PelrpError)
-                    and said
-                ):
-                    found.setdefault(kind, set()).add(said)
-    lines = [
-        "# All messages",
-        "",
-        "What each kind of error may say; … stands for what is filled in. Search this page for the words you met.",
-        "",
-    ]
-    for kind in sorted(found):
-        lines += [f"## {kind}", "", *(f"- `` {said} ``" for said in sorted(found[kind])), ""]
-    return "\n".join(lines)
-
-
-def words(node: ast.expr) -> str:
-    """The text of a literal, an f-string, or several in a row; empty where it is made elsewhere."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return " ".join(node.value.split())
-    if isinstance(node, ast.JoinedStr):
-        return " ".join("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values).split())
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return words(node.left) + words(node.right)
-    return ""
 
 
 def write(app: Sphinx) -> None:

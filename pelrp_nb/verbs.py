@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
+from .errors import InputError
+
 
 class Later:
     """A number that is known on the way back alone: `ask` is called there."""
@@ -116,7 +118,7 @@ def share(
 def route(value: Inexact[Tensor, "*shape"], through: Inexact[Tensor, "..."]) -> Inexact[Tensor, "*shape"]:
     """The value of `value`, to the bit; the gradient of `through`, which has the same shape."""
     if value.shape != through.shape:
-        raise ValueError(f"route needs two tensors of one shape, got {tuple(value.shape)} and {tuple(through.shape)}")
+        raise InputError(f"route needs two tensors of one shape, got {tuple(value.shape)} and {tuple(through.shape)}")
     return _Route.apply(value.detach(), through)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,43 @@ def test_an_error_names_its_page_and_the_page_says_what_to_type(kind):
     page = PAGES[f"errors/{kind}.md"]
     assert page.startswith(f"# {kind}\n") and f"({kind}.md)" in PAGES["errors/index.md"] + f"({errors.PelrpError.__name__}.md)"
     assert all(part in page for part in ("**What happened.**", "**Why.**", "**What to type"))
+
+
+@pytest.fixture(scope="module")
+def said():
+    """`docs/messages.py`: what the errors say, read from the syntax trees of the package."""
+    sys.path.insert(0, str(DOCS))
+    try:
+        return import_module("messages")
+    finally:
+        sys.path.remove(str(DOCS))
+
+
+def sections(kind: str) -> list[str]:
+    return re.findall(r"^## (.+)$", PAGES[f"errors/{kind}.md"], re.M)
+
+
+def test_every_message_has_its_section(said):
+    """What an error says belongs to one section of its kind's page, which says why and what to type; a new message must find its own."""
+    assert len(said.messages()) > 500
+    assert not [(one.kind, one.file, one.line, one.words) for one in said.messages() if one.section is None]
+    assert {one.kind for one in said.messages()} == set(KINDS) - {"PelrpError"}
+
+
+def test_every_section_has_messages_and_every_claim_holds(said):
+    for kind, claims in said.claims().items():
+        assert {title for title, *_ in claims} == set(sections(kind))
+        for title, room, words in claims:
+            assert any(one.kind == kind and one.section == title and one.fits(room, words) for one in said.messages()), (kind, room, words)
+
+
+@pytest.mark.parametrize(
+    "written", ['raise InputError("x must be 1.")', 'return errors.InputError(f"x must be {y}.")', "raise InputError(told(x))"]
+)
+def test_a_message_is_read_however_it_is_raised(said, written):
+    """And one in a room that nothing claims is missed by name."""
+    (found,) = said.read(written, "nowhere/at_all")
+    assert (found.kind, found.section) == ("InputError", None) and found.words in ("x must be 1.", "x must be ….", "")
 
 
 def test_an_error_of_another_room_names_the_nearest_page():

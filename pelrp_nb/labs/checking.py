@@ -8,6 +8,7 @@ from collections import Counter
 from difflib import get_close_matches
 from typing import Any
 
+from ..errors import InputError
 from .course import by_name, names
 from .examine import Run, examine
 from .exercise import Exercise
@@ -43,7 +44,7 @@ def given(name: str) -> tuple[Any, ...]:
     exercise = by_name(name)
     if exercise is None or exercise.kind != "value":
         values = ", ".join(n for n in names() if getattr(by_name(n), "kind", "") == "value")
-        raise ValueError(f"There must be an exercise with numbers of its own called {name!r}; there are {values}.")
+        raise InputError(f"There must be an exercise with numbers of its own called {name!r}; there are {values}.")
     return exercise.drawn(_HERE["seed"])[0][1]
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ..errors import MissingError
 from . import broken
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def monitor(
         settings: text, model, target, contrast, method, device, audit, typing: what is set at first.
 
     It is an ipywidget whose settings are traits. `monitor.run("text")` runs and returns the Explanation; `monitor.result` is the
-    last one. Raises InputError for a setting that does not exist, ImportError where the widget library is missing.
+    last one. Raises InputError for a setting that does not exist, MissingError where the widget library is missing.
     """
     _widgets()
     from .monitoring import Monitor
@@ -120,10 +121,10 @@ def inspector(
 
 
 def _widgets() -> None:
-    """Raises ImportError that says what to type where the widget library is missing."""
+    """Raises MissingError that says what to type where the widget library is missing."""
     try:
         import anywidget  # noqa: F401
     except ImportError as error:
-        raise ImportError(
+        raise MissingError(
             "A live view needs the widget library anywidget, and it is not here. Type %pip install anywidget, then restart the kernel."
         ) from error

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError
 from ..pickling import Portable
 from .routes import named
 
@@ -84,10 +83,7 @@ class Circuit(Portable):
 
         levels = [{"name": name, "amounts": x.sum(0).tolist(), "skip": []} for name, x in self.amounts.items() if x.shape[1] == x.shape[2]]
         title = f"{self.target}: {len(self.messages)} edges keep {self.faithfulness:.0%}"
-        try:
-            return drawn([str(token) for token in self.tokens], levels, title, ax, size, colours)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        return drawn([str(token) for token in self.tokens], levels, title, ax, size, colours)
 
     def __repr__(self) -> str:
         return f"Circuit({len(self.messages)} edges keep {self.faithfulness:.0%} of {self.target} {self.clean:+.4g})"

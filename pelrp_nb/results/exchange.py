@@ -159,10 +159,7 @@ class Exchange(Shown, Portable):
         """
         from ..views.exchange import draw
 
-        try:
-            return draw(self.plain(), kind, ax, size)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        return draw(self.plain(), kind, ax, size)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write it to one file, .npz or .safetensors. Raises FileError."""

@@ -171,19 +171,13 @@ class Explanations(list[Any]):
         """All of them side by side, with differences and linked hover. Raises InputError where there is none."""
         from ..views import compare
 
-        try:
-            return compare(self.flat, names)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        return compare(self.flat, names)
 
     def figure(self, part: Part | None = None, *, ax: Any = None, size: Any = None, colours: Any = None) -> Figure:
         """What was written against what stood before it, content and position side by side in the same colours; or one `part` alone."""
         from ..views.written import draw
 
-        try:
-            return draw(*parts_of(self), part, ax, size, colours)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        return draw(*parts_of(self), part, ax, size, colours)
 
     def written(self) -> Sheet:
         """The same as a view: one heat map, stepped through token by token, content and position apart.

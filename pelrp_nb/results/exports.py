@@ -187,10 +187,7 @@ class Exports(Portable):
             if ax is not None:
                 raise InputError("Heads have axes of their own, one each, and cannot be drawn into one. Type figure('routes', ax=ax).")
             return self.routes.thumbnails(size=size, colours=colours)
-        try:
-            return panel(kind, self.plain(), as_arrays(self.detail.get("frequencies", {})), ax, size, colours)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        return panel(kind, self.plain(), as_arrays(self.detail.get("frequencies", {})), ax, size, colours)
 
     def overlay(self, picture: Any) -> Figure:
         """For images: the picture (PIL or array) and over it the map of relevance, of content alone, of position alone.

@@ -166,10 +166,7 @@ class Patch(Portable):
 
         kind = self.kinds[0] if kind is None else kind
         self.sites(kind=kind)
-        try:
-            return draw(self.plain(), kind, ax, size, colours)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        return draw(self.plain(), kind, ax, size, colours)
 
     def sheet(self) -> Sheet:
         """The same as a view that is not drawn yet: a cell of a notebook, a file, or a widget."""

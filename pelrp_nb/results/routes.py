@@ -183,10 +183,7 @@ class Routes(Shown):
         shown = [name for name in own if self.stream(name) == (streams[-1] if stream is None else stream)]
         levels = [{"name": name, "amounts": self.matrix(name).tolist(), "skip": self._skipped(name)} for name in shown]
         tokens = [str(token) for token in self._names[shown[0]][0]]
-        try:
-            return drawn(tokens, levels, f"{self.target}: which way relevance went", ax, size, colours)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        return drawn(tokens, levels, f"{self.target}: which way relevance went", ax, size, colours)
 
     def thumbnails(self, top: int = 12, *, size: Any = None, colours: Any = None) -> Figure:
         """The matrices of the heads that handed on most, the largest first, each with the pattern that it looks like."""
@@ -198,10 +195,7 @@ class Routes(Shown):
             said = f", {row['looks like']} {row['part']:.0%}" if row["looks like"] else ""
             matrix = self.matrix(row["attention"], row["head"])
             shown.append({"name": f"{row['attention']} head {row['head']}{said}", "amounts": matrix.tolist()})
-        try:
-            return thumbnails(shown, f"{self.target}: heads by what they handed on", size, colours)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        return thumbnails(shown, f"{self.target}: heads by what they handed on", size, colours)
 
     def __repr__(self) -> str:
         H = max(one["heads"].shape[0] for one in self.found.values())

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Generator, Tensor
 
-from ..errors import InputError
+from ..errors import CallError, InputError
 
 Example = tuple[Tensor, tuple[Tensor, ...], dict[str, Any]]        # R, inputs, constants
 Linear = Callable[..., Tensor]                    # (x, weight, bias) -> z
@@ -52,12 +52,12 @@ class Rule:
     def __call__(self, *value: Any, **options: Any) -> Rule:
         """The same rule with options set: `gamma(0.05)`, `epsilon(eps=1e-6)`."""
         if len(value) > 1 or (value and self.keyword is None):
-            raise TypeError(f"{self.name} takes {'one option' if self.keyword else 'no bare option'}, got {value}")
+            raise CallError(f"{self.name} takes {'one option' if self.keyword else 'no bare option'}, got {value}")
         if value:
             options = {str(self.keyword): value[0], **options}
         known = {k for f in (self.relevance, self.forward) for k, p in _parameters(f) if p.kind is p.KEYWORD_ONLY}
         if unknown := set(options) - known:
-            raise TypeError(f"{self.name} has no option {sorted(unknown)[0]!r}; it has {', '.join(sorted(known))}")
+            raise CallError(f"{self.name} has no option {sorted(unknown)[0]!r}; it has {', '.join(sorted(known))}")
         merged = {**dict(self.options), **options}
         return replace(
             self,

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
+from ..errors import InputError
 from .figure import Picture, fits, is_size
 from .look import drawable
 from .overlay import COLOURS
@@ -23,15 +24,15 @@ BLANK = "#eeece8"  # pairs that were not exchanged
 
 
 def draw(data: PlainExchange, kind: str, ax: Axes | None = None, size: tuple[float, float] | None = None) -> Any:
-    """The whole figure or one panel, by name; places that took no part are left out. ValueError for what cannot be drawn so."""
+    """The whole figure or one panel, by name; places that took no part are left out. InputError for what cannot be drawn so."""
     if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}. Type figure('matrix').")
+        raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}. Type figure('matrix').")
     if ax is not None:
         fits(kind, ax, size, "matrix")
         _panel(ax, kind, data)
         return ax.figure
     if size is not None and not is_size(size):
-        raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
+        raise InputError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
     picture = Picture(figsize=size or SIZES.get(kind, (3.4, 2.6)), layout="constrained", facecolor="white")
     if kind != "all":
         _panel(picture.subplots(), kind, data)

@@ -21,6 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from ..amounts import account, digits, largest, verdict
+from ..errors import InputError
 from .data import Plain, PlainBoundary
 from .look import Look, drawable, look
 from .running import height, running, waterfall
@@ -42,24 +43,24 @@ class Picture(Figure):
 
     def show(self, warn: bool = True) -> None:
         """No window: such a figure is written to a file, or shown by a notebook."""
-        raise ValueError('A figure made without pyplot has no window. Type figure.savefig("why.png"), or end a cell with it.')
+        raise InputError('A figure made without pyplot has no window. Type figure.savefig("why.png"), or end a cell with it.')
 
 
 def panel(
     kind: str, data: Plain, frequencies: Mapping[str, Mapping[str, Any]], ax: Axes | None = None,
     size: tuple[float, float] | None = None, colours: Mapping[str, Any] | None = None,
 ) -> Any:  # fmt: skip
-    """The whole figure or one panel, by name; ValueError for what cannot be drawn so.
+    """The whole figure or one panel, by name; InputError for what cannot be drawn so.
 
     ax: draw one panel there, and give its figure back; size: (width, height) in inches; colours: see `Look`
     """
     if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}. Type figure('tokens').")
+        raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}. Type figure('tokens').")
     paints = look(colours)
     if ax is not None:
         fits(kind, ax, size)
     elif size is not None and not is_size(size):
-        raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
+        raise InputError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
     if kind == "spectrum":
         picture = spectrum(frequencies, paints, ax)
     else:
@@ -70,14 +71,14 @@ def panel(
 
 
 def fits(kind: str, ax: Any, size: Any, one: str = "tokens") -> None:
-    """ValueError where a panel cannot be drawn into what the user gave; `one` is the name of a panel that can."""
+    """InputError where a panel cannot be drawn into what the user gave; `one` is the name of a panel that can."""
     if not isinstance(ax, Axes):
         came = "several axes" if isinstance(ax, np.ndarray) else type(ax).__name__
-        raise ValueError(f"ax must be one matplotlib Axes, got {came}. Type figure({one!r}, ax=axes[0]).")
+        raise InputError(f"ax must be one matplotlib Axes, got {came}. Type figure({one!r}, ax=axes[0]).")
     if kind == "all":
-        raise ValueError(f"The whole figure has several axes and cannot be drawn into one. Type figure({one!r}, ax=ax).")
+        raise InputError(f"The whole figure has several axes and cannot be drawn into one. Type figure({one!r}, ax=ax).")
     if size is not None:
-        raise ValueError("size is that of a figure, and ax has one already. Type plt.subplots(figsize=...) there.")
+        raise InputError("size is that of a figure, and ax has one already. Type plt.subplots(figsize=...) there.")
 
 
 def is_size(size: Any) -> bool:
@@ -111,10 +112,10 @@ def draw(data: Plain, paints: Look) -> Figure:
 
 
 def alone(data: Plain, kind: str, paints: Look, ax: Axes | None = None, size: tuple[float, float] | None = None) -> Any:
-    """One panel for a paper: all kinds but "all" and "spectrum".  Raises ValueError where there is nothing to draw."""
+    """One panel for a paper: all kinds but "all" and "spectrum".  Raises InputError where there is nothing to draw."""
     rows = _stations(data)
     if kind == "layers" and not rows:
-        raise ValueError("There is no boundary with a number per token to draw. Type figure('tokens') instead.")
+        raise InputError("There is no boundary with a number per token to draw. Type figure('tokens') instead.")
     picture, axes, beside = (ax.figure, ax, None) if ax is not None else _panel(kind, data, len(rows), size)
     if kind == "text":
         running(axes, data, paints)
@@ -153,10 +154,10 @@ def spectrum(frequencies: Mapping[str, Mapping[str, Any]], paints: Look, ax: Axe
     frequencies: sink -> {"relevance": (T, F), "wavelength": (F,) in tokens}
     """
     if not frequencies:
-        raise ValueError('There are no frequencies. Type explain(..., options=Options(detail={"frequencies"})).')
+        raise InputError('There are no frequencies. Type explain(..., options=Options(detail={"frequencies"})).')
     sums = {sink: np.asarray(found["relevance"], float).sum(0) for sink, found in frequencies.items()}
     if ax is not None and len(sums) > 1:
-        raise ValueError(f"The spectrum has {len(sums)} panels, one for each sink, and needs a figure of its own. Type figure('spectrum').")
+        raise InputError(f"The spectrum has {len(sums)} panels, one for each sink, and needs a figure of its own. Type figure('spectrum').")
     ends = _tight([x for amounts in sums.values() for x in amounts])
     picture: Any = ax.figure if ax else Picture(figsize=(6.5, 1.1 * len(sums) + 0.7), layout="constrained", facecolor="white")
     panels = [ax] if ax else picture.subplots(len(sums), 1, sharex=True, squeeze=False)[:, 0]

@@ -11,6 +11,7 @@ from matplotlib import rcParams
 from matplotlib.colors import Colormap, LinearSegmentedColormap, is_color_like
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from ..errors import InputError
 from .colour import NOT_A_NUMBER, diverging, palette
 
 _GENERIC = ("sans-serif", "serif", "monospace", "cursive", "fantasy")
@@ -46,16 +47,16 @@ class Look:
 
 
 def look(colours: Mapping[str, Any] | None) -> Look:
-    """The look with these colours by name; ValueError for a name or a colour that is none."""
+    """The look with these colours by name; InputError for a name or a colour that is none."""
     names = ", ".join(one.name for one in fields(Look))
     typed = 'Type colours={"content": "black", "position": "tab:orange"}.'
     if colours is not None and not isinstance(colours, Mapping):
-        raise ValueError(f"colours must map some of {names} to colours, got {type(colours).__name__}. {typed}")
+        raise InputError(f"colours must map some of {names} to colours, got {type(colours).__name__}. {typed}")
     for name, colour in (colours or {}).items():
         if name not in {one.name for one in fields(Look)}:
-            raise ValueError(f"colours must be of {names}, got {name!r}. {typed}")
+            raise InputError(f"colours must be of {names}, got {name!r}. {typed}")
         if not is_color_like(colour):
-            raise ValueError(f"A colour must be one that matplotlib knows, got {colour!r} for {name}. {typed}")
+            raise InputError(f"A colour must be one that matplotlib knows, got {colour!r} for {name}. {typed}")
     return Look(**(colours or {}))
 
 

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from ..amounts import digits
+from ..errors import InputError
 from .colour import diverging, palette, share
 from .figure import Picture
 
@@ -30,7 +31,7 @@ def overlay(picture: Any, maps: Mapping[str, Any], title: str = "") -> Picture:
     picture, fields = np.asarray(picture), {name: np.asarray(one, float) for name, one in maps.items()}
     for name, one in fields.items():
         if one.shape != picture.shape[:2]:
-            raise ValueError(f"The map {name!r} must have the picture's size, {picture.shape[:2]}, but has {one.shape}.")
+            raise InputError(f"The map {name!r} must have the picture's size, {picture.shape[:2]}, but has {one.shape}.")
     scale = _scale(fields.values())
     figure = Picture(figsize=(2.3 * (1 + len(fields)) + 0.6, 2.9), layout="constrained", facecolor="white")
     axes = figure.subplots(1, 1 + len(fields), squeeze=False)[0]

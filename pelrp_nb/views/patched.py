@@ -10,6 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ..amounts import digits, largest
+from ..errors import InputError
 from .figure import QUIET, Picture, fits, is_size, short
 from .maps import sheet as heat_maps
 from .look import look
@@ -45,7 +46,7 @@ def draw(data: Mapping[str, Any], kind: str, ax: Any, size: Any, colours: Any) -
     if ax is not None:
         fits("heads", ax, size, "heads")
     elif size is not None and not is_size(size):
-        raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
+        raise InputError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
     wide, tall = min(13.0, 2.2 + 0.42 * amounts.shape[1]), min(14.0, 1.9 + 0.26 * len(names))
     picture = ax.figure if ax is not None else Picture(figsize=size or (wide, tall), layout="constrained", facecolor="white")
     axes = ax if ax is not None else picture.add_subplot()
@@ -73,7 +74,7 @@ def scatter(columns: Mapping[str, Sequence[Any]], found: Mapping[str, float], ax
     if ax is not None:
         fits("measured", ax, size, "measured")
     elif size is not None and not is_size(size):
-        raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
+        raise InputError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
     picture = ax.figure if ax is not None else Picture(figsize=size or (4.2, 3.8), layout="constrained", facecolor="white")
     axes = ax if ax is not None else picture.add_subplot()
     true = np.array(columns["measured"], dtype=float)

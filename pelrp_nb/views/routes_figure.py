@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from ..errors import InputError
 from .figure import QUIET, Picture, fits, is_size, short
 from .look import look
 
@@ -26,7 +27,7 @@ def drawn(
     if ax is not None:
         fits("routes", ax, size, "routes")
     elif size is not None and not is_size(size):
-        raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
+        raise InputError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
     wide, tall = min(13.0, max(5.0, 1.6 + 0.34 * len(tokens))), min(12.0, 1.8 + 0.7 * len(levels))
     picture = ax.figure if ax is not None else Picture(figsize=size or (wide, tall), layout="constrained", facecolor="white")
     axes = ax if ax is not None else picture.add_subplot()
@@ -84,7 +85,7 @@ def thumbnails(heads: Sequence[Mapping[str, Any]], title: str, size: Any, colour
     """A small matrix for each head, with its "name": rows hand on, columns receive; the colours of each go to its own largest."""
     paints = look(colours)
     if size is not None and not is_size(size):
-        raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
+        raise InputError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
     columns = min(4, len(heads))
     rows = -(-len(heads) // columns)
     picture = Picture(figsize=size or (2.2 * columns, 2.1 * rows + 0.5), layout="constrained", facecolor="white")

@@ -13,6 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.textpath import text_to_path
 
 from ..amounts import digits, largest
+from ..errors import InputError
 from .colour import share
 from .data import Plain
 from .headline import kind_of, sides, streams_of, terms
@@ -28,10 +29,10 @@ Box = tuple[float, float, float, str, float | None]  # left, line, width, text, 
 
 
 def texts(data: Plain) -> dict[str, Plain]:
-    """The streams that are texts, by name; ValueError where none is."""
+    """The streams that are texts, by name; InputError where none is."""
     found = {name: stream for name, stream in streams_of(data).items() if kind_of(stream) == "text" and stream["tokens"]}
     if not found:
-        raise ValueError("There is no text to draw. Type figure('tokens') instead.")
+        raise InputError("There is no text to draw. Type figure('tokens') instead.")
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import MissingError
 from .page import document, duo
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ class Sheet:
     def explore(self, **state: Any) -> View:
         """The live view, an ipywidget: link it, observe it, put it into boxes.
 
-        Raises ImportError where the widget library is missing.
+        Raises MissingError where the widget library is missing.
         """
         try:
             from .widget import View
         except ImportError as error:
-            raise ImportError(
+            raise MissingError(
                 "A live view needs the widget library anywidget, and it is not here. Type %pip install anywidget, then restart the "
                 "kernel. Without it the result still shows itself, and .to_html(path) writes the same view as a page."
             ) from error

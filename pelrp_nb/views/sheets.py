@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..errors import InputError
 from .data import Plain, packed
 from .differences import differing
 from .module_map import mapped
@@ -54,16 +55,16 @@ def compare(results: Sequence[Result], names: Sequence[str] | None = None) -> Sh
     """Several results side by side: methods, targets, models or texts, with linked hover and differences.
 
     names: one for each result; by default what tells them apart: the method, target, model or text.
-    Raises ValueError if there is no result, or not one name for each.
+    Raises InputError if there is no result, or not one name for each.
     """
     if hasattr(results, "plain") or not all(hasattr(result, "plain") for result in results):
-        raise ValueError("compare takes a list of results. Type compare([result, other]).")
+        raise InputError("compare takes a list of results. Type compare([result, other]).")
     found = [result.plain() for result in results]
     if not found:
-        raise ValueError("compare needs at least one result, got none. Type compare([result, other]).")
+        raise InputError("compare needs at least one result, got none. Type compare([result, other]).")
     shown = list(names) if names is not None else apart(_facts(found))
     if len(shown) != len(found):
-        raise ValueError(f"There must be one name per result, {len(found)}, got {len(shown)}. Type names=[...] with all of them.")
+        raise InputError(f"There must be one name per result, {len(found)}, got {len(shown)}. Type names=[...] with all of them.")
     items = [{"name": visible(name, 60), "data": payload(data)} for name, data in zip(shown, found, strict=True)]
     said = "; ".join(f"{visible(name, 40)}: {title(data)}" for name, data in zip(shown, found, strict=True))
     drawn = {"items": items, "said": differing(shown, found)}
@@ -74,7 +75,7 @@ def xray(result: Result, dial: Mapping[str, Any] | None = None, exchange: Any = 
     """Positions of one result: sinks, queries and keys, frequencies, pairs.
 
     dial: what a shift of all positions changes, as `live.dial.shift` computes it; a page holds these shifts and no others.
-    exchange: an `Exchange` of the same input: what the positions are worth. Raises ValueError if it is of another.
+    exchange: an `Exchange` of the same input: what the positions are worth. Raises InputError if it is of another.
     """
     sheet = result.sheet("xray")
     if exchange is not None:
@@ -91,10 +92,10 @@ def image(result: Any, picture: Any = None) -> Sheet:
 
     result:  an Explanation of an image, with `maps` "content" and "position"
     picture: what it explains: a PIL image or an array (H, W, 3) or (H, W), bytes or numbers from 0 to 1
-    Raises ValueError if the result is not of an image, or the picture is of another shape.
+    Raises InputError if the result is not of an image, or the picture is of another shape.
     """
     if result.map is None:
-        raise ValueError("This result is not of an image: it has no map. Type result.explore() instead.")
+        raise InputError("This result is not of an image: it has no map. Type result.explore() instead.")
     sheet = result.sheet("image")
     if picture is None:
         return sheet
@@ -179,7 +180,7 @@ def _bytes(picture: Any, height: int, width: int) -> bytes | None:
     if array.ndim == 2:
         array = np.stack([array] * 3, -1)
     if array.ndim != 3 or array.shape[-1] < 3:
-        raise ValueError(f"picture must be (H, W), (H, W, 3) or a PIL image, got the shape {array.shape}.")
+        raise InputError(f"picture must be (H, W), (H, W, 3) or a PIL image, got the shape {array.shape}.")
     if array.shape[:2] != (height, width):
         r = np.arange(height) * array.shape[0] // height
         c = np.arange(width) * array.shape[1] // width

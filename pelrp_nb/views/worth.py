@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from ..amounts import digits, largest
+from ..errors import InputError
 from .data import packed, single
 from .payload import label
 from .sheet import Sheet
@@ -105,7 +106,7 @@ def _rows(data: PlainExchange, most: int = 40) -> list[str]:
 
 
 def of_result(data: PlainExchange, tokens: Sequence[str]) -> Mapping[str, Any]:
-    """For the x-ray of an explanation with these tokens. Raises ValueError if the exchange is of another input."""
+    """For the x-ray of an explanation with these tokens. Raises InputError if the exchange is of another input."""
     if any(place >= len(tokens) or tokens[place] != name for place, name in zip(data["places"], data["tokens"], strict=True)):
-        raise ValueError("The exchange must be of the input that was explained. Type xray(result, exchange=exchange(model, inputs)).")
+        raise InputError("The exchange must be of the input that was explained. Type xray(result, exchange=exchange(model, inputs)).")
     return {**drawn(data), "means": MEANS}

@@ -10,6 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ..amounts import digits, largest
+from ..errors import InputError
 from .figure import QUIET, Picture, fits, is_size, short
 from .look import look
 from .maps import sheet as heat_maps
@@ -26,12 +27,12 @@ def draw(
 ) -> Figure:  # fmt: skip
     """Content and position side by side, in the same colours; or one of `PARTS` alone."""
     if part is not None and part not in PARTS:
-        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}. Type figure('content').")
+        raise InputError(f"part must be one of {', '.join(PARTS)}, got {part!r}. Type figure('content').")
     paints, shown = look(colours), ["content", "position"] if part is None else [part]
     if ax is not None:
         fits("all" if part is None else part, ax, size, "content")
     elif size is not None and not is_size(size):
-        raise ValueError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
+        raise InputError(f"size must be (width, height) in inches, got {size!r}. Type size=(6.5, 3).")
     wide = min(14.0, 1.6 + len(shown) * (0.8 + 0.3 * len(columns)))
     picture = ax.figure if ax is not None else Picture(
         figsize=size or (wide, min(12.0, 1.9 + 0.26 * len(rows))), layout="constrained", facecolor="white"
