@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import jupytext
@@ -61,6 +62,36 @@ def test_a_lab_has_its_parts(lab):
     assert any("teachers" in cell.metadata.get("tags", []) for cell in notebook.cells)
     assert f"/v{pelrp_nb.__version__}" in notebook.cells[0].source
     assert "%pip install -q pelrp_nb==" in code[0].source
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_what_a_picture_shows_stands_right_below_it(lab):
+    cells = notebooks.build(lab).cells
+    draws = re.compile(r"plt\.show\(\)|\.(figure|overlay|sheet)\(")
+    for cell, below in pairwise(cells):
+        drawn = cell.cell_type == "code" and draws.search(cell.source.replace("plt.figure(", ""))
+        assert not drawn or "*What to see:*" in below.source.split("\n\n")[0], cell.source
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_every_what_if_has_an_answer(lab):
+    for asked in re.split(r"\*\*What if\*\*", prose(notebooks.build(lab)))[1:]:
+        assert "<summary>An answer</summary>" in re.split(r"^#", asked, maxsplit=1, flags=re.M)[0], asked[:100]
+
+
+def test_the_course_says_how_hard_each_exercise_is():
+    """As each exercise says itself, counted in the table of the page; and the course ends in open projects."""
+    page = (TUTORIALS / "README.md").read_text(encoding="utf-8")
+    found = {}
+    for lab in LABS:
+        marks = re.findall(r"^#+ Exercise \d+ · .*?([●○]{3})", prose(notebooks.build(lab)), re.M)
+        assert len(marks) == len(course.of_lab(lab))
+        found[lab] = tuple(marks.count(mark) for mark in ("●○○", "●●○", "●●●"))
+    rows = re.findall(r"^\| (\d\d)[^|]*\| (\d*) \| (\d*) \| (\d*) \| ([^|]*) \|$", page, re.M)
+    assert {lab: tuple(int(n or 0) for n in counts) for lab, *counts, _ in rows} == found
+    projects = {lab for lab in LABS if "## Open project" in prose(notebooks.build(lab))}
+    assert {lab for lab, *_, project in rows if project.strip()} == projects and len(projects) >= 3
+    assert found["00"] == (3, 0, 0) and all(sum(found[lab][1:]) for lab in LABS[1:])
 
 
 def cells_of(lab: str, filled: bool):

@@ -121,8 +121,8 @@ for token, amount in zip(worth.tokens, worth.signed):
     print(f"{token:<8}{amount:+.1f}" if amount == amount else f"{token:<8} a mark of the tokenizer, left in its place")
 
 # %% [markdown]
-# These are no shares: each is what an exchange would cost, so they need not add up to the value. The place of the *moon* behind the question mark is worth more than any other. And in the review? The **share** compares what the places are worth
-# with what the words are.
+# These are no shares: each is what an exchange would cost, so they need not add up to the value. The place of the *moon* behind the question mark is worth more than any other. And in the
+# review? The **share** compares what the places are worth with what the words are: the sizes of the one over the sizes of both.
 #
 # A method may also be unable to see places. [CP-LRP](https://arxiv.org/abs/2202.07304) (2022) treats attention as given; in this model positions enter in
 # attention alone, so it gives them exactly 0, although they decide. Keep it in mind whenever somebody shows you a map without positions.
@@ -134,7 +134,8 @@ print(f"positions by CP-LRP: {blind.positional_share:.0%}")
 print(f"share of the places by exchange: {worth.share:.0%} in the question, {review.share:.0%} in the review")
 
 # %% [markdown]
-# Whether a film is liked hardly depends on the order of the words. The *moon* stays with us: lab 06 asks a model without places, lab 07 opens this one up.
+# Whether a film is liked hardly depends on the order of the words. The *moon* stays with us: lab 06 asks a model without places, labs 07 and 08 open up models with
+# them, 11 asks all five kinds, 14 follows the answer from word to word.
 #
 # ## Which rule applied where?
 #
@@ -172,7 +173,13 @@ word = before.tokens[before.signed.nan_to_num(0).abs().argmax()]
 labs.check("position-word", word)
 
 # %% [markdown]
-# **What if** that word stood somewhere else? Then another word would be asked for. Its *content* is the same wherever it stands.
+# **What if** that word stood somewhere else?
+#
+# <details><summary>An answer</summary>
+#
+# Then another word would be asked for. Its *content* is the same wherever it stands.
+#
+# </details>
 #
 # ### Exercise 2 · The positions' part &nbsp; ●○○ &nbsp; 2 minutes
 #
@@ -188,7 +195,13 @@ part = other.ledger.positions / other.value
 labs.check("position-part", part)
 
 # %% [markdown]
-# **What if** some positions speak for the answer and some against it? They cancel in the line: an account says what went where, not how much moved.
+# **What if** some positions speak for the answer and some against it?
+#
+# <details><summary>An answer</summary>
+#
+# They cancel in the line: an account says what went where, not how much moved.
+#
+# </details>
 #
 # ### Exercise 3 · Balance an account &nbsp; ●○○ &nbsp; 3 minutes
 #
@@ -206,7 +219,13 @@ def account(value, tokens, positions, constants, softmax):
 labs.check("account", account)
 
 # %% [markdown]
-# **What if** the gap is large? Lab 02 finds the layer where it opened.
+# **What if** the gap is large?
+#
+# <details><summary>An answer</summary>
+#
+# Then something was lost or made on the way, and the map is not to be trusted. Lab 02 finds the layer where it opened.
+#
+# </details>
 #
 # ## Quiz
 

@@ -71,6 +71,8 @@ axes[0].set_ylabel("output")
 plt.show()
 
 # %% [markdown]
+# *What to see:* left, a row for each output, orange where it pays, purple where it takes; right, the columns added up. The second input is the only one that loses.
+#
 # ## Exercise 1 · By hand &nbsp; ●○○ &nbsp; 8 minutes
 #
 # Now your own numbers, with a pencil. What does each of the three inputs get? Four digits are enough.
@@ -141,6 +143,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
+# *What to see:* without epsilon the shares of an output near 0 grow without bound; with it they stay below 1/0.2 = 5. Far from 0 the curves meet.
+#
 # ## Exercise 3 · The epsilon rule &nbsp; ●●○ &nbsp; 10 minutes
 #
 # `R` has shape `(..., outputs)`, `x` has shape `(..., inputs)`: there may be a batch in front. `sign(0)` counts as +1.

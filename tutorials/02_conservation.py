@@ -63,12 +63,13 @@ starts = torch.tensor([0.0, *amounts]).cumsum(0)
 plt.figure(figsize=(6.5, 2.4))
 plt.bar(names, amounts, bottom=starts[:-1].tolist(), color=["#e08214" if a >= 0 else "#8073ac" for a in amounts])
 plt.axhline(result.value, color="black", linewidth=1, label="value")
+plt.ylim(0, 1.2 * result.value)
 plt.legend()
 plt.ylabel("account so far")
 plt.show()
 
 # %% [markdown]
-# Each bar begins where the one before it ended; the last one ends at the value. That is what *closed* means.
+# *What to see:* each bar begins where the one before it ended, and the last one ends at the black line, the value. That is what *closed* means.
 #
 # **The prediction:** about half reaches the words of this sentence, and the softmax **keeps** about as much. *Kept* is not lost, and belongs to no word: it is
 # the part that hangs on words being looked at at all, not on *which* of them was chosen over the others. Lab 04 derives it. Between sentences it differs

@@ -72,6 +72,9 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
+# *What to see:* line and tangent meet the curve at the same point, with different slopes. Only the line passes through the origin, so only on it 2 times the slope is the value, 1.76.
+# That settles the prediction: the input deserves all 5.
+#
 # ## Exercise 1 · The slope of the line &nbsp; ●○○ &nbsp; 6 minutes
 #
 # Give $f(x)/x$ for the SiLU, also at $x = 0$, where the line becomes the tangent.
@@ -132,7 +135,13 @@ def frozen_norm(x, weight, eps):
 labs.check("frozen-norm", frozen_norm)
 
 # %% [markdown]
-# **What if** the norm also subtracts the mean, as a *LayerNorm* does? The mean is a linear step, so it is not frozen: lab 01 covers it.
+# **What if** the norm also subtracts the mean, as a *LayerNorm* does?
+#
+# <details><summary>An answer</summary>
+#
+# The mean is a linear step, so it is not frozen: lab 01 covers it.
+#
+# </details>
 #
 # ## Gates
 #
@@ -165,8 +174,13 @@ def my_gate(R, g, u):
 labs.check("gate", my_gate)
 
 # %% [markdown]
-# **What if** one says: the gate only decides how much of u passes, so u deserves all of it? There is a method that says so, *CP-LRP*; lab 04
-# shows what follows.
+# **What if** one says: the gate only decides how much of u passes, so u deserves all of it?
+#
+# <details><summary>An answer</summary>
+#
+# It conserves as well, so no ledger can object. There is a method that says so, *CP-LRP*; lab 04 shows what follows.
+#
+# </details>
 #
 # ## Quiz
 

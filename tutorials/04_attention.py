@@ -63,7 +63,7 @@ axis.axis("off")
 plt.show()
 
 # %% [markdown]
-# **A quarter, a quarter, a half**, before the softmax takes its part. All that follows is one sentence used twice: *every factor of a product
+# *What to see:* every arrow halves what it starts from. **A quarter, a quarter, a half**, before the softmax takes its part. All that follows is one sentence used twice: *every factor of a product
 # gets the same part.*
 #
 # ## Exercise 1 · The two paths &nbsp; ●●○ &nbsp; 10 minutes

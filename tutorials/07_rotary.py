@@ -58,6 +58,8 @@ axis.set(xlim=(-1, 1.6), ylim=(-0.3, 1.7), aspect="equal")
 plt.show()
 
 # %% [markdown]
+# *What to see:* the turned arrow is as long as $x$ and lies between $x$ and its quarter turn, of which it is a mixture. An angle of 1 is 57 degrees.
+#
 # With many numbers, this notebook pairs the first half with the second: number $i$ with number $i + d/2$.
 #
 # ## Exercise 1 · A quarter turn &nbsp; ●○○ &nbsp; 5 minutes
@@ -234,9 +236,9 @@ print(f"positions get {sinks.positional_share:.0%} in the account, by convention
 worth.figure("matrix")
 
 # %% [markdown]
-# *What to see:* the darkest row is that of *moon* behind the question mark. Exchanged with almost any other word, the answer would lose.
+# *What to see:* the darkest row is that of *moon* behind the question mark. Exchanged with almost any other word, the answer would lose. With the other
+# *sun* it would lose nearly 11: then that one would come first.
 #
-# %% [markdown]
 # ## Quiz
 
 # %%

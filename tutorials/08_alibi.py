@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 08 · Relative bias and ALiBi
 #
-# *About 40 minutes. You need: labs 04 to 06.*
+# *About 45 minutes. You need: labs 00 and 04 to 06.*
 #
 # After this lab you can
 #
@@ -59,6 +59,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
+# *What to see:* to head 1 a word 19 back has lost nearly 5, which a softmax makes to less than a hundredth; to head 4 it is as near as any.
+#
 # ## Exercise 1 · Penalties &nbsp; ●●○ &nbsp; 7 minutes
 
 # %%
@@ -131,7 +133,15 @@ def to_query(pairs):
 labs.check("to-query", to_query)
 
 # %% [markdown]
-# **What if** the keys were credited instead? Now the prediction: $-m(i-j) = m\,j - m\,i$. The second term is the same for a whole row, and a
+# **What if** the keys were credited instead?
+#
+# <details><summary>An answer</summary>
+#
+# Then the columns would be added up. Which columns, hangs on how the model was written down: read on.
+#
+# </details>
+#
+# Now the prediction: $-m(i-j) = m\,j - m\,i$. The second term is the same for a whole row, and a
 # softmax ignores what is the same for a whole row. **Same answers, other columns**: a per-key credit depends on how the model was written down. So
 # the matrix is first rewritten in a form that does not: in distance, or *centred*, with the mean of each row subtracted.
 #
@@ -195,6 +205,29 @@ worth.figure(size=(8, 4.6))
 # %% [markdown]
 # *What to see:* the place of *star* is worth most, and that of the last *mark* next.
 #
+# ## Why does it say *moon*, here?
+#
+# The question of lab 00, put to two models with biases: one with a learnt number for each distance, in which every word sees all others; and the one with ALiBi, which reads from left to
+# right. We run both with the biases of *moon* and *sun* behind the question mark exchanged. **Predict:** which of them says *sun* then? (Lab 06 has the clue.)
+
+# %%
+question, order = "order sun moon ? the moon of a sun in", [*range(12)]
+order[6], order[9] = 9, 6                                                      # the places of moon and sun behind the question mark
+for name in ("tasks-relative", "tasks-alibi"):
+    net, reads = pelrp_nb.zoo.load(name)
+    found = pelrp_nb.explain(net, question, processor=reads, target="moon", contrast="sun", options=Options(detail={"pairs"}))
+    layer, pairs = max(found.detail["pairs"].items(), key=lambda item: item[1]["relevance"].abs().max())
+    query, key = divmod(int(pairs["relevance"].abs().argmax()), 12)
+    with pelrp_nb.permute_positions(net, order):
+        logits = net(**reads(question, return_tensors="pt")).logits[0].detach()
+    print(f"{name:<15} {found.value:+.1f} for moon; the darkest pair: {found.tokens[query]} {query} looks at {found.tokens[key]} {key} ({layer})")
+    print(f"{'exchanged':<15} {logits[net.config.label2id['moon']] - logits[net.config.label2id['sun']]:+.1f}: {net.config.id2label[int(logits.argmax())]}")
+
+# %% [markdown]
+# The first says *sun*: it has no other way to tell order. In its darkest pair *moon* looks back, at *order*. The second still says *moon*, and is hardly less sure. In its
+# darkest pair *moon* looks at itself; and that no *sun* stands between the question mark and it, it can see without any bias: the mask tells it. An account of positions that knows
+# biases only cannot say so.
+#
 # ## Quiz
 
 # %%
@@ -207,6 +240,7 @@ labs.quiz("08")
 # - Its relevance is a matrix; rows are queries.
 # - A credit per key depends on how the bias was written; distance or centred rows do not.
 # - Hidden pairs carry nothing and are never multiplied.
+# - A mask tells order too, and no bias speaks for it.
 #
 # **Next:** [09 · A whole transformer, walked back](09_whole.ipynb)
 

@@ -172,7 +172,13 @@ def half(a, b):
 labs.check("half", half)
 
 # %% [markdown]
-# **What if** one factor is a constant, a matrix of weights say? Then all is due to the other: no half.
+# **What if** one factor is a constant, a matrix of weights say?
+#
+# <details><summary>An answer</summary>
+#
+# Then all is due to the other: no half.
+#
+# </details>
 #
 # ## A real block
 #
@@ -215,7 +221,13 @@ def block(x, cos, sin, weights):
 labs.check("block", block)
 
 # %% [markdown]
-# **What if** you leave out one `half`? The value does not change. Run the next cell with it: four of your blocks, an embedding below, the classifier above, against the engine.
+# **What if** you leave out one `half`? Run the next cell with it: four of your blocks, an embedding below, the classifier above, against the engine.
+#
+# <details><summary>An answer</summary>
+#
+# The value does not change, and the words get other amounts: that product pays twice.
+#
+# </details>
 
 # %%
 def near(a, b):
@@ -331,7 +343,7 @@ plt.ylabel("bent gradient")
 plt.show()
 
 # %% [markdown]
-# Nothing but rounding. By hand is the definition; the page is the idea; the engine takes any model, batches and fused kernels. A test keeps the three
+# *What to see:* every token on the diagonal; nothing but rounding. By hand is the definition; the page is the idea; the engine takes any model, batches and fused kernels. A test keeps the three
 # together.
 #
 # ## What an account cannot see

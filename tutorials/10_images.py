@@ -35,7 +35,7 @@ torch.set_printoptions(precision=4, sci_mode=False)
 # %% [markdown]
 # ## The question
 #
-# A *vision transformer* (ViT) cuts a picture into square *patches* and treats each as a word: a linear map makes it a vector, it is told where it stands, and from there it
+# A *vision transformer* ([ViT](https://arxiv.org/abs/2010.11929), 2020) cuts a picture into square *patches* and treats each as a word: a linear map makes it a vector, it is told where it stands, and from there it
 # is lab 01 to 07 again. Here are two small ones from the package. Each reads pictures of 32 x 32 pixels with two to four handwritten digits, and has learnt to answer two kinds of questions: *is there
 # a 3?* and *is the 3 in the upper left?*
 #
@@ -64,7 +64,7 @@ result = pelrp_nb.explain(model, scene.image, processor=processor, **asked)
 result.overlay(scene.image)
 
 # %% [markdown]
-# *Content* is relevance of pixels; *position* is what each patch's place received, drawn evenly over the patch; *both* is their sum. The 3 is found, and the other three
+# *What to see:* *content* is relevance of pixels; *position* is what each patch's place received, drawn evenly over the patch; *both* is their sum. The 3 is found, and the other three
 # digits hardly matter. Position is the faint map: it lies on the same patches, and its two signs nearly cancel in the total.
 #
 # ## Exercise 1 · From pixels to patches &nbsp; ●○○ &nbsp; 6 minutes
@@ -93,7 +93,7 @@ labs.check("patches", patches)
 #
 # ## Tokens that are no patches
 #
-# Before the patches a ViT has a token `[CLS]`, whose vector in the end gives the answer; some have further ones, *registers*, to take notes on. No picture
+# Before the patches a ViT has a token `[CLS]`, whose vector in the end gives the answer; some have further ones, [*registers*](https://arxiv.org/abs/2309.16588) (2023), to take notes on. No picture
 # gives them anything: they are the same learnt numbers for every picture, so they are **constants**, like biases (lab 02), and have their own lines in the ledger. (Where places are added, as in
 # the first model, `[CLS]` has a place as well. Its part lies on no pixel, so it is in no map.)
 
@@ -135,7 +135,7 @@ labs.check("first-tokens", apart)
 # ## A rule for pixels
 #
 # By the epsilon rule a pixel whose number is 0 gets nothing, however much it mattered. And which pixel is 0 is an accident: black, if pixels run from 0 to 1; grey, if they run
-# from -1 to 1, as they do here. The **z-box** rule asks instead how far a pixel is from the values it might have had, between $l$ (darkest) and $h$
+# from -1 to 1, as they do here. The **z-box** rule ([Montavon et al.](https://arxiv.org/abs/1512.02479), 2017) asks instead how far a pixel is from the values it might have had, between $l$ (darkest) and $h$
 # (brightest). With $w^+$ the positive and $w^-$ the negative part of a weight, a pixel contributes
 #
 # $$x\,w - l\,w^+ - h\,w^-$$
@@ -191,7 +191,7 @@ labs.check("inside", inside)
 #
 # </details>
 #
-# Now three rules for the pixels, on twelve pictures that the model has not seen in training. *Gamma* makes contributions that point the way the output went 1 + $\gamma$ times as large
+# Now three rules for the pixels, on twelve pictures that the model has not seen in training. *Gamma* ([2019](https://doi.org/10.1007/978-3-030-28954-6_10)) makes contributions that point the way the output went 1 + $\gamma$ times as large
 # before it shares; it is what `PA_LRP_VISION` uses, mildly in all layers ($\gamma$ = 0.05), strongly on the pixels ($\gamma$ = 100).
 
 # %%
@@ -218,6 +218,8 @@ print(f"an even map  inside the digit: {torch.stack(truths).double().mean():.2f}
 turned.overlay(scene.image)
 
 # %% [markdown]
+# *What to see:* both models find the 3. Here the position map is orange on the digit, and does not cancel: 1.5 of 8.7 in all.
+#
 # Does the position map know which question was asked? Twelve pictures, both models, both questions about the same digit:
 
 # %%

@@ -144,7 +144,13 @@ def room(parameters, size, per_token, gib):
 labs.check("memory", room)
 
 # %% [markdown]
-# **What if** you load 7 billion parameters in bfloat16, two bytes each? They take 13 GiB: a card of 16 has room for short texts.
+# **What if** you load 7 billion parameters in bfloat16, two bytes each?
+#
+# <details><summary>An answer</summary>
+#
+# They take 13 GiB: a card of 16 has room for short texts.
+#
+# </details>
 #
 # ## Many texts
 #
@@ -281,6 +287,11 @@ print(f"positions carry {audited.positional_share:.0%} by PA-LRP, {constant.posi
 print({name: audited.card[name] for name in ("model", "method", "target", "dtype")})
 
 # %% [markdown]
+# ## Open project &nbsp; ○ &nbsp; an afternoon
+#
+# A model that you use, and one question to which you do not know the answer: does order matter to it, and where? Ten inputs; `plan`, an audit; exchange, and for three of them the true
+# exchange (`pelrp_nb.permute_positions`); a paragraph that says what you expected, what came, and what would prove you wrong.
+#
 # ## Quiz
 
 # %%

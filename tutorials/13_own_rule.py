@@ -223,7 +223,7 @@ print(faithfulness.measure(model, tokenizer, faithfulness.load("reviews", limit=
 # The square rule everywhere has a gain of about 0.8, where epsilon has 1.2 and chance none; in layer 3 alone it costs nothing. A rule may be sound in every account and
 # blind to part of what matters: yours pays for wiring, not for what was there. That is good for a black pixel (lab 10), and not for a word.
 #
-# ## An open project
+# ## Open project &nbsp; ○ &nbsp; an afternoon
 #
 # A rule that nobody has written: say what it should do in one sentence; define it, bend it, `check_rule` it; put it in force; its ledger, its gain beside epsilon's, and one
 # sentence in which it says something else. A page is enough: docstring, definition, bent form, example (`pelrp_nb/rules/epsilon.py` is one).
@@ -242,7 +242,7 @@ labs.quiz("13")
 # - A composite puts a rule in force, everywhere or in one place; the ledger says what it keeps.
 # - An operation that the library does not know gets a rule from you: `pelrp_nb.register(function, rule)`.
 #
-# **Next:** write a page: `pelrp_nb/rules/epsilon.py` has 41 lines, and a rule of yours need not have more. Or [14 · From word to word](14_word_to_word.ipynb).
+# **Next:** write a page: `pelrp_nb/rules/epsilon.py` has fewer than 50 lines, and a rule of yours need not have more. Or [14 · From word to word](14_word_to_word.ipynb).
 
 # %% [markdown] tags=["teachers"]
 # ## For teachers

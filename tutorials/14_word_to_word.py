@@ -194,7 +194,7 @@ print(circuit)
 circuit.figure(size=(6, 2.6))
 
 # %% [markdown]
-# *What to see:* two edges, one a layer. The first *sun* is written where *moon* stands; the last *sun* finds *moon* by it.
+# *What to see:* two edges, one a layer, purple because the answer loses when they hand over what the corrupted line does. The first *sun* is written where *moon* stands; the last *sun* finds *moon* by it.
 #
 # ## Exercise 4 · What is kept? &nbsp; ●○○ &nbsp; 3 minutes
 #
@@ -233,6 +233,11 @@ print(swapped.circuit(3))
 # %% [markdown]
 # Ten edges of more than a thousand keep nearly all of it. *Why does it say* moon? Because head 0 of layer 0 hands the first of the two to *order* and to *?*, where the heads of layer 1 read it
 # for `[CLS]`. And how does head 0 know which is first? By places: labs 07 and 11.
+#
+# ## Open project &nbsp; ○ &nbsp; an afternoon
+#
+# One more habit of a head, in a model that you did not train (`labs.pretrained("stories", fetch=True)`, say): name it, write it as a number as in exercise 2, find the head that has most of it, and two
+# lines, clean and corrupted, in which it should matter. Patch. If the answer does not move, that is a result.
 #
 # ## Quiz
 

@@ -69,10 +69,9 @@ def _cached(source: Source) -> Path | None:
     """The folder in the hub's cache, if the whole model is there."""
     from huggingface_hub import try_to_load_from_cache
 
-    files = (
-        [try_to_load_from_cache(source.hub, file) for file in ("config.json", "model.safetensors", "tokenizer.json")] if source.hub else []
-    )
-    return Path(files[0]).parent if files and all(isinstance(file, str) for file in files) else None
+    files = ("config.json", "model.safetensors", "tokenizer.json")
+    there = [path for file in files if source.hub and isinstance(path := try_to_load_from_cache(source.hub, file), str)]
+    return Path(there[0]).parent if len(there) == len(files) else None
 
 
 def _reactions(vocabulary: Path) -> Any:
