@@ -16,7 +16,7 @@ from ..engine.trace import Trace
 from ..inputs import audio
 from ..inputs.model_input import Encoded, Labels
 from ..rules.pages import own_pages
-from . import image_maps
+from . import image_maps, spectrogram
 from .explanation import Explanation
 
 
@@ -59,6 +59,8 @@ class Streamed:
             semantic, reductions, tokens, special, more = image_maps.by_patch(self.flow, trace, self.row.shown)
             labels = Labels(tokens, special)
             more["picture"] = image_maps.as_seen(self.row, trace)
+        elif self.is_sound(stream):
+            more["picture"] = spectrogram.heard(self.row.tensors, len(semantic))
         return Explanation(
             tokens=labels.tokens, target=self.text, value=self.value, semantic=semantic,
             sinks=tuple(s.name for s in trace.sinks), sink_kinds=tuple(str(s.kind) for s in trace.sinks),
@@ -67,6 +69,10 @@ class Streamed:
             **more,
         )  # fmt: skip
 
+    def is_sound(self, stream: str) -> bool:
+        """Whether the places of a stream are those of a sound."""
+        return self.row.main in audio.NAMES and stream != "decoder"
+
     def labels(self, stream: str, T: int) -> Labels:
         """The names of a stream's places; numbers where nobody gave them names."""
         found = self.row.labels.get(stream)
@@ -74,7 +80,7 @@ class Streamed:
             found = found.upto(self.upto[1])
         if found is not None and len(found.tokens) == T:
             return found
-        if self.row.main in audio.NAMES and stream != "decoder":
+        if self.is_sound(stream):
             return audio.frames(T, self.row.seconds)
         return Labels(tuple(map(str, range(T))), (False,) * T)
 

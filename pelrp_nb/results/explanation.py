@@ -56,7 +56,8 @@ class Explanation(Exports):
     special:    which tokens the tokenizer added
     word_ids:   word of each token, None for special ones
     map, maps:  for images (H, W) relevance per pixel, and its parts "content" and "position"
-    picture:    for images the picture itself, (h, w, 3) bytes, at most 320 a side: what the map is shown over
+    picture:    for images the picture itself, (h, w, 3) bytes, at most 320 a side: what the map is shown over; for sound its
+                spectrogram, low tones at the bottom
     streams:    the same for each input where there are several ("text", "image", "encoder" ...)
     detail:     what `Options.detail` asked for
 
@@ -313,10 +314,11 @@ class Explanation(Exports):
         return explained(self.plain(), kind, rules=rules, detail=as_arrays(shown), images=self._images())
 
     def _images(self) -> dict[str, dict[str, Any]]:
-        """The maps and the picture of each stream that has a map, as arrays; "" is this one."""
+        """The picture of each stream that has one, and the maps of an image, as arrays; "" is this one."""
         found = {"": self, **self.streams}
+        maps = {name: {"both": one.map, **one.maps} if one.map is not None else {} for name, one in found.items()}
         return {
-            name: as_arrays({"both": one.map, **one.maps, "picture": one.picture}) for name, one in found.items() if one.map is not None
+            name: as_arrays({**maps[name], "picture": one.picture}) for name, one in found.items() if maps[name] or one.picture is not None
         }
 
     def __eq__(self, other: object) -> bool:

@@ -41,12 +41,16 @@ def explained(
     drawn = payload(data, rules)
     more = parts_of(detail or {})
     drawn["offers"] = sorted(more)
-    kind = "image" if kind == "explanation" and images else kind
+    mapped_over = {name for name, one in (images or {}).items() if "both" in one}
+    kind = "image" if kind == "explanation" and mapped_over else kind
     if kind in CARDS:
         drawn["reading"] = reading(data)
         for name, one in (images or {}).items():
             shown = drawn["streams"][name] if name else drawn
-            shown["image"] = framed(one, (data["streams"][name] if name else data)["tokens"])
+            if name in mapped_over:
+                shown["image"] = framed(one, (data["streams"][name] if name else data)["tokens"])
+            else:
+                shown["sound"] = spectrogram(one["picture"])
     state = {"step": max(0, len(drawn["walk"]) - 1)}
     return Sheet(kind, drawn, f"{title(data)}, {visible(data['model'], 60)}", line(data), fallback(data), more, state)
 
@@ -117,6 +121,12 @@ def framed(image: Mapping[str, Any], tokens: Sequence[str]) -> dict[str, Any]:
         "height": height, "width": width, "rows": rows, "columns": columns, "prefix": prefix,
         "maps": {name: packed(values) for name, values in maps.items()}, "picture": _bytes(image.get("picture"), height, width),
     }  # fmt: skip
+
+
+def spectrogram(picture: Any) -> dict[str, Any]:
+    """The bands of a sound in time, (bands, times, 3) bytes, as the time line is drawn over them."""
+    height, width = np.asarray(picture).shape[:2]
+    return {"height": height, "width": width, "picture": _bytes(picture, height, width)}
 
 
 def _summed(field: np.ndarray) -> np.ndarray:

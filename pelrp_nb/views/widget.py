@@ -5,7 +5,9 @@ Loaded with the first live view, for it needs a widget library; what is drawn is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -13,7 +15,7 @@ from traitlets import Bool, Dict, Int, List, Unicode
 
 from .data import clean
 from .module import EXPORT, script, style
-from .page import shell
+from .page import document, shell
 
 
 class View(anywidget.AnyWidget):
@@ -53,6 +55,19 @@ class View(anywidget.AnyWidget):
     def show(self, data: Mapping[str, Any]) -> None:
         """Draw other data in the same view."""
         self.data = clean(data)
+
+    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
+        """What is shown now as one file that needs no network; written to `path`, or returned as text if there is none."""
+        more = {**{name: made() for name, made in self._parts.items()}, **self.more}
+        page = document(self.kind, self.data, title=self.kind, more=more, **{**self.state, "step": self.step, "token": self.token})
+        if path is None:
+            return page
+        Path(path).write_text(page, encoding="utf-8")
+        return None
+
+    def __repr__(self) -> str:
+        """All that a notebook shows which nobody trusts, or which has no widgets."""
+        return f"Live view ({self.kind}): trust this notebook and run the cell, or type .to_html(path) for a page."
 
     def _answer(self, change: Any) -> None:
         new = [name for name in change.new if name not in self.more]

@@ -56,14 +56,14 @@ function streamOf(face, stream, data) {
   const parts = Object.fromEntries(Object.entries(data.parts.signed).map(([name, values]) => [name, numbers(values)]));
   const whole = ({ ids, text = data.tokens[ids[0]], before = " ", special = false }) => ({ ids, text, before, special });
   const given = { ...stream, words: stream.words.map((word) => whole(typeof word === "number" ? { ids: [word] } : word)) };
-  const drawn = stream.kind === "picture" ? patchesOf(face, stream, parts, data.image) : wordsOf(face, given, parts);
+  const drawn = stream.kind === "picture" ? patchesOf(face, stream, parts, data.image) : wordsOf(face, given, parts, data.sound);
   if (!stream.name) return drawn;
   const name = make("span", { class: "quiet" }, stream.name);
   return { ...drawn, node: make("div", { class: "named" }, name, make("div", {}, drawn.node)) };
 }
 
 // A text as people read it: one paragraph, each word on its colour, one stop of the Tab key.
-function wordsOf(face, stream, parts) {
+function wordsOf(face, stream, parts, sound = null) {
   const words = stream.words.slice(0, WORDS_AT_ONCE);
   const spans = words.map((word, i) => {
     const kind = `${word.special ? "mark" : "word"}${stream.kind === "sound" ? " stretch" : ""}`;
@@ -80,13 +80,14 @@ function wordsOf(face, stream, parts) {
   const node = make(
     stream.kind === "sound" ? "div" : "p",
     {
-      class: stream.kind === "sound" ? "timeline" : "running",
+      class: stream.kind === "sound" ? `timeline${sound ? " over" : ""}` : "running",
       dir: stream.turned ? "rtl" : "ltr",
       tabindex: "0",
       role: "group",
       "aria-label": `${name}, in colour; arrow keys tell the numbers`,
       ...QUIET,
     },
+    sound && spectrogramOf(sound),
     spans.flatMap((span, i) => [words[i].before, span]),
     left > 0 && make("span", { class: "quiet" }, ` and ${left.toLocaleString("en")} more words`),
   );
@@ -94,8 +95,9 @@ function wordsOf(face, stream, parts) {
   const tellAt = pointed(node, words.length, (i) => spans[i], stream.turned);
   face.on("point", (column) => spans.forEach((span, i) => span.classList.toggle("pointed", words[i].ids[0] === column?.key)));
   const mini = stream.kind === "text" ? miniOf(face, node, spans) : null;
+  const ends = stream.kind === "sound" && words.length > 0 && axisOf(words, sound);
   return {
-    node: mini ? make("div", {}, node, mini.node) : node,
+    node: mini ? make("div", {}, node, mini.node) : ends ? make("div", {}, node, ends) : node,
     amounts: (key) => values[key],
     paint(key, scale) {
       spans.forEach((span, i) => repaint(span, shade(values[key][i], scale).replace(/^p0$/, "")));
@@ -111,6 +113,24 @@ function wordsOf(face, stream, parts) {
     },
   };
 }
+
+// What a time line lies over: how loud each band of tones is.
+function spectrogramOf({ picture, height, width }) {
+  const named = { role: "img", "aria-label": "the sound: time to the right, higher tones higher" };
+  const canvas = make("canvas", { ...named, width, height });
+  canvas.getContext("2d").drawImage(pixelsOf(picture, height, width), 0, 0);
+  return canvas;
+}
+
+// Where the time line begins and ends.
+const axisOf = (words, sound) =>
+  make(
+    "p",
+    { class: "quiet axis" },
+    make("span", {}, spelled(words[0].text)),
+    sound && make("span", {}, "higher tones higher, louder ones stronger"),
+    make("span", {}, spelled(words.at(-1).text)),
+  );
 
 // --- what the value is made of ----------------------------------------------------------------------------------------
 
