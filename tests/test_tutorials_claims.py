@@ -179,6 +179,14 @@ def test_words_without_their_places_do_not_add_up():
     assert booked == pytest.approx(sinks.positions, abs=1e-5)
 
 
+def test_only_the_place_of_the_mark_before_the_words_gets_much():
+    assert says("06", "The only place with an amount worth naming is that of `[CLS]`", "its content takes nearly as much away")
+    one = found("reviews-absolute", "not a good film", options=AUDIT)
+    place = one.positional.sum(0)
+    assert one.tokens[0] == "[CLS]" and place[1:].abs().max() < place[0] / 5
+    assert float(place[0] + one.semantic[0]) == pytest.approx(0, abs=0.1 * float(place[0]))
+
+
 def test_a_mask_alone_tells_a_causal_model_of_order():
     """A model without any position: exchanging two words moves its answer if it is causal, and does not if it is not."""
     from torch.nn.functional import scaled_dot_product_attention

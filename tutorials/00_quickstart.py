@@ -139,7 +139,8 @@ print(f"share of the places by exchange: {worth.share:.0%} in the question, {rev
 #
 # ## Which rule applied where?
 #
-# `plan` runs the model forward only, and lists the rule of each operation, the places where positions enter, and what would be refused.
+# `plan` runs the model forward only, and lists the rule of each operation, the places where positions enter, and what would be refused. A first reader looks at the
+# last column and goes on: labs 01 to 07 explain the rules one by one.
 
 # %%
 pelrp_nb.plan(model, text, processor=tokenizer)

@@ -58,6 +58,15 @@ torch.set_printoptions(precision=4, sci_mode=False)
 #
 # The total is 8 again: nothing was lost, nothing was made. We say the rule *conserves*. Look at the second input: output 2 pays it
 # -4, because it pulled that output down. Relevance has a sign: *for* and *against*.
+#
+# **What if** one shared equally, 4 and 4 in the prediction?
+#
+# <details><summary>An answer</summary>
+#
+# Nothing would be lost either. In proportion is a convention: what it has over equal shares is that an input which contributed nothing gets nothing. Lab 13 has rules that think otherwise,
+# and lab 11 asks which of them finds what matters.
+#
+# </details>
 
 # %%
 payment = torch.tensor([[3.0, 2.0, 1.0], [2.0, -4.0, 4.0]])

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 04 · Attention
 #
-# *About 45 minutes. You need: labs 01 to 03.*
+# *About 45 minutes; a good place for a break is after exercise 2. You need: labs 01 to 03.*
 #
 # After this lab you can
 #

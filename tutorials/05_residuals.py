@@ -108,7 +108,12 @@ labs.check("blow-up", blow_up)
 #
 # $$W_a = 1 + \gamma \text{ if } \mathrm{sign}(a) = \mathrm{sign}(a+b), \text{ else } 1 \qquad R(a) = \frac{W_a\, a}{W_a\, a + W_b\, b}\, R$$
 #
-# The weighted sum is never smaller than $c$, and sizes stay below $(1 + 2/\gamma)\,|R|$.
+# The weighted sum is never smaller than $c$, and sizes stay below $(1 + 2/\gamma)\,|R|$. Why: let $a$ have the sign of the sum, and $b$ pull the other way, so $|b| < |a|$. The sizes of
+# both parts over their sum are
+#
+# $$\frac{(1+\gamma)|a| + |b|}{(1+\gamma)|a| - |b|} \le \frac{(1+\gamma)|a| + |a|}{(1+\gamma)|a| - |a|} = \frac{2+\gamma}{\gamma}$$
+#
+# since a larger $|b|$ makes the numerator larger and the denominator smaller. (If both agree, it is 1.)
 
 # %%
 b = torch.linspace(-1.99, 1, 300)

@@ -159,7 +159,8 @@ print(f"positions 3 and 1: {at(q, 0) @ at(k, 1):.6f}   positions 10 and 8: {at(q
 #
 # ## Exercise 4 · The rotary rule &nbsp; ●●● &nbsp; 12 minutes
 #
-# Mind what turn(x) receives: it was made of the *other* number of the pair, and goes back there.
+# Mind what turn(x) receives: it was made of the *other* number of the pair, and goes back there. For one pair $(a, b)$ the new first number is $a\cos\theta - b\sin\theta$: what it is worth
+# is shared between $a\cos\theta$, which pays $a$ and cos, and $-b\sin\theta$, which pays **b** and sin.
 
 # %%
 def my_rotary(R, x, cos, sin):

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 09 · A whole transformer, walked back
 #
-# *About 65 minutes. You need: labs 01 to 05, and 06 or 07.*
+# *About 65 minutes, in two sittings: up to your own block, and the page. You need: labs 01 to 05, and 06 or 07.*
 #
 # After this lab you can
 #
