@@ -28,6 +28,8 @@ from ..errors import FileError, MissingError, PelrpError
 from ..exchange import exchange
 from ..explain import explain
 from ..hierarchy import Sample, mean, minus, over_models
+from ..results.exchange import Exchange
+from ..results.explanation import Explanation
 from ..results.serialisation import put
 from .confirmation_page import table
 from .scores import rank_correlation
@@ -47,7 +49,10 @@ _ATOM = re.compile(r"[A-Za-z]|\[")
 
 @dataclass(frozen=True)
 class Question:
-    """A reaction with one atom of the product hidden: ids (1, T), the place of [MASK], the id that stood there, places of the atoms before."""
+    """A reaction with one atom of the product hidden.
+
+    ids: (1, T); place: of [MASK]; answer: the id that stood there; atoms: places of those before the reaction
+    """
 
     kind: str
     ids: Tensor
@@ -141,11 +146,13 @@ def accounts_of(model: Any, question: Question, rng: torch.Generator) -> dict[st
         return output.logits[0, question.place, question.answer]
 
     inputs = {"input_ids": question.ids}
-    found = {"exchange": exchange(model, inputs, target=value, partners=None, special=True).matrix[question.place, atoms].abs()}
+    worth = exchange(model, inputs, target=value, partners=None, special=True)
+    assert isinstance(worth, Exchange)
+    found = {"exchange": worth.matrix[question.place, atoms].abs()}
     for name, composite in (("PA-LRP", PA_LRP), ("AttnLRP", ATTN_LRP), ("CP-LRP", CP_LRP)):
-        found[name] = (
-            explain(model, inputs, target=value, composite=composite, options=Options(ledger=False)).relevance("signed")[atoms].abs()
-        )
+        one = explain(model, inputs, target=value, composite=composite, options=Options(ledger=False))
+        assert isinstance(one, Explanation)
+        found[name] = one.relevance("signed")[atoms].abs()
     return {**found, "random": torch.rand(len(atoms), generator=rng)}
 
 
@@ -181,7 +188,8 @@ def page(found: Sequence[dict[str, Any]]) -> str:
     asked = len(KINDS) * len(ENDS) * 2
     said = (
         f"{len(found)} of {asked} questions answered rightly. Taken out whole at the hidden atom, the head changes the value by "
-        f"{whole.mean():.1%} of it on average ({np.median(whole):.1%} in the middle). What it attends to and what its pairs do: {np.nanmean(own):.2f}."
+        f"{whole.mean():.1%} of it on average ({np.median(whole):.1%} in the middle). "
+        f"What it attends to and what its pairs do: {np.nanmean(own):.2f}."
     )
     return "\n".join([said, "", *table(("account", *(x for m in MEASURES for x in (m, "less random"))), rows)])
 

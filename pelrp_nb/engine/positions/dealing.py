@@ -199,6 +199,15 @@ class Dealer:
         biases = {n: read(x, self.seen, self.offsets, rows, columns) for n, x in self.biases.items()}
         return self._run({**biases, **swapped}, dealt=kept)
 
+    def in_order(self, own: list[credit.Place], order: Tensor) -> Tensor:
+        """(heads, Tq, Tk): the scores with each of the places `own` of the input having the position of place `order[i]` of them."""
+        to = torch.arange(self.S.shape[-2])  # of each token, where its position stands
+        for i, cell in enumerate(own):
+            to[self.index[cell]] = self.index[own[int(order[i])]]
+        S = self.dealt(torch.argsort(to), True, True)
+        rest = torch.arange(len(to), S.shape[-1])
+        return S.index_select(-2, to.to(S.device)).index_select(-1, torch.cat([to, rest]).to(S.device))
+
 
 def differ(x: Tensor, y: Tensor) -> Tensor:
     """Which entries of the last two axes are others, beyond rounding, anywhere along the axes before them."""

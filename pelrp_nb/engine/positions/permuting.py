@@ -95,13 +95,7 @@ class Permutation:
             self.done.update(chain.entries)
             if order is None:
                 return None
-            to = torch.arange(dealer.S.shape[-2])  # of each token, where its position stands
-            for i, cell in enumerate(own):
-                to[dealer.index[cell]] = dealer.index[own[int(order[i])]]
-            S = dealer.dealt(torch.argsort(to), True, True)
-            rest = torch.arange(len(to), S.shape[-1])
-            S = S.index_select(-2, to.to(S.device)).index_select(-1, torch.cat([to, rest]).to(S.device))
-            return S.masked_fill(dealer.hidden, -torch.inf)
+            return dealer.in_order(own, order).masked_fill(dealer.hidden, -torch.inf)
 
     def check(self, flow: Any) -> None:
         """Raise where there are no positions, or some could not be permuted."""
