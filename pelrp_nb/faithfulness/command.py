@@ -20,7 +20,7 @@ from ..results.serialisation import put
 from .data import load
 from .examples import Example
 from .findings import verdict
-from .methods import ALL, chosen
+from .methods import ALL, OTHERS, chosen
 from .protocols import PROTOCOLS
 from .result import Result
 from .runner import Output, company, measure, processes
@@ -56,7 +56,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     d = Configuration()
     parser.add_argument("--model", default=d.model, metavar="NAME_OR_PATH", help=f"zoo name, folder or owner/name ({d.model})")
     parser.add_argument("--data", default=d.data, metavar="NAME", help="zoo task, recipe=PATH, file, or owner/name (reviews)")
-    parser.add_argument("--methods", default=",".join(d.methods), metavar="A,B", help="all, or some of " + ", ".join(ALL))
+    parser.add_argument("--methods", default=",".join(d.methods), metavar="A,B", help="all, or some of " + ", ".join((*ALL, *OTHERS)))
     parser.add_argument("--protocols", default="", metavar="A,B", help="some of " + ", ".join(PROTOCOLS))
     parser.add_argument("--columns", default="", metavar="A=B", help="text=NAME,label=NAME,image=NAME,mask=NAME,truth=NAME")
     parser.add_argument("--split", default=d.split, help=f"part of the data set ({d.split})")

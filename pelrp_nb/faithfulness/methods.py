@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from .attention import attention_rollout, gradient_attention
 from .attribution import Method
 from .frozen import de_pass, le_grad, libra_grad
 from .gradients import input_x_gradient, integrated_gradients, leave_one_out, random, smooth_grad
+from .others import auto_lrp, missing
 from .relevance import (
     attn_lrp, attn_lrp_res, cp_lrp, pa_lrp_absolute, pa_lrp_positive, pa_lrp_signed, random_sinks, relp, uniform_half,
 )  # fmt: skip
@@ -38,15 +40,24 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "uniform-half": uniform_half,
     }
 )
+OTHERS: Mapping[str, Method] = MappingProxyType({"auto-lrp": auto_lrp})  # of other packages, by name only: `all` leaves them out
 CONTROLS = ("random-sinks", "uniform-half")
 ALL = tuple(name for name in METHODS if name not in CONTROLS)
 
 
 def chosen(names: Iterable[str], own: Mapping[str, Method] | None = None) -> dict[str, Method]:
-    """The methods of these names, the user's own among them; InputError for a name that nobody has."""
-    known = {**METHODS, **(own or {})}
+    """The methods of these names, the user's own among them; InputError for a name that nobody has.
+
+    A row of another package that is not installed is left out with a warning.
+    """
+    known = {**METHODS, **OTHERS, **(own or {})}
     found: dict[str, Method] = {}
+    names = tuple(names)
+    absent = missing(name for name in names if name not in (own or {}))
     for name in names:
+        if name in absent:
+            warnings.warn(absent[name], stacklevel=2)
+            continue
         if name not in known:
             near = get_close_matches(name, known, 1)
             hint = f" Did you mean {near[0]}?" if near else ""

@@ -68,8 +68,8 @@ def states(batch: Batch, orders: Sequence[Order]) -> tuple[list[Tensor], Tensor]
     for order in orders:
         with torch.no_grad(), permute_positions(batch.model, order):
             output = batch.model(**_inputs(batch), output_hidden_states=True)
-        made.append(output.hidden_states)
-        values.append(_each(batch, output).double())
+        made.append([x.detach() for x in output.hidden_states])
+        values.append(_each(batch, output).detach().double())
     return [torch.stack(layer, 1) for layer in zip(*made, strict=True)], torch.stack(values, 1)
 
 
