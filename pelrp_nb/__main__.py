@@ -44,6 +44,7 @@ BENCH = """examples:
   python -m pelrp_nb bench texts
   python -m pelrp_nb bench stream --count 2000
   python -m pelrp_nb bench memory
+  python -m pelrp_nb bench sizes --only bert,vit
   python -m pelrp_nb bench views
   python -m pelrp_nb bench targets
   python -m pelrp_nb bench calls --most 10
@@ -72,7 +73,8 @@ ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitli
 DEMO = 71  # which of the packaged held-out sentences the demo explains
 STATUS = {"closed": 0, "open": 1, "cannot tell": 3}  # of `explain`, by the ledger's state
 BENCHES = (
-    "engine", "texts", "stream", "memory", "targets", "batch", "views", "calls", "exchange", "routes", "patch", "gpu", "faithfulness",
+    "engine", "texts", "stream", "memory", "sizes", "targets", "batch", "views", "calls", "exchange", "routes", "patch", "gpu",
+    "faithfulness",
 )  # fmt: skip
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
 

@@ -127,9 +127,9 @@ def stabilise(z: Float[Tensor, "*shape"], eps: float = 0.0) -> Float[Tensor, "*s
 
     With `eps = 0` exact zeros alone move, to the smallest normal number of the dtype, so that 0/0 is 0.
     """
-    smallest = torch.finfo(z.dtype).tiny
-    away = torch.where(z < 0, -torch.ones_like(z), torch.ones_like(z))
-    return z + away * eps if eps else torch.where(z == 0, torch.full_like(z, smallest), z)
+    if not eps:
+        return z.masked_fill(z == 0, torch.finfo(z.dtype).tiny)
+    return z + torch.where(z < 0, -torch.ones_like(z), torch.ones_like(z)) * eps
 
 
 def input_times_gradient(

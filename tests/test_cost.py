@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from models import build, inputs, score
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pelrp_nb import explain, rules, zoo
+from pelrp_nb import explain, plan, rules, zoo
 from pelrp_nb.bench.calls import entered
+from pelrp_nb.composites import PA_LRP, PA_LRP_VISION
 from pelrp_nb.engine.handlers.activations import GATES, Slope, own_start
 from pelrp_nb.engine.handlers.norms import _LayerNorm
 from pelrp_nb.engine.numerics import spread_over, times, visible
@@ -161,6 +162,32 @@ def test_what_a_bias_keeps_is_the_same_without_a_temporary():
     bias = torch.tensor([1.0, -2, 3, 1e38, 0, -torch.inf, 5], dtype=torch.float64)
     torch.testing.assert_close(spread_over(bias, g), visible(bias, g).sum(-1))
     assert torch.equal(spread_over(bias, g.transpose(0, 1)), visible(bias, g.transpose(0, 1)))
+
+
+class Products(TorchDispatchMode):
+    """How many matrix products are computed, forward and back; those of attention not counted."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+        return func(*args, **(kwargs or {}))
+
+
+def test_gamma_needs_two_linear_maps_each_way_and_no_map_is_computed_twice():
+    """A plain pass has one each way; where a rule is known on the way back alone, the value of the map is there already."""
+    model, x = build("vit", "sdpa", torch.float32), inputs("vit", dtype=torch.float32)
+    pixels = x["pixel_values"].requires_grad_()
+    with Products() as plain:
+        torch.autograd.grad(score(model(pixel_values=pixels)), pixels)
+    found = {}
+    for composite in (PA_LRP, PA_LRP_VISION):
+        with propagate(model, composite) as flow, Products() as counted:
+            flow.trace(score(model(**x)))
+        found[composite] = counted.count
+    gamma = sum(step.rule == "gamma(0.05)" for step in plan(model, x, composite=PA_LRP_VISION).steps)
+    assert found[PA_LRP] == plain.count > 0
+    assert found[PA_LRP_VISION] == plain.count + 2 * gamma > plain.count
 
 
 def test_layers_alike_are_worked_out_once(subject, monkeypatch):

@@ -173,3 +173,17 @@ def test_the_limit_of_a_container_counts(version, monkeypatch):
     }[version]
     monkeypatch.setattr(memory, "cgroup", lambda name: files.get(name, ""))
     assert memory.free(torch.device("cpu")) == (350 if version == 1 else 300)
+
+
+def test_a_weight_is_no_tensor_in_passing():
+    """Of a short text in a wide model the largest tensor is a weight, which is there anyway."""
+    model, x = build("bert", dtype=torch.float32), inputs("bert", T=4)
+    widest = max(p.numel() for p in model.parameters()) * 4
+    assert plan(model, x).bytes["passing"] < widest / 2
+
+
+def test_what_is_made_of_weights_for_gamma_is_not_kept():
+    model, x = build("vit", dtype=torch.float32), inputs("vit", dtype=torch.float32)
+    plain, gamma = plan(model, x), plan(model, x, composite=PA_LRP_VISION)
+    weights = sum(p.numel() for name, p in model.named_parameters() if "intermediate" in name or "mlp" in name) * 4
+    assert gamma.bytes["activations"] - plain.bytes["activations"] < weights

@@ -68,6 +68,11 @@ def peak(run: Callable[[Tensor], Any], tokens: int, vocabulary: int = 32_000) ->
     """Bytes above the loaded model at the peak of one explanation, in this process (Linux)."""
     ids = torch.randint(0, vocabulary, (1, tokens))
     run(ids[:, :8])
+    return above(lambda: run(ids))
+
+
+def above(run: Callable[[], Any]) -> int:
+    """Bytes by which this process grows at the peak of a run (Linux)."""
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
 
@@ -76,7 +81,7 @@ def peak(run: Callable[[Tensor], Any], tokens: int, vocabulary: int = 32_000) ->
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
 
     before = status("VmRSS")
-    run(ids)
+    run()
     return status("VmHWM") - before
 
 
@@ -130,11 +135,11 @@ def fresh(name: str, given: argparse.Namespace) -> int:
     return smallest(command)
 
 
-def smallest(command: list[str]) -> int:
-    """The last number that a command prints, the smallest of two fresh processes; freed memory goes back to the system at once."""
+def smallest(command: list[str], runs: int = 2) -> int:
+    """The last number that a command prints, the smallest of some fresh processes; freed memory goes back to the system at once."""
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # else the allocator's reserve is measured too
-    runs = [subprocess.run(command, capture_output=True, text=True, check=True, env=env) for _ in range(2)]
-    return min(int(run.stdout.split()[-1]) for run in runs)
+    done = [subprocess.run(command, capture_output=True, text=True, check=True, env=env) for _ in range(runs)]
+    return min(int(one.stdout.split()[-1]) for one in done)
 
 
 def report(best: dict[str, float], memory: dict[str, int], given: argparse.Namespace) -> None:

@@ -46,6 +46,7 @@ class Tally:
         self.here: dict[int, StorageWeakRef] = {}
         self.brought: set[int] = set()
         self.seen = {(r := StorageWeakRef(x.untyped_storage())).cdata: r for x in flow.owned if not x.is_meta}
+        self.own = frozenset(self.seen)
 
     def save(self, x: Tensor) -> Any:
         """Count x, and keep it until its layer ends."""
@@ -55,8 +56,9 @@ class Tally:
             self.let_go()
         slot = Slot(self, x)
         self.slots.append(ref(slot))
-        self.largest = max(self.largest, size(x))
         known = StorageWeakRef(x.untyped_storage())
+        if known.cdata not in self.own:
+            self.largest = max(self.largest, size(x))
         if known.cdata not in self.seen and known.cdata not in self.here:
             self.here[known.cdata] = known
             self.made[self.at] = self.made.get(self.at, 0) + x.untyped_storage().nbytes()

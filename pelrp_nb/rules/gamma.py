@@ -15,6 +15,8 @@ Conserves: all but what the bias and eps keep.  (Montavon et al. 2019, made fit 
 
 from __future__ import annotations
 
+from inspect import unwrap
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -48,22 +50,39 @@ def forward(
 ) -> Float[Tensor, "..."]:  # fmt: skip
     """The same rule as a bent gradient: the value of z, the gradient of z / <z'> z'.
 
+    C+ and C- are halves of C + |C| and C - |C|, so that two linear maps are enough:
+
+        z'_j = (1 + gamma / 2) z_j + sign(z_j) gamma / 2 (sum_i |C_ji| + |b_j|)
+
     `apply(x, W, b)` is the linear map: `linear`, or a `partial` of a convolution.
     """
-    z = apply(freeze(x), weight, bias)
-    plus = x.clamp(min=0)
-    minus = x - plus
-    up, down = _bend(weight, gamma)
-    b_up, b_down = (None, None) if bias is None else _bend(bias, gamma)
-    rise = apply(plus, up, b_up) + apply(minus, down, None)
-    fall = apply(plus, down, b_down) + apply(minus, up, None)
-    bent = torch.where(z < 0, fall, rise)
-    return route(z, scale(bent, z / freeze(stabilise(bent, eps))))
+    z = apply(x, weight, bias)
+    bent = (1 + gamma / 2) * z + gamma / 2 * _Size.apply(x, weight, bias, freeze(z), apply)
+    return route(z, scale(bent, freeze(z) / freeze(stabilise(bent, eps))))
 
 
-def _bend(W: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """`W + gamma W+` and `W + gamma W-`."""
-    return W + gamma * W.clamp(min=0), W + gamma * W.clamp(max=0)
+class _Size(torch.autograd.Function):
+    """sum_i |C_ji| + |b_j| with the sign of z: of the weights nothing new is kept for the way back."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, z: Tensor, apply: Linear) -> Tensor:
+        ctx.save_for_backward(x, weight, z)
+        ctx.map = apply
+        return torch.copysign(apply(x.abs(), weight.abs(), None if bias is None else bias.abs()), z)
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        x, weight, z = ctx.saved_tensors
+        return _back(ctx.map, x, weight.abs(), g * z.sign()) * x.sign(), None, None, None, None
+
+
+def _back(apply: Linear, x: Tensor, weight: Tensor, g: Tensor) -> Tensor:
+    """The gradient of a linear map's input; any but `linear` is run once more for it."""
+    if unwrap(apply) is linear:
+        return g @ weight.to(g.dtype)
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(apply(x, weight, None), x, g)[0]
 
 
 def example(rng: torch.Generator) -> Example:

@@ -16,7 +16,7 @@ from ..projections import Choice
 class Later:
     """What is done when the gradient g arrives.
 
-    run:  `run(rule, x, *constants) -> y`, the map of x under that rule
+    run:  `run(rule, x, value, *constants) -> y`, the map of x under that rule; `value` is what it gave
     book: `book(rule, (y, g), (x, g_x), *constants)`, what the rule keeps; None where nobody asked
 
     Neither may hold on to a tensor: constants are saved for them, so that a layer that is run again drops them.
@@ -27,23 +27,23 @@ class Later:
 
 
 class _Deferred(torch.autograd.Function):
-    """Keeps x and the constants, and runs the map once more on the way back; a plain linear map keeps the constants alone."""
+    """Keeps x, the value and the constants, and bends the map on the way back."""
 
     @staticmethod
     def forward(ctx, x: Tensor, value: Tensor, choice: Choice, later: Later, *constants: Tensor | None) -> Tensor:
         ctx.choice, ctx.later = choice, later
         kind = x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
         ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
-        ctx.save_for_backward(x, *constants)
+        ctx.save_for_backward(x, value, *constants)
         return value.detach()
 
     @staticmethod
     def backward(ctx, g: Tensor):
-        x, *constants = ctx.saved_tensors
+        x, value, *constants = ctx.saved_tensors
         rule, (kind, dtype, enabled) = ctx.choice.rule, ctx.autocast
         fresh = x.detach().requires_grad_()
         with torch.enable_grad(), torch.autocast(kind, dtype=dtype, enabled=enabled):
-            y = ctx.later.run(rule, fresh, *constants)
+            y = ctx.later.run(rule, fresh, value, *constants)
         (g_x,) = torch.autograd.grad(y, fresh, g.to(y.dtype))
         if ctx.later.book is not None:
             ctx.later.book(rule, (y.detach(), g), (x.detach(), g_x), *constants)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import partial, wraps
 
 import torch
 from torch import Tensor
@@ -40,7 +40,9 @@ def linear(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     def apply(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
         return func(x, w, b, *rest, **more)
 
-    return weighted(flow, x, weight, bias, apply, axis=1 - weight.dim() if func is not F.linear else -1)
+    if func is F.linear:
+        return weighted(flow, x, weight, bias, func, axis=-1)
+    return weighted(flow, x, weight, bias, apply, axis=1 - weight.dim())
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,32 @@ class LinearMap:
         plain = rule == rules.epsilon
         return self.apply(x, weight, bias) if plain else rule.forward(x, weight=weight, bias=bias, apply=self.apply)
 
+    def again(self, rule: Rule, x: Tensor, value: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The same on the way back, where the value of the map itself is known: it is not computed once more."""
+
+        @wraps(F.linear)
+        def known(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+            return _Known.apply(x, w, value) if w is weight else F.linear(x, w, b)
+
+        return (self if self.apply is not F.linear else replace(self, apply=known)).bend(rule, x, weight, bias)
+
     def column(self, bias: Tensor) -> Tensor:
         """The bias in the shape of z."""
         return bias.reshape(-1, *[1] * (-1 - self.axis))
+
+
+class _Known(torch.autograd.Function):
+    """F.linear where its value is there already."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return value.detach()
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        (weight,) = ctx.saved_tensors
+        return g @ weight.to(g.dtype), None, None
 
 
 def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, apply: Callable, axis: int) -> Tensor:
@@ -119,7 +144,7 @@ def bent_later(flow: Context, choice: Choice, x: Tensor, z: LinearMap, weight: T
 
     with torch.no_grad():
         value = z.apply(x, weight, bias)
-    return deferred(choice, x, value, Later(z.bend, book if account.open else None), weight, bias)
+    return deferred(choice, x, value, Later(z.again, book if account.open else None), weight, bias)
 
 
 def boxed(flow: Context, rule: Rule, x: Tensor, z: LinearMap, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -139,7 +139,7 @@ def bent_later(flow: Context, choice: Choice, x: Tensor, z: Quantised, value: Te
     """The same, where its rule is chosen on the way back."""
     account, depth = flow.account, flow.depth
 
-    def book(rule: Rule, out: Passed, into: Passed, value: Tensor, bias: Tensor | None) -> None:
+    def book(rule: Rule, out: Passed, into: Passed, bias: Tensor | None) -> None:
         if rule != rules.epsilon:
             account.between(keeper(bias), z.name, depth, out, into)
             return
@@ -147,7 +147,7 @@ def bent_later(flow: Context, choice: Choice, x: Tensor, z: Quantised, value: Te
             account.add("constants", z.biased, depth, account.sums(visible(bias, out[1])))
         account.add("constants", z.rounded, depth, account.sums(z.rounding(into[0], out, bias)))
 
-    return deferred(choice, x, value, Later(z.bend, book if account.open else None), value, bias)
+    return deferred(choice, x, value, Later(z.bend, book if account.open else None), bias)
 
 
 def linear_of(flow: Context, func: Callable, x: Tensor, weight: Any, bias: Tensor | None) -> Tensor | None:
