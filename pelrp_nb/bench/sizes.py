@@ -94,28 +94,29 @@ def as_given(name: str, given: argparse.Namespace) -> Size:
     return replace(size, layers=given.layers or size.layers, tokens=tokens)
 
 
-def model_of(size: Size) -> nn.Module:
+def model_of(size: Size) -> Any:
     """The random model, frozen, in eval mode, sdpa."""
     import transformers as t
 
     torch.manual_seed(0)
     n, long = size.layers, max(size.tokens or 0, 2048)
-    heads = {"num_hidden_layers": n, "vocab_size": VOCABULARY, "max_position_embeddings": long}
-    made: dict[str, Callable[[], nn.Module]] = {
+    heads: dict[str, Any] = {"num_hidden_layers": n, "vocab_size": VOCABULARY, "max_position_embeddings": long}
+    classes: dict[str, Any] = {"num_labels": 1000}
+    made: dict[str, Callable[[], Any]] = {
         "Llama, width 2,048, bfloat16": lambda: t.LlamaForCausalLM(
             t.LlamaConfig(**heads, hidden_size=2048, intermediate_size=8192, num_attention_heads=32, num_key_value_heads=8)
         ).bfloat16(),
         "Llama, width 512": lambda: t.LlamaForCausalLM(
             t.LlamaConfig(**heads, hidden_size=512, intermediate_size=1376, num_attention_heads=8, num_key_value_heads=8)),
         "BERT, width 768": lambda: t.BertForSequenceClassification(t.BertConfig(**heads)),
-        "ViT-B/16": lambda: t.ViTForImageClassification(t.ViTConfig(num_hidden_layers=n, num_labels=1000)),
+        "ViT-B/16": lambda: t.ViTForImageClassification(t.ViTConfig(num_hidden_layers=n, **classes)),
         "T5, width 512, 8 + 8": lambda: t.T5ForConditionalGeneration(
-            t.T5Config(num_layers=n, num_decoder_layers=n, vocab_size=VOCABULARY, decoder_start_token_id=0)),
+            t.T5Config(num_layers=n, num_decoder_layers=n, vocab_size=VOCABULARY)),
         "Mixtral, width 512, 8 experts": lambda: t.MixtralForCausalLM(
             t.MixtralConfig(**heads, hidden_size=512, intermediate_size=1792, num_attention_heads=8, num_key_value_heads=4,
                             num_local_experts=8)),
     }  # fmt: skip
-    model = made[size.what.removesuffix(", PA_LRP_VISION")]().eval().requires_grad_(False)
+    model: Any = made[size.what.removesuffix(", PA_LRP_VISION")]().eval().requires_grad_(False)
     model.set_attn_implementation("sdpa")
     return model
 
@@ -131,7 +132,7 @@ def input_of(size: Size) -> dict[str, Tensor]:
     return x
 
 
-def run_of(arm: str, model: nn.Module, x: dict[str, Tensor], composite: Composite) -> Callable[[], Any]:
+def run_of(arm: str, model: Any, x: dict[str, Tensor], composite: Composite) -> Callable[[], Any]:
     """One run of that arm."""
     if arm == "plan":
         return lambda: plan(model, x, composite=composite)
@@ -140,7 +141,7 @@ def run_of(arm: str, model: nn.Module, x: dict[str, Tensor], composite: Composit
     return lambda: gradient(model, x)
 
 
-def gradient(model: nn.Module, x: dict[str, Tensor]) -> Any:
+def gradient(model: Any, x: dict[str, Tensor]) -> Any:
     """The last place's highest logit walked back by autograd alone to token vectors, or to the picture."""
     if "pixel_values" in x:
         pixels = x["pixel_values"].detach().requires_grad_()
