@@ -1,4 +1,4 @@
-"""The command line: `python -m pelrp_nb demo|explain|exchange|plan|faithfulness|zoo|bench|atlas|labs|doctor|test`."""
+"""The command line: `python -m pelrp_nb demo|explain|exchange|patch|plan|faithfulness|zoo|bench|atlas|labs|doctor|test`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from . import exchange_command, without_make
+from . import exchange_command, patch_command, without_make
 from .atlas import command as atlas
 from .composites import NAMED
 from .errors import PelrpError
@@ -68,7 +68,10 @@ LABS = """examples:
 DOCTOR = """examples:
   python -m pelrp_nb doctor && echo all well
 """
-PAGES = (EXPLAIN, exchange_command.EXAMPLES, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, LABS, DOCTOR, without_make.EXAMPLES)
+PAGES = (
+    EXPLAIN, exchange_command.EXAMPLES, patch_command.EXAMPLES, PLAN, FAITHFULNESS, ZOO, BENCH, atlas.EXAMPLES, LABS, DOCTOR,
+    without_make.EXAMPLES,
+)  # fmt: skip
 ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitlines()[1:3])])
 DEMO = 71  # which of the packaged held-out sentences the demo explains
 STATUS = {"closed": 0, "open": 1, "cannot tell": 3}  # of `explain`, by the ledger's state
@@ -95,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     _explain_options(command("explain", "explain a model's answer to a text", EXPLAIN))
     worth = command("exchange", "what the position of each token is worth, by exchanging it with others'", exchange_command.EXAMPLES)
     exchange_command.options(worth)
+    patch_command.options(command("patch", patch_command.WHAT, patch_command.EXAMPLES))
     planned = command("plan", "which rule applies where, what would be refused, and the memory it needs", PLAN)
     _input(planned)
     planned.add_argument("--tree", action="store_true", help="module by module, with the reason and what each rule conserves")
@@ -158,8 +162,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     run = {
-        "explain": _explain, "exchange": exchange_command.run, "plan": _plan, "faithfulness": _faithfulness, "zoo": _zoo, "bench": _bench,
-        "atlas": atlas.run, "doctor": _doctor, "test": without_make.run,
+        "explain": _explain, "exchange": exchange_command.run, "patch": patch_command.run, "plan": _plan, "faithfulness": _faithfulness,
+        "zoo": _zoo, "bench": _bench, "atlas": atlas.run, "doctor": _doctor, "test": without_make.run,
     }  # fmt: skip
     try:
         if argv[:2] == ["zoo", "train"]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from handed import handed
 from made import REVIEW, made
 from test_browser_kinds import detailed, inspected, photo
 
 from pelrp_nb import live, rules, views, zoo
+from pelrp_nb.results.circuit import Circuit, chosen
 from pelrp_nb.views import worth, written
 from pelrp_nb.views.sheet import Sheet
 
@@ -40,6 +42,13 @@ def mapped(tokens: Sequence[str], rows: int = 4) -> Sheet:
     return written.sheet(parts, [f"row {r}" for r in range(rows)], tokens, "four answers")
 
 
+def circuit(tokens: Sequence[str], layers: int = 3, count: int = 7) -> Sheet:
+    """Messages drawn by chance, through two heads of each layer."""
+    rng, T = torch.Generator().manual_seed(0), len(tokens)
+    edges = {f"layer {i}": torch.randn(2, T, T, dtype=torch.float64, generator=rng) for i in range(layers)}
+    return Circuit.of(edges, chosen(edges, count), tokens, "positive", 3.0, 4.0, -1.0).sheet()
+
+
 def said(tokens: Sequence[str]) -> str:
     return " ".join(tokens) if len(tokens) < 100 else FILMS
 
@@ -65,6 +74,7 @@ EVERY: dict[str, Callable[[Sequence[str]], Sheet]] = {
     "image": lambda tokens: views.image(photo(3, len(tokens))),
     "routes": lambda tokens: handed(tokens).sheet(),
     "heads": lambda tokens: handed(tokens).sheet("heads"),
+    "circuit": circuit,
     "exchange": worthy,
     "maps": mapped,
     "compare": lambda tokens: views.compare([made(tokens), made(tokens, seed=1)], ["one", "other"]),

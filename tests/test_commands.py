@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import pelrp_nb.__main__ as command_line
-from pelrp_nb import Exchange, doctor, ledger, zoo
+from pelrp_nb import Exchange, Patch, doctor, ledger, zoo
 from pelrp_nb.doctor import version
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +60,7 @@ def outside(tmp_path):
     return outside
 
 
-@pytest.mark.parametrize("command", ["", "explain", "exchange", "plan", "zoo", "bench", "doctor"])
+@pytest.mark.parametrize("command", ["", "explain", "exchange", "patch", "plan", "zoo", "bench", "doctor"])
 def test_help_has_examples(command, capsys):
     with pytest.raises(SystemExit) as end:
         command_line.main([*command.split(), "--help"])
@@ -196,6 +196,12 @@ MISTAKES = {
     "no text": (["explain"], "There must be a text"),
     "partners": (["exchange", TEXT, "--partners", "-2"], "Type partners=8"),
     "one token": (["exchange", "film"], "between two places or more"),
+    "one text": (["patch", TEXT], "There must be two texts"),
+    "unequal texts": (["patch", "a fine film", "a dull , long film"], "same length"),
+    "equal texts": (["patch", TEXT, TEXT], "are the same"),
+    "sites": (["patch", "a fine film", "a dull film", "--sites", "hats"], "sites must be some of heads"),
+    "measured": (["patch", "a fine film", "a dull film", "--measure", "0"], "true(20)"),
+    "circuit": (["patch", "a fine film", "a dull film", "--circuit", "100000"], "A circuit has 1 to"),
     "empty text": (["explain", "-"], ""),
     "folder": (["explain", TEXT, "--html", "nowhere/page.html"], "nowhere"),
     "suffix": (["explain", TEXT, "--figure", "figure.docx"], "PNG, SVG or PDF"),
@@ -233,6 +239,21 @@ def test_exchange_prints_what_places_are_worth_and_writes_files(run, tmp_path):
     assert (tmp_path / "worth.html").stat().st_size > 10_000 and (tmp_path / "worth.pdf").stat().st_size > 1_000
     told = json.loads(run("exchange", TEXT, "--partners", "1", "--json").out)
     assert told["share"] > 0 and None in told["matrix"][0] and len(told["tokens"]) == len(found.places)
+
+
+def test_patch_prints_what_parts_do_measures_them_and_writes_files(run, tmp_path):
+    texts = ("patch", "sun moon star sun", "sun fish star sun", "--model", "induction-rotary", "--target", "moon", "--contrast", "fish")
+    done = run(*texts, "--measure", "3", "--html", "patch.html", "--figure", "patch.pdf", "--save", "patch.npz")
+    assert done.status == 0, done.err
+    found = Patch.load(tmp_path / "patch.npz")
+    largest = found.table().iloc[0]
+    assert f"{largest['relevance']:+.4f}" in done.out and "layer 1 head 3" in done.out.splitlines()[3] and "rank correlation" in done.out
+    assert (tmp_path / "patch.html").stat().st_size > 10_000 and (tmp_path / "patch.pdf").stat().st_size > 1_000
+    told = json.loads(run(*texts, "--sites", "all", "--places", "--circuit", "2", "--json").out)
+    assert told["circuit"]["faithfulness"] > 0.9 and len(told["circuit"]["edges"]) == 2
+    assert {row["kind"] for row in told["sites"]} >= {"heads", "queries", "residual"} and {row["at"] for row in told["sites"]} == set(
+        range(5)
+    )
 
 
 def test_plan_prints_rules_and_sinks(run):

@@ -119,6 +119,7 @@ ORDER = (  # a file may import those of its own line and of the lines above it
     "doctor",
     "typed",
     "exchange_command without_make",
+    "patch_command",
     "__main__ ",
 )
 RANK = {f"pelrp_nb.{name}".rstrip("."): rank for rank, line in enumerate(ORDER) for name in line.split(" ")}

@@ -23,7 +23,7 @@ BEGINNINGS = (
     "Once upon a time there was a little {}. The", "One day a {} went to the park. The", "A {} and a bird were friends. The",
     "The little {} was very sad. One day the",
 )  # fmt: skip
-NAMED = (("cat", "dog"), ("boy", "girl"), ("ball", "car"), ("tree", "house"), ("bear", "fish"))
+NAMED = (("cat", "dog"), ("boy", "girl"), ("ball", "car"), ("tree", "house"), ("bear", "fish"), ("king", "man"), ("cow", "dog"))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def page(kind: str, data: PlainRoutes, matrices: Mapping[str, Callable[[], np.nd
     title = f"{visible(data['target'])} = {show(data['value'], '-')}"
     shown = {
         "target": visible(data["target"], 120), "value": data["value"], "about": visible(data["about"], 240), "said": said(data),
-        "notes": [visible(note, 400) for note in data["notes"]], "groups": [_group(group) for group in data["groups"]],
+        "notes": [visible(note, 400) for note in data["notes"]], "groups": [grouped(group) for group in data["groups"]],
     }  # fmt: skip
     asked = {visible(name, 120): partial(_packed, made) for name, made in matrices.items()}
     line = f"Routes({title}: {said(data)})"
@@ -111,38 +111,39 @@ def _top(edges: Sparse, most: int) -> Iterator[tuple[int, float]]:
 # --- for the module ---------------------------------------------------------------------------------------------------
 
 
-def _group(group: PlainGroup) -> dict[str, Any]:
+def grouped(group: PlainGroup, pack: Callable[[Any], dict[str, Any]] = packed) -> dict[str, Any]:
+    """Attentions between the same places, as the module reads them; pack: how amounts of edges travel."""
     stream, of = visible(group["stream"]), visible(group["of"])
     name = (stream if stream == of else f"{stream} to {of}") if group["stream"] or group["of"] else ""
     alike = group["tokens"] == group["others"]
     return {
         "name": name, "own": group["own"], "tokens": [label(token) for token in group["tokens"]],
         "others": None if alike else [label(token) for token in group["others"]],
-        "levels": [_level(level) for level in group["levels"]], "heads": [_head(head) for head in group["heads"]],
+        "levels": [_level(level, pack) for level in group["levels"]], "heads": [_head(head, pack) for head in group["heads"]],
     }  # fmt: skip
 
 
-def _level(level: PlainLevel) -> dict[str, Any]:
+def _level(level: PlainLevel, pack: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     parts = ("given", "received", "query", "positions", "kept")
     return {
-        "name": visible(level["name"], 60), "size": level["size"], "edges": _sparse(level["edges"]),
+        "name": visible(level["name"], 60), "size": level["size"], "edges": _sparse(level["edges"], pack),
         "node": None if level["node"] is None else {name: single(values) for name, values in level["node"].items()},
         **{name: single(level[name]) for name in parts},  # type: ignore[literal-required]
     }  # fmt: skip
 
 
-def _head(head: PlainHead) -> dict[str, Any]:
+def _head(head: PlainHead, pack: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     facts = ("level", "head", "relevance", "handed", "size", "looks", "part")
     return {
         "attention": visible(head["attention"], 100), **{name: head[name] for name in facts},  # type: ignore[literal-required]
-        "edges": _sparse(head["edges"]),
+        "edges": _sparse(head["edges"], pack),
     }  # fmt: skip
 
 
-def _sparse(edges: Sparse) -> dict[str, Any]:
-    """Places in two bytes where they fit, in four where not; amounts in half precision."""
+def _sparse(edges: Sparse, pack: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Places in two bytes where they fit, in four where not."""
     at, wide = np.asarray(edges["at"]), "<u2" if edges["at"].max(initial=0) < 2**16 else "<u4"
-    return {"wide": 2 if wide == "<u2" else 4, "at": at.astype(wide).tobytes(), "amount": packed(edges["amount"])}
+    return {"wide": 2 if wide == "<u2" else 4, "at": at.astype(wide).tobytes(), "amount": pack(edges["amount"])}
 
 
 # --- without scripts --------------------------------------------------------------------------------------------------

@@ -124,14 +124,14 @@ function takenRoutes(face, group) {
 
 const nameIn = (names, at) => spelled(names[at]);
 
-function routesPicture(face, group, drawn, penOf) {
+function routesPicture(face, group, drawn, penOf, what = "which way relevance went") {
   const plan = laidOut(group, 900);
   const [edge, top] = [20, 64];
   const pen = penOf(plan.width + 2 * edge, plan.height + top + 40);
   const look = getComputedStyle(face.root);
   const colour = (name) => look.getPropertyValue(`--${name}`).trim();
   const moved = { ...plan, x: (row, place) => plan.x(row, place) + edge, y: (row) => plan.y(row) + top };
-  pen.text(edge, 30, `${face.data.target}: which way relevance went`, 18, look.color);
+  pen.text(edge, 30, `${face.data.target}: ${what}`, 18, look.color);
   pen.text(edge, 50, routesCaption(face.data).slice(0, 130), 11, look.color);
   group.levels.forEach((level) => {
     level.stay.forEach((x, t) => {
