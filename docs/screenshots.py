@@ -21,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import pelrp_nb
-from pelrp_nb import Options, live, rules, views, zoo
+from pelrp_nb import Options, labs, live, rules, views, zoo
 from pelrp_nb.views.page import HEAD
 
 HERE = Path(__file__).parent / "gallery"
@@ -95,22 +95,59 @@ def watched() -> Any:
     return monitor.sheet()
 
 
+def heard() -> Any:
+    """A tone that rises, for a small model of sound with random weights."""
+    import torch
+    import transformers as t
+
+    torch.manual_seed(0)
+    config = t.Wav2Vec2Config(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, conv_dim=(16, 16), conv_kernel=(10, 8),
+        conv_stride=(20, 10), num_feat_extract_layers=2, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
+        classifier_proj_size=16, id2label={0: "falling", 1: "rising"},
+    )  # fmt: skip
+    s = np.arange(16_000) / 16_000
+    tone = np.sin(2 * np.pi * (300 + 1500 * s) * s) * (1 - s)
+    model = t.Wav2Vec2ForSequenceClassification(config).eval()
+    return pelrp_nb.explain(model, tone.astype(np.float32), processor=t.Wav2Vec2FeatureExtractor(sampling_rate=16_000))
+
+
+def chosen() -> str:
+    """A quiz with its first question answered rightly, its second wrongly."""
+    first, *others = labs.quiz("01")._repr_html_().split('<div class="asked">')[1:]
+    head = labs.quiz("01")._repr_html_().split('<div class="asked">')[0]
+    answered = [first.replace('<details class="right"', '<details open class="right"'), others[0].replace("<details", "<details open", 1)]
+    return framed(head + "".join(f'<div class="asked">{part}' for part in [*answered, *others[1:]]))
+
+
+def patched() -> Any:
+    """What each head of the induction model does for an answer."""
+    model, tokenizer = zoo.load("induction-rotary")
+    clean, corrupt = "ann sun moon star bob cat sun", "ann sun fish star bob cat sun"
+    return pelrp_nb.patch(model, clean, corrupt, processor=tokenizer, metric=("moon", "fish")).sheet()
+
+
 MADE: dict[str, Callable[[], Any]] = {
     "result": lambda: reviewed().sheet(),
     "long-text": lambda: reviewed(STORY).sheet(),
     "steps": lambda: stepped(reviewed(options=Options(detail={"heads"})).sheet()),
     "picture": lambda: pictured().sheet(),
+    "sound": lambda: heard().sheet(),
     "untrusted": lambda: framed(reviewed().sheet().table),
     "compare": compared,
     "list": listed,
     "inspector": lambda: shown(pelrp_nb.plan),
     "x-ray": lambda: reviewed(options=Options(detail={"query_key", "heads", "frequencies"})).sheet("xray"),
+    "routes": lambda: reviewed(options=Options(detail={"routes"})).sheet("routes"),
+    "heads": lambda: reviewed(options=Options(detail={"routes"})).sheet("heads"),
+    "patch": patched,
     "exchange": lambda: shown(pelrp_nb.exchange),
     "shift": lambda: shown(live.shift),
     "monitor": watched,
     "break-it": lambda: shown(live.break_it),
     "bench": lambda: live.bench(rules.epsilon).sheet(),
     "rule-card": lambda: live.card(rules.rotary),
+    "quiz": chosen,
     "figures": figures,
 }
 

@@ -12,7 +12,9 @@ kinds.maps = (root, face) => {
     face.within(place, () => clear(place, heatMapOf(face, maps[chosen()], data.steps)));
   };
   root.append(
-    section(data.title, data.means, ...(pick ? [make("div", { class: "controls" }, pick.node)] : []), place),
+    make("header", {}, make("h1", {}, data.title), make("p", { class: "quiet" }, data.means)),
+    ...(pick ? [make("div", { class: "controls" }, pick.node)] : []),
+    place,
     ...data.notes.map((note) => make("p", { class: "note" }, `Note: ${note}`)),
   );
   face.on("map", show);
