@@ -119,6 +119,7 @@ def by_hand(model: nn.Module, x: dict[str, Any], **options: Any) -> Any:
         return flow.trace(score(model(**x)))
 
 
+DOORS = {"explain": explained, "propagate": by_hand}
 HOOKS = (
     "_forward_pre_hooks", "_forward_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs",
     "_forward_hooks_always_called", "_backward_hooks",
@@ -229,7 +230,7 @@ def main() -> int:
     for name in MODELS:
         model, x, options = model_of(name)
         before = surroundings(model)
-        for door in (explained, by_hand):
+        for door in DOORS.values():
             run, tried, came = partial(door, model, x, **options), 0, 0
             right = run()
             for what, interrupt in attempts(run, given, random.Random(0)):

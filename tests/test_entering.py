@@ -11,7 +11,7 @@ import warnings
 import pytest
 import torch
 from interrupts import (
-    MODELS, Alarm, Interrupt, by_hand, changed, equal, explained, interrupted, model_of, of_each_line, steps_of, surroundings,
+    DOORS, MODELS, Alarm, Interrupt, by_hand, changed, equal, explained, interrupted, model_of, of_each_line, steps_of, surroundings,
 )  # fmt: skip
 from models import build, inputs, score
 from torch import nn
@@ -24,8 +24,6 @@ from pelrp_nb.engine.options import Options
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.engine.saved import here
 from pelrp_nb.errors import ModelError
-
-DOORS = {"explain": explained, "propagate": by_hand}
 
 
 @pytest.mark.parametrize("name", MODELS)

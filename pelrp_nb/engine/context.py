@@ -125,6 +125,9 @@ class Context(Knows, Protocol):
     def is_position(self, found: Meeting) -> bool:
         """Whether a constant is a position, as far as is known now."""
 
+    def may_be_position(self, found: Meeting) -> bool:
+        """Whether a constant is a position, or is one should the batch lie elsewhere than where it is looked for meanwhile."""
+
     def keys_of(self, found: Meeting) -> tuple[Axis, ...]:
         """The axes of inputs on whose places a constant depends."""
 

@@ -150,6 +150,15 @@ class Following(Base):
         """Whether a constant is a position, as far as is known now."""
         return bool(self.keys_of(found))
 
+    def may_be_position(self, found: Meeting) -> bool:
+        """Whether a constant is a position, or is one should the batch lie elsewhere than where it is looked for meanwhile."""
+        taken = self.places.rows_along
+        self.places.rows_along = frozenset(axis for axis in taken if axis.stream in self.places.batches)
+        try:
+            return self.is_position(found)
+        finally:
+            self.places.rows_along = taken
+
     def keys_of(self, found: Meeting) -> tuple[Axis, ...]:
         """The axes of inputs on whose places a constant depends."""
         return found.keys(self.places, self.values, partial(constants.own_entries, self))

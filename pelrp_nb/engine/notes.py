@@ -51,7 +51,7 @@ def nothing() -> Tensor:
 
 
 class Origin:
-    """The input of a chain of elementwise functions; a weak reference, so that a note keeps no activation alive."""
+    """The input of a chain of elementwise functions; a weak reference, for the input has it, too."""
 
     __slots__ = ("ref", "zero")
 
@@ -90,7 +90,7 @@ class Note:
     counts: a constant made of numbers of places (arange, position_ids); index: the whole numbers by which it was read from a table
     pixels: the input itself, before any weight
     origin: the carrier of which this is an elementwise function f
-    zero:   the same function of `origin.zero`, a 0-dim leaf at 0
+    zero:   the same function of `origin.zero`, a 0-dim leaf at 0; kept: the origin itself, which has to be there if more is made of this
     made:   "activation", "softmax" where the tensor is the direct output of one
     attends: whether that softmax was of attention scores
     weights: of constants that a softmax made, and of what is computed from them: the leaves of positions that entered its scores
@@ -109,6 +109,7 @@ class Note:
     pixels: bool = False
     origin: Origin | None = None
     zero: Zero | None = None
+    kept: Tensor | None = None
     made: str | None = None
     attends: bool = False
     weights: tuple = ()
@@ -122,7 +123,7 @@ class Note:
 
     def changed(self) -> Note:
         """What is left of it once the tensor was changed in place: what entered, and whose stream it is."""
-        return replace(self, origin=None, zero=None, made=None, attends=False, stacked=None, form=None, again=None)
+        return replace(self, origin=None, zero=None, kept=None, made=None, attends=False, stacked=None, form=None, again=None)
 
     def __setstate__(self, state: Any) -> None:
         """Pickles of version 0.1 hold notes with other fields, which nobody reads."""
@@ -189,7 +190,8 @@ def loaded(flow: Knows, tensor: Tensor) -> Note | None:
 
 def write(tensor: Tensor, note: Note) -> Tensor:
     """Put a note on a tensor that an operation just made; several tensors may have one note, but each has its own version."""
-    version = version_of(tensor)
+    version, origin = version_of(tensor), None if note.origin is None else note.origin.ref()
+    note.kept = origin if origin is not tensor else None
     tensor.__dict__[ATTRIBUTE] = note if note.version == version else replace(note, version=version)
     return tensor
 

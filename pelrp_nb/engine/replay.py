@@ -5,7 +5,7 @@
     Chain    the calls behind some tensors, back to where positions enter; what came before is an input of the chain
     run      does them again: constants of positions, terms or inputs may be other ones
 
-Linear maps, look-ups, attention and residual sums are not followed: a chain begins with what they make.  All if `Propagation.taped`.
+Linear maps, however written, look-ups, attention and residual sums are not followed: a chain begins with what they make.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .notes import ATTRIBUTE as NOTE
 from .places.arguments import writes
 from .places.follow import CONTRACTING, copy_provenance, provenance_of
 from .places.maps import words
+from .places.products import is_map
 from .places.provenance import Provenance
 from .places.values import as_stored, storage_of
 from .saved import held
@@ -57,8 +58,7 @@ def made_by(x: Any) -> tuple[Call, int | None] | None:
 
 def relates(x: Tensor, leaf: Leaf) -> None:
     """Note that x is a product with relative embeddings."""
-    made = made_by(x)
-    if made is not None:
+    if (made := made_by(x)) is not None:
         made[0].relation = leaf
 
 
@@ -66,8 +66,7 @@ def before(name: str, args: tuple) -> tuple:
     """The arguments as they are to be remembered: what is about to be written into as it is now."""
     if not (args and isinstance(args[0], Tensor) and writes(name)):
         return args
-    old = args[0].detach().clone()
-    copy_provenance(args[0], old)
+    copy_provenance(args[0], old := args[0].detach().clone())
     return (same(args[0], old), *args[1:])
 
 
@@ -106,8 +105,9 @@ def enters(call: Call, known: dict[int, bool]) -> bool:
     """Whether positions enter in a call or behind it; known: what was found before, by identity."""
     found = known.get(id(call))
     if found is None:
-        behind = (made for x in tensors(call.args, call.kwargs) if (made := made_by(x)) is not None)
-        found = known[id(call)] = bool(call.entries) or call.relation is not None or any(enters(made[0], known) for made in behind)
+        behind = () if is_map(call.name, call.args, given := tensors(call.args, call.kwargs)) else filter(None, map(made_by, given))
+        here = call.relation is not None or any(leaf.taken is not False for leaf in call.entries)
+        found = known[id(call)] = here or any(enters(made[0], known) for made in behind)
     return found
 
 
@@ -217,7 +217,7 @@ class Chain:
         """Which arguments of a call are positions."""
         given = [x for x in tensors(call.args, call.kwargs) if provenance_of(x) is None]
         for leaf in call.entries:
-            if leaf in self.entries or leaf.constant is None:
+            if leaf in self.entries or leaf.constant is None or leaf.taken is False:
                 continue
             self.entries.append(leaf)
             stored = as_stored(leaf.constant)

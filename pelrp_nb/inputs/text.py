@@ -136,9 +136,12 @@ def shortened(model: nn.Module, tokenizer: Any) -> dict[str, Any]:
 
 
 def limit_of(model: nn.Module) -> int:
-    """The most tokens that the model has positions for, as far as it says so."""
+    """The most tokens that the model has positions for, as far as it says so; dynamic NTK scaling stretches them to any length."""
     config = getattr(model, "config", None)
-    limit = getattr(getattr(config, "text_config", config), "max_position_embeddings", None)
+    config = getattr(config, "text_config", config)
+    if (getattr(config, "rope_parameters", None) or {}).get("rope_type") == "dynamic":
+        return sys.maxsize
+    limit = getattr(config, "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 0 else sys.maxsize
 
 

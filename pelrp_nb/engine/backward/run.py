@@ -59,6 +59,7 @@ def arrived(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> t
         amounts = refuse_foreign(flow, targets)
         unknown = audit_graph(flow, targets)
         flow.settle()
+        refuse_rows_behind(flow, len(values))
         leaves = inputs.leaves()
         if not leaves:
             raise InputError("No input was seen inside the `with`; call the model there, with input_ids, pixel_values or vectors.")
@@ -81,6 +82,17 @@ def arrived(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> t
         books = keep_books(flow, starts, {p.name: p for p in parts}, received, unknown, precision)
     flow.recorder.values = ()  # the graph may go
     return parts, books
+
+
+def refuse_rows_behind(flow: ForwardPass, rows: int) -> None:
+    """Rows are told apart along the first axis, by which the ledger keeps its amounts; a single one may lie anywhere."""
+    places = flow.places
+    behind = next((name for name in places.inputs if rows > 1 and places.batch(name) and places.rows(name) > 1), None)
+    if behind is not None:
+        raise InputError(
+            f"Rows that are explained apart must lie along the first axis of `{behind}`; here nothing mixes along axis "
+            f"{places.batch(behind)}, and places come first. Call the model with one row at a time, and trace the one number of it."
+        )
 
 
 def refuse_foreign(flow: ForwardPass, targets: Sequence[Tensor]) -> list[float]:

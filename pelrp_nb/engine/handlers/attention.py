@@ -23,6 +23,7 @@ from ..edges import Edges
 from ..leaves import Attention
 from ..numerics import better, dot, visible
 from ..places.follow import provenance_of
+from ..places.contractions import beside_itself
 from ..places.products import scores_of
 from ..positions import detection, permuting, relative
 from ..positions.sinks import tap
@@ -179,9 +180,11 @@ def added_to_scores(flow: Context, mask: Tensor | None, q: Tensor, k: Tensor) ->
     """A float mask of a fused kernel: a sink if it is a bias of positions, a constant by name if it is another, else as it is."""
     if mask is None or not mask.is_floating_point():
         return mask
+    scores = scores_of(q, k)
+    flow.places.mix(beside_itself(scores.maps))
     if carries(mask):
-        return relative.relative_to(flow, scores_of(q, k), mask, (*q.shape[:-1], k.shape[-2]))
-    sink = detection.added_to_scores(flow, mask, scores_of(q, k), (*q.shape[:-1], k.shape[-2]), waits=False)
+        return relative.relative_to(flow, scores, mask, (*q.shape[:-1], k.shape[-2]))
+    sink = detection.added_to_scores(flow, mask, scores, (*q.shape[:-1], k.shape[-2]), waits=False)
     if sink is not None or detection.hides(mask):
         return mask if sink is None else sink
     return constant_tap(flow, mask, flow.name_of(mask, "added to scores"), flow.depth)

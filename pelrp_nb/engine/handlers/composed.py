@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..context import REFUSED, Context
+from ..notes import carries
+from ..places.contractions import of_einsum
 from .idioms import same_as
 
 
@@ -201,3 +203,11 @@ DEFINITIONS: tuple[Callable, ...] = (
     addcmul, addcdiv, lerp, addmv, addbmm, addr, glu, bilinear, cosine_similarity, pairwise_distance, cdist, dist, instance_norm, softmin,
     log_softmax, logaddexp, cross_entropy, mse_loss, l1_loss, binary_cross_entropy_with_logits,
 )  # fmt: skip
+
+
+def entry_by_entry(args: tuple) -> bool:
+    """Whether an einsum of two carriers of one shape adds nothing up: it is their product, entry by entry."""
+    if len(args) != 3 or not isinstance(args[0], str) or not (carries(args[1]) and carries(args[2])):
+        return False
+    (a, b), out = of_einsum(args[0], args[1:])
+    return a == b == out and args[1].shape == args[2].shape

@@ -1,4 +1,4 @@
-"""Quotients: what divides is a scale and gets nothing."""
+"""Quotients, of which what divides is a scale and gets nothing; products of all entries along an axis."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...verbs import freeze, route
-from ..context import Context
+from ... import rules
+from ...verbs import freeze, route, scale
+from ..context import REFUSED, Context
 from ..notes import Note, carries, pick, write
 from ..numerics import spread
 from ..places.follow import provenance_of
@@ -80,3 +81,17 @@ def frozen(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
 
 
 INVERSES = {torch.reciprocal, Tensor.reciprocal}  # beside 1 / x and x ** -1
+
+
+def powers(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """prod: 1/n to each of n factors; cumprod: the k-th product has k."""
+    x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim")
+    rule = flow.composite.product
+    flow.used("product", rule)
+    if "cum" not in getattr(func, "__name__", ""):
+        return rule.forward(multiply=partial(func, *args, **kwargs), n=x.numel() if dim is None else x.shape[dim])
+    if rule != rules.uniform:
+        return REFUSED
+    counts = torch.arange(1, x.shape[dim] + 1, dtype=x.dtype, device=x.device)
+    out = func(*args, **kwargs)
+    return scale(out, (1 / counts).reshape(-1, *[1] * (x.dim() - 1 - dim % x.dim())).expand(out.shape))

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from ... import rules
 from ...verbs import freeze, route, scale, share
 from .. import heads, routes
-from ..context import REFUSED, Context
+from ..context import Context
 from ..leaves import Leaf
 from ..places.contractions import of_einsum
 from ..places.follow import provenance_of
@@ -88,11 +88,12 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """matmul and its kin: 1/n to each of n carriers; one carrier gets all."""
     if getattr(func, "__name__", "") == "einsum":
         args = (args[0], *(args[1] if isinstance(args[1], list | tuple) else args[1:])) if isinstance(args[0], str) else args
-        weighted_later = three(flow, func, args)
-        if weighted_later is not None:
-            return weighted_later
-    operands = [a for a in args if isinstance(a, Tensor)]
-    operands += [kwargs[k] for k in ("input", "other", "mat2", "vec2", "tensor2") if isinstance(kwargs.get(k), Tensor)]
+        if composed.entry_by_entry(args):
+            return multiply(flow, partial(func, args[0]), args[1:], {})
+        if (out := three(flow, func, args)) is not None:
+            return out
+    named = [kwargs.get(k) for k in ("input", "other", "mat2", "vec2", "tensor2")]
+    operands = [a for a in (*args, *named) if isinstance(a, Tensor)]
     flat = [x for a in args if isinstance(a, list | tuple) for x in a if isinstance(x, Tensor)]
     n = sum(map(carries, operands + flat))
     if not n:  # ids as rows of zeros and a one, times their table
@@ -100,10 +101,9 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     weighed = next((x for x in operands if (m := note_of(flow, x)) is not None and m.made == "softmax"), None)
     if len(operands) == 2 and not flat:
         detection.take_roles(flow, *((operands,) if weighed is None else (operands[1:], ("value",))))
-        if n == 1 and carries(operands[0]) and func in (torch.matmul, Tensor.matmul, torch.mm, Tensor.__matmul__):
-            weight = operands[1]
-            if weight.dim() == 2 and bends(flow, operands[0]):
-                return weighted(flow, operands[0], weight.T, None, lambda x, w, b: x @ w.T, axis=-1)
+        plain = func in (torch.matmul, Tensor.matmul, torch.mm, Tensor.__matmul__) and operands[1].dim() == 2
+        if n == 1 and plain and carries(operands[0]) and bends(flow, operands[0]):
+            return weighted(flow, operands[0], operands[1].T, None, lambda x, w, b: x @ w.T, axis=-1)
         if n == 1 and weighed is operands[0] and carries(operands[1]) and flow.composite.softmax_is_constant:
             out = weighing.product(flow, func, args, kwargs, *operands)
             if out is not None:
@@ -214,20 +214,6 @@ def chain(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     if sum(map(carries, matrices)) == 1:
         return composed.composed(flow, func, args, kwargs, composed.chained)
     return product(flow, func, args, kwargs)
-
-
-def powers(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
-    """prod: 1/n to each of n factors; cumprod: the k-th product has k."""
-    x, dim = pick(args, kwargs, 0, "input"), pick(args, kwargs, 1, "dim")
-    rule = flow.composite.product
-    flow.used("product", rule)
-    if "cum" not in getattr(func, "__name__", ""):
-        return rule.forward(multiply=partial(func, *args, **kwargs), n=x.numel() if dim is None else x.shape[dim])
-    if rule != rules.uniform:
-        return REFUSED
-    counts = torch.arange(1, x.shape[dim] + 1, dtype=x.dtype, device=x.device)
-    out = func(*args, **kwargs)
-    return scale(out, (1 / counts).reshape(-1, *[1] * (x.dim() - 1 - dim % x.dim())).expand(out.shape))
 
 
 def bends(flow: Context, x: Tensor) -> bool:

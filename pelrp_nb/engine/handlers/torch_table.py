@@ -99,7 +99,7 @@ def _table() -> dict[Any, Handler]:
         (MULTIPLY, products.multiply),
         (DIVIDE, division.divide), (FROZEN, division.frozen), (POWER, activations.power),
         (VARIANCE, activations.variance), (ADD, sums.add), (JOIN, sums.join), (EXTREMA, sums.extremum),
-        (WRITE, sums.written), (POWERS, products.powers),
+        (WRITE, sums.written), (POWERS, division.powers),
         (CAST, passthrough.cast), ("neg negative __neg__", passthrough.negative), (DROPOUT, passthrough.dropout),
         (SILENT, passthrough.silent),
     ]  # fmt: skip

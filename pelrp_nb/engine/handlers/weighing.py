@@ -27,6 +27,7 @@ from ..places.maps import words
 from ..places.products import scores_of
 from ..places.provenance import Provenance
 from ..positions import sinks
+from ..positions.judging import dismiss
 from ..positions.neutral import without_positions
 from ..replay import Chain, tensors
 from ..saved import held
@@ -113,6 +114,7 @@ def replayed(flow: Context, given: list[Tensor], biases: list[tuple[int, Leaf]])
 
     biases: (which of `given`, its leaf) of what is a position itself.  Raises ModelError if doing it again gives something else.
     """
+    dismiss(flow)
     chain = Chain(given)
     for i, leaf in biases:
         chain.positions[chain.results[i]] = leaf

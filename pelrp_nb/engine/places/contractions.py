@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -72,6 +73,8 @@ def contract(a: Spelt, b: Spelt, out: Sequence[str], sizes: Sequence[int], embed
             place = out.index(letter) if letter in out else None
             if place is not None and letter not in carrier.letters and sizes[place] > 1:
                 found.append(counting(MIX if mixes else FREE, sizes[place], place, len(out)))
+    if not weights:
+        result.mixed += beside_itself(found)
     known = [p for p in (a.known, b.known) if p is not None]
     moving = any(m.axes and not m.key.of_weight for m in found)
     alone = not weights and not moving and all(any(not m.key.of_weight and not m.axes for m in x.maps) for x in (a, b))
@@ -81,6 +84,15 @@ def contract(a: Spelt, b: Spelt, out: Sequence[str], sizes: Sequence[int], embed
         cut=all(p.cut for p in known if p.content), step=max(p.step for p in known) + 1, maps=found,
     )  # fmt: skip
     return result
+
+
+def beside_itself(maps: Iterable[PlaceMap]) -> list[Axis]:
+    """Axes of inputs of which every place meets every other, as in scores: they hold places, and no rows of a batch."""
+    along: dict[Axis, set[tuple[int, ...]]] = {}
+    for m in maps:
+        if m.axes and not m.key.of_weight:
+            along.setdefault(m.key, set()).add(m.axes)
+    return [key for key, axes in along.items() if len(axes) > 1 and any(set(a).isdisjoint(b) for a, b in pairwise(axes))]
 
 
 def renamed(one: PlaceMap, letters: Sequence[str], out: Sequence[str]) -> PlaceMap:

@@ -28,7 +28,8 @@ class Step:
 
     outs: the provenance of each result; notes: what was not understood
     beside: inputs whose places are the same here, since they are added
-    summed, mixed: input axes summed away, with weights or otherwise; weighed: inputs that have met weights in it
+    summed, mixed: input axes summed away, with weights or otherwise; mixed, too, where all places meet all others
+    weighed: inputs that have met weights in it
     """
 
     outs: tuple[Provenance | None, ...]
@@ -89,8 +90,7 @@ class Places:
         self.cuts: dict[tuple[str, str], None] = {}  # (how, where) gradients were switched off
         self.left: dict[str, tuple[str, str]] = {}  # inputs whose values left torch: how, where
         self.aligned: set[tuple[str, str]] = set()  # inputs whose places have met, axis by axis
-        self.signature: tuple = ()  # of the inputs: which of their axes is taken for the batch meanwhile
-        self.rows_along: frozenset[Axis] = frozenset()  # the axes that are taken for it
+        self.take_batches()
 
     def enter(self, stream: str, x: Tensor, role: str) -> Tensor:
         """An input: content has places along each axis; a mask is a mask; the rest are constants."""
@@ -101,7 +101,6 @@ class Places:
         if role != "content":
             return x
         self.inputs[stream] = tuple(x.shape)
-        self.signature = tuple((name, len(shape)) for name, shape in self.inputs.items())
         self.take_batches()
         found = [counting(Axis(stream, axis), n, axis, x.dim()) for axis, n in enumerate(x.shape)]
         if not x.is_floating_point():
@@ -110,8 +109,14 @@ class Places:
 
     # --- what is known of the axes ------------------------------------------------------------------------------------
 
+    def mix(self, axes: Iterable[Axis]) -> None:
+        """Along these something was added up, or every place met every other: none of them is a batch."""
+        if not self.mixed.issuperset(axes):
+            self.mixed.update(axes)
+            self.settle()
+
     def settle(self) -> None:
-        """Decide which axis of each input is its batch: the one along which nothing mixes, the first where several do not."""
+        """Decide which axis of each input is its batch, as far as is known: the first along which nothing mixes."""
         for stream, shape in self.inputs.items():
             axes = [a for a in range(len(shape)) if Axis(stream, a) not in self.features]
             still = [a for a in axes if Axis(stream, a) not in self.mixed]
@@ -123,10 +128,12 @@ class Places:
 
     def take_batches(self) -> None:
         """What is taken for the batch of each input, as far as is known."""
-        self.rows_along = frozenset(Axis(name, axis) for name in self.inputs if (axis := self.batch(name)) is not None)
+        taken = (Axis(name, axis) for name in self.inputs if (axis := self.batch(name)) is not None)
+        self.rows_along: frozenset[Axis] = frozenset(taken)
+        self.signature: tuple = tuple((name, len(shape), self.batch(name)) for name, shape in self.inputs.items())
 
     def batch(self, stream: str) -> int | None:
-        """The axis of an input that is its batch; before the forward pass has ended, the first of several."""
+        """The axis of an input that is its batch, as far as is known."""
         return self.batches.get(stream, 0 if len(self.inputs.get(stream, ())) > 1 else None)
 
     def is_batch(self, key: Axis) -> bool:
@@ -207,7 +214,7 @@ class Places:
         if not step.weighed <= self.embedded:
             self.embedded |= step.weighed
         self.aligned.update(step.beside)
-        self.mixed.update(step.mixed)
+        self.mix(step.mixed)
         for text in step.notes:
             self.reasons[text] = None
 
@@ -241,8 +248,7 @@ def spelt(args: tuple, kwargs: Mapping) -> list[Any]:
 
 def some(where: Sequence[str], most: int = 2) -> str:
     """The first of several places, and how many more."""
-    more = len(where) - most
-    return ", ".join(where[:most]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(where[:most]) + (f" and {len(where) - most} more" if len(where) > most else "")
 
 
 def word(x: Any) -> Any:
@@ -283,14 +289,11 @@ NO_TENSORS = frozenset({int, slice, type(...), type(None), bool})  # types of an
 SHAPE_ALONE = words("""zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_empty
 new_full new_tensor size dim numel stride is_floating_point is_complex __len__ is_contiguous data_ptr broadcast_shapes get_device
 element_size storage_offset""")
-# functions of a tensor that use of the second one but its shape or type
-SHAPE_OF_OTHER = words("expand_as type_as to view_as reshape_as")
-# what may hand back the tensor that it was given
-CASTS = words("to contiguous float double half bfloat16 type type_as cpu cuda")
-# selections by tensors: which entries are picked depends on values
+SHAPE_OF_OTHER = words("expand_as type_as to view_as reshape_as")  # use of the second tensor but its shape or type
+CASTS = words("to contiguous float double half bfloat16 type type_as cpu cuda")  # may hand back what they were given
 BY_VALUES = words("""gather index_select take_along_dim masked_select take index_add index_copy index_put scatter scatter_add
 scatter_reduce masked_scatter __setitem__ index_add_ index_copy_ index_put_ scatter_ scatter_add_ scatter_reduce_
-masked_scatter_""")
+masked_scatter_""")  # which entries these pick depends on values
 CONTRACTING = words("""linear matmul __matmul__ __rmatmul__ mm bmm mv dot inner outer einsum tensordot addmm baddbmm addmv addbmm
 bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d scaled_dot_product_attention multi_dot vecdot
 chain_matmul grouped_mm_fallback _grouped_mm grouped_mm""")

@@ -11,7 +11,7 @@ from . import contractions
 from .arguments import given_in, pick
 from .contractions import Spelt
 from .elementwise import lost
-from .follow import Found, Places, Step, provenance_of
+from .follow import CONTRACTING, Found, Places, Step, provenance_of
 from .maps import Axis
 from .provenance import Provenance, provenance, unified
 
@@ -85,6 +85,17 @@ def einsum(places: Places, func: Callable, name: str, args: tuple, kwargs: dict,
         summed, mixed, weighed = summed + step.summed, mixed + step.mixed, weighed | step.weighed
         first = Spelt(first.x, step.found, left)
     return Step((first.known,), tuple(summed), tuple(mixed), weighed=frozenset(weighed))
+
+
+def is_map(name: str, args: tuple, given: list[Tensor]) -> bool:
+    """Whether a call of these tensors is a linear map of features by weights, written as a product."""
+    known = [provenance_of(x) for x in given] if name in CONTRACTING else []
+    if len(known) != 2 or known.count(None) != 1 or any(p is not None and p.pair for p in known):
+        return False
+    if name != "einsum":
+        return True
+    letters, out = contractions.of_einsum(args[0], given)
+    return any(one not in out for one in set(letters[0]) & set(letters[1]))
 
 
 def tensordot(places: Places, func: Callable, name: str, args: tuple, kwargs: dict, outs: list[Tensor]) -> Found:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 ROLES = ("content", "positions", "constant", "mask", "control")
 CONTENT = ("input_ids", "inputs_embeds", "pixel_values", "input_features", "input_values", "decoder_input_ids", "decoder_inputs_embeds")
-POSITIONS = ("position_ids", "cache_position", "timesteps")
+POSITIONS = ("position_ids", "cache_position", "timesteps", "grid_thw")  # the last: rows and columns of patches, frames
 CONSTANTS = ("token_type_ids", "segment_ids", "bbox")
 CONTROL = ("labels",)
 

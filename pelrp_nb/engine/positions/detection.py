@@ -199,7 +199,7 @@ def of_bias(leaf: Leaf, weights: Callable[[], Tensor], i: int, n: int) -> Callab
 
 def per_place(flow: Context, constant: Tensor, shared: Meeting, carrier: Tensor, contracts: bool) -> tuple[Leaf, Tensor] | None:
     """The carrier of a product with a matrix (or a vector) for each place: half of what comes back to it is the sink's."""
-    if not flow.is_position(shared):  # what only selects (a matrix of zeros and ones) is none
+    if not flow.may_be_position(shared):  # what only selects (a matrix of zeros and ones) is none
         return None
     known = provenance_of(carrier)
     leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), shared), constant)

@@ -101,6 +101,14 @@ def differs(a: Tensor, b: Tensor) -> bool:
     return bool(((a.detach() - b.detach()).abs() > 1e-6 * size).any())
 
 
+def dismiss(flow: Context) -> None:
+    """Withdraw what stood for places of a text of one token along an axis that is known for the batch's now."""
+    open_ = [(leaf.picked, leaf) for leaf in flow.inputs.sinks if leaf.taken is None]
+    for picked, leaf in open_:
+        if picked is not None and flow.places.is_batch(picked[1]):
+            withdraw(flow, leaf)
+
+
 def withdraw(flow: Context, leaf: Leaf) -> None:
     """It is no position: what was added is a constant by name, a factor is a factor."""
     leaf.taken = False
@@ -138,7 +146,7 @@ def kind_of(leaf: Leaf, all_of: list[Leaf], seen: Seen) -> tuple[PositionKind, s
     if leaf.part == "decay":
         return PositionKind.DECAY, "factor"
     if leaf.part == "matrix":
-        return (PositionKind.ROTARY if orthogonal(constant) else PositionKind.MODULATION), "matrix"
+        return (PositionKind.ROTARY if labels.orthogonal(constant) else PositionKind.MODULATION), "matrix"
     if leaf.part == "relation":
         return PositionKind.RELATIVE_EMBEDDING, "matrix"
     if leaf.part == "joined":
@@ -159,20 +167,9 @@ def factor(leaf: Leaf, all_of: list[Leaf]) -> tuple[PositionKind, str]:
     constant = leaf.constant
     if constant.is_complex():
         return (PositionKind.ROTARY, "rotary") if labels.turns(constant) else (PositionKind.MODULATION, "factor")
-    if orthogonal(constant):
+    if labels.orthogonal(constant):
         return PositionKind.ROTARY, "matrix"
     beside = (other for other in all_of if other is not leaf and other.part in ("product", "cos", "sin") and other.layer == leaf.layer)
     if any(labels.on_a_circle(constant, other.constant) for other in beside if other.constant is not constant):
         return PositionKind.ROTARY, labels.part_of(constant)
     return PositionKind.MODULATION, "factor"
-
-
-def orthogonal(matrices: Tensor) -> bool:
-    """Whether the last two axes hold rotations: M M^T = 1."""
-    x = matrices.detach()
-    square = x.dim() > 2
-    x = x.reshape([n for n in x.shape if n > 1])
-    if not square or x.dim() < 2 or x.shape[-1] != x.shape[-2] or x.is_complex():
-        return False
-    one = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    return bool(((x @ x.transpose(-1, -2) - one).abs() < labels.CLOSE).all())

@@ -83,3 +83,14 @@ def visible(x: Tensor) -> Tensor:
 def size(x: Tensor) -> Tensor:
     """The largest visible entry."""
     return x.masked_fill(x <= HIDES, 0).abs().amax()
+
+
+def orthogonal(matrices: Tensor) -> bool:
+    """Whether the last two axes hold rotations: M M^T = 1."""
+    x = matrices.detach()
+    square = x.dim() > 2
+    x = x.reshape([n for n in x.shape if n > 1])
+    if not square or x.dim() < 2 or x.shape[-1] != x.shape[-2] or x.is_complex():
+        return False
+    one = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    return bool(((x @ x.transpose(-1, -2) - one).abs() < CLOSE).all())

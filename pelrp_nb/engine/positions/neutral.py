@@ -40,7 +40,7 @@ def neutral(chain: Chain, number: int, leaf: Leaf) -> Tensor:
     """What stands in place of a constant that is a position."""
     x = chain.constants[number]
     if leaf.part in ("cos", "sin"):
-        return torch.zeros_like(x) if leaf.part == "sin" else magnitude(chain, x)
+        return torch.zeros_like(x) if leaf.part == "sin" else magnitude(chain, x, leaf)
     if leaf.kind == PositionKind.ROTARY and x.is_complex():
         return x.abs().to(x.dtype)
     if leaf.kind == PositionKind.ROTARY and x.shape[-1] == x.shape[-2]:
@@ -52,8 +52,9 @@ def neutral(chain: Chain, number: int, leaf: Leaf) -> Tensor:
     return x.mean([a for a in axes if a >= 0] or list(range(x.dim())), keepdim=True).expand_as(x)
 
 
-def magnitude(chain: Chain, cos: Tensor) -> Tensor:
-    """sqrt(cos^2 + sin^2) with the sine that stands beside it; 1 where none has its shape."""
-    beside = [chain.constants[n] for n, leaf in chain.positions.items() if leaf.part == "sin"]
+def magnitude(chain: Chain, cos: Tensor, leaf: Leaf) -> Tensor:
+    """sqrt(cos^2 + sin^2) with the sine that stands beside it, in a loop over places the one of its place; 1 where none has its shape."""
+    sines = [(n, other) for n, other in chain.positions.items() if other.part == "sin"]
+    beside = [chain.constants[n] for n, other in sines if leaf.picked is None or other.picked is None or other.picked[3] == leaf.picked[3]]
     sine = next((x for x in beside if x.shape == cos.shape), None)
     return torch.ones_like(cos) if sine is None else torch.hypot(better(cos), better(sine)).to(cos.dtype)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ... import rules
 from ...rules import PositionKind
 from ..context import Context
+from ..leaves import Leaf
 from ..notes import Note, note_of, write
 from ..places.follow import provenance_of
 from ..places.maps import padded
@@ -21,6 +22,8 @@ from ..places.provenance import Provenance, axes_seen, unified
 from ..replay import relates
 from . import sinks
 from .detection import sinks_of
+from .judging import dismiss
+from .labels import orthogonal
 
 
 def relative(flow: Context, a: Tensor, b: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -77,7 +80,8 @@ def related(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) -
         if leaf.part == "gathered" and leaf in flow.inputs.sinks:  # told better where it is added
             leaf.taken = False
             flow.inputs.sinks.remove(leaf)
-    before = tuple(leaf for leaf in sinks_of(flow, x) if leaf.part in ("matrix", "relation") or leaf.widens)
+    dismiss(flow)
+    before = tuple(leaf for leaf in sinks_of(flow, x) if leaf.taken is None and met(leaf))
     for leaf in before:
         leaf.part = "relation"
     if before:
@@ -90,6 +94,13 @@ def related(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) -
     note = note_of(flow, x)
     out = sinks.half_of(flow, leaf, x, pairs=True)
     return write(out, note) if note is not None else out
+
+
+def met(leaf: Leaf) -> bool:
+    """Whether a leaf may be what relative embeddings were multiplied by; a rotation that is written as matrices is not."""
+    return (
+        leaf.widens or leaf.part == "relation" or (leaf.part == "matrix" and not (leaf.constant is not None and orthogonal(leaf.constant)))
+    )
 
 
 def relative_scores(flow: Context, scores: Tensor, axis: int) -> Tensor:
