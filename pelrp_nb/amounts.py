@@ -111,7 +111,8 @@ def balance(
             f"{told} (the gap is {show(gap)}, and up to {show(allowed)} may be rounding, which is too much for this value: {finer}; {how})"
         )
     else:
-        said = f"{told} (the gap is {unless_rounding(gap, allowed, show)}, {show(allowed)} allowed; {how})"
+        missing = "only rounding is missing" if is_rounding(gap, allowed) else f"the gap is {show(gap)}"
+        said = f"{told} ({missing}, {show(allowed)} allowed; {how})"
     accepted = ", ".join(unknown)
     said = f"{said}; plain gradient accepted for {accepted}" if accepted else said
     return said if all(is_rounding(amount, allowed) for amount in kept) else f"{said}. {KEPT}"

@@ -56,7 +56,9 @@ def test_rounding_leaves_no_trace_in_what_is_printed(noise):
 def test_a_closed_ledger_says_that_its_gap_is_rounding():
     told = printed(rounded(-2e-8))
     for form in ("ledger", "text", "table", "terminal"):
-        assert "closed (the gap is rounding, 1.9e\u221202 allowed".replace("\u2212", "\u2212" if form == "table" else "-") in told[form]
+        assert (
+            "closed (only rounding is missing, 1.9e\u221202 allowed".replace("\u2212", "\u2212" if form == "table" else "-") in told[form]
+        )
     assert "gap rounding; closed" in told["repr"] and "rounding" in told["figure"] and ">rounding<" in told["beside"]
 
 

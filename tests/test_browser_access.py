@@ -64,7 +64,7 @@ def test_rounding_leaves_no_trace_in_the_page(browser, tmp_path):
             unfold(page)
             slider(page).press("PageDown")
             seen.append(page.locator("#view").aria_snapshot())
-    assert seen[0] == seen[1] and "the gap is rounding" in seen[0]
+    assert seen[0] == seen[1] and "only rounding is missing" in seen[0]
 
 
 @kinds

@@ -32,3 +32,17 @@ def test_it_is_drawn_and_answers_every_choice_without_an_error(kind, tokens, bro
             )
         unfold(page)
         assert page.get_by_role("alert").count() == 0, page.get_by_role("alert").first.inner_text()
+
+
+def test_two_places_that_were_not_exchanged_have_an_empty_cell_and_the_reason_stands_under_it(browser, tmp_path):
+    with opened(browser, EVERY["exchange"](REVIEW), tmp_path) as page:
+        assert "nan" not in page.locator("#view").inner_text()
+        assert page.get_by_text("Empty: these two were not exchanged").is_visible()
+        canvas = page.locator("canvas")
+        canvas.focus()
+        for _ in REVIEW:
+            page.keyboard.press("ArrowRight")
+        assert page.locator(".heat .readout").text_content().split("\u2002")[1].strip().startswith(f"{len(REVIEW) - 2} ")  # the last told
+        drawn = "one => [...one.getContext('2d').getImageData(0, 5, one.width, 1).data].filter((_, i) => i % 4 === 3)"
+        opaque = canvas.evaluate(drawn)
+        assert opaque[-len(opaque) // 20] == 0 and opaque[-len(opaque) // 6] == 255

@@ -163,7 +163,7 @@ def test_inside_attention_values_and_scores_stand_apart(browser, tmp_path):
         slider(page).press("PageDown")
         slider(page).press("ArrowLeft")
         flow = section(page, "This step").get_by_role("img")
-        expect(flow).to_have_attribute("aria-label", re.compile("to values .* scores .* softmax .* past it"))
+        expect(flow).to_have_attribute("aria-label", re.compile("to values .* scores .* softmax .* skip"))
         brought = next(b.total for b in e.boundaries if b.name == "layer 0 attention")
         said = flow.get_attribute("aria-label").split(" to ")[1]
         assert stated(said)[:3] == pytest.approx([0.1, 0.2, brought - 0.3], abs=2e-3)

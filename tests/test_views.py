@@ -327,7 +327,11 @@ def test_the_page_holds_a_hostile_text_as_data(token):
     label = embedded(document)["tokens"][0]
     assert ("".join(part for part, _ in label) if isinstance(label, list) else label) == "".join(p.text for p in text.pieces(token))
     assert html.unescape(re.search("<title>(.*?)</title>", document)[1]).startswith(text.visible(token, 40)[:40])
-    Read(re.search('<noscript><div class="pelrp">(.*)</div></noscript>', document, re.DOTALL)[1])
+    rules, shown = re.search('<noscript><div class="pelrp"><style>(.*?)</style>(.*)</div></noscript>', document, re.DOTALL).groups()
+    styles = dict(re.findall(r"\.pelrp \.(f\d+)\{(.*?)\}", rules))
+    inline = re.sub(r' class="(f\d+)"', lambda found: f' style="{styles[found[1]]}"', shown)
+    assert inline == everywhere(token).sheet().table
+    Read(inline)
 
 
 @odd

@@ -275,3 +275,7 @@ def test_the_row_of_the_softmax_says_what_it_is_wherever_one_keeps_more_than_rou
     shown = re.sub("<[^>]+>", "", views.compare([made(), made(seed=1)], ["a", "b"]).table)
     assert html.unescape(shown).count(amounts.KEPT) == 1
     assert "how much the scores were" not in views.compare([weighed(("a", "b"), [1.0, 0.5])] * 2, ["a", "b"]).table
+
+
+def test_a_review_is_one_file_of_less_than_220_kilobytes():
+    assert len(review().to_html().encode()) < 220_000

@@ -133,7 +133,7 @@ class _Walk:
 
     def _branch(self, part: str, index: int, branch: PlainBoundary, above: str, amount: float) -> Step:
         layer = None if branch["kind"] == "cross" else branch["layer"]
-        rest = "elsewhere" if branch["kind"] == "cross" else "past it"
+        rest = "elsewhere" if branch["kind"] == "cross" else "skip"
         flow = {"from": [(above, amount)], "to": [(part, branch["total"]), (rest, amount - branch["total"])]}
         return self._step(branch["kind"], branch["name"], layer, index, flow, amount)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -21,6 +22,8 @@ MEANS = (
     "The worth of a pair of places is what the value would lose if the two tokens exchanged their positions, tokens and masks staying "
     "where they are: an estimate, and no part of the ledger."
 )
+
+EMPTY = "Empty: these two were not exchanged, for each place is exchanged with some others drawn at random; partners=None exchanges all."
 
 
 class PlainExchange(TypedDict):
@@ -60,8 +63,9 @@ def line(data: PlainExchange, most: int = 3) -> str:
 def drawn(data: PlainExchange, name: str = "") -> dict[str, Any]:
     """One stream for the module."""
     several = data["attentions"] if len(data["places"]) <= MANY and len(data["attentions"]) > 1 else {}
+    lacking = any(math.isnan(amount) for row in data["matrix"] for amount in row)
     return {
-        "name": visible(name) if name else "", "said": f"{line(data)}.", "places": data["places"],
+        "name": visible(name) if name else "", "said": f"{line(data)}.", "left": EMPTY if lacking else "", "places": data["places"],
         "tokens": [label(token) for token in data["tokens"]],
         "attentions": [[visible(part), packed(matrix)] for part, matrix in {"all": data["matrix"], **several}.items()],
         "signed": single(data["signed"]), "size": single(data["size"]), "away": data["away"],
@@ -99,8 +103,7 @@ def _rows(data: PlainExchange, most: int = 40) -> list[str]:
     return [
         cell(str(data["places"][i]), RIGHT)
         + cell(escaped(data["tokens"][i], 40), PLAIN)
-        + cell(show(data["signed"][i]), RIGHT)
-        + cell(show(data["size"][i]), RIGHT)
+        + "".join(cell("" if math.isnan(data[name][i]) else show(data[name][i]), RIGHT) for name in ("signed", "size"))  # type: ignore[literal-required]
         for i in order
     ]
 

@@ -164,7 +164,8 @@ function accountPane(scene) {
     const told = unlessRounding(left, allowed);
     const known = allowed !== null && !verdict.startsWith("cannot");
     gap.className = known ? (told === ROUNDING ? "good" : "bad") : "quiet";
-    write(gap, known ? `the gap is ${told}, ${tiny(allowed)} allowed` : `the gap: ${told}; ledger ${verdict}`);
+    const missing = told === ROUNDING ? "only rounding is missing" : `the gap is ${told}`;
+    write(gap, known ? `${missing}, ${tiny(allowed)} allowed` : `the gap: ${told}; ledger ${verdict}`);
   };
   return {
     node: make("section", { "aria-label": "Account so far" }, make("h3", {}, "The account so far"), book.node, gap),
@@ -235,7 +236,7 @@ function headsPane(scene) {
   return { node, update };
 }
 
-// What each head of a layer gave, and what its positions were paid for asking and for being asked.
+// What each head of a layer gave, and what its positions received as queries and as keys.
 function headRows(found, attention, layer) {
   const rows = [];
   const add = (box, what) => unpacked(box).forEach((values, h) => rows.push({ name: `head ${h} ${what}`, values }));

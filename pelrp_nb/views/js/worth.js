@@ -27,11 +27,12 @@ function worthOf(face, stream) {
   const matrices = stream.attentions.map(([name, matrix]) => [name, unpacked(matrix)]);
   const update = (chosen) => {
     const [, matrix] = matrices.find(([name]) => name === chosen);
-    map.paint(columns.map((column, i) => ({ name: column.name, values: matrix[i] })));
+    const there = (x) => (Number.isNaN(x) ? null : x); // what was not exchanged stays empty
+    map.paint(columns.map((column, i) => ({ name: column.name, values: matrix[i].map(there) })));
   };
   const names = matrices.map(([name]) => [name, name]);
   update(names[0][0]);
-  strip.paint(rows.map((values) => ({ values, scale })));
+  strip.paint(rows.map((values) => ({ values: values.map((x) => (Number.isNaN(x) ? undefined : x)), scale })));
   clear(show, profile(stream.away));
   return make(
     "div",
@@ -40,6 +41,7 @@ function worthOf(face, stream) {
     make("h3", {}, "Pairs"),
     names.length > 1 && make("div", { class: "controls" }, select("Attention", names, names[0][0], update).node),
     map.node,
+    stream.left && make("p", { class: "quiet" }, stream.left),
     make("h3", {}, "Places, mean over their partners"),
     strip.node,
     make("h3", {}, "By distance, mean over pairs"),

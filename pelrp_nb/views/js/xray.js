@@ -1,4 +1,4 @@
-// Positions: which layer paid which token's place, over which wavelengths, for asking or for being asked, and what a shift changes.
+// Positions: what each token's place received in each layer, over which wavelengths, as a query or as a key, and what a shift changes.
 
 kinds.xray = (root, face) => {
   const scene = sceneOf(face, face.data);
@@ -198,7 +198,7 @@ function pairs(scene) {
     update();
   });
   scene.rebuild.push(() => {
-    map = heatOf(face, "bias paid for each pair, queries by keys", scene.columns);
+    map = heatOf(face, "relevance of the bias for each pair, queries by keys", scene.columns);
     clear(place, map.node);
     update();
   });
