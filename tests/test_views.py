@@ -96,6 +96,20 @@ def test_shades_are_symmetric_about_zero_and_ordered(dark):
         assert red > blue and int(minus.back[5:7], 16) > int(minus.back[1:3], 16)
 
 
+@pytest.mark.parametrize(("ground", "ink"), [("#ffffff", "#212121"), ("#111111", "#e0e0e0"), ("#1e1e1e", "#ffffff")])
+def test_where_the_ground_is_not_known_the_pages_own_ink_reads_on_every_colour_and_more_is_further_from_the_ground(ground, ink):
+    def seen(part: float) -> str:
+        *back, alpha = (float(x) for x in re.findall(r"[\d.]+", colour.over(part)))
+        under = [int(ground[i : i + 2], 16) for i in (1, 3, 5)]
+        return "#" + "".join(f"{round(alpha * b + (1 - alpha) * u):02x}" for b, u in zip(back, under, strict=True))
+
+    for sign in (-1, 1):
+        shades = [seen(sign * step / colour.STEPS) for step in range(colour.STEPS + 1)]
+        assert min(colour.contrast(shade, ink) for shade in shades) >= 4.5
+        away = [colour.contrast(shade, ground) for shade in shades]
+        assert shades[0] == ground and away == sorted(away) and away[-1] > 2.5
+
+
 def test_a_share_keeps_its_sign_and_its_bounds():
     assert colour.share(-2.0, 4.0) == -0.5 and colour.share(9.0, 4.0) == 1 and colour.share(1.0, 0.0) == 0
     assert colour.share(-INF, 4.0) == -1 and math.isnan(colour.share(NAN, 4.0))

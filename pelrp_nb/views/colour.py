@@ -14,6 +14,7 @@ from typing import NamedTuple
 ORANGE, PURPLE = 55.0, 295.0  # hues in degrees
 STEPS = 20  # shades on each side of zero
 NOT_A_NUMBER = "#9a9a9a"
+THICKEST = 0.8  # how much of the ground the strongest colour hides, where the ground is not known
 
 
 class Paint(NamedTuple):
@@ -44,10 +45,24 @@ def palette(dark: bool = False) -> list[Paint]:
     return [_shade(step, dark) for step in range(-STEPS, STEPS + 1)]
 
 
+def over(part: float) -> str:
+    """The colour of a share in [-1, 1] for any ground, light or dark, as CSS: so far seen through that the text keeps the page's colour."""
+    step = round(max(-1.0, min(1.0, part)) * STEPS)
+    back = _middle(ORANGE if step > 0 else PURPLE)
+    return f"rgba({', '.join(str(int(back[i : i + 2], 16)) for i in (1, 3, 5))}, {THICKEST * abs(step) / STEPS:.2f})"
+
+
 def contrast(one: str, other: str) -> float:
     """The contrast ratio of two #rrggbb colours, 1 to 21 (WCAG 2.2)."""
     light, dim = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (light + 0.05) / (dim + 0.05)
+
+
+@cache
+def _middle(hue: float) -> str:
+    """The colour of this hue on which black reads as well as white."""
+    shades = (_hex(lightness / 200, 0.17, hue) for lightness in range(60, 160))
+    return max(shades, key=lambda back: min(contrast(back, "#000000"), contrast(back, "#ffffff")))
 
 
 @cache

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..amounts import MINUS, Digits, account, by_size, digits, largest
-from .colour import diverging, share
+from .colour import NOT_A_NUMBER, diverging, over, share
 from .data import Parts, Plain
 from .text import pieces, state
 
@@ -137,8 +137,9 @@ def _bar(amount: float, scale: float) -> str:
 
 
 def paint(amount: float, scale: float) -> str:
-    paint = diverging(share(amount, scale))
-    return f"background-color:{paint.back};color:{paint.text}"
+    """The colour of an amount on whatever ground the host has; grey for what is no number."""
+    part = share(amount, scale)
+    return f"background-color:{NOT_A_NUMBER};color:#000000" if math.isnan(part) else f"background-color:{over(part)}"
 
 
 def cell(content: str, style: str) -> str:
