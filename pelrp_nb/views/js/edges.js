@@ -1,4 +1,4 @@
-// Routes as a view reads them: edges by size, how much of the answer some of them carry, and the way that leads through a place.
+// Routes as a view reads them: edges by size, how much of the answer some of them carry, and the way through one token.
 // Rows of places lie between levels: row 0 under the first, row r above level r - 1; an edge of level l leads from row l + 1 down.
 
 // Places and amounts as Python packed them: [[place, amount], ...].

@@ -1,4 +1,4 @@
-// Positions: what each token's place received in each layer, over which wavelengths, as a query or as a key, and what a shift changes.
+// Positions: what each token's place received in each layer, over which wavelengths, as query or key, and what a shift changes.
 
 kinds.xray = (root, face) => {
   const scene = sceneOf(face, face.data);
