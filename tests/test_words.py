@@ -35,6 +35,7 @@ def spelt(way, pieces):
         ("byte-level", ("gor", "geous", "\u0120film", "s"), ["gorgeous", "films"], "gorgeous films"),
         ("byte-level", ("gor", "geous"), ["gorgeous"], "gorgeous"),
         ("sentencepiece", ("\u2581gor", "geous", "\u2581film"), ["gorgeous", "film"], "gorgeous film"),
+        ("words", ("film</w>", "gor", "geous</w>", ".</w>"), ["film", "gorgeous", "."], "film gorgeous."),
     ],
 )
 def test_of_ids_alone_the_tokenizer_tells_whether_a_token_without_a_mark_begins_a_word(way, pieces, words, told):

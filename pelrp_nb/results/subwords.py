@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..inputs.marks import CONTINUES, STARTS
+from ..inputs.marks import CONTINUES, ENDS, STARTS
 
 Span = tuple[int, int]
 _STARTS = (*STARTS, " ")  # marked, or plainly
@@ -78,6 +78,7 @@ def spelling(group: Sequence[int], tokens: Sequence[str], span: Span | None, tex
         return text[slice(*span)]
     parts = [tokens[i].removeprefix(CONTINUES) if n else tokens[i] for n, i in enumerate(group)]
     whole = "".join(parts)
+    whole = whole.removesuffix(ENDS) or whole
     return whole.lstrip("".join(_STARTS)) or whole
 
 
