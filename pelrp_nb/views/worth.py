@@ -103,7 +103,7 @@ def _rows(data: PlainExchange, most: int = 40) -> list[str]:
     return [
         cell(str(data["places"][i]), RIGHT)
         + cell(escaped(data["tokens"][i], 40), PLAIN)
-        + "".join(cell("" if math.isnan(data[name][i]) else show(data[name][i]), RIGHT) for name in ("signed", "size"))  # type: ignore[literal-required]
+        + "".join(cell("" if math.isnan(data[name][i]) else show(data[name][i]), RIGHT) for name in ("signed", "size"))
         for i in order
     ]
 
