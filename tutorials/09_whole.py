@@ -36,8 +36,15 @@ import pelrp_nb
 from pelrp_nb import ATTN_LRP, reference
 from pelrp_nb.engine import in_a_page
 from pelrp_nb.engine.in_a_page import Walk
-from pelrp_nb.rules.rotary import angles, turned
+from pelrp_nb.rules.rotary import angles
 from pelrp_nb.verbs import freeze
+
+
+def turned(x):
+    """The quarter turn of lab 07."""
+    a, b = x.chunk(2, -1)
+    return torch.cat((-b, a), -1)
+
 
 # %% [markdown]
 # ## The question
