@@ -152,11 +152,13 @@ def gradient(model: Any, x: dict[str, Tensor]) -> Any:
         leaves.append(out.detach().requires_grad_())
         return leaves[-1]
 
-    hook = model.get_input_embeddings().register_forward_hook(leaf)
+    tables = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings == VOCABULARY]
+    hooks = [table.register_forward_hook(leaf) for table in tables]
     try:
         logits = model(**x, **quiet(model)).logits
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     return torch.autograd.grad((logits[0, -1] if logits.dim() == 3 else logits[0]).max(), leaves)
 
 
@@ -200,14 +202,14 @@ def report(found: dict[str, dict[str, Any]]) -> None:
     """A line for each size: what each arm takes in units of plain, and what the estimate is of what it takes."""
     shown = {"plan (time)" if arm == "plan" else arm: arm for arm in ARMS if arm != "plain"}
     print("time and peak memory over those of a plain forward and backward pass; estimate: plan's bytes over the peak of explain")
-    print(f"{'size':<40}{'':<8}" + "".join(f"{name:>13}" for name in shown) + f"{'estimate':>13}")
+    print(f"{'size':<46}{'':<8}" + "".join(f"{name:>13}" for name in shown) + f"{'estimate':>13}")
     for one in found.values():
         what = f"{one['what']}, {one['layers']} layers" + (f", {one['tokens']} tokens" if one["tokens"] else "")
         for kind, by in (("time", one.get("seconds", {})), ("memory", one.get("bytes", {}))):
             cells = [ratio(by, arm, "plain") if (kind, arm) != ("memory", "plan") else "" for arm in shown.values()]
             cells.append(ratio(by, "plan", "explain") if kind == "memory" else "")
             if by:
-                print(f"{what:<40}{kind:<8}" + "".join(f"{cell:>13}" for cell in cells))
+                print(f"{what:<46}{kind:<8}" + "".join(f"{cell:>13}" for cell in cells))
                 what = ""
 
 
