@@ -1,6 +1,6 @@
 // Rows by columns in colour; numbers are printed where there is room, and under the pointer in any case.
 
-const CELL = { height: 20, least: 5, most: 62, named: 34, upright: 12, side: 800, printed: 46 }; // pixels
+const CELL = { height: 20, least: 5, most: 62, named: 32, upright: 12, side: 800, printed: 46 }; // pixels
 
 // How strongly a number is coloured: its text, and what is coloured of x in a row whose largest is `own`.
 const MEASURES = {
