@@ -201,7 +201,9 @@ def test_encoder_and_decoder_are_chosen_apart_and_cross_edges_join_them(browser,
     with opened(browser, e.routes, tmp_path) as page:
         pick = page.get_by_label("Between")
         assert pick.locator("option").all_text_contents() == ["encoder", "decoder", "decoder to encoder"]
+        assert "stayed" in page.locator(".keys").text_content()
         pick.select_option(label="decoder to encoder")
+        assert "stayed" not in page.locator(".keys").text_content()  # places of two streams: nothing can
         names = page.locator("svg.routes text").all_text_contents()
         assert len(names) == len(e.streams["encoder"].tokens) + len(e.streams["decoder"].tokens)
         page.keyboard.press("Tab")

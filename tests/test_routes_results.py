@@ -16,6 +16,7 @@ from tolerance import assert_same
 
 from pelrp_nb import Explanation, Options, explain, views, zoo
 from pelrp_nb.errors import InputError
+from pelrp_nb.results import routes_plain
 from pelrp_nb.results.patterns import looks
 from pelrp_nb.results.routes_plain import plain
 
@@ -252,3 +253,11 @@ def test_a_live_view_fetches_whole_matrices_that_no_page_holds(found):
     sent = view.more["layer 1 head 2"]
     values = np.frombuffer(sent["f16"], "<f2").astype(float).reshape(sent["shape"]) * sent["scale"]
     assert values == pytest.approx(found.routes.matrix("layer 1", 2).numpy(), rel=2e-3, abs=1e-5)
+
+
+def test_a_page_that_cannot_hold_95_percent_says_how_much_it_holds(found, monkeypatch):
+    assert not any("edges at most" in note for note in found.routes.sheet().data["notes"])
+    monkeypatch.setattr(routes_plain, "EDGES", 5)
+    (note,) = (note for note in found.routes.sheet().data["notes"] if "edges at most" in note)
+    sizes = torch.cat([found.routes.matrix(name).abs().flatten() for name in found.routes.names])
+    assert f"holds 5 edges at most, the largest: {float(sizes.topk(5).values.sum() / sizes.sum()):.0%}" in note

@@ -49,6 +49,9 @@ def plain(routes: Found) -> PlainRoutes:
     notes = []
     if any("at" in one for one in routes.found.values()):
         notes.append("Of each place the largest edges were kept, the others together as its rest. Type Options(routes_top=512) for more.")
+    carried = min(map(_carried, groups), default=1.0)
+    if carried < CARRY - 0.005:
+        notes.append(f"A page holds {EDGES:,} edges at most, the largest: {carried:.0%} of what heads handed on. All are in routes.matrix.")
     return {"target": routes.target, "value": float(routes.value), "about": routes.about, "notes": notes, "groups": groups}
 
 
@@ -63,6 +66,12 @@ def _group(routes: Found, stream: str, of: str, names: list[str], most: int) -> 
     for level, matrix, kept in zip(levels, whole, _largest(whole), strict=True):
         level["size"], level["edges"] = float(matrix.abs().sum()), kept
     return {"stream": stream, "of": of, "own": own, "tokens": tokens, "others": others, "levels": levels, "heads": heads}
+
+
+def _carried(group: PlainGroup) -> float:
+    """The part, by size, of what its heads handed on that its edges hold."""
+    whole = sum(level["size"] for level in group["levels"])
+    return sum(float(np.abs(level["edges"]["amount"]).sum()) for level in group["levels"]) / whole if whole else 1.0
 
 
 def _level(routes: Found, names: list[str]) -> PlainLevel:

@@ -31,7 +31,7 @@ function routesView(face, group) {
   const share = () => clamp(face.get("shown") ?? atFirst(group), 0, Math.floor(100 * group.last + 1e-6));
   const said = make("p", { class: "quiet drawn" });
   const read = spoken("readout quiet");
-  const [panel, key] = [make("div"), legendOf()];
+  const [panel, key] = [make("div"), legendOf(group.own)];
   const show = digits(group.most);
   const far = Math.max(1, Math.floor(100 * group.last + 1e-6));
   const track = dial("Show", { max: far, big: 10, value: share(), text: (x) => `${x} %` }, (shown) => face.set({ shown }));
@@ -147,14 +147,14 @@ function graphTold(face, group, n, show) {
   return `routes: ${size}. The largest: ${first.join("; ") || "none"}. Arrow keys read places, Enter lights the way through one.`;
 }
 
-function legendOf() {
+function legendOf(own) {
   const line = (kind) =>
     svg(
       "svg",
       { width: 26, height: 10, "aria-hidden": "true", class: "stroke" },
       svg("path", { class: kind, d: "M1 5H25", "stroke-width": 4 }),
     );
-  return make("span", { class: "keys" }, line("for"), " for", line("against"), " against", line("stay"), " stayed");
+  return make("span", { class: "keys" }, line("for"), " for", line("against"), " against", own && [line("stay"), " stayed"]);
 }
 
 // --- what was chosen --------------------------------------------------------------------------------------------------
