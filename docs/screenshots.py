@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import pelrp_nb
 from pelrp_nb import Options, labs, live, rules, views, zoo
+from pelrp_nb.environment import chromium
 from pelrp_nb.views.page import HEAD
 
 HERE = Path(__file__).parent / "gallery"
@@ -191,9 +191,8 @@ def written(name: str, asked: dict[str, Any]) -> str:
 def main(names: list[str], out: Path = HERE) -> None:
     """Shoot these views, or all; write the page of each that is asked about."""
     asked = tomllib.loads((HERE / ASKED).read_text(encoding="utf-8")) if (HERE / ASKED).exists() else {}
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         for name in names or MADE:
             for file, content in shoot(browser, name, MADE[name]()):
                 (out / file).write_bytes(content)

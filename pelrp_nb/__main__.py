@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from . import exchange_command, patch_command, without_make
@@ -161,6 +162,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 a check failed, 2 something the user can mend, 3 a check that cannot tell at this precision, 130 interrupted
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a console of Windows has no letter for is printed as its code
+            stream.reconfigure(errors="backslashreplace")
     run = {
         "explain": _explain, "exchange": exchange_command.run, "patch": patch_command.run, "plan": _plan, "faithfulness": _faithfulness,
         "zoo": _zoo, "bench": _bench, "atlas": atlas.run, "doctor": _doctor, "test": without_make.run,

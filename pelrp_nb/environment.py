@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -16,6 +17,9 @@ from urllib.request import getproxies
 
 NOWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))  # addresses that stand for no machine (RFC 5737, RFC 3849)
 TEMPORARY = "TEMP and MPLCONFIGDIR" if os.name == "nt" else "TMPDIR and MPLCONFIGDIR"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
+APPLICATIONS = ("/Applications/Chromium.app/Contents/MacOS/Chromium", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+PROGRAMS = ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA")
 NAMED = (
     'matplotlib.rcParams["font.family"] = ["DejaVu Sans"], or another font that is installed (the package fonts-dejavu-core has this one)'
 )
@@ -78,6 +82,13 @@ def browser(notebook: bool) -> Line:
         advice = 'result.to_html("why.html"), and open the file where there is a browser; or result.figure().savefig("why.pdf")'
         return Line("browser", "none here; pages are files that need nothing else, figures need no browser", advice=advice)
     return Line("browser", "there is one")
+
+
+def chromium() -> str | None:
+    """The program of a Chromium or Chrome that a script can drive: on the path, or where macOS and Windows put it."""
+    windows = [Path(os.environ.get(name, "nowhere")) / "Google/Chrome/Application/chrome.exe" for name in PROGRAMS]
+    there = (path for path in (*(Path(app) for app in APPLICATIONS), *windows) if path.is_file())
+    return next((found for name in CHROMIUM if (found := shutil.which(name))), None) or next(map(str, there), None)
 
 
 def fonts() -> Line:

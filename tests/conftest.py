@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import checked  # noqa: F401  before anything of the package is imported
@@ -38,8 +37,9 @@ def golden(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium that Playwright can drive."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+    from pelrp_nb import environment
+
+    if (found := environment.chromium()) is None:
         pytest.skip("Chromium is not installed; install the package chromium")
     return found
 

@@ -113,6 +113,13 @@ def test_torch_may_come_with_cuda_or_without():
     assert set(digests.values()) < found and len(found) >= 2 * len(digests)
 
 
+def test_the_oldest_versions_that_are_tried_are_those_that_are_promised():
+    floors = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "floors.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    bounds = {line.split(">=")[0]: line.split(">=")[1].split(",")[0] for line in PROJECT["dependencies"]}
+    assert floors.keys() >= bounds.keys() - {"packaging"}
+    assert not {name for name, version in floors.items() if not f"{version}.".startswith(f"{bounds[name]}.")}
+
+
 def test_what_builds_the_package_is_pinned():
     asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
     assert asked == [f"hatchling=={PINNED['hatchling']}"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..environment import chromium
 from ..errors import InputError
 
 CASES = ((128, 32), (512, 32), (1500, 32), (2048, 12))  # tokens, layers
@@ -71,12 +71,13 @@ def measure(rounds: int = 5) -> dict[str, float]:
     """Every number of GOALS, the best of the rounds."""
     from playwright.sync_api import sync_playwright
 
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        raise InputError("bench views needs Chromium and found none. Install the package chromium.")
+    if (program := chromium()) is None:
+        raise InputError(
+            "bench views needs Chromium and found none. Install the package chromium (macOS: brew install chromium), or Chrome."
+        )
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for tokens, layers in CASES:
             path = Path(folder) / f"{tokens}.html"
             path.write_text(sheet(tokens, layers).html(), encoding="utf-8")

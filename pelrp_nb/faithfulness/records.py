@@ -19,6 +19,7 @@ from .settings import Configuration, lines
 
 FORMAT, VERSION = "pelrp_nb.faithfulness", 1
 Record = dict[str, Any]
+BINARY = getattr(os, "O_BINARY", 0)  # Windows would write \r\n for the end of a line, and the bytes are counted
 There = Literal["refuse", "replace", "resume"]  # what to do with a file that is there
 
 
@@ -50,7 +51,7 @@ class Records:
             path.unlink()
             full = False
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
         except OSError as error:
             raise FileError(f"{path} must be writable, and the system said: {error.strerror}. Type another path.") from error
         whole = self._read(path) if full else 0

@@ -47,6 +47,8 @@ def check(labs: list[str], folder: Path | None = None) -> int:
     environment = root / "binder" / "environment.yml"
     if not environment.is_file():
         raise InputError("binder-check must run in a checkout, where binder/environment.yml is. Type it there.")
+    if sys.platform == "win32":
+        raise InputError("binder-check runs what Binder runs, under Linux or macOS; this is Windows. Type it there.")
     resolved = resolve(environment)
     told = {None: "not tried: micromamba or conda-forge cannot be had here", True: "resolves", False: "DOES NOT RESOLVE"}
     print(f"conda-forge: {told[resolved]}")

@@ -129,7 +129,7 @@ def fetch() -> Path:
         return kept
     with tempfile.TemporaryDirectory() as folder:
         arguments = [*_COMMAND.split()[1:], "--quiet", "--retries", "1", "--timeout", "20", "--dest", folder]
-        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, errors="replace", check=False)
         files = sorted(Path(folder).glob("*.tar.gz"))
         if done.returncode or not files:
             last = (done.stderr.strip().splitlines() or ["no file came"])[-1]
