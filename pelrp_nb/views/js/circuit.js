@@ -1,4 +1,4 @@
-// A circuit: the messages from word to word that carry what two runs differ in, and nothing else; a place shows what it reads and who
+// A circuit: the messages from word to word that carry what two runs differ in, and nothing else; a place shows what it reads, who
 // reads it, a message the heads that it goes through.
 
 kinds.circuit = (root, face) => {
@@ -15,7 +15,8 @@ kinds.circuit = (root, face) => {
 };
 
 const CIRCUIT_IS =
-  "The words below, the answer above; a line leads from the place that is read up to the place that reads it, as wide as it is worth. " +
+  "The words below, the answer above; a line leads from the place that is read up to the place that reads it, " +
+  "as wide as it is worth. " +
   "Choose a place or a line; arrow keys read places, Enter chooses, Escape lets go.";
 
 function circuitView(face, group) {
@@ -44,13 +45,15 @@ function circuitView(face, group) {
     graph.show(group.edges.length);
     const first = group.edges.slice(0, 3).map((edge) => messageTold(group, edge, show));
     const size = `${group.tokens.length} places, ${group.levels.length} levels of attention, ${group.edges.length} messages`;
-    const told = `circuit: ${size}. The largest: ${first.join("; ") || "none"}. Arrow keys read places, Enter shows what one reads.`;
+    const named = first.join("; ") || "none";
+    const told = `circuit: ${size}. The largest: ${named}. Arrow keys read places, Enter shows what one reads.`;
     graph.node.firstChild.setAttribute("aria-label", told);
     choose();
     tell(null);
   };
   const table = section("All messages", null, messageTable(group, show));
-  return [make("section", { "aria-label": "Circuit", class: "first" }, make("div", { class: "controls" }, letGo), graph.node, read), panel, table];
+  const chart = make("section", { "aria-label": "Circuit", class: "first" }, make("div", { class: "controls" }, letGo), graph.node, read);
+  return [chart, panel, table];
 }
 
 // What a place reads in the attention below it, and who reads it in the one above.
@@ -59,7 +62,8 @@ const readers = ({ levels, own }, { row, place }) =>
   own || row === 0 ? (levels[row]?.edges ?? []).filter(({ j }) => j === place) : [];
 
 const messageTold = (group, { level, i, j, amount }, show) =>
-  `${levelAt(group, level)}: ${nameAt(group, level + 1, i)} at ${i} reads ${nameAt(group, level, j)} at ${j}, worth ${show(amount)}`;
+  `${levelAt(group, level)}: ${nameAt(group, level + 1, i)} at ${i} reads ` +
+  `${nameAt(group, level, j)} at ${j}, worth ${show(amount)}`;
 
 function placeTold(group, spot) {
   const where = spot.row > 0 ? `after the attention of ${levelAt(group, spot.row - 1)}` : "among the words";
@@ -117,7 +121,12 @@ function takenCircuit(face, group) {
     fallback: () => rowsTable(rows()),
     picture: (penOf) => routesPicture(face, group, group.edges, penOf, "a circuit"),
     rows,
-    readable: () => ({ caption: routesCaption(data), state: face.model.get("state"), columns: MESSAGE, messages: messagesOf(group) }),
+    readable: () => ({
+      caption: routesCaption(data),
+      state: face.model.get("state"),
+      columns: MESSAGE,
+      messages: messagesOf(group),
+    }),
     with: "target, value and what is left",
   };
 }

@@ -120,7 +120,7 @@ function wayThrough(group, { row, place }) {
   return { lit: lit.sort(bySize), parts };
 }
 
-// The way down from a place as a walk through it alone found it: by the name of each level what was handed on there, and what stayed.
+// The way down from a place as a walk through it alone found it: by level what was handed on, and what stayed.
 function walkedWay({ levels, others }, row, found) {
   const lit = levels.slice(0, row).flatMap(({ name, at }) => {
     if (!found[name]) return [];
