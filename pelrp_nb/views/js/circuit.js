@@ -52,7 +52,8 @@ function circuitView(face, group) {
     tell(null);
   };
   const table = section("All messages", null, messageTable(group, show));
-  const chart = make("section", { "aria-label": "Circuit", class: "first" }, make("div", { class: "controls" }, letGo), graph.node, read);
+  const controls = make("div", { class: "controls" }, letGo);
+  const chart = make("section", { "aria-label": "Circuit", class: "first" }, controls, graph.node, read);
   return [chart, panel, table];
 }
 
