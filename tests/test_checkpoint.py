@@ -267,6 +267,22 @@ def test_a_checkpoint_of_the_models_own_making_is_refused(reentrant):
         flow.trace(model(x)[0, 0])
 
 
+class Padded(nn.Module):
+    """A model that joins an empty leaf to its input, as torch's own checkpointing makes one."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 2).double()
+
+    def forward(self, x):
+        return self.linear(torch.cat([x, torch.empty((0, 4), dtype=x.dtype, requires_grad=True)]))
+
+
+def test_an_empty_tensor_may_require_a_gradient():
+    found = pelrp_nb.explain(Padded(), torch.randn(1, 4, dtype=torch.float64), target=0)
+    assert found.ledger.closed
+
+
 class Writing(nn.Module):
     """A layer that writes into its own input: it cannot be run again, and so keeps what it saved."""
 

@@ -49,7 +49,7 @@ def fresh(name: str, out: Any) -> Any:
     if name in NOISE:
         keep(out, provenance(fixed=True))
     elif isinstance(out, Tensor):
-        out.zero_()
+        out.detach().zero_()  # one that requires a gradient may not be written into itself
     return out
 
 
