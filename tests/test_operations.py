@@ -91,7 +91,7 @@ def test_a_denominator_with_a_one_more_is_no_softmax_however_large_the_scores(si
 CHANGED = {  # what was changed in place after it was noted: the same without that memory, or None where there is no rule
     "(p := x.softmax(-1), x.mul_(3), p.log())[-1]": None,
     "(p := x.softmax(-1), p.__setitem__((0, 0), 0.5), p.log())[-1]": None,
-    "(p := x.softmax(-1).clamp(min=1e-9), p.mul_(0.5), p.log())[-1]": None,
+    "(p := x.softmax(-1).clamp(min=1e-9), p.mul_(0.5), p.log())[-1]": "(q := x.softmax(-1), p := q.clamp(min=1e-9), (p * 0.5).log())[-1]",
     "(p := x.softmax(-1), p.__setitem__((0, 0), 0.5), p.log_())[-1]": None,
     "(i := torch.tensor([1]), p := x.softmax(-1).index_select(-1, i), i.add_(1), p.log())[-1]": None,
     "(l := x.log_softmax(-1), l[:, 1:2].mul_(2), l.exp())[-1]":

@@ -97,7 +97,8 @@ class Bent(Spelt):
         a = a.detach() if self.constant else a
         out = a @ v if self.constant else half(a @ v)
         if own and d.mixed:
-            r = self.leaf("relative embedding", of.mixed[offsets(n, n, (len(of.mixed) + 1) // 2)], more=d.met)
+            r = of.mixed[offsets(n, n, (len(of.mixed) + 1) // 2)].detach()
+            r = r if self.constant else self.leaf("relative embedding", r, more=d.met)  # weights that are constants make it one
             mixed = torch.einsum("...ij,ijd->...id", a, r)
             out = out + (mixed if self.constant else half(mixed))
         return out
