@@ -62,26 +62,26 @@ def forward(
 
 
 class _Size(torch.autograd.Function):
-    """sum_i |C_ji| + |b_j| with the sign of z: of the weights nothing new is kept for the way back."""
+    """sum_i |C_ji| + |b_j| with the sign of z. For the way back signs alone are kept, a byte each: x and z may be written over."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, z: Tensor, apply: Linear) -> Tensor:
-        ctx.save_for_backward(x, weight, z)
-        ctx.map = apply
+        ctx.save_for_backward(x.sign().to(torch.int8), weight, z.signbit())
+        ctx.map, ctx.dtype = apply, x.dtype
         return torch.copysign(apply(x.abs(), weight.abs(), None if bias is None else bias.abs()), z)
 
     @staticmethod
     def backward(ctx, g: Tensor):
-        x, weight, z = ctx.saved_tensors
-        return _back(ctx.map, x, weight.abs(), g * z.sign()) * x.sign(), None, None, None, None
+        sign, weight, negative = ctx.saved_tensors
+        return _back(ctx.map, sign.to(ctx.dtype), weight.abs(), torch.where(negative, -g, g)) * sign, None, None, None, None
 
 
 def _back(apply: Linear, x: Tensor, weight: Tensor, g: Tensor) -> Tensor:
-    """The gradient of a linear map's input; any but `linear` is run once more for it."""
+    """The gradient of a linear map's input, whatever its numbers are; any but `linear` is run once more for it."""
     if unwrap(apply) is linear:
         return g @ weight.to(g.dtype)
     with torch.enable_grad():
-        x = x.detach().requires_grad_()
+        x = x.requires_grad_()
         return torch.autograd.grad(apply(x, weight, None), x, g)[0]
 
 
