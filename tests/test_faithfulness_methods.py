@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +15,7 @@ from tolerance import assert_same
 
 from pelrp_nb import ATTN_LRP, PA_LRP, explain, faithfulness, zoo
 from pelrp_nb.errors import InputError
-from pelrp_nb.faithfulness import ALL, METHODS, Attribution, Configuration, Example, Subject, load, measure
+from pelrp_nb.faithfulness import ALL, METHODS, Attribution, Configuration, Example, Subject, gradients, load, measure
 from pelrp_nb.faithfulness.attention import looked
 from pelrp_nb.faithfulness.attribution import attribute
 from pelrp_nb.faithfulness.methods import CONTROLS, chosen
@@ -136,6 +140,14 @@ def test_integrated_gradients_sum_to_the_difference(real):
     assert total == pytest.approx(float(here.answer[here.target] - bare[here.target]), abs=2e-2)
 
 
+def test_integrated_gradients_are_captums(real):
+    asked, here = real
+    x, logit = gradients.differentiable(asked, here)
+    steps = asked.configuration.baselines.steps
+    theirs = captum.IntegratedGradients(logit).attribute(x, baselines=gradients.start(asked, here, x), n_steps=steps)
+    assert_same(attribute(METHODS["integrated-gradients"], asked, here).relevance, theirs.detach()[0].sum(-1))
+
+
 def test_leave_one_out_is_captums(real):
     asked, here = real
     ids, unknown = here.row["input_ids"][None], asked.replacement()
@@ -257,11 +269,19 @@ def test_unknown_methods_are_refused_with_the_nearest():
         chosen([])
 
 
-def test_a_missing_captum_is_named(monkeypatch):
-    import sys
+def test_the_course_needs_no_other_library(real, monkeypatch):
+    """Binder and Colab install the package without extras: the methods that tutorials name are its own."""
+    pages = (Path(__file__).parent.parent / "tutorials").glob("[0-9]*.py")
+    named = {name for page in pages for name in re.findall(r'"([a-z-]+)"', page.read_text(encoding="utf-8"))} & METHODS.keys()
+    assert len(named) >= 4 and "integrated-gradients" in named
+    monkeypatch.setitem(sys.modules, "captum", None)
+    for name in sorted(named):
+        assert attribute(METHODS[name], *real).relevance.isfinite().all(), name
 
+
+def test_a_missing_captum_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "captum", None)
     model, tokenizer = zoo.load("reviews-rotary")
-    settings = Configuration(methods=("integrated-gradients", "random"), protocols=("gain",))
+    settings = Configuration(methods=("smooth-grad", "random"), protocols=("gain",))
     result = measure(model, tokenizer, [Example("fine film")], settings)
-    assert "pip install" in result.errors["integrated-gradients"][0][1] and result.estimate("random", result.measures[0]).n == 1
+    assert "pip install" in result.errors["smooth-grad"][0][1] and result.estimate("random", result.measures[0]).n == 1

@@ -67,7 +67,7 @@ def test_a_missing_package_is_told_with_its_extra(package, monkeypatch):
 
 LACKING = {  # what is used -> (the package that is not there, the extra)
     "labs": ("nbformat", "teach", lambda: labs(["new", "folder", "--labs", "01"])),
-    "captum": ("captum.attr", "compare", lambda: pelrp_nb.faithfulness.gradients.captum("IntegratedGradients")),
+    "captum": ("captum.attr", "compare", lambda: pelrp_nb.faithfulness.gradients.captum("Saliency")),
     "digits": ("sklearn.datasets", "train", lambda: pelrp_nb.zoo.scenes.digits(held_out=False)),
     "a table": ("pyarrow.parquet", "parquet", lambda: list(pelrp_nb.faithfulness.load("mine.parquet"))),
 }
