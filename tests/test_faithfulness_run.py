@@ -122,18 +122,6 @@ def test_other_weights_other_data_and_foreign_files_are_refused(tmp_path, model,
             measure(*model, examples[:1], SETTINGS, output=Output(where))
 
 
-def test_a_method_of_ones_own_that_was_rewritten_is_another_one(tmp_path, model, examples):
-    def scaled(by):
-        return {"mine": lambda subject, case: torch.arange(len(case.tokens)) * float(by)}
-
-    path = tmp_path / "run.jsonl"
-    first = measure(*model, examples[:2], SETTINGS, scaled(1), output=Output(path))
-    assert not first.errors
-    assert measure(*model, examples[:2], SETTINGS, scaled(1), output=Output(path, "resume")).records == first.records
-    with pytest.raises(FileError, match=r"never mixed.*mine was"):
-        measure(*model, examples[:2], SETTINGS, scaled(-1), output=Output(path, "resume"))
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk_is_said(model, examples):
     with pytest.raises(FileError, match=r"No space left.*--resume"):

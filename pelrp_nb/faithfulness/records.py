@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import FileError
-from ..streaming.in_words import words
 from .settings import Configuration, lines
 
 FORMAT, VERSION = "pelrp_nb.faithfulness", 1
@@ -127,12 +126,11 @@ class Records:
             self.found.setdefault(record["index"], record)
 
 
-def header_of(configuration: Configuration, methods: Iterable[str], own: Mapping[str, Any], weights: str) -> dict[str, Any]:
-    """The first line: what must be the same for results to stand in one file. own: methods of the user's own, told by what they do."""
-    said = {"own": {name: words(method) for name, method in own.items()}} if own else {}
+def header_of(configuration: Configuration, methods: Iterable[str], weights: str) -> dict[str, Any]:
+    """The first line: what must be the same for results to stand in one file."""
     return {
         "format": FORMAT, "version": VERSION, "fingerprint": configuration.fingerprint, "weights": weights,
-        "methods": list(methods), "configuration": configuration.plain(), **said,
+        "methods": list(methods), "configuration": configuration.plain(),
     }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def measure(
     functions = chosen((*configuration.methods, *(methods or {})), methods)
     rank, world = processes()
     path = output.path if output.path is None or rank == 0 else f"{os.fspath(output.path)}.{rank}"
-    records = Records(path, header_of(configuration, functions, methods or {}, weights_of(model)), output.there)
+    records = Records(path, header_of(configuration, functions, weights_of(model)), output.there)
     try:
         with bar(output.progress and rank == 0, total_of(examples, configuration.limit)) as advance:
             for group in mine(grouped(first(examples, configuration.limit), configuration.together), rank, world):
