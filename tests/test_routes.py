@@ -17,12 +17,19 @@ CASES += [(one, other) for one in ARCHITECTURES if one.name in ("llama", "gpt2",
 NAMES = {id(PA_LRP): "pa", id(CP_LRP): "cp", id(DELTA_LRP): "delta"}
 
 
-@pytest.fixture(scope="module", params=["sdpa", "eager"])
-def attention(request):
-    """Both ways to compute attention, in float64 also where models ask for float32: in a softmax (Llama), before it (T5, GPT-J)."""
+@contextmanager
+def in_float64() -> Iterator[None]:
+    """In float64 also where models ask for float32: in a softmax (Llama), before it (T5, GPT-J)."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(torch.nn.functional, "softmax", lambda x, dim=None, _stacklevel=3, dtype=None: x.softmax(dim))
         patched.setattr(torch.Tensor, "float", lambda x: x if x.dtype == torch.float64 else x.to(torch.float32))
+        yield
+
+
+@pytest.fixture(scope="module", params=["sdpa", "eager"])
+def attention(request):
+    """Both ways to compute attention."""
+    with in_float64():
         yield request.param
 
 

@@ -69,7 +69,10 @@ def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor
     leaf = detection.multiplied(flow, constant, carrier, shape)
     if leaf is not None:
         out = turned(flow, carrier, leaf)
-        write(out, Note(sinks=(*detection.sinks_of(flow, carrier), leaf), awaiting=detection.awaiting(flow, carrier)))
+        note = Note(sinks=(*detection.sinks_of(flow, carrier), leaf), awaiting=detection.awaiting(flow, carrier))
+        if constant.numel() == 1:  # of one place alone: an activation may be written out of it all the same
+            note.origin, note.zero = elementwise(flow, func, (carrier, constant), {}) or (None, None)
+        write(out, note)
         return idioms.masked(flow, carrier, constant, out)
     noted = note_of(flow, carrier) is not None
     whole = idioms.quotient(flow, func, carrier, constant) if noted else None
