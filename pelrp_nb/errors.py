@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 
 class PelrpError(Exception):
     """Anything pelrp_nb refuses; catch this one to catch them all.
@@ -55,3 +58,12 @@ class FileError(PelrpError, ValueError):
 
 class ZooError(PelrpError, ValueError):
     """The zoo has no such model or task, or its files are damaged."""
+
+
+def exit_code(main: Callable[[], int]) -> int:
+    """What a command returns; 2, with one line on standard error, where it says what the user can mend."""
+    try:
+        return main()
+    except (PelrpError, OSError) as error:
+        print(f"pelrp_nb: {error}", file=sys.stderr)
+        return 2

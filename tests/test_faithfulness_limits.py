@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from pelrp_nb import exchange, zoo
 from pelrp_nb.composites import CP_LRP, PA_LRP
+from pelrp_nb.errors import FileError
 from pelrp_nb.faithfulness import confirmation, limits, limits_page, paths
 from pelrp_nb.faithfulness.confirmation import Job
 from pelrp_nb.faithfulness.confirmed import Batch
@@ -100,7 +102,7 @@ def test_a_run_goes_on_from_what_is_there_and_writes_between_its_lines(tmp_path,
     page = tmp_path / "page.md"
     page.write_text("no lines")
     command = [str(tmp_path / "found"), "--out", str(page)]
-    with pytest.raises(Exception, match="must have the lines"):
+    with pytest.raises(FileError, match="must have the lines"):
         main(command)
     page.write_text(f"before\n{limits_page.BEGIN}\n{limits_page.END}\nafter\n")
     assert main(command) == 0
@@ -110,3 +112,7 @@ def test_a_run_goes_on_from_what_is_there_and_writes_between_its_lines(tmp_path,
     assert truth.split(" | ")[1:3] == ["1.00 (1.00)", "1.00 (1.00)"]
     monkeypatch.setattr(limits, "measured", None)
     assert main(command) == 0 and page.read_text() == first
+    kept = next((tmp_path / "found").iterdir())
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "weights": "others"}))
+    with pytest.raises(FileError, match="of other weights"):
+        main(command)

@@ -9,7 +9,7 @@ import torch
 
 from pelrp_nb import ATTN_LRP, CP_LRP, PA_LRP, explain, zoo
 from pelrp_nb.__main__ import main
-from pelrp_nb.errors import ZooError
+from pelrp_nb.errors import FileError
 from pelrp_nb.zoo import truth, truth_of_seeds, truth_page
 
 PAGE = Path(__file__).parent.parent / "tutorials" / "truth.md"
@@ -121,7 +121,7 @@ def test_seeds_that_are_not_there_say_how_to_train_them(tmp_path, capsys):
 def test_wrong_pages_and_limits_are_refused(tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("no markers")
-    with pytest.raises(ZooError, match="must have the lines"):
+    with pytest.raises(FileError, match="must have the lines"):
         truth_page.write([], page)
     assert main(["zoo", "truth", "--limit", "0"]) == 2 and "at least one example" in capsys.readouterr().err
 

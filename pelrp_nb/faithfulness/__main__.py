@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import PelrpError
+from ..errors import exit_code
 from .command import main
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (PelrpError, OSError) as error:
-        print(f"pelrp_nb: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(main))

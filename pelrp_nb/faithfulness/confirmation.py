@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from .. import zoo
-from ..errors import FileError, PelrpError
+from ..errors import FileError, exit_code
 from ..results.serialisation import put
 from ..zoo.questions import KINDS, Question, questions
 from ..zoo.seeds import models
@@ -141,7 +141,7 @@ def run(folder: Path, seeds: Path | None, stories: Path | None, only: Sequence[s
             else:
                 bar.initial += job.steps
                 bar.update(job.steps)
-            found.append(_read(path, job))
+            found.append(read(path, job))
     return found
 
 
@@ -150,7 +150,7 @@ def _measured(job: Job, tell: Tell) -> dict[str, Any]:
     return {"name": job.name, "seed": job.seed, "kind": job.kind, "weights": job.weights, "parts": parts}
 
 
-def _read(path: Path, job: Job) -> dict[str, Any]:
+def read(path: Path, job: Job) -> dict[str, Any]:
     """A file of measurements. Raises FileError where it is of other weights than those that are there."""
     found = json.loads(path.read_text(encoding="utf-8"))
     if found["weights"] != job.weights:
@@ -175,8 +175,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (PelrpError, OSError) as error:
-        print(f"pelrp_nb: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(main))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
+from ..results.generated import put_between
 from ..results.serialisation import put
 from .confirmation_result import (
     ACCOUNTS, FIVE, FREE, MEASURES, MOVE, ORDER, RELEVANCE, SHARE, SHARED, SIGNED, SWAP, Model, models_of,
@@ -25,9 +25,9 @@ def write(files: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Put the tables between their markers, at the end of the page if it has none. Raises FileError where there is no page."""
     if not path.is_file():
         raise FileError(f"{path} must be the page that says what is to be measured, and there is none. Type --out tutorials/positions.md.")
-    page, made = path.read_text(encoding="utf-8"), f"{BEGIN}\n{result(files)}\n{END}"
-    found = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: made, page, flags=re.S)
-    put(path, (found if BEGIN in page else f"{page.rstrip()}\n\n{made}\n").encode())
+    if BEGIN not in (page := path.read_text(encoding="utf-8")):
+        put(path, f"{page.rstrip()}\n\n{BEGIN}\n{END}\n".encode())
+    put_between(path, result(files), BEGIN, END)
 
 
 def result(files: Iterable[Mapping[str, Any]]) -> str:

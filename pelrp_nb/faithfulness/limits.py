@@ -20,11 +20,11 @@ from torch import Tensor
 
 from ..composites import CP_LRP, PA_LRP
 from ..engine.positions.exchanging import Pairs
-from ..errors import PelrpError
+from ..errors import exit_code
 from ..permute import move
 from ..results.serialisation import put
 from . import paths
-from .confirmation import MODELS, Job, jobs
+from .confirmation import MODELS, Job, jobs, read
 from .confirmed import Batch, exchanged, shuffles
 from .examples import seed_of
 from .limits_page import MEASURED, write
@@ -134,13 +134,14 @@ def run(folder: Path, seeds: Path | None) -> list[dict[str, Any]]:
         path = folder / job.file
         if not path.exists():
             put(path, (json.dumps(_of(job)) + "\n").encode())
-        found.append(json.loads(path.read_text(encoding="utf-8")))
+        found.append(read(path, job))
     return found
 
 
 def _of(job: Job) -> dict[str, Any]:
     parts = (replace(batch, ids=batch.ids[:QUESTIONS], target=batch.target[:QUESTIONS]) for batch in _batches(job))
-    return {"name": job.name, "seed": job.seed, "kind": job.kind, "questions": [one for batch in parts for one in measured(batch)]}
+    asked = [one for batch in parts for one in measured(batch)]
+    return {"name": job.name, "seed": job.seed, "kind": job.kind, "weights": job.weights, "questions": asked}
 
 
 def _batches(job: Job) -> Iterator[Batch]:
@@ -162,8 +163,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (PelrpError, OSError) as error:
-        print(f"pelrp_nb: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(main))

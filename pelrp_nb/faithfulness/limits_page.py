@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import FileError
 from ..hierarchy import Sample, auroc, mean, over_models, spearman
-from ..results.serialisation import put
+from ..results.generated import put_between
 from .confirmation_page import table
 from .confirmation_result import FIVE, FREE, ORDERED
 
@@ -23,11 +21,7 @@ File = Mapping[str, Any]
 
 def write(files: Sequence[File], path: Path) -> None:
     """Put the tables between their markers. Raises FileError where the page has none."""
-    page = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if BEGIN not in page or END not in page:
-        raise FileError(f"{path} must have the lines {BEGIN} and {END}, between which the tables go. Add them, or name another file.")
-    found = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{tables(files)}\n{END}", page, flags=re.S)
-    put(path, found.encode())
+    put_between(path, tables(files), BEGIN, END)
 
 
 def tables(files: Sequence[File]) -> str:

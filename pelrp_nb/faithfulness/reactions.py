@@ -24,13 +24,13 @@ from torch import Tensor
 
 from ..composites import ATTN_LRP, CP_LRP, PA_LRP
 from ..engine.options import Options
-from ..errors import FileError, MissingError, PelrpError
+from ..errors import MissingError, exit_code
 from ..exchange import exchange
 from ..explain import explain
 from ..hierarchy import Sample, mean, minus, over_models
 from ..results.exchange import Exchange
 from ..results.explanation import Explanation
-from ..results.serialisation import put
+from ..results.generated import put_between
 from .confirmation_page import table
 from .scores import rank_correlation
 
@@ -203,18 +203,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = page(measured(given.model or folder()))
     print(made)
     if given.out:
-        text = given.out.read_text(encoding="utf-8") if given.out.is_file() else ""
-        if BEGIN not in text or END not in text:
-            raise FileError(
-                f"{given.out} must have the lines {BEGIN} and {END}, between which the table goes. Add them, or name another file."
-            )
-        put(given.out, re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{made}\n{END}", text, flags=re.S).encode())
+        put_between(given.out, made, BEGIN, END)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (PelrpError, OSError) as error:
-        print(f"pelrp_nb: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(main))

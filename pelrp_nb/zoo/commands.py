@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ZooError
+from ..results.generated import put_between
 from .catalogue import MODELS
 from .shelf import card, check, names, packaged
 
@@ -72,13 +73,13 @@ def _truth(limit: int | None, json_file: str | None, markdown_file: str | None) 
 
 def truth_of_seeds(seeds: str, limit: int | None, markdown_file: str | None) -> int:
     """The table of truth over several seeds of each model, those of the package or of a folder, printed and written."""
-    from . import truth, truth_of_seeds, truth_page
+    from . import truth, truth_of_seeds
 
     with _bar() as tell:
         rows = truth_of_seeds.table(Path(seeds) if seeds else None, truth.LIMIT if limit is None else limit, tell)
     print(made := truth_of_seeds.markdown(rows))
     if markdown_file:
-        truth_page.between(Path(markdown_file), made, truth_of_seeds.BEGIN, truth_of_seeds.END)
+        put_between(Path(markdown_file), made, truth_of_seeds.BEGIN, truth_of_seeds.END)
     return 0
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import ZooError
+from ..results.generated import put_between
 from .truth import METHODS, SHARES, Row
 
 ORDERLESS = ("recall", "majority")
@@ -58,16 +57,7 @@ def _table(columns: Sequence[str], rows: Sequence[tuple[Row, Any]]) -> list[str]
 
 def write(rows: Sequence[Row], path: Path) -> None:
     """Put the tables between the markers of a page, or make a page of them."""
-    between(path, markdown(rows), BEGIN, END)
-
-
-def between(path: Path, tables: str, begin: str, end: str) -> None:
-    """Put tables between two lines of a page, or make a page of them. Raises ZooError where the page has no such lines."""
-    page = path.read_text(encoding="utf-8") if path.exists() else f"# A table of truth\n\n{begin}\n{end}\n"
-    if begin not in page or end not in page:
-        raise ZooError(f"{path} must have the lines {begin} and {end}, between which the tables go. Add them, or name a new file.")
-    page = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{tables}\n{end}", page, flags=re.S)
-    path.write_text(page, encoding="utf-8", newline="\n")
+    put_between(path, markdown(rows), BEGIN, END)
 
 
 def plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
