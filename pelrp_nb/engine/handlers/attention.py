@@ -22,8 +22,8 @@ from ..depth import Depth
 from ..edges import Edges
 from ..leaves import Attention
 from ..numerics import better, dot, visible
-from ..places.follow import provenance_of
 from ..places.contractions import beside_itself
+from ..places.follow import provenance_of
 from ..places.products import scores_of
 from ..positions import detection, permuting, relative
 from ..positions.sinks import tap
