@@ -136,8 +136,10 @@ def test_advice_is_no_fault():
 
 def test_a_machine_that_may_be_read_only_and_has_neither_browser_nor_network(bubblewrap, tmp_path):
     """For real: every file system read-only but the one for temporary files, no network, nothing on the path."""
-    ready = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--unshare-net", "--chdir", "/"]
-    clean = ["--clearenv", "--setenv", "PATH", "/nowhere", "--setenv", "PYTHONPATH", str(ROOT), "--setenv", "OMP_NUM_THREADS", "1"]
+    room = str(tmp_path)  # not /tmp: the checkout itself may lie there
+    ready = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", room, "--unshare-net", "--chdir", "/"]
+    given = {"PATH": "/nowhere", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": room}
+    clean = ["--clearenv", *(part for name, value in given.items() for part in ("--setenv", name, value))]
     command = [*ready, *clean, sys.executable, "-B", "-m", "pelrp_nb", "doctor"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
