@@ -141,15 +141,22 @@ def twice(names: Iterable[str], install: str) -> list[Line]:
 
 
 def versions(name: str, install: str) -> Line | None:
-    """What is the matter with the versions of a package, if anything is: the first on the path is the one that is imported."""
-    there = {str(one.locate_file("")): one.version for one in reversed(list(metadata.distributions(name=name)))}
-    if len(set(there.values())) > 1:
-        said = ", ".join(f"{version} in {folder}" for folder, version in reversed(there.items()))
-        both = f"{install.replace('install', 'uninstall -y')} {name}, until it finds none; then {install} {name}"
-        return Line(name, f"there in two versions: {said}", False, both)
+    """What is the matter with the versions of a package, if anything is.
+
+    Of several folders the first on the path is the one that is imported, as an environment's own is before the system's; two versions in
+    one folder are an installation that went wrong.
+    """
+    there: dict[str, list[str]] = {}
+    for one in metadata.distributions(name=name):
+        there.setdefault(str(one.locate_file("")), []).append(one.version)
+    told = ", ".join(f"{' and '.join(each)} in {folder}" for folder, each in there.items())
+    away = f"{install.replace('install', 'uninstall -y')} {name}"
+    if any(len(set(each)) > 1 for each in there.values()):
+        return Line(name, f"there in two versions: {told}", False, f"{away}, until it finds none; then {install} {name}")
+    first = next(iter(there.values()), [""])[0]
     runs = getattr(sys.modules.get(name), "__version__", None)
-    if there and runs is not None and str(runs).split("+")[0] not in {version.split("+")[0] for version in there.values()}:
-        return Line(
-            name, f"{runs} runs here, and {next(iter(there.values()))} is installed", False, "restart the kernel, or start Python again"
-        )
+    if first and runs is not None and str(runs).split("+")[0] != first.split("+")[0]:
+        return Line(name, f"{runs} runs here, and {first} is installed", False, "restart the kernel, or start Python again")
+    if len({each[0] for each in there.values()}) > 1:
+        return Line(name, f"there in two versions: {told}; the first is used", advice=f"if that is not the one you meant, {away}")
     return None

@@ -87,12 +87,21 @@ def test_with_an_old_package(told, tmp_path, monkeypatch, name, version):
 
 
 def test_with_two_versions_of_torch(told, tmp_path, monkeypatch):
+    """As in an environment that sees the system's packages: the first is used, and all is well."""
     assert [line.mark for line in told()["torch"]] == ["ok  "]
     installed(tmp_path, "torch", "2.6.0")
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     line = told()["torch"][-1]
-    assert line.mark == "MEND" and f"2.6.0 in {tmp_path}" in line.found and metadata.version("torch") in line.found
-    assert "uninstall -y torch" in line.remedy
+    assert line.mark == "note" and f"2.6.0 in {tmp_path}; the first is used" in line.found and metadata.version("torch") in line.found
+    assert "uninstall -y torch" in line.advice
+
+
+def test_with_two_versions_of_einops_in_one_folder(told, tmp_path, monkeypatch):
+    for version in ("0.8.1", "0.8.2"):
+        installed(tmp_path, "einops", version)
+    monkeypatch.syspath_prepend(tmp_path)
+    line = told()["einops"][-1]
+    assert line.mark == "MEND" and f"in {tmp_path}" in line.found and "until it finds none" in line.remedy
 
 
 def test_with_a_version_that_was_installed_since(told, monkeypatch):
