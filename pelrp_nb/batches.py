@@ -28,8 +28,9 @@ from .ledger import Ledger
 from .results.build import Told, common, explanation
 from .results.explanation import Explanation
 from .rules.pages import own_pages
+from .targets.kept import keeping, kept
 from .targets.logits import logits_of, one_per_token
-from .targets.resolve import Asked, answer, ask
+from .targets.resolve import Asked, answer, ask, spoken
 from .targets.target import Each
 
 ROUNDS = {"float64": 1e-7, "float32": 1e-5}  # the part of a ledger's scale that rounding takes at most
@@ -136,13 +137,16 @@ class Run:
         picked = all(q.picks for one in asked for q in one.questions)
         alone = None if picked or B == 1 else self.alone(asked[0], padding)
         with propagate(self.model, self.composite, self.options, asked_inside) as flow:
-            output = call(self.model, named_parts(batch.arguments, asked))
+            given = named_parts(batch.arguments, asked)
+            more = keeping(self.model, given, asked, batch.visible)
+            output = call(self.model, {**given, **more})
             if B > 1 and (mixes(logits_of(output) if picked else output, B) or not (picked or has_rows(output, alone, B))):
                 raise Together
             if B > 1 and one_per_token(getattr(output, "logits", None), self.model, max(len(spoken(one)) for one in asked)):
                 raise Together  # padding has logits as well
             with torch._C.DisableTorchFunction() if picked else nullcontext():  # what a function of the user's does has rules
-                rows = (logits_of_row(output, i, B, v) if picked else of_row(output, i, B, v) for i, v in enumerate(batch.visible))
+                cut = logits_of_row if picked or more else of_row
+                rows = [kept(cut(output, i, B, v), more, one, v) for i, (one, v) in enumerate(zip(asked, batch.visible, strict=True))]
                 inside = {c: part_of(flow, c) for c in asked_inside}
                 parts = ({c: of_row(x, i, B, visible) for c, x in inside.items()} for i, visible in enumerate(batch.visible))
                 chosen = [[answer(q, own, self.model, self.processor, spoken(one), part) for q in one.questions]
@@ -269,12 +273,6 @@ def mixed(flow: Propagation, traces: Sequence[Trace | None]) -> bool:
 def rounding(ledger: Ledger) -> float:
     """What rounding takes at most."""
     return max(ROUNDS.get(ledger.precision, 0.0) * ledger.scale, ledger.rounding)
-
-
-def spoken(asked: Asked) -> tuple[str, ...]:
-    """The tokens that logits belong to: the decoder's where there is one."""
-    labels = asked.row.labels.get("decoder") or next(iter(asked.row.labels.values()), None)
-    return labels.tokens if labels is not None else ()
 
 
 def seen(asked: Asked, k: int, visible: Any) -> dict[str, Visible]:

@@ -23,6 +23,7 @@ from .inputs.encode import encode_all
 from .inputs.model_input import Encoded
 from .inputs.padding import lengths
 from .inputs.rows import Errors, good
+from .targets.kept import at_places
 
 if TYPE_CHECKING:
     from .views.sheet import Sheet
@@ -202,7 +203,8 @@ def plan(
         with propagate(model, composite, options) as flow:
             flow.planning = True
             with memory.tally(flow) as counted:
-                output = call(model, {**row.tensors, **row.more})
+                given = {**row.tensors, **row.more}
+                output = call(model, {**given, **at_places(model, given, [row.length - 1])})
             needs = memory.needed(flow, counted, output)
             flow.settle()
     except ModelError as error:

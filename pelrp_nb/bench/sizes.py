@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..explain import explain
 from ..inputs.encode import quiet
 from ..plan import plan
+from ..targets.kept import at_places
 from .engine import above, smallest
 
 VOCABULARY = 32_000
@@ -155,7 +156,7 @@ def gradient(model: Any, x: dict[str, Tensor]) -> Any:
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings == VOCABULARY]
     hooks = [table.register_forward_hook(leaf) for table in tables]
     try:
-        logits = model(**x, **quiet(model)).logits
+        logits = model(**x, **quiet(model), **at_places(model, x, [len(x["input_ids"][0]) - 1])).logits
     finally:
         for hook in hooks:
             hook.remove()

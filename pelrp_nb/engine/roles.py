@@ -91,7 +91,8 @@ def contradicted(flow: ForwardPass, taken: list[Leaf]) -> None:
 
 def told(flow: ForwardPass, taken: list[Leaf]) -> tuple[Role, ...]:
     """What was taken for what, and why, in one line each."""
-    found = [Role(name, role, reason_of(name, value, flow.options.roles.get(name))) for name, (role, value) in flow.recorder.roles.items()]
+    given = {name: one for name, one in flow.recorder.roles.items() if name != "logits_to_keep"}  # `explain` passes it for itself
+    found = [Role(name, role, reason_of(name, value, flow.options.roles.get(name))) for name, (role, value) in given.items()]
     for leaf in (leaf for leaf in taken if not leaf.behind):
         why = "as Options(roles=...) says" if leaf.source in flow.options.roles else HOW.get(leaf.part, "it differs from place to place")
         found.append(Role(leaf.source or leaf.name, f"positions, {leaf.kind}", why))

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..errors import TargetError
 from ..inputs.arguments import of_transformers
 from .labels import problem_type, token_text
-from .logits import Chosen, Names, Part, found_at, matches, row_of
+from .logits import Chosen, Names, Part, found_at, index_of, matches, row_of
 from .places import Span, Spread
 from .target import Computed, Token, number_of
 
@@ -138,7 +138,8 @@ class Word(Computed):
     def chosen(self, output: Any, model: Any, processor: Any, tokens: Sequence[str]) -> Chosen:
         row = row_of(output, model)
         logs = row if self.how == "logit" else torch.log_softmax(row, -1)
-        value = sum((logs[at, number] for at, number in self.asked[1:]), logs[self.asked[0]])
+        first, *others = [logs[index_of(output, at), number] for at, number in self.asked]
+        value = sum(others, first)
         value = value.exp() if self.how == "probability" else value
         called = {"logit": f"{self.text!r}", "logprob": f"log p({self.text!r})", "probability": f"p({self.text!r})"}[self.how]
         return Chosen(value, f"{called} from {self.asked[0][0]}", self, self.asked[0][0])

@@ -22,6 +22,15 @@ Part = tuple[Tensor, str, Any]  # a number of the logits of one place, its name,
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Logits (1, K, classes) of one input at K of its T places; `at`: which of the K is that of a place."""
+
+    logits: Tensor
+    at: Mapping[int, int]
+    T: int
+
+
+@dataclass(frozen=True)
 class Chosen:
     """A target found in an output: the scalar, how to call it, what tells it from others, and the place where it stands."""
 
@@ -46,7 +55,7 @@ def found_at(
     at = default_place(row, model, processor, tokens) if at is None else at
     classes = row.shape[-1]
     names = {i: f"match of picture and text {i}" for i in range(classes)} if matches(output) else label_names(model, classes)
-    return at_place(row, at, tokens, lambda x: of(x, names, model, processor))
+    return at_place(row, at, tokens, lambda x: of(x, names, model, processor), output if isinstance(output, Kept) else None)
 
 
 def one_per_token(logits: Any, model: Any, T: int) -> bool:
@@ -74,10 +83,10 @@ def asked_place(at: Any, model: Any, tokens: Sequence[str]) -> Any:
     return at
 
 
-def at_place(row: Tensor, at: Any, tokens: Sequence[str], of: Callable[[Tensor], Part]) -> Chosen:
-    """What `of` makes of one place of (T, ...), or of several and added up."""
+def at_place(row: Tensor, at: Any, tokens: Sequence[str], of: Callable[[Tensor], Part], kept: Kept | None = None) -> Chosen:
+    """What `of` makes of one place of (T, ...), or of several and added up; `kept`: which of the T there are."""
     several = at if isinstance(at, Spread) else None
-    found = [place(row, i, tokens) for i in (several.places if several else (at,))]
+    found = [place(row, i, tokens, kept) for i in (several.places if several else (at,))]
     parts = [of(x) for _, x in found]
     value = parts[0][0]
     for part, _, _ in parts[1:]:
@@ -133,20 +142,25 @@ def logits_of(output: Any) -> Tensor:
     )
 
 
-def place(row: Tensor, at: int | str | None, tokens: Sequence[str]) -> tuple[int | None, Tensor]:
+def place(row: Tensor, at: int | str | None, tokens: Sequence[str], kept: Kept | None = None) -> tuple[int | None, Tensor]:
     """The place of the sequence whose logits are meant, and those logits (classes,)."""
     if row.dim() == 1:
         if whole(at) not in (None, -1):
             raise TargetError(f"This model gives one answer per text, so at={at!r} has no meaning. Type target=... without at.")
         return None, row
-    T, given = row.shape[0], at
+    T, given = row.shape[0] if kept is None else kept.T, at
     at = standing(at, tokens) if isinstance(at, str) else -1 if at is None else whole(at)
     if isinstance(at, bool) or not isinstance(at, int):
         raise TargetError(f'at must be a place, its token or target.span("fox"), got {given!r}. Type at=0.')
     if not -T <= at < T:
         raise TargetError(f"at must lie between {-T} and {T - 1} for {T} tokens, got {at}. Type at=-1 for the last.")
     at = at % T
-    return at, row[at]
+    return at, row[at if kept is None else kept.at[at]]
+
+
+def index_of(output: Any, at: int) -> int:
+    """Which row of `row_of(output)` is that of a place."""
+    return output.at[at] if isinstance(output, Kept) else at
 
 
 def standing(wanted: str, tokens: Sequence[str]) -> int:

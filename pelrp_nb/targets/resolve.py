@@ -17,7 +17,7 @@ from .computed import Answer, Logprob, Probability, Word
 from .neurons import Neuron
 from .generation import continued, steps
 from .labels import several_tokens
-from .logits import Chosen, logits_of, matches, row_of
+from .logits import Chosen, index_of, logits_of, matches, row_of
 from .loss import Loss
 from .places import Span, Spread, spread, writes
 from .similarity import similarity
@@ -60,6 +60,12 @@ class Asked:
     row: Encoded
     questions: tuple[Question, ...]
     several: bool
+
+
+def spoken(asked: Asked) -> tuple[str, ...]:
+    """The tokens that logits belong to: the decoder's where there is one."""
+    labels = asked.row.labels.get("decoder") or next(iter(asked.row.labels.values()), None)
+    return labels.tokens if labels is not None else ()
 
 
 def ask(model: nn.Module, rows: Sequence[Encoded], target: Any, contrast: Any, several: bool, processor: Any) -> list[Asked]:
@@ -172,7 +178,7 @@ def preferred(question: Question, output: Any, first: Chosen, model: nn.Module) 
     """Whether what is explained is what the model itself prefers among several classes or tokens."""
     if question.upto is not None and isinstance(first.at, int):  # a token that the model wrote or that stands there already
         with torch._C.DisableTorchFunction():  # asked of the numbers, not of the model
-            return bool(first.value >= row_of(output, model)[first.at].max())
+            return bool(first.value >= row_of(output, model)[index_of(output, first.at)].max())
     asked = question.target is None or (isinstance(question.target, LOGITS) and question.target.text is None)
     return asked and not matches(output) and logits_of(output).shape[-1:].numel() > 1
 

@@ -20,7 +20,7 @@ ROLES = ("content", "positions", "constant", "mask", "control")
 CONTENT = ("input_ids", "inputs_embeds", "pixel_values", "input_features", "input_values", "decoder_input_ids", "decoder_inputs_embeds")
 POSITIONS = ("position_ids", "cache_position", "timesteps", "grid_thw")  # the last: rows and columns of patches, frames
 CONSTANTS = ("token_type_ids", "segment_ids", "bbox")
-CONTROL = ("labels",)
+CONTROL = ("labels", "logits_to_keep")
 
 
 def role_of(name: str, value: Any, given: str | None = None) -> str:
