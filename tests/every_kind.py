@@ -12,6 +12,7 @@ from test_browser_kinds import detailed, inspected, photo
 
 from pelrp_nb import live, rules, views, zoo
 from pelrp_nb.results.circuit import Circuit, chosen
+from pelrp_nb.results.explanations import Explanations
 from pelrp_nb.views import worth, written
 from pelrp_nb.views.sheet import Sheet
 
@@ -77,6 +78,7 @@ EVERY: dict[str, Callable[[Sequence[str]], Sheet]] = {
     "circuit": circuit,
     "exchange": worthy,
     "maps": mapped,
+    "several": lambda tokens: Explanations(made(tokens, seed=seed) for seed in range(3)).sheet(),
     "compare": lambda tokens: views.compare([made(tokens), made(tokens, seed=1)], ["one", "other"]),
     "inspector": lambda tokens: inspected(),
     "monitor": watched,

@@ -67,7 +67,7 @@ def test_where_every_input_was_skipped_tables_have_their_columns_and_a_page_its_
     none = explain(loaded[0], ["", " "], processor=loaded[1], options=Options(on_error="skip"))
     assert len(none.table()) == len(none.to_frame()) == 0
     assert list(none.table()) == list(found.table()) and list(none.to_frame()) == list(found.to_frame())
-    assert none.to_html().count("was skipped: The text is empty") == 2
+    assert none.to_html().split("<noscript>")[1].split("</noscript>")[0].count("was skipped: The text is empty") == 2
     some = Explanations([found[0], none[1]])
     assert "input 1 was skipped" in some.to_html() and some.to_html().count("<details>") == 1
 
@@ -180,14 +180,14 @@ def test_it_is_shown_in_text_html_and_as_one_page(found, nested, tmp_path):
     assert "[2][1]" in repr(nested) and "[2][1]" in nested._repr_html_()
     found.to_html(tmp_path / "all.html")
     page = (tmp_path / "all.html").read_text()
-    assert page.count("<details><summary>[") == 3 and "<script" not in page and "gorgeous" in page
+    assert page.count("<details><summary>[") == 3 and page.count("<script") == 2 and "gorgeous" in page
     assert Explanations()._repr_html_() == "<div>no explanations</div>" and repr(Explanations()) == "Explanations(0)"
 
 
 def test_a_cell_shows_twenty_and_a_page_shows_all():
     many = Explanations(made(("<script>alert(1)</script>", "b"), seed=i) for i in range(23))
     assert "and 3 more" in many._repr_html_() and "and 3 more" in repr(many) and "more: .table()" not in many.to_html()
-    assert "<script" not in many.to_html()
+    assert "<script>alert" not in many.to_html() and "<script>alert" not in many._repr_html_()
 
 
 def test_what_is_not_shown_is_not_made_ready_to_be_shown(monkeypatch):

@@ -5,6 +5,7 @@
     found.table()                                       a row for each: text, target, value, ledger
     found.to_frame(), found.aggregate("token")          a row for each token; means over all
     found.matrix(), found.compare()                     relevance as one array; side by side
+    found.explore(), found.to_html("all.html")          tiles, sorted and filtered
     found.figure(), found.written()                     what was written against what stood before it
     found.save("all.npz"), Explanations.load("all.npz")
 
@@ -31,7 +32,8 @@ from .matrix import Part, parts_of, rows_of
 from .dtypes import converted, known
 from .explanation import Explanation
 from .reductions import REDUCTIONS, Reduction
-from .serialisation import AGAIN, put, read, write
+from .serialisation import AGAIN, read, write
+from .shown import written
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..views.sheet import Sheet
+    from ..views.widget import View
 
 MANY = "several"  # what a file of several explanations holds
 LINE = ("row", "text", "target", "value", "method", "tokens", "largest", "positional_share", "closed", "ledger", "gap", "notes")
@@ -189,16 +192,22 @@ class Explanations(list[Any]):
         parts, rows, columns = parts_of(self)
         return sheet(parts, rows, columns, f"{len(rows)} answers, by what stood before them")
 
-    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
-        """One page of all of them, the skipped inputs too, without scripts; written to `path`, or returned as text if there is none."""
-        from ..views.several import page
+    def sheet(self, most: int | None = None) -> Sheet:
+        """All of them, or the first `most`, as a view that is not drawn yet: a tile for each, sorted and filtered in the page."""
+        from ..views.several import sheet
 
-        found, places = self._shown(None)
-        text = page(found, Explanations(self.flat).names, places, [str(one) for one in self.skipped])
-        if path is None:
-            return text
-        put(Path(path), text.encode(), "explanations.html")
-        return None
+        return sheet(*self._shown(most), [str(one) for one in self.skipped], whole=most is None)
+
+    def explore(self, **state: Any) -> View:
+        """The live view: `explore(sort="value", find="dull")`. Raises MissingError where the widget library is missing."""
+        return self.sheet().explore(**state)
+
+    def to_html(self, path: str | os.PathLike | None = None) -> str | None:
+        """One page of all of them, the skipped inputs too; written to `path`, or returned as text if there is none.
+
+        A tile for each, sorted and filtered in the page; each opens as its card. Where no scripts run the first 50 are a table.
+        """
+        return written(self.sheet(), path)
 
     def to_dict(self) -> list[Any]:
         """Each as plain data that JSON takes; a list in it for each list in this one."""
@@ -216,9 +225,10 @@ class Explanations(list[Any]):
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        from ..views.several import SHOWN, fragment
+        from ..views.several import CELL
 
-        return fragment(*self._shown(SHOWN)) + "".join(one._repr_html_() for one in self.skipped)
+        shown = self.sheet(CELL)
+        return shown._repr_html_() if shown.data["items"] else shown.table
 
     def to(self, dtype: torch.dtype | str) -> Explanations:
         """All of them with their numbers in "float16", "float32" or "float64": see `Explanation.to`."""

@@ -12,16 +12,15 @@ from importlib.resources import files
 
 from .colour import STEPS, palette
 
-BASE = ("base", "controls", "face", "pieces")
+BASE = ("base", "controls", "face", "pieces", "keep", "pens", "marks")
 STEPPER = ("running", "scene", "charts", "heat", "walker", "predict", "math", "formulas", "stepper")
 XRAY = ("dial", "spectrum", "worth", "xray")
-TAKEN = ("keep", "pens", "export")
-ROUTES = ("running", "charts", "heat", "keep", "pens", "edges", "graph", "matrix", "taken", "heads")
-WHOLE = (*STEPPER, "flow", *XRAY, "account", *TAKEN, "patches", "card", "explanation")
+ROUTES = ("running", "charts", "heat", "edges", "graph", "matrix", "taken", "heads")
+WHOLE = (*STEPPER, "flow", *XRAY, "account", "export", "patches", "card", "explanation")
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
-    "stepper": (*STEPPER, *TAKEN),
-    "flow": (*STEPPER, "flow", *TAKEN),
-    "xray": (*STEPPER, *XRAY, *TAKEN),
+    "stepper": (*STEPPER, "export"),
+    "flow": (*STEPPER, "flow", "export"),
+    "xray": (*STEPPER, *XRAY, "export"),
     "explanation": WHOLE,
     "image": (*WHOLE, "image"),
     "routes": (*ROUTES, "routes"),
@@ -29,6 +28,7 @@ KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it,
     "circuit": (*ROUTES, "routes", "circuit"),
     "exchange": ("charts", "heat", "running", "worth"),
     "maps": ("charts", "heat", "running", "maps"),
+    "several": ("running", "scene", "charts", "patches", "card", "several"),
     "compare": (*STEPPER, "compare"),
     "inspector": ("math", "formulas", "inspector"),
     "monitor": (*STEPPER, "alive", "report", "monitor"),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .data import as_json
-from .module import KINDS, parts, script, style
+from .module import parts, script, style
 from .text import visible
 
 SHIM = """
@@ -89,13 +89,11 @@ def policy(code: str) -> str:
 
 
 def shell(kind: str) -> dict[str, Any]:
-    """What `js/keep.js` needs to write a live view of this kind as a page; nothing where it does not keep itself.
+    """What `js/keep.js` needs to write a live view of this kind as a page.
 
     page:  lacks policy, title, style, fallback, values and code, each in braces
     kinds: kind of view -> {"parts": of the module, "policy": that allows them}
     """
-    if "keep" not in KINDS[kind]:
-        return {}
     page = PAGE
     for name, text in {"frame": "", "aside": ASIDE, "tail": SHIM}.items():
         page = page.replace(f"{{{name}}}", text)

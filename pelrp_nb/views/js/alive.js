@@ -61,3 +61,4 @@ function silence() {
 
 // A trait of a live view, or what a file has in its place.
 const traitOf = (face, name) => face.model.get(name) ?? face.get(name);
+const traitsOf = (face, names) => Object.fromEntries(names.map((name) => [name, traitOf(face, name)]));

@@ -47,6 +47,7 @@ kinds.bench = (root, face) => {
       make("div", { class: "sliders" }, groups, make("div", { class: "controls" }, reset)),
       paid.node,
     ),
+    savingShown(face, `bench-${data.name}`, () => traitsOf(face, ["values", "result"])),
   );
   const show = () => paid.show(traitOf(face, "result"));
   show();

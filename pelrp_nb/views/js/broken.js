@@ -30,6 +30,7 @@ kinds.broken = (root, face) => {
     verdict,
     section("The account on the way back", "What arrives at each boundary, and what is missing up to there.", path.node),
     place,
+    savingShown(face, `mistakes-${data.target}`),
   );
   const show = () => {
     const chosen = now();

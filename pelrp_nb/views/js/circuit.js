@@ -120,7 +120,7 @@ function takenCircuit(face, group) {
     name: `circuit-${data.target}`,
     title: `${data.target}: a circuit`,
     fallback: () => rowsTable(rows()),
-    picture: (penOf) => routesPicture(face, group, group.edges, penOf, "a circuit"),
+    caption: () => routesCaption(data),
     rows,
     readable: () => ({
       caption: routesCaption(data),

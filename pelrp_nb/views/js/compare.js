@@ -53,6 +53,7 @@ kinds.compare = (root, face) => {
     ),
     agreement(scenes, names, same),
     accounts(items),
+    savingShown(face, "comparison"),
   );
   face.on("part", part.show);
   if (against) face.on("against", (i) => against.show(String(i ?? -1)));

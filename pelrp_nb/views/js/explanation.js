@@ -22,7 +22,7 @@ function throughOf(root, face, first) {
       xray(scene),
       layersMap(scene),
       ledger(scene.data),
-      exporter(scene),
+      exporter(scene, '.card, [aria-label="Step by step"]'),
       recipe(scene.data),
     ]);
     scene.filtered();

@@ -17,6 +17,7 @@ function heatOf(face, name, columns, picked = null, square = false) {
   const board = make("div", { class: "scroll" }, make("div", { class: "board" }, heads, canvas, cross));
   const node = make("div", { class: `heat${square ? " square" : ""}` }, make("div", { class: "heatbox" }, names, board), told);
   const map = { rows: [], columns, scale: 1, cell: CELL.least, height: CELL.height, coloured: MEASURES.all[1] };
+  canvas.cells = () => cellsOf(map, palette(face.root)); // for a picture
   const draw = () => {
     const room = Math.floor(((board.clientWidth || 640) - 2) / Math.max(1, columns.length));
     map.cell = square
@@ -57,7 +58,8 @@ function heatOf(face, name, columns, picked = null, square = false) {
   return { node, paint };
 }
 
-function paintCells(canvas, { rows, columns, scale, cell, height: tall, coloured }, shades) {
+function paintCells(canvas, map, shades) {
+  const { rows, columns, cell, height: tall } = map;
   const [width, height] = [cell * columns.length, tall * rows.length];
   const sharp = Math.min(window.devicePixelRatio || 1, 8000 / Math.max(1, width, height));
   Object.assign(canvas, { width: Math.round(width * sharp), height: Math.round(height * sharp) });
@@ -66,17 +68,24 @@ function paintCells(canvas, { rows, columns, scale, cell, height: tall, coloured
   const pen = canvas.getContext("2d");
   pen.scale(sharp, sharp);
   Object.assign(pen, { font: "11px system-ui, sans-serif", textAlign: "center", textBaseline: "middle" });
+  for (const { x, y, wide, high, back, ink, text } of cellsOf(map, shades)) {
+    pen.fillStyle = back;
+    pen.fillRect(x, y, wide, high);
+    pen.fillStyle = ink;
+    if (text) pen.fillText(text, x + cell / 2, y + tall / 2);
+  }
+}
+
+// Each cell where it stands, with its colours, and its number where there is room for it.
+function cellsOf({ rows, scale, cell, height: tall, coloured }, shades) {
   const [show, line] = [digits(scale, 3), cell > 9 ? 1 : 0];
-  rows.forEach(({ values }, r) => {
+  return rows.flatMap(({ values }, r) => {
     const own = largest(values);
-    values.forEach((x, c) => {
-      if (x === null) return; // nothing stands there
+    return values.flatMap((x, c) => {
+      if (x === null) return []; // nothing stands there
       const [back, ink] = shadeOf(shades, ...coloured(x, own, scale));
-      pen.fillStyle = back;
-      pen.fillRect(c * cell, r * tall, cell - line, tall - (tall > 9 ? 1 : 0));
-      if (cell < CELL.printed) return;
-      pen.fillStyle = ink;
-      pen.fillText(show(x), (c + 0.5) * cell, (r + 0.5) * tall);
+      const place = { x: c * cell, y: r * tall, wide: cell - line, high: tall - (tall > 9 ? 1 : 0) };
+      return [{ ...place, back, ink, text: cell < CELL.printed ? null : show(x) }];
     });
   });
 }

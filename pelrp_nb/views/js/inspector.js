@@ -37,6 +37,7 @@ kinds.inspector = (root, face) => {
       make("section", { "aria-label": "Rule" }, panel.node),
     ),
     positionsOf(data),
+    savingShown(face, `rules-${data.model}`),
   );
   (map.first ?? map.any)?.();
 };

@@ -4,7 +4,7 @@
 const SENT = 5000; // milliseconds that a kernel may take to send a large part
 
 // { text, lacking }: the page, null where the host keeps the module to itself; and the parts that nobody could send.
-async function keptPage(face, { title, fallback }) {
+async function keptPage(face, { title, fallback, kept }) {
   const held = document.getElementById("view-data");
   if (held && document.body.classList.contains("pelrp-page")) return { text: pageNow(face, held), lacking: [] };
   const [shell, module, kind] = ["_shell", "_esm", "kind"].map((trait) => face.model.get(trait));
@@ -23,7 +23,7 @@ async function keptPage(face, { title, fallback }) {
     policy: own.policy,
     code: cut(module, own.parts),
     fallback: fallback().outerHTML,
-    values: inScript({ kind, data: face.data, ...standing(face), more, wanted: [], asks: false }),
+    values: inScript({ kind, data: face.data, ...standing(face, kept?.()), more, wanted: [], asks: false }),
   };
   const text = shell.page.replace(/\{(policy|title|style|code|fallback|values)\}/g, (_, name) => parts[name]);
   return { text, lacking: wanted.filter((part) => !(part in more)) };
@@ -44,7 +44,11 @@ function pageNow(face, held) {
   return `<!doctype html>\n${copy.outerHTML}\n`;
 }
 
-const standing = ({ model }) => Object.fromEntries(["step", "token", "state"].map((key) => [key, model.get(key)]));
+// Where a view stands; what a live one holds beside that is state in a page.
+const standing = ({ model }, more = {}) => {
+  const [step, token] = ["step", "token"].map((key) => model.get(key));
+  return { step, token, state: { ...model.get("state"), ...more } };
+};
 
 const escaped = (text) => text.replace(/[&<>"']/g, (mark) => `&#${mark.charCodeAt(0)};`);
 

@@ -16,6 +16,7 @@ kinds.maps = (root, face) => {
     ...(pick ? [make("div", { class: "controls" }, pick.node)] : []),
     place,
     ...data.notes.map((note) => make("p", { class: "note" }, `Note: ${note}`)),
+    savingShown(face, data.title),
   );
   face.on("map", show);
   show();

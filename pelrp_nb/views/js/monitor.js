@@ -27,7 +27,8 @@ kinds.monitor = (root, face) => {
     walk.live(state);
   });
   const run = () => alive.ask("run", { settings: form.values() });
-  root.append(form.node, notice.node, meter.node, shown.node, walk.node);
+  const kept = () => traitsOf(face, [...SETTINGS, "report"]);
+  root.append(form.node, notice.node, meter.node, shown.node, walk.node, savingShown(face, "monitor", kept));
 
   let report = listed(traitOf(face, "report"));
   const draw = () => {

@@ -18,7 +18,7 @@ kinds.rule = (root, face) => {
     });
     root.append(make("div", { class: "controls" }, pick.node));
   }
-  root.append(body);
+  root.append(body, savingShown(face, `rule-${many.map(({ name }) => name).join("-")}`));
   show(now);
 };
 

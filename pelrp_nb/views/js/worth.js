@@ -9,6 +9,7 @@ kinds.exchange = (root, face) => {
       section(`What positions are worth${stream.name ? `: ${stream.name}` : ""}`, data.means, worthOf(face, stream)),
     ),
     ...data.notes.map((note) => make("p", { class: "note" }, `Note: ${note}`)),
+    savingShown(face, `exchange-${data.target}`),
   );
 };
 
