@@ -37,7 +37,8 @@ CALLED = {  # what other libraries call it -> what to type
     **dict.fromkeys(("to_df", "to_pandas", "df", "dataframe", "table"), "to_frame()"),
     **dict.fromkeys(("to_json", "json", "as_dict", "asdict"), "to_dict()"),
     **dict.fromkeys(
-        ("to_svg", "to_png", "save_svg", "svg", "png"), 'figure("text").savefig("why.svg"), or to_html("why.html"): its page saves what it shows'
+        ("to_svg", "to_png", "save_svg", "svg", "png"),
+        'figure("text").savefig("why.svg"), or to_html("why.html"): its page saves what it shows',
     ),
     **dict.fromkeys(("attention", "attentions"), 'heads, made with Options(detail={"heads"})'),
     **dict.fromkeys(("closed", "gap", "opened"), "ledger.closed, ledger.gap or ledger.opened"),
