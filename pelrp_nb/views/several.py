@@ -30,9 +30,9 @@ def sheet(found: Sequence[Plain], places: Sequence[str], skipped: Sequence[str] 
     whole:   the table, too, has each with its numbers and its ledger
     """
     show = digits(largest(data["value"] for data in found), 5)
-    apart = [name for name in ("method", "model") if len({str(data[name]) for data in found}) > 1]  # type: ignore[literal-required]
+    apart = [name for name in ("method", "model") if len({str(data[name]) for data in found}) > 1]
     items = [_item(data, at, show(data["value"]), apart) for data, at in zip(found, places, strict=False)]
-    facts = [] if not found else [visible(str(found[0][name])) for name in ("model", "method") if name not in apart]  # type: ignore[literal-required]
+    facts = [] if not found else [visible(str(found[0][name])) for name in ("model", "method") if name not in apart]
     drawn = {
         "title": f"{len(places):,} explanations", "facts": " \u00b7 ".join(facts), "called": "", "items": items,
         "skipped": [visible(why, 400) for why in skipped], "left": _more(len(places) - len(found)),
