@@ -12,7 +12,8 @@ from torch import nn
 from .calls import fitting
 from .composites import Composite, as_composite, title
 from .engine import memory
-from .engine.support import inspect
+from .engine.layers import layers
+from .engine.support import device_of, inspect
 from .engine.propagation import Propagation, propagate
 from .engine.options import Options, as_options
 from .engine.context import Step
@@ -205,14 +206,28 @@ def plan(
             with memory.tally(flow) as counted:
                 given = {**row.tensors, **row.more}
                 output = call(model, {**given, **at_places(model, given, [row.length - 1])})
-            needs = memory.needed(flow, counted, output)
+            needs, short = fitting_in(flow, counted, output)
             flow.settle()
     except ModelError as error:
         return Plan(name, title(composite), (), (), (str(error),))
     refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where, _ in flow.refused))
     modules = tuple((path, type(module).__name__) for path, module in model.named_modules())
     return Plan(name, title(composite), tuple(flow.steps.values()), sinks_of(flow), refusals, needs, modules,
-                composite.positions, flow.told(), (*said, *flow.places.noted()))  # fmt: skip
+                composite.positions, flow.told(), (*said, *short, *flow.places.noted()))  # fmt: skip
+
+
+def fitting_in(flow: Propagation, counted: memory.Tally, output: Any) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The bytes that an explanation takes, and a note where more than is free would be kept: then layers are run again."""
+    needs, there = memory.needed(flow, counted, output, flow.checkpoint), memory.free(device_of(flow.model))
+    if there is None or memory.at_peak(needs) <= there:
+        return needs, ()
+    notes: tuple[str, ...] = ()
+    if flow.options.checkpoint is None and layers(flow.model) and not flow.checkpoint:
+        notes = (memory.why_again(memory.at_peak(needs), there),)
+        needs = memory.needed(flow, counted, output, True)
+    peak = memory.at_peak(needs)
+    much = f"about {memory.said(peak)} are needed, and {memory.said(there)} are free: shorten the text"
+    return needs, notes if peak <= there else (*notes, much)
 
 
 def longest(model: nn.Module, inputs: Any, processor: Any, options: Options) -> tuple[Encoded, tuple[str, ...]]:

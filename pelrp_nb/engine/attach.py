@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import checkpointing, per_place
+from . import checkpointing, memory, per_place
 from .forward_pass import ForwardPass
 from .handlers import quantised
 from .handlers.opaque_modules import activation_module
@@ -25,6 +25,8 @@ def attach(flow: ForwardPass) -> None:
     model, entry = flow.model, flow.entry
     entry.begin(model)
     blocks = layers(model)
+    if flow.room is None and flow.options.checkpoint is None:
+        flow.room = memory.Room(len(blocks))
     per_place.hang(flow, entry.before, per_place.entered)
     for module in entry.modules:
         if type(module) in KNOWN_BY_PARAMETERS and module is not model and "_hf_hook" not in vars(module):

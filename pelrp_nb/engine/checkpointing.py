@@ -151,8 +151,13 @@ def theirs(model: nn.Module) -> bool:
 
 
 def begin(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> None:
-    """A layer begins: checkpoint it where that is asked for, unless this is a rematerialisation."""
-    if flow.checkpoint and not flow.planning and not any(isinstance(x, Made) for x in stack()):
+    """A layer begins: checkpoint it where that is asked for, or where memory is short, unless this is a rematerialisation."""
+    if flow.planning or any(isinstance(x, Made) for x in stack()):
+        return
+    if flow.room is not None and not flow.checkpoint:
+        stream = first_carrier((*args, *kwargs.values()))
+        flow.checkpoint = stream is not None and flow.room.is_short(stream)
+    if flow.checkpoint:
         layer = Layer(flow, module, args, kwargs)
         layer.enter()
         flow.open.append(layer)

@@ -28,6 +28,7 @@ class ForwardPass(Context, Protocol):
     placed:     rules of single layers and modules; inside: those modules that run, and in which layer; layer_name: the running one
     steps:      operations as they were met, for `plan`
     shared:     saved tensors by the memory in which they lie
+    room:       whether what the layers keep will be free; None where that is not asked
     checkpoint: whether layers are run again; open: those that run and will be; planning: whether this is for `plan`
     """
 
@@ -56,6 +57,7 @@ class ForwardPass(Context, Protocol):
     entry: Entry
     placed: Any
     inside: list[tuple[str, str | None]]
+    room: Any
     checkpoint: bool
     open: list[Any]
     shared: dict[int, list[Any]]

@@ -1,4 +1,4 @@
-"""What an explanation needs beside the model, and what is free: bytes, counted on a forward pass that keeps nothing.
+"""What an explanation needs beside the model, and what is free: bytes, counted on a forward pass that keeps nothing, or as it runs.
 
 Kept for the way back: every tensor that the graph or a hook of ours saves, distinct memory counted once, the model's own weights
 left out (but for those that accelerate brings for each layer, which the graph then pins).  On the way back: the gradients of all
@@ -27,6 +27,8 @@ from .saved import Slot, here, stack
 
 LIMIT = "PELRP_MEMORY_LIMIT"  # bytes, as an environment variable: take no more than that for free
 PASSING = 3  # tensors of the largest size that are there at once while one is made
+LARGE = 100  # a layer keeps less than so many times the bytes of its stream
+LITTLE = 2**28  # bytes of which nobody asks whether they are free
 
 
 class Tally:
@@ -107,10 +109,13 @@ def tally(flow: ForwardPass) -> Iterator[Tally]:
         counted.let_go()
 
 
-def needed(flow: ForwardPass, counted: Tally, output: Any) -> dict[str, int]:
-    """Bytes of an explanation of one target: activations, weights, passing; and gradients, which take their place by and by."""
+def needed(flow: ForwardPass, counted: Tally, output: Any, again: bool) -> dict[str, int]:
+    """Bytes of an explanation of one target: activations, weights, passing; and gradients, which take their place by and by.
+
+    again: whether each layer is run again
+    """
     kept, weights = sum(counted.kept.values()), sum(counted.weights.values())
-    if flow.checkpoint:
+    if again:
         kept = counted.kept.get(None, 0) + sum(counted.inputs.values()) + most(counted.made)
         weights = counted.weights.get(None, 0) + most(counted.weights)
     made = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
@@ -172,7 +177,62 @@ def said(n: float) -> str:
     return f"{n:.1f} GiB"
 
 
+# --- while a forward pass runs ---------------------------------------------------------------------------------------
+
+
+class Room:
+    """Whether what the layers keep will be free, asked as each of them begins, from what those before it took.
+
+    layers: how many there are; told: what was decided, in words
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.layers, self.begun = layers, 0
+        self.there: int | None = None
+        self.start = self.last = self.each = 0
+        self.told: tuple[str, ...] = ()
+
+    def is_short(self, stream: Tensor) -> bool:
+        """A layer begins, and this goes into it: whether to run it again on the way back, and those after it.
+
+        Raises InputError if even that takes more than is free.
+        """
+        now = taken(stream.device) if self.layers * LARGE * size(stream) > LITTLE else None
+        if now is None:
+            return False
+        if not self.begun:
+            self.there, self.start, self.last = free(stream.device), now, now
+        self.begun, self.each, self.last = self.begun + 1, max(self.each, now - self.last), now
+        used, left = now - self.start, max(self.layers - self.begun + 1, 0)
+        if self.there is None or used + (left + 1) * self.each <= self.there:  # one more for what is passing
+            return False
+        least = used + left * size(stream) + self.each
+        if least > self.there:
+            raise InputError(
+                f"An explanation needs {said(least)} or more beside the model, each layer run again on the way back; {said(self.there)} "
+                f"are free on {stream.device}. Shorten the text, or type Options(checkpoint=False) to try it all the same."
+            )
+        self.told = (why_again(used + left * self.each, self.there),)
+        return True
+
+
+def why_again(need: int, there: int) -> str:
+    """Why layers are run again, in words."""
+    return f"layers are run again on the way back: about {said(need)} would be kept otherwise, and {said(there)} are free"
+
+
 # --- what there is ---------------------------------------------------------------------------------------------------
+
+
+def taken(device: torch.device) -> int | None:
+    """Bytes that this process has taken there; None where nobody says."""
+    if device.type == "cuda" and torch.cuda.is_available():
+        return torch.cuda.memory_allocated(device)
+    file = Path("/proc/self/statm")
+    if device.type != "cpu" or not file.is_file():
+        return None
+    _, resident, shared, *_ = map(int, file.read_text().split())  # weights that lie in a file are shared with it
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
 def free(device: torch.device) -> int | None:
@@ -188,7 +248,8 @@ def _limit() -> int | None:
 
 def _on(device: torch.device) -> int | None:
     if device.type == "cuda" and torch.cuda.is_available():
-        return torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # of what torch has taken already
+        return torch.cuda.mem_get_info(device)[0] + unused
     if device.type == "mps" and torch.backends.mps.is_available():
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     if device.type != "cpu":

@@ -31,7 +31,8 @@ class Options:
                 "coordinates": of rotary sinks, what cos and sin received, (1, T, d); with "heads" too, (H, T, d)
                 "routes":      of each attention, what each head handed from place to place; see `Explanation.routes`
     audit:      measure every softmax, fused ones too (METHOD: what a fast ledger cannot prove)
-    checkpoint: recompute each layer in the backward pass, for memory
+    checkpoint: recompute each layer in the backward pass, for memory; None: where what they would keep is not free, which the result
+                says (on Linux and CUDA); False: never
     only:       conditional relevance: {"layer 3": {"heads": [1]}}, {"layer 3 attention": {"places": [4]}}; see `engine/only.py`
     watch:      called with each boundary (`Crossing`) while the backward pass runs
     ledger:     keep boundaries and accounts; False: tokens and sinks only
@@ -47,7 +48,7 @@ class Options:
 
     detail: frozenset[str] = frozenset()
     audit: bool = False
-    checkpoint: bool = False
+    checkpoint: bool | None = None
     only: Any = None
     watch: Callable[[Boundary], None] | None = None
     ledger: bool = True
@@ -61,7 +62,7 @@ class Options:
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", details(self.detail))
         for name in ("audit", "checkpoint", "ledger", "truncation"):
-            if not isinstance(getattr(self, name), bool):
+            if not isinstance(getattr(self, name), bool) and (name, getattr(self, name)) != ("checkpoint", None):
                 raise InputError(f"{name} must be True or False, got {getattr(self, name)!r}. Type Options({name}=True).")
         if self.precision not in (None, "float32"):
             raise InputError(f'precision must be None or "float32", got {self.precision!r}. Type Options(precision="float32").')

@@ -67,6 +67,7 @@ class Propagation(TorchFunctionMode, Following):
     patch: tuple[int, int] | None = None  # (height, width) of a picture's patches
     asked: tuple[only.Condition, ...] = ()  # parts of layers that a target names
     usual: Choice | None = None  # the rule of all linear maps, where none is told from another
+    room: Any = None  # whether what the layers keep will be free (memory.py)
     spot: str | None = None  # the module that a call belongs to, while planning
 
     def __init__(self, model: nn.Module, composite: Composite, options: Options, tree: ModelTree | None = None) -> None:
@@ -89,7 +90,7 @@ class Propagation(TorchFunctionMode, Following):
         self.names = {id(m): n for n, m in tree.modules}
         self.path: list[nn.Module] = []
         self.blocks: list[Block] = []
-        self.streams = Streams()
+        self.streams, self.steps = Streams(), Steps()
         self.placed = PerPlace(model, composite) if composite.places else None
         self.inside: list[tuple[str, str | None]] = []  # modules that run and have rules of their own
         self.own = own.table(in_force(options.operations))
@@ -100,12 +101,11 @@ class Propagation(TorchFunctionMode, Following):
         self.passing: dict[tuple[int, int], Tensor] = {}
         self.starts, self.audited = torch.zeros(1), True  # what relevance started with, per row; whether every softmax was measured
         self.taped = rules.delta in everywhere(composite)  # whether calls are kept, to be done again
-        self.steps = Steps()
         self.handled: list[list[int]] = []
         self.refused: list[tuple[int, int, str, str]] = []
         self.function: Callable | None = None
         self.planning = False  # True: note what needs no rule, too, and to which module a call belongs
-        self.checkpoint = options.checkpoint or checkpointing.theirs(model)
+        self.checkpoint = bool(options.checkpoint) or checkpointing.theirs(model)
         self.open: list[checkpointing.Layer] = []
         self.aside: list[tuple[nn.Module, Tensor]] = []  # quantised layers that run, and what carries into them
 

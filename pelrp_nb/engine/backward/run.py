@@ -46,7 +46,8 @@ def apart(flow: ForwardPass, values: Sequence[Tensor | None], keep: bool) -> Row
     parts, books = arrived(flow, values, keep)
     with DisableTorchFunction():
         empty = lacking([part.detail for part in parts], flow.options.detail)
-        return Rows(parts, books, flow.told(), (*flow.places.noted(), *empty))
+        short = () if flow.room is None else flow.room.told
+        return Rows(parts, books, flow.told(), (*flow.places.noted(), *short, *empty))
 
 
 # --- back to the leaves ----------------------------------------------------------------------------------------------
