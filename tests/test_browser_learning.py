@@ -42,7 +42,7 @@ def test_every_formula_is_set_as_mathematics_and_no_symbol_is_lost(browser, tmp_
             for line, written in zip(lines.all(), latex(rule), strict=True):
                 assert symbols(line.text_content()) == symbols(spelt(written)), written
                 box = line.bounding_box()
-                assert box["height"] >= 12 and box["width"] > 20
+                assert box["height"] >= 9 and box["width"] > 20
 
 
 def test_a_fraction_stands_over_its_denominator(browser, tmp_path):
@@ -53,6 +53,20 @@ def test_a_fraction_stands_over_its_denominator(browser, tmp_path):
         assert index.bounding_box()["y"] + index.bounding_box()["height"] > base.bounding_box()["y"] + base.bounding_box()["height"]
         sizes = [float(x.evaluate("x => getComputedStyle(x).fontSize").removesuffix("px")) for x in (base, index)]
         assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_an_index_stands_a_little_lower_than_its_letter_and_a_prime_pushes_it_no_further(browser, tmp_path):
+    depth = (
+        "all => all.filter(one => /^[xyR]?(cos|sin)?.$/u.test(one.textContent)).map(one => one.children).map(([base, index]) => {"
+        " const bottom = node => { const spot = document.createRange(); spot.selectNodeContents(node);"
+        " return spot.getBoundingClientRect().bottom; };"
+        " return (bottom(index) - bottom(base)) / parseFloat(getComputedStyle(base).fontSize); })"
+    )
+    with opened(browser, live.card("rotary"), tmp_path) as page:
+        plain, primed = (page.locator("msub", has_text=text).first.bounding_box()["height"] for text in ("sini", "sini\u2032"))
+        below = page.eval_on_selector_all(".formula.set msub", depth)
+    assert primed == pytest.approx(plain, abs=1)
+    assert len(below) > 5 and all(0.02 < x < 0.2 for x in below)
 
 
 def test_the_panels_of_rules_set_their_formulas_too(browser, tmp_path):
@@ -68,6 +82,24 @@ def test_a_rule_of_ones_own_shows_its_letters(browser, tmp_path):
     with opened(browser, live.card(own), tmp_path) as page:
         assert page.locator("pre.formula").first.text_content() == page_of(own)["formula"]
         assert page.locator("math, svg.neuron").count() == 0
+
+
+# --- a mistake -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "beside"), [(1280, True), (400, False)])
+def test_the_tokens_difference_stands_beside_the_account_and_under_it_where_there_is_no_room(width, beside, browser, tmp_path):
+    breaks = live.break_it(*zoo.load("reviews-rotary")[:1], TEXT, processor=zoo.load("reviews-rotary")[1])
+    with opened(browser, breaks.sheet(), tmp_path, width) as page:
+        account, tokens = (section(page, name).first.bounding_box() for name in ("The account on the way back", "Tokens"))
+        assert (tokens["y"] < account["y"] + account["height"]) == beside
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.get_by_label("weights as factors").check()
+        right, wrong = breaks["right"].relevance(), breaks["weights-as-factors"].relevance()
+        rows = [row.locator("td").all_text_contents() for row in section(page, "Tokens").first.locator("tbody tr").all()]
+        assert [[number(x) for x in row] for row in rows] == [
+            pytest.approx([float(a), float(b), float(b - a)], abs=1e-3) for a, b in zip(right, wrong, strict=True)
+        ]
 
 
 # --- the case, drawn -------------------------------------------------------------------------------------------------

@@ -4,9 +4,10 @@ kinds.broken = (root, face) => {
   const { data } = face;
   const right = data.variants[0];
   const now = () => data.variants.find(({ name }) => name === face.get("variant")) ?? right;
-  const [mistake, verdict, place] = [
+  const [mistake, verdict, tokens, place] = [
     make("p", { class: "lead" }),
     make("p", { role: "status", "aria-live": "polite" }),
+    make("div"),
     make("div"),
   ];
   const most = largest(...data.variants.map(({ stations }) => stations.map(({ total: sum }) => Number(sum))));
@@ -28,7 +29,12 @@ kinds.broken = (root, face) => {
     make("div", { class: "controls" }, pick.node),
     mistake,
     verdict,
-    section("The account on the way back", "What arrives at each boundary, and what is missing up to there.", path.node),
+    make(
+      "div",
+      { class: "columns" },
+      section("The account on the way back", "What arrives at each boundary, and what is missing up to there.", path.node),
+      tokens,
+    ),
     place,
     savingShown(face, `mistakes-${data.target}`),
   );
@@ -42,11 +48,11 @@ kinds.broken = (root, face) => {
     write(verdict, verdictOf(chosen, right));
     path.show(chosen);
     const scene = sceneOf(face, chosen.data);
+    clear(tokens, tokensOf(right, chosen));
     clear(
       place,
       chosen.written.length > 0 &&
         fold("The mistake, as it is written", () => chosen.written.map(([name, text]) => source(text, `source of ${name}`))).node,
-      tokensOf(face, right, chosen),
       filters(scene),
       stepper(scene),
     );
@@ -68,22 +74,39 @@ function verdictOf(chosen, right) {
 
 const placed = (name) => (name === "input" ? "the inputs" : name);
 
-// Tokens at the inputs, by the right rules and by those in force.
-function tokensOf(face, right, chosen) {
-  if (chosen === right) return null;
+const COMPARED = 12; // tokens that stand beside the account
+
+// Tokens at the inputs, by the right rules and by those in force: the ones that differ most, in the order of the text.
+function tokensOf(right, chosen) {
   const [before, after] = [right, chosen].map(({ data }) => numbers(data.parts.signed.both));
-  const columns = columnsOf(right.data);
+  const wrong = after.map((x, t) => x - before[t]);
   const scale = largest(before, after);
-  const strip = stripOf(face, "tokens, right and wrong", columns, ["right", "wrong", "difference"]);
-  const rows = [before, after, after.map((x, t) => x - before[t])];
-  strip.paint(rows.map((values) => ({ values: columns.map(({ ids }) => values[ids[0]]), scale })));
-  const same = largest(before.map((x, t) => x - after[t])) <= 1e-6 * scale;
+  const same = largest(wrong) <= 1e-6 * scale;
+  const size = (t) => Math.abs(same ? before[t] : wrong[t]) || 0;
+  const kept = new Set(range(before.length).sort((a, b) => size(b) - size(a)).slice(0, COMPARED));
+  const columns = columnsOf(right.data).filter(({ key }) => kept.has(key));
+  const left = before.length - columns.length;
+  const show = digits(scale);
+  const shown = chosen === right ? { relevance: before } : { right: before, wrong: after, difference: wrong };
+  const rows = columns.map(({ key, text }) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, label(text)),
+      Object.values(shown).map((values) => make("td", { class: shade(values[key], scale) }, show(values[key]))),
+    ),
+  );
+  const head = ["", ...Object.keys(shown)].map((name) => make("th", { scope: "col" }, name));
+  const table = make("table", { class: "grid" }, make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows));
+  const told = same
+    ? "The tokens receive what they should: this mistake is in the books alone."
+    : "What the tokens should receive, what they get, and by how much that is wrong.";
+  const more = left > 0 && `${left.toLocaleString("en")} more tokens, which ${same ? "carry" : "differ by"} less, are not shown.`;
   return section(
     "Tokens",
-    same
-      ? "The tokens receive what they should: this mistake is in the books alone."
-      : "What the tokens should receive, what they get, and by how much that is wrong.",
-    strip.node,
+    chosen === right ? "What the tokens receive." : told,
+    region("tokens, right and wrong", table),
+    more && make("p", { class: "quiet" }, more),
   );
 }
 

@@ -24,6 +24,8 @@ function setMath(latex) {
 function atomsUpTo(tokens, end) {
   const row = [];
   while (tokens.length && tokens[0] !== end) {
+    const apart = NAMED.includes(tokens[0].slice(1)) && row.length && !/[=+(,\u2212\u22c5]$/.test(row.at(-1).textContent);
+    if (apart) row.push(mathml("mspace", { width: SPACES[","] }));
     const one = atomOf(tokens);
     if (one) row.push(withScripts(one, tokens));
   }
@@ -81,14 +83,14 @@ function groupOf(tokens) {
 
 // What follows above and below: primes, a subscript, a superscript; below and above a sum its limits.
 function withScripts(base, tokens) {
-  let [low, high] = [null, []];
+  let [low, over] = [null, null];
   for (;;) {
-    if (tokens[0] === "'") high.push(mathml("mo", {}, (tokens.shift(), "\u2032")));
+    // a prime stands high in its font: raised once more it would push its letter down
+    if (tokens[0] === "'") base = mathml("mrow", {}, base, mathml("mo", { lspace: 0, rspace: 0 }, (tokens.shift(), "\u2032")));
     else if (tokens[0] === "_") low = (tokens.shift(), groupOf(tokens));
-    else if (tokens[0] === "^") high.push((tokens.shift(), groupOf(tokens)));
+    else if (tokens[0] === "^") over = (tokens.shift(), groupOf(tokens));
     else break;
   }
-  const over = high.length > 1 ? mathml("mrow", {}, high) : high[0];
   if (base.textContent === "\u2211" && low) return mathml("munder", {}, base, low);
   if (low && over) return mathml("msubsup", {}, base, low, over);
   if (low) return mathml("msub", {}, base, low);
