@@ -21,7 +21,7 @@ HOSTS = {  # host -> what it shows; (documented): read, not tried
     "Binder": "pages, tables, figures, widgets; 1 GB of memory is sure, 2 GB the end (documented)",
     "Kaggle": "pages, tables, figures; widgets not known",
     "VS Code notebook": "pages, tables, figures, widgets (documented)",
-    "marimo": "pages, tables, figures, widgets (documented)",
+    "marimo": "pages, tables, figures, widgets",
     "Jupyter": "pages, tables, figures, widgets",
     "IPython terminal": "coloured text; pages and figures as files: result.to_html(path), result.figure()",
     "terminal": "coloured text; pages and figures as files: result.to_html(path), result.figure()",

@@ -1,4 +1,4 @@
-"""A real JupyterLab on loopback with a live kernel, driven by Chromium; nothing outside may be reached."""
+"""A real JupyterLab or Notebook 7 on loopback with a live kernel, driven by Chromium; nothing outside may be reached."""
 
 from __future__ import annotations
 
@@ -30,11 +30,15 @@ CELLS = f"[...{NOTEBOOK}.content.widgets].map(cell => cell.model)"
 PATIENCE = 60_000  # milliseconds that a kernel and its first widget may take
 
 
-class Server:
-    """JupyterLab, running."""
+OWN = "(reading 'schema')"  # an error of Notebook 7.6 itself, in its list of settings, with any notebook
+PLACES = {"jupyterlab": "lab/workspaces/{0.stem}/tree/{0.name}", "notebook": "notebooks/{0.name}"}  # application -> where it opens a file
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+class Server:
+    """JupyterLab, or Notebook 7, running."""
+
+    def __init__(self, folder: Path, app: str = "jupyterlab") -> None:
+        self.folder, self.app = folder, app
         for name, values in SETTINGS.items():
             path = folder / "settings" / f"{name}.jupyterlab-settings"
             path.parent.mkdir(parents=True)
@@ -48,7 +52,7 @@ class Server:
         }  # fmt: skip
         options = ["--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root", "--expose-app-in-browser"]
         options += ["--IdentityProvider.token=", f"--ServerApp.root_dir={folder / 'notebooks'}"]
-        command = [sys.executable, "-m", "jupyterlab", *options]
+        command = [sys.executable, "-m", app, *options]
         with (folder / "log").open("w") as log:
             self.server = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
         self.url = self._wait()
@@ -65,7 +69,7 @@ class Server:
                 except OSError:
                     pass
             time.sleep(0.2)
-        raise RuntimeError(f"JupyterLab did not start within {START} s:\n{(self.folder / 'log').read_text()[-2000:]}")
+        raise RuntimeError(f"{self.app} did not start within {START} s:\n{(self.folder / 'log').read_text()[-2000:]}")
 
     def stop(self) -> None:
         """End the server and its kernels."""
@@ -81,7 +85,7 @@ class Lab:
     """The server in a browser; `opened(cells)` is a notebook with its cells run."""
 
     def __init__(self, server: Server, browser: Browser) -> None:
-        self.folder, self.url, self.browser = server.folder, server.url, browser
+        self.folder, self.url, self.place, self.browser = server.folder, server.url, PLACES[server.app], browser
         self.trouble: list[str] = []
 
     def python(self, page: Page, code: str) -> str:
@@ -142,8 +146,8 @@ class Lab:
         page, outside = context.new_page(), []
         page.on("dialog", lambda dialog: (dialog.type == "beforeunload" or self.trouble.append(dialog.message), dialog.accept()))
         page.on("request", lambda r: r.url.startswith((self.url, "data:", "blob:")) or outside.append(r.url[:200]))
-        page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        page.goto(f"{self.url}lab/workspaces/{path.stem}/tree/{path.name}")
+        page.on("pageerror", lambda error: OWN in str(error) or self.trouble.append(str(error)))
+        page.goto(self.url + self.place.format(path))
         page.wait_for_function(f"window.jupyterapp?.shell.currentWidget?.context?.path === '{path.name}' && {NOTEBOOK}.context.isReady")
         page.wait_for_function(f"{KERNEL}?.status === 'idle' && window.jupyterapp.commands.isEnabled('{RUN_ALL}')")
         try:

@@ -37,6 +37,18 @@ def test_the_card_is_at_most_400_pixels_tall_and_tells_all_without_a_press(name,
         assert first["y"] + 20 < TALL
 
 
+def test_the_frame_of_a_cell_is_at_most_400_pixels_tall_at_any_width(browser, tmp_path):
+    """264 pixels are what JupyterLab leaves of 400; a cell adds some 14 pixels of its own."""
+    cells = [f"<div>{TOLD[name][0]()._repr_html_()}</div>" for name in TOLD]
+    with opened(browser, f"<!doctype html><meta charset=utf-8>{''.join(cells)}", tmp_path, through=False) as page:
+        tall = "[...document.querySelectorAll('iframe')].map(frame => frame.getBoundingClientRect().height)"
+        for width in (264, 342, 400, 480, 560, 740, 860, 1280):
+            page.set_viewport_size({"width": width + 16, "height": 900})
+            page.wait_for_timeout(150)
+            found = page.evaluate(tall)
+            assert len(found) == len(TOLD) and min(found) > 200 and max(found) <= TALL - 14, (width, found)
+
+
 def test_one_press_shows_the_steps_and_another_hides_them(browser, tmp_path):
     with opened(browser, made(), tmp_path, through=False) as page:
         button = page.get_by_role("button", name="Step through")
@@ -106,10 +118,16 @@ def test_a_long_text_stands_where_most_is_carried_and_the_whole_of_it_is_one_lin
         inside = (
             "([box, word]) => word.offsetTop >= box.scrollTop && word.offsetTop + word.offsetHeight <= box.scrollTop + box.clientHeight"
         )
-        page.wait_for_function(f"({inside})([document.querySelector('.running'), document.querySelector('[data-at=\"1480\"]')])")
+        seen = f"({inside})([document.querySelector('.running'), document.querySelector('[data-at=\"1480\"]')])"
+        for width in (1280, 500):  # a window made narrow, too
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_function(seen)
         assert strong.is_visible() and page.locator("#view").bounding_box()["height"] <= TALL
         result(page).locator(".mini").click(position={"x": 2, "y": 4})
         assert text.evaluate("box => box.scrollTop") < 40
+        page.set_viewport_size({"width": 700, "height": 900})
+        page.wait_for_timeout(100)
+        assert not page.evaluate(seen)  # whoever moved it stays there
         darkest = "canvas => { const d = canvas.getContext('2d').getImageData(0, 4, 720, 1).data; let at = 0; "
         darkest += "for (let x = 0; x < 720; x++) if (d[4 * x] + d[4 * x + 2] < d[4 * at] + d[4 * at + 2]) at = x; return at; }"
         assert result(page).locator(".mini").evaluate(darkest) == pytest.approx(1480 * 720 / 1500, abs=2)

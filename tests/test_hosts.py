@@ -1,7 +1,4 @@
-"""Hosts other than JupyterLab: marimo where it is installed, and the theme that VS Code sets.
-
-No host is a requirement of ours, so what is not installed is skipped, in CI too: `pip install marimo` runs all of it.
-"""
+"""Hosts other than Jupyter's: marimo, and the theme that VS Code sets."""
 # ruff: noqa: F811 (a fixture that is imported)
 
 from __future__ import annotations
@@ -29,11 +26,6 @@ from pelrp_nb import views
 from test_browser_kinds import inspected, three
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path: apt-get install -y chromium")
-
-
-def needs(name: str) -> pytest.MarkDecorator:
-    """Skips where a host is not installed."""
-    return pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed: pip install {name}")
 
 
 # --- marimo ----------------------------------------------------------------------------------------------------------
@@ -102,7 +94,8 @@ def marimo(folder: Path) -> Iterator[str]:
         process.wait(10)
 
 
-@needs("marimo")
+@pytest.mark.browser
+@pytest.mark.skipif(find_spec("marimo") is None, reason="marimo is not installed: pip install marimo")
 def test_marimo_shows_the_live_view_and_the_card(browser: Browser, tmp_path):
     with marimo(tmp_path) as url:
         page = browser.new_page(viewport={"width": 1280, "height": 1200})

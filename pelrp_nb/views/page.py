@@ -23,7 +23,7 @@ on: (event, hear) => (heard[event] ??= []).push(hear), off() {}, save_changes() 
 set(name, value) { values[name] = value; heard[`change:${name}`]?.forEach((hear) => hear()); } } });
 """
 FRAMED = """
-const fit = () => { frameElement.style.height = `${document.body.offsetHeight + 4}px`; };
+const fit = () => { frameElement.style.height = `${document.body.offsetHeight + 1}px`; };
 if (window.frameElement) new ResizeObserver(fit).observe(document.body);
 """
 HEAD = """<!doctype html>

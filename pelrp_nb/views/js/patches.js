@@ -1,6 +1,6 @@
 // A picture in the card: itself, and beside it its grey shadow under the relevance of its patches, in their grid.
 
-const TALL = 138; // pixels of the height of a picture in the card
+const TALL = 116; // pixels of the height of a picture in the card
 
 function patchesOf(face, stream, parts, image) {
   const [rows, columns, prefix] = stream.grid;

@@ -103,23 +103,26 @@ function sightOf(face, box, spans, moved) {
   };
 }
 
-// A text longer than its box: the whole of it as one line under the box, and the box stands where most is carried.
+// A text longer than its box: the whole of it as one line under the box, and the box stands where most is carried, at any width,
+// until the reader moves it.
 function miniOf(face, text, spans) {
   const [wide, high] = [720, 8];
   const node = make("canvas", { class: "mini", width: wide, height: high, "aria-hidden": "true", hidden: "" });
   const goTo = (i) => {
     if (spans[i]) text.scrollTop = spans[i].offsetTop - (text.clientHeight - spans[i].offsetHeight) / 2;
   };
-  let [placed, sizes] = [false, []];
+  let [placed, own, sizes] = [false, false, []];
+  ["wheel", "pointerdown", "keydown"].forEach((event) => text.addEventListener(event, () => (own = true), { passive: true }));
   const look = new ResizeObserver(() => {
     node.hidden = text.scrollHeight <= text.clientHeight + 4;
-    if (node.hidden || placed || !text.clientHeight) return;
+    if (node.hidden || own || !text.clientHeight) return;
     placed = true;
     goTo(sizes.indexOf(Math.max(...sizes)));
   });
   look.observe(text);
   face.signal.addEventListener("abort", () => look.disconnect());
   node.addEventListener("click", (event) => {
+    own = true;
     const { left, width } = node.getBoundingClientRect();
     goTo(clamp(Math.floor(((event.clientX - left) / width) * spans.length), 0, spans.length - 1));
   });
