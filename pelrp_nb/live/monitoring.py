@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from ..targets.labels import label_names
 from ..views.data import clean
 from ..views.text import visible
 from .desk import Desk
-from .report import TRUNK, crossed, pulse, reported
+from .report import TRUNK, crossed, held, pulse, reported
 from .worker import ENDS, Request, State, Work, devices
 
 Pair = tuple[nn.Module, Any]
@@ -34,9 +35,10 @@ class Monitor(Desk):
     typing:  run at each pause of typing
     running: whether a run is under way
     report:  the last run as plain data, `report.reported`
+    earlier: of the run before it what is shown beside it, where one word was changed; else empty
     """
 
-    kept = ("text", "model", "target", "contrast", "method", "device", "audit", "typing", "report")
+    kept = ("text", "model", "target", "contrast", "method", "device", "audit", "typing", "earlier", "report")
     text = Unicode().tag(sync=True)
     model = Unicode().tag(sync=True)
     target = Unicode().tag(sync=True)
@@ -47,6 +49,7 @@ class Monitor(Desk):
     typing = Bool(False).tag(sync=True)
     running = Bool(False).tag(sync=True)
     report = Dict().tag(sync=True)
+    earlier = Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class Monitor(Desk):
         self._composites = dict(composites or NAMED)
         self._work: Work | None = None
         self._result: Explanation | None = None
+        self._before: Explanation | None = None
         self._serial, self._sent, self._spoke = 0, 0, 0.0
         texts = tuple(map(sendable, texts)) or examples(self._models)
         start = {"model": next(iter(self._models)), "method": next(iter(self._composites)), "text": texts[0] if texts else ""}
@@ -77,7 +81,7 @@ class Monitor(Desk):
 
     def set(self, settings: Mapping[str, Any]) -> None:
         """Change settings by name; raises InputError for one that the monitor does not have."""
-        known = self.kept[:-1]
+        known = self.kept[:-2]
         if unknown := set(settings) - set(known):
             raise InputError(f"The monitor has no setting {sorted(unknown)[0]!r}; it has {', '.join(known)}.")
         for name, value in settings.items():
@@ -96,13 +100,31 @@ class Monitor(Desk):
         """The explanation of the last run that ended well; None before there is one."""
         return self._result
 
+    @property
+    def before(self) -> Explanation | None:
+        """The explanation that is shown beside the last one: of the text before one word was changed; None elsewhere."""
+        return self._before
+
     # --- running --------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Run what is set, in a thread of its own; a run that is under way is cancelled first."""
         self._begin()
 
-    def _begin(self) -> Work:
+    def change(self, word: str, other: str) -> Explanation:
+        """Run once more with one word of the text changed; the result before it is kept (`before`), and the view shows both.
+
+        Raises InputError where the text does not hold the word exactly once, and what `run` raises.
+        """
+        places = [found.span() for found in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", self.text)]
+        if len(places) != 1:
+            raise InputError(f"The text must hold {word!r} once, and holds it {len(places)} times. Type monitor.run(text).")
+        [(start, end)] = places
+        return self._waited({"text": self.text[:start] + other + self.text[end:]}, beside=True)
+
+    def _begin(self, beside: bool = False) -> Work:
+        self.earlier = held(self.report) if beside else {}
+        self._before = self._result if self.earlier else None
         before = self._work
         if before is not None:
             before.cancel()
@@ -125,10 +147,13 @@ class Monitor(Desk):
         Raises what `explain` raises, and InputError if the run was cancelled, or where this is called by what observes a run:
         that one cannot end while it waits for another; `start()` can be called there.
         """
+        return self._waited(settings if text is None else {"text": text, **settings})
+
+    def _waited(self, settings: Mapping[str, Any], beside: bool = False) -> Explanation:
         if self._work is not None and self._work.mine:
             raise InputError("A run is under way in this thread, so nobody can wait for another here. Type monitor.start().")
-        self.set(settings if text is None else {"text": text, **settings})
-        work = self._begin()
+        self.set(settings)
+        work = self._begin(beside)
         try:
             while work.running:
                 work.wait(0.1)  # short, so that an interrupt is heard
@@ -185,7 +210,7 @@ class Monitor(Desk):
         """The run button, or a pause of typing; the settings as the page has them."""
         try:
             self.set(message.get("settings") or {})
-            self.start()
+            self._begin(beside=bool(message.get("beside")))
         except PelrpError as error:
             self.report = reported(State("failed", error=error), self._serial)
 

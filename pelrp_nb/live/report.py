@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..amounts import MINUS, is_rounding
@@ -38,6 +38,11 @@ def reported(run: State, serial: int, labels: Sequence[str] = ()) -> dict[str, A
     })  # fmt: skip
 
 
+def held(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a report with a result what is shown beside the next one; nothing of another."""
+    return {name: report[name] for name in ("tokens", "special", "result")} if report.get("result") else {}
+
+
 def pulse(run: State) -> dict[str, Any]:
     """What changes all the time."""
     return {"phase": run.phase, "times": dict(run.times), "memory": None if run.memory is None else list(run.memory)}
@@ -63,10 +68,12 @@ def crossed(boundaries: Sequence[Boundary], result: Explanation | None = None) -
 
 
 def outcome(result: Explanation) -> dict[str, Any]:
-    """The result as the monitor shows it: what was explained, tokens, the account."""
+    """The result as the monitor shows it: what was explained, its text with [start, end, tokens] of each word, the account."""
     book, plain = result.ledger, result.plain()
     content, position = result.parts("signed")
+    words = [[w["start"], w["end"], w["tokens"]] for w in plain["words"] if w["start"] is not None]
     return {
+        "text": result.text or "", "words": words,
         "target": visible(result.target, 120), "value": result.value,
         "model": visible(result.model), "method": visible(result.method, 120),
         "content": sent(content.tolist()), "position": sent(position.tolist()),

@@ -19,15 +19,18 @@ kinds.monitor = (root, face) => {
     () => alive.ask("cancel"),
   );
   const meter = meterOf();
-  const shown = resultOf(face);
+  let here = false; // somebody who computes
+  const change = (text) => alive.ask("run", { settings: { ...form.values(), text }, beside: true });
+  const shown = resultOf(face, () => (here ? change : null));
   const walk = walkOf(face, () => alive.ask("walk"));
   const alive = aliveOf(face, (state) => {
     notice.show(state);
+    here = state !== "none";
     form.live(state);
     walk.live(state);
   });
   const run = () => alive.ask("run", { settings: form.values() });
-  const kept = () => traitsOf(face, [...SETTINGS, "report"]);
+  const kept = () => traitsOf(face, [...SETTINGS, "report", "earlier"]);
   root.append(form.node, notice.node, meter.node, shown.node, walk.node, savingShown(face, "monitor", kept));
 
   let report = listed(traitOf(face, "report"));
@@ -61,9 +64,9 @@ kinds.monitor = (root, face) => {
 
 // Numbers travel packed.
 const inNumbers = (boundary) => ({ ...boundary, relevance: numbers(boundary.relevance) });
-const listed = ({ boundaries, result, ...rest }) => ({
+const listed = ({ boundaries, ...rest }) => ({ ...unpackedOf(rest), boundaries: boundaries.map(inNumbers) });
+const unpackedOf = ({ result, ...rest }) => ({
   ...rest,
-  boundaries: boundaries.map(inNumbers),
   result: result && { ...result, content: numbers(result.content), position: numbers(result.position) },
 });
 

@@ -2,7 +2,7 @@
 
 const WIDE = 120; // tokens that get a column of their own
 
-function resultOf(face) {
+function resultOf(face, change) {
   const node = make("div");
   let serial = null;
   let page = null;
@@ -10,7 +10,7 @@ function resultOf(face) {
     const now = `${report.serial} ${report.tokens.length}`;
     if (now !== serial) {
       serial = now;
-      page = report.tokens.length ? pageOf(face, report) : null;
+      page = report.tokens.length ? pageOf(face, report, change) : null;
     }
     const some = page && (report.phase !== "failed" || report.boundaries.length > 0);
     if (some) page.show(report);
@@ -31,7 +31,8 @@ const failure = ({ kind, text, ours }) =>
     make("p", { class: "quiet" }, "The kernel goes on, and the model is as it was."),
   );
 
-function pageOf(face, report) {
+// change(): runs a text in which one word is another, null where nobody can.
+function pageOf(face, report, change) {
   const columns = columnsOf(report).slice(0, WIDE);
   const more = report.tokens.length - columns.length;
   const strip = stripOf(face, "tokens", columns);
@@ -39,13 +40,18 @@ function pageOf(face, report) {
   const facts = make("p", { class: "quiet" });
   const map = mapOf(face, columns, report);
   const account = make("div");
-  const words = readout(face, ({ ids }) => map.told(ids[0]));
+  let [last, pair] = [report, null];
+  const place = make("div", { class: "words" }, strip.node);
+  const told = (column) => [...(pair ? pair.told(column) : []), ...(column.ids.length ? map.told(column.ids[0]) : [])];
+  const words = readout(face, told, `Point at a token, or move over them with the arrow keys. ${change() ? CHANGE_IT : ""}`);
+  let edit = wordsChanged(face, strip, () => last.result, change);
   const node = make(
     "div",
     { class: "found" },
     make("header", {}, head, facts),
-    strip.node,
+    place,
     words.node,
+    make("div", { class: "controls" }, edit.press),
     make(
       "section",
       { "aria-label": "Layers" },
@@ -63,6 +69,16 @@ function pageOf(face, report) {
   );
   const show = (now) => {
     const { result } = now;
+    last = now;
+    const before = result && traitOf(face, "earlier");
+    if (before?.result && !pair) {
+      pair = besideOf(face, unpackedOf(before), now);
+      clear(place, pair.sentence, pair.strip.node);
+      const { press } = edit;
+      edit = wordsChanged(face, pair.strip, () => last.result, change);
+      press.replaceWith(edit.press);
+    }
+    edit.offer();
     const both = result && result.content.map((x, t) => Number(x) + Number(result.position[t]));
     const scale = both ? largest(both) : 0;
     strip.paint([{ values: columns.map(({ ids }) => (both ? both[ids[0]] : undefined)), scale }]);
