@@ -16,6 +16,7 @@ from .engine.layers import layers
 from .engine.support import device_of, inspect
 from .engine.propagation import Propagation, propagate
 from .engine.options import Options, as_options
+from .engine.shapes import Shapes, unheard
 from .engine.context import Step
 from .engine.trace import Role, Sink
 from .errors import InputError, ModelError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "plan"]
 
+LARGE = 13 * 10**9  # weights times places, from which on shapes are followed and not values: a forward pass of a quarter of a second
 REASONS = {
     "linear": "a linear map, z = W x + b: shares of z, the bias is booked",
     "quantised linear": "a linear map whose weight stands for numbers: relevance goes through those",
@@ -67,6 +69,9 @@ REASONS = {
     "own": "a handler of one's own",
     "no rule": "unknown: its plain gradient conserves nothing, so it is refused if the target depends on it",
 }
+
+
+Passed = tuple[Propagation, dict[str, int], tuple[str, ...]]  # a forward pass, its bytes, notes on them
 
 
 @dataclass(frozen=True)
@@ -201,19 +206,37 @@ def plan(
     try:
         inspect(model)
         row, said = longest(model, inputs, processor, options)
-        with propagate(model, composite, options) as flow:
-            flow.planning = True
-            with memory.tally(flow) as counted:
-                given = {**row.tensors, **row.more}
-                output = call(model, {**given, **at_places(model, given, [row.length - 1])})
-            needs, short = fitting_in(flow, counted, output)
-            flow.settle()
+        flow, needs, short = by_shape(model, composite, options, row) or passed(model, composite, options, row)
     except ModelError as error:
         return Plan(name, title(composite), (), (), (str(error),))
     refusals = tuple(dict.fromkeys(f"no rule for {where}" for _, _, where, _ in flow.refused))
     modules = tuple((path, type(module).__name__) for path, module in model.named_modules())
     return Plan(name, title(composite), tuple(flow.steps.values()), sinks_of(flow), refusals, needs, modules,
                 composite.positions, flow.told(), (*said, *short, *flow.places.noted()))  # fmt: skip
+
+
+def by_shape(model: nn.Module, composite: Composite, options: Options, row: Encoded) -> Passed | None:
+    """A forward pass on shapes in place of values; None where that is not worth its while, or values are read on the way."""
+    weights = [p for p in model.parameters() if not p.is_meta]
+    if sum(lengths(row)) * sum(p.numel() for p in weights) < LARGE or options.precision:
+        return None
+    try:
+        with unheard():
+            return passed(model, composite, options, row, Shapes())
+    except Exception:  # whatever a model says of a number that is not there: it is asked again with all of them
+        return None
+
+
+def passed(model: nn.Module, composite: Composite, options: Options, row: Encoded, shapes: Shapes | None = None) -> Passed:
+    """A forward pass that keeps nothing, the bytes of one that does, and notes on them."""
+    with propagate(model, composite, options) as flow:
+        flow.planning, flow.shapes = True, shapes
+        with memory.tally(flow) as counted:
+            given = {**row.tensors, **row.more}
+            output = call(model, {**given, **at_places(model, given, [row.length - 1])})
+        needs, notes = fitting_in(flow, counted, output)
+        flow.settle()
+    return flow, needs, notes
 
 
 def fitting_in(flow: Propagation, counted: memory.Tally, output: Any) -> tuple[dict[str, int], tuple[str, ...]]:

@@ -95,7 +95,7 @@ ORDER = (  # a file may import those of its own line and of the lines above it
     "engine.options engine.account engine.notes",
     "engine.projections engine.widening engine.replay engine.hidden_writes",
     "engine.context",
-    "engine.arguments",
+    "engine.arguments engine.shapes",
     "engine.boundaries engine.heads engine.routes engine.positions",
     "engine.forward_pass engine.memory engine.handlers engine.per_place engine.roles engine.following",
     "engine.checkpointing engine.attach engine.visits engine.slot_finder engine.exact_softmax",

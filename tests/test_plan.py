@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import pytest
@@ -92,6 +93,60 @@ def test_what_would_be_refused_is_listed_not_raised():
     assert [(r["operation"], r["conserves"]) for r in refused] == [("logcumsumexp", "nothing")]
     compiled = plan(torch.compile(build("llama")), inputs("llama"))
     assert "compiled model hides" in compiled.refusals[0] and compiled.tree()["children"] == []
+
+
+# --- shapes in place of values ----------------------------------------------------------------------------------------
+
+PLANS = importlib.import_module("pelrp_nb.plan")  # the name is that of the function
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", [*FAMILIES, "qwen2", "gemma", "distilbert"])
+def test_a_plan_by_shapes_is_the_plan_by_values(family, attention, monkeypatch):
+    model, x = build(family, attention, torch.float32), inputs(family, dtype=torch.float32)
+    wanted, before = plan(model, x), state(model)
+    monkeypatch.setattr(PLANS, "LARGE", 0)
+    found = plan(model, x)
+    assert found == wanted and found.bytes == wanted.bytes
+    assert same(before, state(model))
+    values = PLANS.by_shape(model, PA_LRP, Options(), PLANS.longest(model, x, None, Options())[0])
+    assert (values is None) == (family == "mixtral")  # experts read which of them each token goes to
+
+
+def test_shapes_are_computed_with_where_values_would_take_long():
+    """A million places of a Llama: attention alone would take hours."""
+    model = build("llama", dtype=torch.float32)
+    model.config.max_position_embeddings = 2**20
+    found = plan(model, {"input_ids": torch.zeros(1, 2**20, dtype=torch.long)})
+    assert found.peak > 2**30 and not found.refusals
+    assert [s.name for s in found.sinks] == [s.name for s in plan(model, inputs("llama")).sinks]
+
+
+def test_experts_in_one_grouped_product_are_planned_by_their_shapes(monkeypatch, caplog):
+    model, x = build("mixtral", dtype=torch.float32), inputs("mixtral")
+    wanted_by_hand = plan(model, x)
+    model.set_experts_implementation("grouped_mm")
+    wanted = plan(model, x)
+    monkeypatch.setattr(PLANS, "LARGE", 0)
+    assert plan(model, x) == wanted and wanted.sinks == wanted_by_hand.sinks
+    assert PLANS.by_shape(model, PA_LRP, Options(), PLANS.longest(model, x, None, Options())[0])
+    assert not caplog.records
+
+
+def test_a_model_that_reads_its_values_is_planned_by_them(monkeypatch, caplog):
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+
+        def forward(self, inputs_embeds):
+            out = self.inner(inputs_embeds)
+            return out * 2 if out.sum() > 0 else out * 3
+
+    model, x = Reads(), {"inputs_embeds": torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(0))}
+    wanted = plan(model, x)
+    monkeypatch.setattr(PLANS, "LARGE", 0)
+    assert plan(model, x) == wanted and not caplog.records
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from .places.follow import copy_provenance, provenance_of
 from .places.provenance import Provenance
 from .places.roles import role_of
 from .saved import held
+from .shapes import carrier
 from .signature import parameters_of
 from .streams import SOUND
 from .trace import Crossing, Kind, Visible
@@ -144,7 +145,7 @@ class Recorder:
             return write(out, Note(source=name, counts=role == "positions")) if role in ("positions", "constant") else out
         if not (value.is_floating_point() or value.is_complex()):
             return flow.places.enter(stream, value.view(value.shape), role)
-        leaf = flow.leaf(value if flow.wide is None else flow.wide.of(flow, value))
+        leaf = flow.leaf(carrier(flow, value))
         flow.places.enter(stream, leaf, role)
         (flow.inputs.pixels if leaf.dim() == 4 else flow.inputs.tokens).append(leaf)
         flow.stream_of[id(leaf)] = flow.streams.of_input(stream)

@@ -42,11 +42,16 @@ class Step:
 
 
 class Steps(dict[tuple[str, str, str], Step]):
-    """Operations by (module, function, kind); `short`: the same by what is at hand when one comes by."""
+    """Operations by (module, function, kind); `short`: the same by what is at hand when one comes by; `met`: (module, function)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.short: dict[tuple, Step] = {}
+        self.met: set[tuple[str, str]] = set()
+
+    def __setitem__(self, key: tuple[str, str, str], step: Step) -> None:
+        super().__setitem__(key, step)
+        self.met.add(key[:2])
 
 
 @dataclass
@@ -89,6 +94,7 @@ class Context(Knows, Protocol):
     blocks:     layers that run, innermost last; streams, stream_of: the inputs that parts of the model, and leaves, belong to
     function:   torch's own function that is being handled; audited: whether every softmax was measured
     projections: which linear maps feed or follow a softmax product; wide: what a walk in float32 over half precision needs, or None
+    shapes:      torch's fake tensors, where `plan` follows shapes in place of values; else None
     power:      the loss scale: what the walk back begins with
     taped:      whether calls are kept, to be done again (`replay.py`); worth: who is told of attentions where positions enter scores;
                 weighed: how many uses of weights are followed; permuted: whose positions stand where, if not where they are
@@ -112,6 +118,7 @@ class Context(Knows, Protocol):
     audited: bool
     projections: Projections
     wide: Widening | None
+    shapes: Any
     power: float
     taped: bool
     weighed: int

@@ -50,6 +50,7 @@ from .positions.constants import COUNTERS
 from .projections import Choice, Projections
 from .notes import Note, carries, note_of, write
 from .saved import WRITES, before_write, flows, here
+from .shapes import carrier
 from .streams import Streams
 from .trace import Trace, Visible
 from .widening import widening
@@ -68,6 +69,7 @@ class Propagation(TorchFunctionMode, Following):
     asked: tuple[only.Condition, ...] = ()  # parts of layers that a target names
     usual: Choice | None = None  # the rule of all linear maps, where none is told from another
     room: Any = None  # whether what the layers keep will be free (memory.py)
+    shapes: Any = None  # in whose place values are followed (shapes.py)
     spot: str | None = None  # the module that a call belongs to, while planning
 
     def __init__(self, model: nn.Module, composite: Composite, options: Options, tree: ModelTree | None = None) -> None:
@@ -194,13 +196,8 @@ class Propagation(TorchFunctionMode, Following):
         """An operation that no rule was noted for."""
         place, operation = self.spot or self.place, spelling(self.function)
         kind = getattr(handler, "func", handler).__name__
-        if kind != "silent" and not any(p == place and o == operation for p, o, _ in self.steps):
+        if kind != "silent" and (place, operation) not in self.steps.met:
             self.steps[(place, operation, kind)] = Step(place, operation, "plain", kind)
-
-    def constants_of(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """The arguments with the model's own parameters made constants."""
-        found = look(self, args, kwargs)
-        return found.args, found.kwargs
 
     def cover(self, start: int, end: int) -> None:
         """A handler made the nodes of the graph from `start` up to `end`."""
@@ -300,7 +297,7 @@ class Propagation(TorchFunctionMode, Following):
         if found is None:
             operation, place = spelling(self.function), self.spot or self.place
             key = (place, operation, kind if self.placed is None else f"{kind} by {rule!r}")
-            found = self.steps.short[short] = self.steps.setdefault(key, Step(place, operation, repr(rule), kind, rule))
+            found = self.steps.short[short] = self.steps[key] = self.steps.get(key) or Step(place, operation, repr(rule), kind, rule)
         return found
 
     # --- leaves, residuals, norms -------------------------------------------------------------------------------------
@@ -314,7 +311,7 @@ class Propagation(TorchFunctionMode, Following):
 
     def token_leaf(self, vectors: Tensor) -> Tensor:
         """Token vectors (B, T, D) just looked up."""
-        leaf = self.leaf(vectors if self.wide is None else self.wide.of(self, vectors))
+        leaf = self.leaf(carrier(self, vectors))
         self.inputs.tokens.append(leaf)
         return leaf.clone()
 

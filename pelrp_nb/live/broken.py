@@ -20,6 +20,7 @@ from .. import rules
 from ..composites import PA_LRP, Composite
 from ..engine.handlers import torch_table
 from ..engine.account import Account
+from ..engine.arguments import look
 from ..engine.depth import Depth
 from ..engine.notes import Note, carries, note_of, write
 from ..engine.propagation import Propagation, sequence
@@ -128,7 +129,8 @@ class PlainNorms(Propagation):
         """As ever, but nothing is bent inside a module that is a norm."""
         if not self.path or not is_norm(self.path[-1]):
             return super().__torch_function__(func, types, args, kwargs)
-        args, kwargs = self.constants_of(args, kwargs or {})
+        given = look(self, args, kwargs or {})  # the model's own parameters are constants
+        args, kwargs = given.args, given.kwargs
         return covered(self, lambda: func(*args, **kwargs))
 
 
