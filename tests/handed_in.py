@@ -1,6 +1,7 @@
 """Submissions as they come in: good, partial, broken, hostile; with what each is worth.
 
 python tests/handed_in.py 100          grades so many, and says which were graded wrong, and how long it took
+python tests/handed_in.py 1000 FOLDER  the same in a folder that is kept: stopped, it goes on where it was
 python tests/handed_in.py labs         grades each lab as it is handed out, and its solution
 """
 
@@ -154,26 +155,29 @@ def write(folder: Path, count: int) -> dict[str, int]:
         text, points = kinds[number % len(kinds)]
         name = f"{NAMES[number % len(NAMES)]} {number}/lab_01.ipynb"
         path = folder / name
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         due[name] = points
     return due
 
 
-def main(count: int) -> int:
-    """Grade `count` submissions in a folder that is thrown away; 1 if any is graded wrong."""
+def main(count: int, folder: Path | None = None) -> int:
+    """Grade `count` submissions, in a folder that is thrown away unless one is named; 1 if any is graded wrong."""
     from pelrp_nb.labs.batch import grade_folder
 
-    with tempfile.TemporaryDirectory() as folder:
-        due = write(Path(folder) / "in", count)
+    with tempfile.TemporaryDirectory() as thrown_away:
+        place = folder or Path(thrown_away)
+        due = write(place / "in", count)
+        before = len(list((place / "out" / "results").glob("*.json")))
         began = time.monotonic()
-        grades = grade_folder(Path(folder) / "in", Path(folder) / "out", jobs=2)
+        grades = grade_folder(place / "in", place / "out", jobs=2)
         took = time.monotonic() - began
     wrong = [grade for grade in grades if grade.points != due[grade.submission]]
     for grade in wrong:
         print(f"{grade.submission}: {grade.points} points, worth {due[grade.submission]}; {' '.join(grade.notes)}")
-    print(f"{len(grades) - len(wrong)} of {len(grades)} graded right in {took / 60:.1f} minutes")
-    return 1 if wrong else 0
+    earlier = f", {before} of them in an earlier run" if before else ""
+    print(f"{len(grades) - len(wrong)} of {len(grades)} graded right in {took / 60:.1f} minutes{earlier}")
+    return 1 if wrong or len(grades) != count else 0
 
 
 def labs() -> int:
@@ -200,4 +204,4 @@ def labs() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(labs() if sys.argv[1] == "labs" else main(int(sys.argv[1])))
+    sys.exit(labs() if sys.argv[1] == "labs" else main(int(sys.argv[1]), *map(Path, sys.argv[2:3])))

@@ -15,6 +15,7 @@ from pelrp_nb import labs, rules
 from pelrp_nb.errors import InputError
 from pelrp_nb.labs import course, notebooks, pack, worksheets
 from pelrp_nb.labs.command import main
+from pelrp_nb.labs.minutes import LINES, WORDS, minutes
 
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIALS = ROOT / "tutorials"
@@ -92,6 +93,20 @@ def test_the_course_says_how_hard_each_exercise_is():
     projects = {lab for lab in LABS if "## Open project" in prose(notebooks.build(lab))}
     assert {lab for lab, *_, project in rows if project.strip()} == projects and len(projects) >= 3
     assert found["00"] == (3, 0, 0) and all(sum(found[lab][1:]) for lab in LABS[1:])
+
+
+def test_minutes_are_reckoned_by_one_rule():
+    """In each lab, in the table of the course, and in its plans."""
+    page = (TUTORIALS / "README.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| \[(\d\d) [^|]*\| (\d+) \|", page, re.M))
+    for lab in LABS:
+        said = re.search(r"^\*About (\d+) minutes", prose(notebooks.build(lab)), re.M)[1]
+        assert said == table[lab] == str(minutes(lab)), lab
+    assert "nobody has been timed" in page and f"{WORDS} words a minute" in page and f"{LINES} lines" in page
+    afternoon = re.findall(r"(\d\d) \((\d+)\)", page.split("**One afternoon")[1].split("\n\n")[0])
+    assert len(afternoon) == 5 and dict(afternoon).items() <= table.items() and sum(int(n) for _, n in afternoon) <= 240
+    for session in re.findall(r"^\| [123] \| ([^|]*) \|", page, re.M):
+        assert sum(int(table[lab]) for lab in re.findall(r"\d\d", session)) <= (120 if "up to" not in session else 125), session
 
 
 def cells_of(lab: str, filled: bool):

@@ -4,41 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
-import warnings
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
 import torch
+from course_text import AUDIT, ENCODINGS, MOON, SUN, TIE, found, loaded, says, worked
 
 from pelrp_nb import ATTN_LRP, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Options, exchange, explain, permute_positions, rules, zoo
 from pelrp_nb.labs import notebooks, worksheets
 from pelrp_nb.verbs import input_times_gradient
-
-MOON, SUN = "order sun moon ? the moon of a sun in", "order sun moon ? the sun of a moon in"
-TIE = "Provides a porthole into that noble, trembling incoherence that defines us all."
-AUDIT = Options(audit=True)
-ENCODINGS = ("absolute", "learnable", "rotary", "relative", "alibi")
-
-
-@cache
-def loaded(name: str) -> Any:
-    return zoo.load(name)
-
-
-def found(name: str, text: str, **how: Any) -> Any:
-    model, tokenizer = loaded(name)
-    return explain(model, text, processor=tokenizer, **how)
-
-
-def says(lab: str, *sentences: str) -> bool:
-    """Whether the lab still has these sentences, however its lines are broken."""
-    text = " ".join(re.sub(r"^# ?", "", notebooks.master(lab).read_text(encoding="utf-8"), flags=re.M).split())
-    return all(sentence in text for sentence in sentences)
-
 
 # --- 00, 06, 11: why does it say moon? ---------------------------------------------------------------------------------------
 
@@ -262,7 +239,7 @@ PAPERS = {
     "01": ("pone.0130140",), "13": ("1512.02479",), "14": ("2209.11895", "2508.21258", "2403.00745"), "09": ("2502.15886",),
     "00": ("2506.02138", "2202.07304", "pone.0130140"), "02": ("978-3-030-28954-6_10",), "03": ("2402.05602", "2202.07304", "2502.15886"),
     "04": ("2402.05602", "2202.07304", "2309.17453"), "06": ("2506.02138", "1706.03762"), "07": ("2104.09864", "2506.02138"),
-    "08": ("1910.10683", "2108.12409"), "11": ("2202.07304", "1705.07874", "1703.01365", "2005.00928"),
+    "05": ("2609.17152",), "08": ("1910.10683", "2108.12409"), "11": ("2202.07304", "1705.07874", "1703.01365", "2005.00928"),
     "12": ("2202.10419", "2002.10957", "sciadv.abe4166"),
     "10": ("2010.11929", "2309.16588", "1512.02479", "978-3-030-28954-6_10"),
 }  # fmt: skip
@@ -276,22 +253,6 @@ def test_a_paper_is_cited_where_its_idea_is_taught(lab):
 
 
 # --- 09, 13: what students build ---------------------------------------------------------------------------------------------
-
-
-@cache
-def worked(lab: str) -> dict[str, Any]:
-    """The names of a lab after its cells were run with their answers, up to the quiz; cells that only print left out."""
-    import jupytext
-    import matplotlib
-
-    matplotlib.use("Agg")
-    space: dict[str, Any] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # tensors handed to matplotlib
-        for cell in jupytext.read(notebooks.master(lab)).cells:
-            if cell.cell_type == "code" and not cell.source.startswith(("labs.", "show(")):
-                exec(cell.source, space)
-    return space
 
 
 def test_a_students_block_is_the_engine():

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Quickstart: see relevance flow
 #
-# *About 25 minutes, half of them for the exercises. No mathematics, no GPU, no network.*
+# *About 30 minutes, a third of them for exercises and quiz. No mathematics, no GPU, no network.*
 #
 # A model reads a film review and says *positive*. **Why?** We take the number behind its answer and hand it back, layer by layer,
 # until every bit of it has arrived somewhere: at a word, at the *position* of a word, or at a place inside the model that keeps some.
@@ -40,7 +40,8 @@ result = pelrp_nb.explain(model, text, processor=tokenizer, options=Options(audi
 result
 
 # %% [markdown]
-# Orange speaks *for* the answer, purple *against* it. Each *token* (a word, or a piece of one) has two numbers, **content** and **position**.
+# Orange speaks *for* the answer, purple *against* it. Each *token* (a word, or a piece of one) has two numbers, **content** and **position**. `[CLS]` and `[SEP]` are
+# marks that the tokenizer, which cuts the text into tokens, sets at the beginning and at the end; they are tokens like others.
 # Their sum is its relevance, a way of sharing out answers called [layer-wise relevance propagation](https://doi.org/10.1371/journal.pone.0130140) (LRP, 2015).
 # Positions have an account of their own since [PA-LRP](https://arxiv.org/abs/2506.02138) (2025).
 #
@@ -62,7 +63,7 @@ print(result.target, round(result.value, 3))
 # > value = tokens + positions + constants + softmax + stabilisers + gap
 #
 # *Constants* are numbers that the model adds by itself. *Softmax* is the step in which attention decides how much to look at each word; it
-# keeps a share for itself. *Stabilisers* keep divisions away from zero; there are none here. The *gap* is what nobody can explain. Here it is
+# keeps a share for itself: here nearly half of the answer, which no word gets (lab 04 says what that means). *Stabilisers* keep divisions away from zero; there are none here. The *gap* is what nobody can explain. Here it is
 # rounding noise, and the ledger is **closed**. (`audit=True` above had every entry measured; lab 02 says why that matters.)
 
 # %%
@@ -178,7 +179,7 @@ labs.check("position-word", word)
 #
 # <details><summary>An answer</summary>
 #
-# Then another word would be asked for. Its *content* is the same wherever it stands.
+# Then another word would be asked for: the one before the place where it stands now. The vector that the model looks up for *mark* is the same at every place, so only its place can tell.
 #
 # </details>
 #
@@ -206,7 +207,7 @@ labs.check("position-part", part)
 #
 # ### Exercise 3 · Balance an account &nbsp; ●○○ &nbsp; 3 minutes
 #
-# What is left of the value when every entry has been named?
+# What is left of the value when every entry has been named? (There are no stabilisers here.)
 
 # %%
 def account(value, tokens, positions, constants, softmax):
@@ -247,6 +248,6 @@ labs.quiz("00")
 # %% [markdown] tags=["teachers"]
 # ## For teachers
 #
-# - *Time:* 25 minutes with the exercises. Works as a demonstration without them.
+# - *Time:* 30 minutes with the exercises. Works as a demonstration without them.
 # - *Talk about:* the prediction. Collect the two words from the room before the second cell is run.
 # - *Where they stumble:* reading the entry *position* as "importance of being there". It is an account; `exchange` is the question. Lab 07 returns to it.

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 01 · One linear layer by hand
 #
-# *About 35 minutes. You need: sums, fractions, and a little Python with tensors.*
+# *About 45 minutes. You need: sums, fractions, and a little Python with tensors.*
 #
 # After this lab you can
 #
@@ -152,7 +152,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# *What to see:* without epsilon the shares of an output near 0 grow without bound; with it they stay below 1/0.2 = 5. Far from 0 the curves meet.
+# *What to see:* the curve is the share of an input that contributes 1. Without epsilon it grows without bound where the output is near 0; with it, it never exceeds 1/0.2 = 5. Far from 0 the curves meet.
 #
 # ## Exercise 3 · The epsilon rule &nbsp; ●●○ &nbsp; 10 minutes
 #

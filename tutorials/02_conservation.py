@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 02 · Conservation as accounting
 #
-# *About 35 minutes. You need: lab 01.*
+# *About 45 minutes. You need: lab 01.*
 #
 # After this lab you can
 #
@@ -52,8 +52,8 @@ print(result.ledger)
 
 # %% [markdown]
 # Read it from the top. *Tokens* are the words, or pieces of words. *Positions* are their places: a model is told where each word
-# stands, and that is an input too. *Constants* are what the model adds by itself, above all biases: their shares, as in lab 01. *Softmax* is a step of
-# attention, which has a lab of its own (04). *Stabilisers* are the epsilons. What is left is the **gap**: nobody can say where it went.
+# stands, and that is an input too. *Constants* are what the model adds by itself: biases, with their shares, as in lab 01,
+# and here above all one vector that is added to every word alike (`token_type_embeddings`). *Softmax* is a step of attention, which has a lab of its own (04). *Stabilisers* are the epsilons. What is left is the **gap**: nobody can say where it went.
 #
 # > value = tokens + positions + constants + softmax + stabilisers + gap
 
@@ -110,8 +110,9 @@ labs.check("closed", closed)
 #
 # ## Finding the leak
 #
-# The ledger also knows what had gone missing at each border between layers, from the answer backwards. A leak shows in its own layer
-# and in all that come after it, since what is lost is not found again. The first border with a gap has the leak behind it. (Up to
+# The ledger also knows what had gone missing at each border between layers, from the answer backwards: `layer 3` is the border where we have walked back through the classifier and arrive
+# at what layer 3 gave out; at `layer 2` we have walked back through layer 3, too. What is lost is not found again, so a leak shows at the next border and at all that follow. The first border
+# with a gap says: it leaked in what was walked through just before. (Up to
 # `ledger.allowed`, which is `tolerance` times the scale, a gap is rounding; its digits differ from computer to computer.)
 
 # %%
@@ -179,7 +180,7 @@ labs.check("book-keeping", book)
 #
 # </details>
 #
-# That is not a joke. In fast attention the softmax's part is a difference, and the ledger says so: `audited` is False. Such an entry proves
+# That is not a joke. Attention may run as one call, in which the softmax cannot be watched (the fast way, without `audit=True`). Then its part is a difference, and the ledger says so: `audited` is False. Such an entry proves
 # nothing; an *audit* measures it.
 
 # %%
@@ -198,7 +199,7 @@ labs.quiz("02")
 #
 # - The value is the sum of named entries and a gap.
 # - Closed: the gap is small compared with the sizes of all that flowed.
-# - A leak shows from its layer on; the first gap names it.
+# - A leak shows from the next border on; the first gap says where it is.
 # - An entry that is a difference balances by construction. Only what is measured proves something.
 #
 # **Next:** [03 · Activations, norms, gates](03_activations.ipynb)

@@ -19,7 +19,7 @@
 #
 # 1. say why an activation hands on everything it receives,
 # 2. say why the scale of a norm is taken as a constant, and see what happens otherwise,
-# 3. share what a gate receives.
+# 3. share what a gate receives, and write it so that one gradient does it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -139,7 +139,7 @@ labs.check("frozen-norm", frozen_norm)
 #
 # <details><summary>An answer</summary>
 #
-# The mean is a linear step, so it is not frozen: lab 01 covers it.
+# The mean is a linear step, so it is not frozen: lab 01 covers it. The root mean square of what is left, the standard deviation, is frozen as here; and the bias that a LayerNorm adds keeps its share.
 #
 # </details>
 #
@@ -156,17 +156,19 @@ print("plain slopes :", [r.item() for r in plain], "sum", sum(r.item() for r in 
 print("halved slopes:", [r.item() for r in halved], "sum", sum(r.item() for r in halved))
 
 # %% [markdown]
-# With plain slopes each factor gets everything, and 1 becomes 2.
+# With plain slopes each factor gets everything, and 1 becomes 2. `scale(x, 0.5)` leaves the value and halves the slope.
 #
-# ## Exercise 3 · A gate &nbsp; ●○○ &nbsp; 5 minutes
+# ## Exercise 3 · A gate, bent &nbsp; ●●○ &nbsp; 8 minutes
 #
-# Relevance of `g` and of `u`, both in the shape of `R`.
+# The gate has both: an activation, and a product. Write it as you wrote the norm: its value is $\mathrm{silu}(g)\,u$, and value times slope pays half of what it receives to `g`, half to
+# `u`. Count what `g` gets before you run the check.
 
 # %%
-def my_gate(R, g, u):
-    """(relevance of g, relevance of u) for y = silu(g) * u."""
+def my_gate(g, u):
+    """The value of silu(g) * u; its slopes pay half to g and half to u. Both may be 0."""
     # BEGIN SOLUTION
-    return R / 2, R / 2
+    gate = g * freeze(torch.sigmoid(g))
+    return scale(gate * u, 0.5)
     # END SOLUTION
 
 
@@ -178,7 +180,7 @@ labs.check("gate", my_gate)
 #
 # <details><summary>An answer</summary>
 #
-# It conserves as well, so no ledger can object. There is a method that says so, *CP-LRP*; lab 04 shows what follows.
+# It conserves as well, so no ledger can object: freeze the whole gate. There is a method that says so, *CP-LRP*; lab 04 shows what follows.
 #
 # </details>
 #

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 04 · Attention
 #
-# *About 45 minutes; a good place for a break is after exercise 2. You need: labs 01 to 03.*
+# *About 55 minutes; a good place for a break is after exercise 2. You need: labs 01 to 03.*
 #
 # After this lab you can
 #
@@ -35,7 +35,7 @@ torch.set_printoptions(precision=4, sci_mode=False)
 #
 # Attention lets every word look at others. Each word asks with a *query* $q$; each word answers with a *key* $k$ and offers a *value* $v$.
 # A **score** says how well a query and a key fit. The **softmax** turns the scores of one query into weights $A$ which are positive and add up
-# to 1. The output is the weighted sum of the values:
+# to 1. The output is the weighted sum of the values (models also divide $s$ by a constant, which changes no share):
 #
 # $$s = q\,k^\top \qquad A = \mathrm{softmax}(s) \qquad o = A\,v$$
 #
@@ -63,8 +63,8 @@ axis.axis("off")
 plt.show()
 
 # %% [markdown]
-# *What to see:* every arrow halves what it starts from. **A quarter, a quarter, a half**, before the softmax takes its part. All that follows is one sentence used twice: *every factor of a product
-# gets the same part.*
+# *What to see:* the way forks twice, at the two products, and each fork halves; between them lies the softmax, which does not fork and keeps a part. **A quarter, a quarter, a half**, before it
+# does. All that follows is one sentence used twice: *every factor of a product gets the same part.*
 #
 # ## Exercise 1 · The two paths &nbsp; ●●○ &nbsp; 10 minutes
 #

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 05 · Residual sums
 #
-# *About 30 minutes. You need: labs 01 to 03.*
+# *About 35 minutes. You need: labs 01 to 03.*
 #
 # After this lab you can
 #
@@ -54,7 +54,7 @@ torch.set_printoptions(precision=4, sci_mode=False)
 #
 # ## Exercise 1 · The residual rule &nbsp; ●●○ &nbsp; 6 minutes
 #
-# For any number of branches: GPT-J adds attention and MLP to the stream at once, so there are three. And where branches cancel to exactly 0, there is nothing
+# For any number of branches: GPT-J adds attention and its *MLP* (two linear layers with an activation between them) to the stream at once, so there are three. And where branches cancel to exactly 0, there is nothing
 # to share: nobody gets anything there (no NaN).
 
 # %%
@@ -104,7 +104,8 @@ labs.check("blow-up", blow_up)
 #
 # ## A rule with a bound
 #
-# *ResLRP* (a preprint of 2026) favours the branch that the sum agrees with. Weigh each branch first, then share the weighted sum:
+# *[ResLRP](https://arxiv.org/abs/2609.17152)* (Berend et al., a preprint of 2026) found amounts exploding where branches cancel, in image models more than in language models. It favours the branch that
+# the sum agrees with. Weigh each branch first, with a number $\gamma > 0$, then share the weighted sum:
 #
 # $$W_a = 1 + \gamma \text{ if } \mathrm{sign}(a) = \mathrm{sign}(a+b), \text{ else } 1 \qquad R(a) = \frac{W_a\, a}{W_a\, a + W_b\, b}\, R$$
 #
@@ -114,6 +115,9 @@ labs.check("blow-up", blow_up)
 # $$\frac{(1+\gamma)|a| + |b|}{(1+\gamma)|a| - |b|} \le \frac{(1+\gamma)|a| + |a|}{(1+\gamma)|a| - |a|} = \frac{2+\gamma}{\gamma}$$
 #
 # since a larger $|b|$ makes the numerator larger and the denominator smaller. (If both agree, it is 1.)
+#
+# Why $1 + \gamma$? Any weight above 1 would do: $\gamma$ is a dial between two ends. At 0 the rule is the plain one, without a bound; the larger it is, the more of $R$ goes to the
+# branch that agrees, until in the end it gets all, and the other nothing.
 
 # %%
 b = torch.linspace(-1.99, 1, 300)

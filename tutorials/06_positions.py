@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 06 · Positions as inputs
 #
-# *About 35 minutes. You need: labs 01, 02 and 05.*
+# *About 40 minutes. You need: labs 00 to 02, and 04; 05 helps.*
 #
 # After this lab you can
 #
@@ -63,7 +63,7 @@ print("word ", (E / (E + P) * R).tolist())
 print("place", (P / (E + P) * R).tolist())
 
 # %% [markdown]
-# The rule of lab 05, number by number: in proportion to what each has brought. Word 4 - 2 = 2, place 2 + 4 = 6, together 8. A place that is
+# The rule for sums, number by number: in proportion to what each has brought (labs 01 and 05). Word 4 - 2 = 2, place 2 + 4 = 6, together 8. A place that is
 # given such an account is called a **sink**: relevance goes in and does not go on. (The first-token sinks of lab 04 are something else: they soak up attention.)
 #
 # ## Exercise 1 · Word, place, and a third &nbsp; ●●○ &nbsp; 8 minutes
@@ -112,7 +112,7 @@ labs.check("lost", lost)
 #
 # <details><summary>An answer</summary>
 #
-# No, each word has what it had. Only their total is then more than the value accounts for.
+# No, each word has what it had. Only their total is then more than there was to share out, for the places would have taken some of it back.
 #
 # </details>
 #

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 07 · Rotary positions from scratch
 #
-# *About 45 minutes. You need: labs 01 to 04; angles, sine and cosine.*
+# *About 50 minutes. You need: labs 01 to 04; angles, sine and cosine.*
 #
 # After this lab you can
 #
@@ -110,7 +110,7 @@ labs.check("wavelengths", wavelengths)
 #
 # <details><summary>An answer</summary>
 #
-# It has hardly turned from first word to last, so it tells no places apart; it serves content.
+# It has hardly turned from first word to last, so it tells hardly any places apart: what it can compare is content.
 #
 # </details>
 #

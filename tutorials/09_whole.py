@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 09 · A whole transformer, walked back
 #
-# *About 65 minutes, in two sittings: up to your own block, and the page. You need: labs 01 to 05, and 06 or 07.*
+# *About 75 minutes, in two sittings: up to your own block, and the page. You need: labs 01 to 05, and 06 or 07.*
 #
 # After this lab you can
 #
@@ -200,7 +200,7 @@ labs.check("half", half)
 # ## Exercise 5 · The block &nbsp; ●●● &nbsp; 20 minutes
 #
 # Write its forward pass, bent: the value is Llama's, and the plain gradient is the walk back. cos and sin are constants here. `rearrange` and `repeat` of
-# [einops](https://einops.rocks) say shapes aloud; your `half` serves all products.
+# [einops](https://einops.rocks) say shapes aloud; your `half` serves both matrix products; the gate is halved likewise.
 
 # %%
 def block(x, cos, sin, weights):
@@ -387,7 +387,7 @@ labs.quiz("09")
 # %% [markdown] tags=["teachers"]
 # ## For teachers
 #
-# - *Time:* 15 minutes talk, 30 minutes work. Read the page together, aloud, one rule each; `pelrp_nb/reference.py` is for those who want the definition.
+# - *Time:* 15 minutes talk, and 46 for the exercises: two sittings. Read the page together, aloud, one rule each; `pelrp_nb/reference.py` is for those who want the definition.
 # - *Where they stumble:* where the slope starts (R / y, not R); that freezing keeps the value.
 # - *Talk about:* why keep a slow definition beside a fast program? Which mistakes would only the definition find?
 # - *A project:* a rule of the page for `torch.cat` with a parameter (a CLS token), or for a number that is added.

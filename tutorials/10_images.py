@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 10 · Images
 #
-# *About 45 minutes. You need: labs 01, 02, 06 and 07.*
+# *About 50 minutes. You need: labs 01, 02, 06 and 07.*
 #
 # After this lab you can
 #
@@ -135,7 +135,7 @@ labs.check("first-tokens", apart)
 # ## A rule for pixels
 #
 # By the epsilon rule a pixel whose number is 0 gets nothing, however much it mattered. And which pixel is 0 is an accident: black, if pixels run from 0 to 1; grey, if they run
-# from -1 to 1, as they do here. The **z-box** rule ([Montavon et al.](https://arxiv.org/abs/1512.02479), 2017) asks instead how far a pixel is from the values it might have had, between $l$ (darkest) and $h$
+# from -1 to 1, as they do here. The **z-box** rule ([Montavon et al.](https://arxiv.org/abs/1512.02479), 2015) asks instead how far a pixel is from the values it might have had, between $l$ (darkest) and $h$
 # (brightest). With $w^+$ the positive and $w^-$ the negative part of a weight, a pixel contributes
 #
 # $$x\,w - l\,w^+ - h\,w^-$$

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 11 · Judging explanations
 #
-# *About 60 minutes. You need: lab 00 and a little statistics (mean, spread).*
+# *About 45 minutes. You need: lab 00 and a little statistics (mean, spread).*
 #
 # After this lab you can
 #
@@ -311,6 +311,30 @@ for encoding in ("absolute", "learnable", "rotary", "relative", "alibi"):
 # has hardly noticed. With a *relative* bias a quarter is seen: what upper layers then do differently is not. And with ALiBi nearly nothing is lost, for the mask has told the order already (lab 08); the estimate has the wrong
 # sign. So why does it say *moon*? **In four of five models because of where *moon* stands**, which only the true exchange shows for all four. An estimate is judged by what it estimates, and one model proves nothing for others.
 #
+# What is it that a slope cannot tell? In the *learnable* model we slide the two added places into each other, a twentieth of the way at a time:
+
+# %%
+net, read = pelrp_nb.zoo.load("tasks-learnable")
+P, moon, sun = net.bert.embeddings.position_embeddings.weight, net.config.label2id["moon"], net.config.label2id["sun"]
+own, way, rather = P.detach().clone(), torch.linspace(0, 1, 21), []
+for part in way:
+    with torch.no_grad():
+        P[[6, 9]] = torch.lerp(own[[6, 9]], own[[9, 6]], part)
+        logits = net(**read(line, return_tensors="pt")).logits[0]
+        P[[6, 9]] = own[[6, 9]]
+    rather.append(float(logits[moon] - logits[sun]))
+slope = pelrp_nb.exchange(net, line, processor=read, target="moon", contrast="sun", partners=None).matrix[6, 9]
+plt.figure(figsize=(5, 2.4))
+plt.plot(way, rather, label="the model")
+plt.plot(way, rather[0] - slope * way, "--", label="the estimate")
+plt.xlabel("part of the way that the places have gone")
+plt.ylabel("moon rather than sun")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# *What to see:* for two fifths of the way hardly anything moves, then the model changes its mind in a fifth of it. The estimate knows the beginning, and goes straight on.
+#
 # ## Quiz
 
 # %%
@@ -329,7 +353,7 @@ labs.quiz("11")
 # %% [markdown] tags=["teachers"]
 # ## For teachers
 #
-# - *Time:* 15 minutes talk, 30 minutes work. Draw both curves on the board before they see them.
+# - *Time:* 15 minutes talk, 30 minutes work. Draw both curves on the board before they see them. The last picture answers "why is the estimate wrong?"
 # - *Where they stumble:* pairing; and reading "no difference shown" as "they are equal".
 # - *Talk about:* a sentence full of unknown words is not a sentence. What does the model see there? Which replacement would be fairer?
 # - `pelrp_nb.faithfulness` does all of this on whole data sets, with intervals and more protocols.

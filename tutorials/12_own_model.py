@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 12 · Your own model
 #
-# *About 50 minutes. You need: lab 00. A GPU helps, and nothing here asks for one.*
+# *About 45 minutes. You need: lab 00. A GPU helps, and nothing here asks for one.*
 #
 # After this lab you can
 #

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 13 · Write your own rule
 #
-# *About 50 minutes. You need: labs 01, 03, 09 and 11.*
+# *About 40 minutes. You need: labs 01, 03, 09 and 11.*
 #
 # After this lab you can
 #
@@ -78,11 +78,11 @@ labs.check("own-rule", square_rule)
 #
 # ## Exercise 2 · What is lost? &nbsp; ●○○ &nbsp; 4 minutes
 #
-# A tool you need for every rule: the part of what came in that was not paid out.
+# A tool you need for every rule: the part of what came in that was not paid out. It may be negative.
 
 # %%
-def lost_part(R, paid, dtype):
-    """(sum in - sum out) / sum in; dtype is the name of the number format, of no use here."""
+def lost_part(R, paid):
+    """(sum in - sum out) / sum in."""
     # BEGIN SOLUTION
     return (R.sum() - paid.sum()) / R.sum()
     # END SOLUTION
@@ -220,7 +220,7 @@ ours = {name: judged(variants[name]) for name in ("epsilon", "yours in layer 3",
 print(faithfulness.measure(model, tokenizer, faithfulness.load("reviews", limit=20), choices, methods=ours))
 
 # %% [markdown]
-# The square rule everywhere has a gain of about 0.8, where epsilon has 1.2 and chance none; in layer 3 alone it costs nothing. A rule may be sound in every account and
+# The square rule everywhere has a gain of about 0.8, where epsilon has 1.2 and chance none; in layer 3 alone it costs nothing. (Flat, if it still stands in for yours, has 0.7.) A rule may be sound in every account and
 # blind to part of what matters: yours pays for wiring, not for what was there. That is good for a black pixel (lab 10), and not for a word.
 #
 # ## Open project &nbsp; ○ &nbsp; an afternoon

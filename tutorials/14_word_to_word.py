@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 14 · From word to word
 #
-# *About 50 minutes. You need: labs 00, 04 and 07.*
+# *About 45 minutes. You need: labs 00, 04 and 07.*
 #
 # After this lab you can
 #
@@ -186,7 +186,7 @@ lost.true(3).to_frame().round(2)
 #
 # ## A circuit
 #
-# An *edge* is what one head hands from one word to one word. Take the $n$ largest; let every other edge hand over what it does in the corrupted line. What is left of the answer?
+# An *edge* is what one head hands from one word to one word. (A circuit is printed with the reading: from the word that is read to the one that reads it.) Take the $n$ largest; let every other edge hand over what it does in the corrupted line. What is left of the answer?
 
 # %%
 circuit = lost.circuit(2)

@@ -9,7 +9,7 @@
 The denominator is never smaller than c, so |R(a)| + |R(b)| <= (1 + 2 / gamma) |R(c)|: cancelling branches no longer
 blow relevance up. Where a and b agree nothing changes; gamma = 0 is the plain residual.
 
-Conserves: all.  (ResLRP, preprint 2026)
+Conserves: all.  (Berend et al. 2026)
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import silu
 
-from ...rules import rms_norm, uniform
+from ...rules import rms_norm
 from ...verbs import freeze, scale
 from ..exercise import Case, Exercise, Mistake, normal
 
@@ -52,9 +52,13 @@ def _gates(rng: Generator) -> Iterator[Case]:
     yield "a closed gate", (R * 0, g * 0, u)
 
 
-def _gate(R: Tensor, g: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    R_a, R_u = uniform.relevance(R.flatten(), silu(g).flatten(), u.flatten(), multiply="i,i->i")
-    return R_a.view_as(g), R_u.view_as(u)  # the SiLU hands its half on as it is
+def _gate(g: Tensor, u: Tensor) -> Tensor:
+    return scale(_silu(g) * u, 0.5)
+
+
+def _silu(g: Tensor) -> Tensor:
+    """SiLU with the slope of the line from the origin."""
+    return g * freeze(torch.sigmoid(g))
 
 
 EXERCISES = (
@@ -121,25 +125,40 @@ EXERCISES = (
             Mistake(
                 "forgotten half",
                 "Each factor got everything, so relevance has doubled. Two factors: half each.",
-                lambda R, g, u: (R * (silu(g) * u != 0), R * (silu(g) * u != 0)),
+                lambda g, u: _silu(g) * u,
             ),
+            Mistake(
+                "tangent",
+                "The product is halved, but the SiLU still has its own slope, so g gets another part than half. Bend it as in exercise 1.",
+                lambda g, u: scale(silu(g) * u, 0.5),
+            ),
+            Mistake("not bent", "The value is right, the slopes are the plain ones: nothing is bent.", lambda g, u: silu(g) * u),
             Mistake(
                 "all to one",
                 "All went to u. That is CP-LRP, which takes the gate as a constant; here both carry.",
-                lambda R, g, u: (torch.zeros_like(R), R),
+                lambda g, u: freeze(silu(g)) * u,
             ),
             Mistake(
-                "in proportion",
-                "You shared in proportion to the factors, as in a sum. In a product each factor is needed alike.",
-                lambda R, g, u: (R * silu(g) / (silu(g) + u), R * u / (silu(g) + u)),
+                "halved twice",
+                "g got a quarter: the half is due once, at the product; the activation hands on all it receives.",
+                lambda g, u: scale(scale(_silu(g), 0.5) * u, 0.5),
             ),
-            Mistake("sign", "The parts must add up to R: plus a half, not minus.", lambda R, g, u: (R / 2, -R / 2)),
+            Mistake(
+                "value halved",
+                "The value was halved as well. `scale(x, 0.5)` halves the slope and leaves the value.",
+                lambda g, u: _silu(g) * u / 2,
+            ),
+            Mistake(
+                "0/0",
+                "At g = 0 the quotient silu(g) / g is 0/0. Exercise 1 wrote it without dividing.",
+                lambda g, u: scale(g * freeze(silu(g) / g) * u, 0.5),
+            ),
         ),
         (
-            "A product of two: what does the rule for products say?",
-            "Half of R each; the SiLU in front of g hands its half on as it is.",
+            "Two bends in one line: one for the activation, one for the product.",
+            "The SiLU is g times a factor: freeze the factor, as in exercise 1. Then times u, and the slope of the whole halved.",
         ),
-        keeper="nobody",
+        kind="gradients",
     ),
 )
 

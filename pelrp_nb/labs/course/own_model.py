@@ -186,7 +186,7 @@ QUIZ = (
         "Why freeze parameters before explaining a large model?",
         (
             "Their gradients would need as much memory again",
-            "Only gradients of activations are needed. The engine does this by itself.",
+            "Only gradients of activations are needed. The engine takes parameters as constants by itself.",
         ),
         ("Otherwise they would be trained", "Nothing is trained without an optimiser."),
         ("Relevance would flow into weights", "Weights are constants, whatever their requires_grad."),

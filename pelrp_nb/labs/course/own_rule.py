@@ -40,15 +40,15 @@ def _bent(x: Tensor, weight: Tensor) -> Tensor:
 
 def _paid(rng: Generator) -> Iterator[Case]:
     R, paid = normal(rng, (3, 2), (3, 4))
-    yield "random numbers", (R, paid, "float64")
-    yield "all of it paid", (R, R.flip(0), "float64")
-    yield "half of it paid", (R, R / 2, "float64")
-    yield "more paid than came in", (R.abs(), 1.5 * R.abs(), "float64")
-    yield "a negative sum, half of it paid", (-R.abs(), -R.abs() / 2, "float64")
-    yield "a negative sum, too much paid", (-R.abs(), -2 * R.abs(), "float64")
+    yield "random numbers", (R, paid)
+    yield "all of it paid", (R, R.flip(0))
+    yield "half of it paid", (R, R / 2)
+    yield "more paid than came in", (R.abs(), 1.5 * R.abs())
+    yield "a negative sum, half of it paid", (-R.abs(), -R.abs() / 2)
+    yield "a negative sum, too much paid", (-R.abs(), -2 * R.abs())
 
 
-def _part(R: Tensor, paid: Tensor, dtype: str) -> Tensor:
+def _part(R: Tensor, paid: Tensor) -> Tensor:
     return (R.sum() - paid.sum()) / R.sum()
 
 
@@ -123,9 +123,9 @@ EXERCISES = (
         _part,
         _paid,
         (
-            Mistake("sign", "The sign is the wrong way round: what is missing counts as positive.", lambda R, p, d: -_part(R, p, d)),
-            Mistake("not divided", "This is an amount. The part of what came in is asked.", lambda R, p, d: R.sum() - p.sum()),
-            Mistake("what was paid", "This is the part that was paid. Lost is the rest.", lambda R, p, d: p.sum() / R.sum()),
+            Mistake("sign", "The sign is the wrong way round: what is missing counts as positive.", lambda R, p: -_part(R, p)),
+            Mistake("not divided", "This is an amount. The part of what came in is asked.", lambda R, p: R.sum() - p.sum()),
+            Mistake("what was paid", "This is the part that was paid. Lost is the rest.", lambda R, p: p.sum() / R.sum()),
         ),
         ("In, out, and the part of what came in.", "What came in less what was paid, divided by what came in."),
     ),

@@ -269,8 +269,8 @@ QUIZ = (
     ),
     (
         "A rule pays all to the first factor of a product, and the account closes. What does that show?",
-        ("The rule is right", "It conserves, which is something else. Paying everything to the first word conserves as well."),
         ("Nothing was lost, no more than that", "Whether it was shared out as defined, only the definition can say."),
+        ("The rule is right", "It conserves, which is something else. Paying everything to the first word conserves as well."),
         ("The gap was hidden by rounding", "There is no gap: all that arrived was handed on, to the wrong place."),
     ),
 )
