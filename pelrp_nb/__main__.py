@@ -52,6 +52,8 @@ BENCH = """examples:
   python -m pelrp_nb bench exchange
   python -m pelrp_nb bench routes
   python -m pelrp_nb bench patch --prompts 10
+  python -m pelrp_nb bench peers --path lxt=CHECKOUT
+  python -m pelrp_nb bench long --only width-512
   python -m pelrp_nb bench gpu
   python -m pelrp_nb bench batch --help
 """
@@ -77,8 +79,8 @@ ROOT = "\n".join(["examples:", *(line for text in PAGES for line in text.splitli
 DEMO = 71  # which of the packaged held-out sentences the demo explains
 STATUS = {"closed": 0, "open": 1, "cannot tell": 3}  # of `explain`, by the ledger's state
 BENCHES = (
-    "engine", "texts", "stream", "memory", "sizes", "targets", "batch", "views", "calls", "exchange", "routes", "patch", "gpu",
-    "faithfulness",
+    "engine", "texts", "stream", "memory", "sizes", "targets", "batch", "views", "calls", "exchange", "routes", "patch", "peers",
+    "long", "gpu", "faithfulness",
 )  # fmt: skip
 REDUCTIONS = ("signed", "absolute", "positive", "l2")
 

@@ -122,3 +122,10 @@ def test_a_plan_has_the_logits_of_one_place():
     rows = heard(model)
     plan(model, {"input_ids": torch.arange(5, 45)[None]})
     assert rows == [1]
+
+
+def test_a_text_of_as_many_tokens_as_the_model_knows_is_asked_about_its_last_place():
+    """Its logits are as many as the tokens, and they are those of one place."""
+    model = build("llama", dtype=torch.float32)
+    model.config.max_position_embeddings = 96
+    assert explain(model, {"input_ids": torch.arange(96)[None] % 90}).target.endswith("at 95")

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..composites import PA_LRP
 from ..engine.options import Options
 from ..engine.propagation import propagate
+from .peer import subject
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,20 +33,6 @@ ARMS = {
     "checkpoint": "the same, each layer run again in the backward pass",
 }
 GOALS = {"sinks": 1.05, "full": 1.10}
-
-
-def subject(layers: int, width: int) -> PreTrainedModel:
-    """A random Llama: 12 heads, 4 key/value heads, vocabulary 32,000, frozen weights, sdpa, float32."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        hidden_size=width, num_hidden_layers=layers, num_attention_heads=12, num_key_value_heads=4, vocab_size=32_000,
-        intermediate_size=width * 8 // 3 // 64 * 64, max_position_embeddings=2048,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config).eval().requires_grad_(False)
-    model.set_attn_implementation("sdpa")
-    return model
 
 
 def arm(name: str, model: PreTrainedModel, ids: Tensor) -> Callable[[], Any]:

@@ -50,7 +50,7 @@ def found_at(
             f"{type(model).__name__} says how well a picture and a text match; its answers are the texts by number, not words. "
             "Type target=None, and explain(model, [(one mapping of text and picture for each text)])."
         )
-    if one_per_token(row, model, len(tokens)):
+    if one_per_token(row[None], model, len(tokens)):
         return at_place(row[:, None], asked_place(at, model, tokens), tokens, lambda x: of(x, {0: "logit"}, model, processor))
     at = default_place(row, model, processor, tokens) if at is None else at
     classes = row.shape[-1]
