@@ -201,10 +201,14 @@ class Room:
         if now is None:
             return False
         if not self.begun:
-            self.there, self.start, self.last = free(stream.device), now, now
+            self.start = self.last = now
         self.begun, self.each, self.last = self.begun + 1, max(self.each, now - self.last), now
         used, left = now - self.start, max(self.layers - self.begun + 1, 0)
-        if self.there is None or used + (left + 1) * self.each <= self.there:  # one more for what is passing
+        need = used + (left + 1) * self.each  # one more for what is passing
+        if need <= LITTLE:
+            return False
+        self.there = free(stream.device) if self.there is None else self.there
+        if self.there is None or need <= self.there:
             return False
         least = used + left * size(stream) + self.each
         if least > self.there:

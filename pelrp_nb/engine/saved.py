@@ -30,11 +30,12 @@ class Repeatable(Protocol):
         """Rematerialise: run once more, and fill every slot that somebody still wants."""
 
 
+NAMES = frozenset(dir(Tensor))
 # what writes into its first argument, by the name of the function
 WRITES = frozenset(
     ["__setitem__", "__set__"]
-    + [name for name in dir(Tensor) if name.endswith("_") and not name.endswith("__")]
-    + [f"__i{name[2:]}" for name in dir(Tensor) if f"__i{name[2:]}" in dir(Tensor)]
+    + [name for name in NAMES if name.endswith("_") and not name.endswith("__")]
+    + [f"__i{name[2:]}" for name in NAMES if f"__i{name[2:]}" in NAMES]
 )
 
 
