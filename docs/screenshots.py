@@ -74,11 +74,18 @@ def compared() -> Any:
     return views.compare([reviewed(composite=name) for name in ("pa-lrp", "attn-lrp", "cp-lrp")])
 
 
-def listed() -> str:
+def listed() -> Any:
     """Several results as a cell shows them."""
     model, tokenizer = zoo.load("reviews-rotary")
-    texts = [TEXT, "dull and far too long", "a film of rare beauty", "nothing works here", "witty , warm and wise"]
-    return pelrp_nb.explain(model, texts, processor=tokenizer).to_html()
+    texts = [
+        TEXT,
+        "dull and far too long",
+        "a film of rare beauty",
+        "nothing works here",
+        "witty , warm and wise",
+        "a good film , not a bad one",
+    ]
+    return pelrp_nb.explain(model, texts, processor=tokenizer).sheet()
 
 
 def shown(what: Callable[..., Any]) -> Any:
@@ -88,10 +95,11 @@ def shown(what: Callable[..., Any]) -> Any:
 
 
 def watched() -> Any:
-    """The monitor after a run."""
+    """The monitor after a run, and another with one word changed."""
     model, tokenizer = zoo.load("reviews-rotary")
     monitor = live.monitor(model, tokenizer)
     monitor.run(TEXT)
+    monitor.change("gorgeous", "clumsy")
     return monitor.sheet()
 
 
@@ -124,7 +132,7 @@ def patched() -> Any:
     """What each head of the induction model does for an answer."""
     model, tokenizer = zoo.load("induction-rotary")
     clean, corrupt = "ann sun moon star bob cat sun", "ann sun fish star bob cat sun"
-    return pelrp_nb.patch(model, clean, corrupt, processor=tokenizer, metric=("moon", "fish")).sheet()
+    return pelrp_nb.patch(model, clean, corrupt, processor=tokenizer, metric=("moon", "fish"))
 
 
 MADE: dict[str, Callable[[], Any]] = {
@@ -140,7 +148,8 @@ MADE: dict[str, Callable[[], Any]] = {
     "x-ray": lambda: reviewed(options=Options(detail={"query_key", "heads", "frequencies"})).sheet("xray"),
     "routes": lambda: reviewed(options=Options(detail={"routes"})).sheet("routes"),
     "heads": lambda: reviewed(options=Options(detail={"routes"})).sheet("heads"),
-    "patch": patched,
+    "patch": lambda: patched().sheet(),
+    "circuit": lambda: patched().circuit(5).sheet(),
     "exchange": lambda: shown(pelrp_nb.exchange),
     "shift": lambda: shown(live.shift),
     "monitor": watched,

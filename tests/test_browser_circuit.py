@@ -83,12 +83,24 @@ def test_a_line_is_clicked_and_its_heads_are_read_aloud(found, browser, tmp_path
 def test_the_table_and_what_is_taken_away_hold_every_message(found, browser, tmp_path):
     with opened(browser, found, tmp_path) as page:
         rows = [row.locator("td").all_text_contents() for row in section(page, "All messages").locator("tbody tr").all()]
-        assert [(r[0], int(r[1]), int(r[2]), int(r[4])) for r in rows] == [(m.attention, m.head, m.at, m.source) for m in found.messages]
+        named = [[f"{m.attention} head {m.head}", f"{m.token} at {m.at}", f"{m.other} at {m.source}"] for m in found.messages]
+        assert [row[:3] for row in rows] == named
+        assert [number(row[3]) for row in rows] == pytest.approx([m.amount for m in found.messages], abs=0.006)
         text = saved(page, "CSV")
         (caption, head, *lines) = csv.reader(text.removeprefix("\ufeff").splitlines())
-        assert "is left of" in caption[0] and head[-1] == "worth" and len(lines) == 3
+        assert "is left of" in caption[0] and head[-1] == "without it" and len(lines) == 3
         assert [float(line[-1]) for line in lines] == pytest.approx([m.amount for m in found.messages], rel=1e-6)
         assert "is left of" in saved(page, "SVG")
+
+
+@pytest.mark.browser
+def test_what_the_answer_would_lose_is_drawn_as_what_speaks_for_it(found, browser, tmp_path):
+    assert found.clean > found.corrupt and found.messages[0].amount < 0
+    with opened(browser, found, tmp_path) as page:
+        look = "path => [getComputedStyle(path).stroke, getComputedStyle(path).strokeDasharray]"
+        lost, key = page.locator("svg.routes .edges path.against").first.evaluate(look), page.locator(".keys path").first.evaluate(look)
+        assert lost == key and lost[1] == "none" and "rgb(189, 100, 19)" in lost[0]
+        assert page.locator(".keys").first.text_content().startswith(" the answer would lose it")
 
 
 @pytest.mark.browser

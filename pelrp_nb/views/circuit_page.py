@@ -13,7 +13,10 @@ from .routes_page import grouped
 from .sheet import Sheet
 from .text import visible
 
-MEANS = "Every other message between words is as in the corrupted run; words, MLPs and what is skipped on are as they are."
+MEANS = (
+    "Every other message between words is as in the corrupted run; words, MLPs and what is skipped on are as they are. The number of a "
+    "message is an estimate of what the answer would change by without it."
+)
 
 
 class PlainCircuit(TypedDict):
@@ -31,7 +34,7 @@ class PlainCircuit(TypedDict):
 def page(data: PlainCircuit) -> Sheet:
     """The view that is not drawn yet."""
     show = digits(max(abs(data["clean"]), abs(data["corrupt"])), 4)
-    left = f"{show(data['value'], '-')} is left of {show(data['clean'], '-')}, corrupted {show(data['corrupt'], '-')}"
+    left = f"{show(data['value'])} is left of {show(data['clean'])}, corrupted {show(data['corrupt'])}"
     shown = {
         "target": visible(data["target"], 120), "value": data["value"], "about": visible(left, 240), "said": MEANS, "notes": [],
         "groups": [grouped(group, single) for group in data["groups"]],

@@ -16,7 +16,7 @@ kinds.circuit = (root, face) => {
 
 const CIRCUIT_IS =
   "The words below, the answer above; a line leads from the place that is read up to the place that reads it, " +
-  "as wide as it is worth. " +
+  "as wide as the answer would change without it. " +
   "Choose a place or a line; arrow keys read places, Enter chooses, Escape lets go.";
 
 function circuitView(face, group) {
@@ -52,8 +52,8 @@ function circuitView(face, group) {
     tell(null);
   };
   const table = section("All messages", null, messageTable(group, show));
-  const controls = make("div", { class: "controls" }, letGo);
-  const chart = make("section", { "aria-label": "Circuit", class: "first" }, controls, graph.node, read);
+  const controls = make("div", { class: "controls" }, circuitKey(), letGo);
+  const chart = make("section", { "aria-label": "Circuit", class: "first losing" }, controls, graph.node, read);
   return [chart, panel, table];
 }
 
@@ -64,7 +64,7 @@ const readers = ({ levels, own }, { row, place }) =>
 
 const messageTold = (group, { level, i, j, amount }, show) =>
   `${levelAt(group, level)}: ${nameAt(group, level + 1, i)} at ${i} reads ` +
-  `${nameAt(group, level, j)} at ${j}, worth ${show(amount)}`;
+  `${nameAt(group, level, j)} at ${j}; without it ${show(amount)}`;
 
 function placeTold(group, spot) {
   const where = spot.row > 0 ? `after the attention of ${levelAt(group, spot.row - 1)}` : "among the words";
@@ -98,20 +98,24 @@ const messagesOf = (group) =>
       return [head.attention, head.head, i, nameIn(group.tokens, i), j, nameIn(group.others, j), amount];
     });
 
-const MESSAGE = ["layer", "head", "at", "token", "reads", "other", "worth"];
+const MESSAGE = ["layer", "head", "at", "token", "reads", "other", "without it"];
 
 function messageTable(group, show) {
   const row = (kind, texts) =>
     make(
       "tr",
       {},
-      texts.map((text, at) =>
-        make(kind, { class: [1, 2, 4, 6].includes(at) ? "number" : null, scope: kind === "th" ? "col" : null }, String(text)),
-      ),
+      texts.map((text, at) => make(kind, { class: at === 3 ? "number" : null, scope: kind === "th" ? "col" : null }, text)),
     );
-  const rows = messagesOf(group).map((one) => row("td", [...one.slice(0, 6), show(one[6])]));
-  return region("all messages", make("table", { class: "facts" }, make("thead", {}, row("th", MESSAGE)), make("tbody", {}, rows)));
+  const told = ([layer, head, at, token, source, other, amount]) =>
+    row("td", [`${layer} head ${head}`, `${token} at ${at}`, `${other} at ${source}`, show(amount)]);
+  const head = make("thead", {}, row("th", ["head", "place", "reads", "without it"]));
+  return region("all messages", make("table", { class: "facts messages" }, head, make("tbody", {}, messagesOf(group).map(told))));
 }
+
+// A number is what the answer would change by: what it would lose is drawn as what speaks for it.
+const circuitKey = () =>
+  make("span", { class: "keys" }, strokeOf("against"), " the answer would lose it", strokeOf("for"), " it would gain");
 
 function takenCircuit(face, group) {
   const { data } = face;

@@ -147,15 +147,15 @@ function graphTold(face, group, n, show) {
   return `routes: ${size}. The largest: ${first.join("; ") || "none"}. Arrow keys read places, Enter lights the way through one.`;
 }
 
-function legendOf(own) {
-  const line = (kind) =>
-    svg(
-      "svg",
-      { width: 26, height: 10, "aria-hidden": "true", class: "stroke" },
-      svg("path", { class: kind, d: "M1 5H25", "stroke-width": 4 }),
-    );
-  return make("span", { class: "keys" }, line("for"), " for", line("against"), " against", own && [line("stay"), " stayed"]);
-}
+const legendOf = (own) =>
+  make("span", { class: "keys" }, strokeOf("for"), " for", strokeOf("against"), " against", own && [strokeOf("stay"), " stayed"]);
+
+const strokeOf = (kind) =>
+  svg(
+    "svg",
+    { width: 26, height: 10, "aria-hidden": "true", class: "stroke" },
+    svg("path", { class: kind, d: "M1 5H25", "stroke-width": 4 }),
+  );
 
 // --- what was chosen --------------------------------------------------------------------------------------------------
 
