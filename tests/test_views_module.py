@@ -110,3 +110,27 @@ def test_a_kind_has_every_part_that_drawing_it_can_come_to(kind, known):
 @pytest.mark.parametrize("kind", ["compare", "exchange", "maps", "stepper", "monitor"])
 def test_a_part_that_is_left_out_is_missed(kind, known):
     assert "running" in reached(kind, known)
+
+
+# --- what a kind wears, its style sheet has ----------------------------------------------------------------------------
+
+
+def worn(kind: str) -> set[str]:
+    """The classes that the parts of this kind give to nodes."""
+    text = "".join((Path(module.__file__).parent / "js" / f"{part}.js").read_text(encoding="utf-8") for part in module.parts(kind))
+    return {name for found in re.findall(r"class: [^,}\n]*|className = [^;\n]*", text) for name in re.findall(r"[\w-]+", found)}
+
+
+def dressed(style: str) -> set[str]:
+    return set(re.findall(r"\.([a-zA-Z][\w-]*)", re.sub(r"\{[^{}]*\}", "", style)))
+
+
+@pytest.mark.parametrize("kind", module.KINDS)
+def test_a_kind_has_the_style_of_every_class_that_it_gives(kind):
+    assert worn(kind) & dressed(module.style()) - dressed(module.style(kind)) == set()
+    assert len(worn(kind)) > 20
+
+
+def test_a_page_carries_no_style_sheet_of_another_kind():
+    assert ".tile " in module.style("several") and ".tile " not in module.style("explanation")
+    assert ".routes" in module.style("heads") and ".routes" not in module.style("monitor") and ".meter" in module.style("monitor")

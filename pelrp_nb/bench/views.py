@@ -1,7 +1,7 @@
 """`python -m pelrp_nb bench views`: sizes of pages, and how fast they are drawn, stepped and scrolled in a real browser.
 
-A step's time is what the browser's main thread worked for it (script, style, layout, paint); first paint and frames are by the
-clock.  The best of several rounds is told, for other work on the machine only adds.
+A step's time is what the browser's main thread worked for it (script, style, layout, paint), on average over all of them; the slowest
+step, first paint and frames are by the clock.  The best of several rounds is told, for other work on the machine only adds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ..errors import InputError
 CASES = ((128, 32), (512, 32), (1500, 32), (2048, 12))  # tokens, layers
 GOALS = {
     "bytes at 128 tokens": 400_000, "bytes at 2048 tokens": 700_000,
-    "step at 512 tokens, ms": 8.0, "step at 1500 tokens, ms": 8.0, "first paint, ms": 1000.0, "frames a second": 50.0,
+    "step at 512 tokens, ms": 8.0, "step at 1500 tokens, ms": 8.0, "slowest step at 1500 tokens, ms": 50.0,
+    "first paint, ms": 1000.0, "frames a second": 50.0,
 }  # fmt: skip
 STEP = """() => {
   const track = document.querySelector('[role=slider][aria-label=Step]');
@@ -33,6 +34,18 @@ STEP = """() => {
     document.body.getBoundingClientRect();
   }
   return last;
+}"""
+EACH = """() => {
+  const track = document.querySelector('[role=slider][aria-label=Step]');
+  const press = (key) => track.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+  const took = (key) => {
+    const start = performance.now();
+    press(key);
+    document.body.getBoundingClientRect();
+    return performance.now() - start;
+  };
+  took('Home');
+  return Array.from({ length: Number(track.getAttribute('aria-valuemax')) }, () => took('ArrowRight'));
 }"""
 SCROLL = """() => new Promise((done) => {
   const [start, times] = [performance.now(), []];
@@ -58,7 +71,7 @@ def views(argv: list[str]) -> int:
         print(json.dumps(found))
     else:
         for name, goal in GOALS.items():
-            print(f"{name:<24}{found[name]:>14,.1f}   goal {'at least' if name.startswith('frames') else 'at most'} {goal:,.0f}")
+            print(f"{name:<32}{found[name]:>14,.1f}   goal {'at least' if name.startswith('frames') else 'at most'} {goal:,.0f}")
     return 0 if all(met(name, found[name]) for name in GOALS) else 1
 
 
@@ -100,6 +113,8 @@ def _keep(found: dict[str, float], tokens: int, page: Any) -> None:
         found["first paint, ms"] = min(found.get("first paint, ms", np.inf), page.evaluate(PAINT))
     if (step := f"step at {tokens} tokens, ms") in GOALS:
         found[step] = min(found.get(step, np.inf), worked(page))
+    if (slowest := f"slowest {step}") in GOALS:
+        found[slowest] = min(found.get(slowest, np.inf), float(np.min([page.evaluate(EACH) for _ in range(3)], axis=0).max()))
     if tokens == CASES[-1][0]:
         found["frames a second"] = max(found.get("frames a second", 0.0), page.evaluate(SCROLL))
 

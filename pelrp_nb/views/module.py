@@ -1,4 +1,4 @@
-"""The one ES module and the one style sheet that draw every view.
+"""The one ES module and the style sheets that draw every view.
 
 The module is written by hand in parts, `js/*.js`, joined here in order; each part may use what stands before it.  Nothing in it is
 fetched, built or minified: only comments on lines of their own and the indentation are left out.
@@ -36,6 +36,11 @@ KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it,
     "bench": ("math", "formulas", "neuron", "alive", "bench"),
     "broken": (*STEPPER, "broken"),
 }
+SHEETS = {  # style sheet beside the one that all views have -> the kinds that need it
+    "live": ("monitor", "rule", "bench", "broken"),
+    "routes": ("routes", "heads", "circuit"),
+    "several": ("several",),
+}
 EXPORT = "export default { render };\n"
 
 
@@ -58,9 +63,10 @@ def _part(name: str) -> str:
 
 
 @cache
-def style() -> str:
-    """The style sheet, with a class for each shade, `p-20` to `p20`, in light and in dark."""
-    return "\n".join([_read("view.css"), _read("live.css"), _read("routes.css"), *_shades(False), "@media screen {", *_shades(True), "}\n"])
+def style(*kinds: str) -> str:
+    """The style sheet of these kinds, or of all, with a class for each shade, `p-20` to `p20`, in light and in dark."""
+    sheets = ["view", *(name for name, of in SHEETS.items() if set(of) & set(kinds or KINDS))]
+    return "\n".join([*(_read(f"{name}.css") for name in sheets), *_shades(False), "@media screen {", *_shades(True), "}\n"])
 
 
 def _shades(dark: bool) -> list[str]:

@@ -69,7 +69,7 @@ def document(
     values = {"kind": kind, "data": data, "state": state, **linked, "more": more or {}, "wanted": [], "asks": False}
     code, tail = script(kind), SHIM + (FRAMED if framed else "")
     return PAGE.format(
-        policy=policy(code + tail), title=html.escape(visible(title, 120)), style=style(), frame=" pelrp-frame" if framed else "",
+        policy=policy(code + tail), title=html.escape(visible(title, 120)), style=style(kind), frame=" pelrp-frame" if framed else "",
         aside=ASIDE.format(fallback=classed(fallback)) if fallback else "", values=as_json(values), code=code, tail=tail,
     )  # fmt: skip
 

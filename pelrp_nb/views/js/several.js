@@ -133,7 +133,7 @@ function resultTile(face, one, called) {
     { type: "button", class: "tile", "aria-expanded": "false", tabindex: "-1", ...QUIET },
     make(
       "span",
-      { class: "told" },
+      { class: "tileline" },
       make("span", { class: "quiet" }, `${called}${one.at}`),
       make("b", { dir: "auto" }, one.target),
       make("span", {}, one.shown),
@@ -141,12 +141,12 @@ function resultTile(face, one, called) {
     shown.map((strip) => strip.node),
     make(
       "span",
-      { class: "told quiet" },
+      { class: "tileline quiet" },
       make("span", {}, told),
       make("span", { class: toneOf(verdict) }, `${markOf(verdict)}${verdict}`),
     ),
   );
-  const place = make("div", { class: "opened" });
+  const place = make("div", { class: "openedcard" });
   const node = make("li", {}, button, place);
   button.addEventListener("click", () => face.set({ open: face.get("open") === one.at ? null : one.at }));
   return {
