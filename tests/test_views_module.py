@@ -55,6 +55,8 @@ def test_joining_changes_nothing_but_comments_and_indentation():
 def test_a_page_carries_the_parts_it_needs_and_no_other():
     assert "kinds.compare" not in module.script("explanation") and "kinds.compare" in module.script("compare")
     assert len(module.script("inspector")) < len(module.script())
+    for kind in ("compare", "flow", "xray"):  # none of them is stepped through
+        assert not {"stepper", "predict", "math"} & set(module.parts(kind))
 
 
 # --- what a kind reaches, its page has ---------------------------------------------------------------------------------
@@ -74,7 +76,8 @@ def pieces(text: str) -> list[str]:
 def needs(piece: str) -> set[str]:
     """The names that a top-level piece uses and does not declare itself."""
     first, _, body = piece.partition("\n")
-    own = re.findall(r"\w+", " ".join(" ".join(groups) for groups in DECLARED.findall(body or first)))
+    given = re.findall(r"^(?:async )?function \w+\(([^)]*)\)", first)
+    own = re.findall(r"\w+", " ".join([*given, *(" ".join(groups) for groups in DECLARED.findall(body or first))]))
     return set(USED.findall(piece)) - set(own)
 
 

@@ -3,6 +3,23 @@
 const WINDOW = 2048; // columns in one strip; a longer input is turned page by page
 const PARTS = { both: "both", content: "content", position: "position" };
 
+const REDUCED = { signed: "with their signs", absolute: "sizes", positive: "positive parts", l2: "lengths" };
+
+// What was explained, by what, and whether its ledger closes.
+function head(data) {
+  const value = Number(data.value);
+  const { verdict } = data.ledger;
+  const state = make("span", { class: toneOf(verdict) }, `ledger ${verdict}`);
+  const said = [data.model, data.method, data.unbooked ?? data.share_means].filter(Boolean);
+  return make(
+    "header",
+    {},
+    make("h1", {}, `${data.target} `, make("span", { class: "amount" }, digits(Math.abs(value), 5)(value))),
+    make("p", { class: "quiet" }, `${said.join(" \u00b7 ")} \u00b7 `, state),
+    ...data.notes.map((note) => make("p", { class: "note" }, `Note: ${note}`)),
+  );
+}
+
 function sceneOf(face, data) {
   const parsed = (columns) => Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, numbers(values)]));
   const last = data.walk.length - 1;

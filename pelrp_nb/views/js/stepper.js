@@ -6,20 +6,6 @@ kinds.stepper = (root, face) => {
   scene.filtered();
 };
 
-function head(data) {
-  const value = Number(data.value);
-  const { verdict } = data.ledger;
-  const state = make("span", { class: toneOf(verdict) }, `ledger ${verdict}`);
-  const said = [data.model, data.method, data.unbooked ?? data.share_means].filter(Boolean);
-  return make(
-    "header",
-    {},
-    make("h1", {}, `${data.target} `, make("span", { class: "amount" }, digits(Math.abs(value), 5)(value))),
-    make("p", { class: "quiet" }, `${said.join(" \u00b7 ")} \u00b7 `, state),
-    ...data.notes.map((note) => make("p", { class: "note" }, `Note: ${note}`)),
-  );
-}
-
 function stepper(scene) {
   const { face } = scene;
   const said = spoken();
@@ -46,8 +32,6 @@ function stepper(scene) {
   shortcuts(scene, control);
   return node;
 }
-
-const REDUCED = { signed: "with their signs", absolute: "sizes", positive: "positive parts", l2: "lengths" };
 
 // --- its panes --------------------------------------------------------------------------------------------------------
 
