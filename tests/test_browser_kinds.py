@@ -22,6 +22,7 @@ from test_amounts import CANNOT, NOT_KEPT
 from test_streams import heard, written
 from test_views import ODD, everywhere
 
+from pelrp_nb.views.data import coarse
 from pelrp_nb import Options, exchange, explain, plan, views, zoo
 from pelrp_nb.views import text
 from pelrp_nb.views.steps import walk
@@ -280,6 +281,32 @@ def photo(rows: int = 3, columns: int = 4, patch: int = 5):
     rng = torch.Generator().manual_seed(3)
     maps = {name: torch.randn(rows * patch, columns * patch, generator=rng) for name in ("content", "position")}
     return made(tokens, map=maps["content"] + maps["position"], maps=maps)
+
+
+def test_a_large_picture_is_a_jpeg_and_a_byte_a_pixel_of_its_maps_and_is_drawn_all_the_same(browser, tmp_path):
+    e = photo(7, 7, 32)
+    across = np.linspace(0, 255, 224).astype(np.uint8)
+    pixels = np.stack([np.tile(across, (224, 1)), np.tile(across[:, None], (1, 224)), np.full((224, 224), 90, np.uint8)], -1)
+    sheet = views.image(e, pixels)
+    held = sheet.data["image"]
+    assert held["picture"]["jpeg"].startswith(b"\xff\xd8") and len(held["picture"]["jpeg"]) < 224 * 224 / 4
+    assert len(held["maps"]["content"]["i8"]) == 224 * 224 and len(sheet.html()) < 420_000
+    with opened(browser, sheet, tmp_path) as page:
+        page.get_by_role("slider", name="Opacity").press("Home")
+        page.wait_for_timeout(300)  # a JPEG is there a moment later
+        shown = np.asarray(Image.open(io.BytesIO(page.locator("canvas.picture").screenshot())).convert("RGB"), float)
+        for x, y in ((0.1, 0.1), (0.9, 0.2), (0.5, 0.8)):
+            at = shown[int(y * shown.shape[0]), int(x * shown.shape[1])]
+            assert at == pytest.approx([255 * x, 255 * y, 90], abs=12)
+
+
+@pytest.mark.parametrize("values", [[[0.0, -2.0, 1.0], [float("nan"), 0.5, 2.0]], [[0.0]], [[float("inf"), 1.0]]])
+def test_a_byte_a_number_keeps_signs_zeros_and_what_is_no_number(values):
+    box = coarse(values)
+    steps = np.frombuffer(box["i8"], "i1").reshape(box["shape"]).astype(float)
+    back = np.where(steps == -128, np.nan, steps * box["scale"])
+    most = np.abs(np.array(values)[np.isfinite(values)]).max()
+    np.testing.assert_allclose(back, np.clip(values, -most, most), atol=most / 250)
 
 
 def test_a_picture_is_laid_under_relevance_and_its_patches_are_read(browser, tmp_path):

@@ -127,3 +127,11 @@ def packed(values: Any) -> dict[str, Any]:
     finite = np.abs(array[np.isfinite(array)])
     scale = 2.0 ** math.ceil(math.log2(finite.max())) if finite.size and finite.max() > 0 else 1.0
     return {"shape": list(array.shape), "scale": scale, "f16": (array / scale).astype("<f2").tobytes()}
+
+
+def coarse(values: Any) -> dict[str, Any]:
+    """An array as bytes, one a number: its part of the largest in 127 steps, -128 for nan; for what is seen as a colour alone."""
+    array = np.asarray(values, dtype=np.float64)
+    most = float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+    steps = np.clip(array / (most or 1.0), -1, 1) * 127
+    return {"shape": list(array.shape), "scale": most / 127, "i8": np.where(np.isnan(steps), -128, steps.round()).astype("i1").tobytes()}

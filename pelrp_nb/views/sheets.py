@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import InputError
-from .data import Plain, packed
+from .data import Plain, coarse
 from .differences import differing
 from .module_map import mapped
 from .payload import label, parts_of, payload
@@ -23,6 +24,7 @@ from .worth import of_result
 
 
 SIDE = 320  # pixels of a picture that is drawn
+RAW = 30_000  # bytes of a picture that is sent as it is
 CARDS = ("explanation", "image")  # kinds of view that begin with the card of the result
 
 
@@ -104,7 +106,7 @@ def image(result: Any, picture: Any = None) -> Sheet:
     if picture is None:
         return sheet
     frame = sheet.data["image"]
-    return replace(sheet, data={**sheet.data, "image": {**frame, "picture": _bytes(picture, frame["height"], frame["width"])}})
+    return replace(sheet, data={**sheet.data, "image": {**frame, "picture": _sent(picture, frame["height"], frame["width"])}})
 
 
 def framed(image: Mapping[str, Any], tokens: Sequence[str]) -> dict[str, Any]:
@@ -119,14 +121,14 @@ def framed(image: Mapping[str, Any], tokens: Sequence[str]) -> dict[str, Any]:
     rows, columns, prefix = _patches(tokens)
     return {
         "height": height, "width": width, "rows": rows, "columns": columns, "prefix": prefix,
-        "maps": {name: packed(values) for name, values in maps.items()}, "picture": _bytes(image.get("picture"), height, width),
+        "maps": {name: coarse(values) for name, values in maps.items()}, "picture": _sent(image.get("picture"), height, width),
     }  # fmt: skip
 
 
 def spectrogram(picture: Any) -> dict[str, Any]:
     """The bands of a sound in time, (bands, times, 3) bytes, as the time line is drawn over them."""
     height, width = np.asarray(picture).shape[:2]
-    return {"height": height, "width": width, "picture": _bytes(picture, height, width)}
+    return {"height": height, "width": width, "picture": _sent(picture, height, width)}
 
 
 def _summed(field: np.ndarray) -> np.ndarray:
@@ -183,9 +185,22 @@ def _patches(tokens: Sequence[str]) -> tuple[int, int, int]:
     return max(r for r, _ in places) + 1, max(c for _, c in places) + 1, len(tokens) - len(places)
 
 
-def _bytes(picture: Any, height: int, width: int) -> bytes | None:
+def _sent(picture: Any, height: int, width: int) -> bytes | dict[str, bytes] | None:
+    """A picture at this size: its bytes, or where they are many a JPEG of them, about a tenth."""
     if picture is None:
         return None
+    pixels = _pixels(picture, height, width)
+    if pixels.nbytes <= RAW:
+        return pixels.tobytes()
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg", quality=90)
+    return {"jpeg": file.getvalue()}
+
+
+def _pixels(picture: Any, height: int, width: int) -> np.ndarray:
+    """(height, width, 3) bytes."""
     array = np.asarray(picture)
     if array.ndim == 2:
         array = np.stack([array] * 3, -1)
@@ -197,4 +212,4 @@ def _bytes(picture: Any, height: int, width: int) -> bytes | None:
         array = array[r][:, c]  # the nearest pixel, as the model saw it
     if array.dtype != np.uint8:
         array = (np.clip(array.astype(float), 0, 1) * 255).round().astype(np.uint8)
-    return np.ascontiguousarray(array[..., :3]).tobytes()
+    return np.ascontiguousarray(array[..., :3])

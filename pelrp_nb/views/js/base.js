@@ -84,13 +84,19 @@ function shade(amount, scale, steps = 20) {
   return `p${Math.round(part * steps) || 0}`;
 }
 
-// An array as Python packed it, { shape, f32 } or { shape, f16, scale } with bytes or their base64 text; lists stay as they are.
+// An array as Python packed it, { shape, f32 }, { shape, f16, scale } or { shape, i8, scale } with bytes or their base64 text;
+// lists stay as they are.
 function unpacked(box) {
   if (Array.isArray(box)) return box;
-  const bytes = box.f32 ?? box.f16;
+  const bytes = box.f32 ?? box.f16 ?? box.i8;
   const view = typeof bytes === "string" ? new DataView(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)).buffer) : bytes;
   let at = 0;
-  const next = () => (box.f32 ? view.getFloat32(4 * at++, true) : half(view.getUint16(2 * at++, true)) * box.scale);
+  const part = (step) => (step === -128 ? NaN : step);
+  const next = box.f32
+    ? () => view.getFloat32(4 * at++, true)
+    : box.i8
+      ? () => part(view.getInt8(at++)) * box.scale
+      : () => half(view.getUint16(2 * at++, true)) * box.scale;
   const cut = ([length, ...inner]) => range(length).map(() => (inner.length ? cut(inner) : next()));
   return cut(box.shape);
 }

@@ -118,7 +118,9 @@ function wordsOf(face, stream, parts, sound = null) {
 function spectrogramOf({ picture, height, width }) {
   const named = { role: "img", "aria-label": "the sound: time to the right, higher tones higher" };
   const canvas = make("canvas", { ...named, width, height });
-  canvas.getContext("2d").drawImage(pixelsOf(picture, height, width), 0, 0);
+  const draw = () => canvas.getContext("2d").drawImage(pixels, 0, 0);
+  const pixels = pixelsOf(picture, height, width, draw);
+  draw();
   return canvas;
 }
 

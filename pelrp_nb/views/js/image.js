@@ -16,7 +16,7 @@ function overlay(scene) {
   });
   const [said, key, read] = [spoken(), legend(), spoken("readout quiet")];
   const maps = Object.fromEntries(Object.entries(data.image.maps).map(([name, box]) => [name, unpacked(box)]));
-  const picture = data.image.picture && pixelsOf(data.image.picture, height, width);
+  const picture = data.image.picture && pixelsOf(data.image.picture, height, width, () => field && update());
   const control = walker(scene, ["heads"]);
   const set = (name) => (value) => face.set({ [name]: value });
   const opacity = dial(

@@ -13,11 +13,18 @@ function patchesOf(face, stream, parts, image) {
     return canvas;
   };
   const map = sized({ tabindex: "0", ...QUIET });
-  const pixels = image?.picture && pixelsOf(image.picture, image.height, image.width);
+  const show = () => own?.getContext("2d").drawImage(pixels, 0, 0, own.width, own.height);
+  const drawn = () => {
+    show();
+    if (last) paint(...last);
+  };
+  const pixels = image?.picture && pixelsOf(image.picture, image.height, image.width, drawn);
   const own = pixels && sized({ "aria-label": "the picture" });
-  own?.getContext("2d").drawImage(pixels, 0, 0, own.width, own.height);
+  let last = null; // what was painted
+  show();
   const patches = Object.fromEntries(Object.keys(parts).map((key) => [key, parts[key].slice(prefix)]));
   const paint = (key, scale) => {
+    last = [key, scale];
     const field = range(rows).map((r) => patches[key].slice(r * columns, (r + 1) * columns));
     shadowed(map, field, scale, pixels, face.root);
     map.setAttribute("aria-label", `${key} of ${rows} by ${columns} patches over the picture; arrow keys tell their numbers.`);
@@ -75,15 +82,24 @@ function shadowed(canvas, field, scale, pixels, root) {
   pen.filter = "none";
 }
 
-// Bytes of red, green, blue as a canvas of the picture's own size.
-function pixelsOf(box, height, width) {
+// Bytes of red, green, blue, or a JPEG, as a canvas of the picture's own size; a JPEG is there a moment later: then drawn().
+function pixelsOf(box, height, width, drawn) {
+  const sent = box.jpeg ?? box;
   const bytes =
-    typeof box === "string"
-      ? Uint8Array.from(atob(box), (c) => c.charCodeAt(0))
-      : new Uint8Array(box.buffer, box.byteOffset, box.byteLength);
+    typeof sent === "string"
+      ? Uint8Array.from(atob(sent), (c) => c.charCodeAt(0))
+      : new Uint8Array(sent.buffer, sent.byteOffset, sent.byteLength);
+  const canvas = make("canvas", { width, height });
+  const pen = canvas.getContext("2d");
+  if (box.jpeg) {
+    createImageBitmap(new Blob([bytes], { type: "image/jpeg" })).then((image) => {
+      pen.drawImage(image, 0, 0, width, height);
+      drawn();
+    });
+    return canvas;
+  }
   const data = new ImageData(width, height);
   for (let i = 0; i < width * height; i++) data.data.set([bytes[3 * i], bytes[3 * i + 1], bytes[3 * i + 2], 255], 4 * i);
-  const canvas = make("canvas", { width, height });
-  canvas.getContext("2d").putImageData(data, 0, 0);
+  pen.putImageData(data, 0, 0);
   return canvas;
 }
