@@ -2,6 +2,7 @@
 
 python tests/handed_in.py 100          grades so many, and says which were graded wrong, and how long it took
 python tests/handed_in.py 1000 FOLDER  the same in a folder that is kept: stopped, it goes on where it was
+python tests/handed_in.py where 5      where the processor time of so many good ones goes
 python tests/handed_in.py labs         grades each lab as it is handed out, and its solution
 """
 
@@ -180,6 +181,41 @@ def main(count: int, folder: Path | None = None) -> int:
     return 1 if wrong or len(grades) != count else 0
 
 
+def where(count: int) -> int:
+    """Processor seconds of each of `count` good submissions: until its first cell, in its cells, in its answers, in the grader."""
+    from pelrp_nb.labs import grading
+    from pelrp_nb.labs.meter import worked
+    from pelrp_nb.labs.submission import Submission
+
+    class Timed(grading.Sitting):
+        """Remembers what the sandbox had worked by the first cell, the last one, and the last answer."""
+
+        def hear(self, box, meter):
+            said = super().hear(box, meter)
+            if said.get("cell") == 0:
+                spent[0] = worked(box.process.pid)
+            return said
+
+        def play(self, box, cell):
+            handed = super().play(box, cell)
+            spent[1] = worked(box.process.pid)
+            return handed
+
+        def judge(self, box, exercise, candidates):
+            verdict = super().judge(box, exercise, candidates)
+            spent[2] = worked(box.process.pid)
+            return verdict
+
+    grading.Sitting = Timed
+    for _ in range(count):
+        spent, own = [0.0, 0.0, 0.0], time.process_time()
+        assert grading.grade(Submission("x", "0", "01", tuple(cells()))).points == WHOLE
+        start, played, asked = spent
+        own = time.process_time() - own
+        print(f"start {start:.2f} s   cells {played - start:.2f} s   answers {asked - played:.2f} s   grader {own:.2f} s")
+    return 0
+
+
 def labs() -> int:
     """Grade every lab untouched and solved; 1 if a point is given for nothing or not for a solution, or if anybody is accused."""
     import nbformat
@@ -204,4 +240,5 @@ def labs() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(labs() if sys.argv[1] == "labs" else main(int(sys.argv[1]), *map(Path, sys.argv[2:3])))
+    first, *more = sys.argv[1:]
+    sys.exit(labs() if first == "labs" else where(int(more[0])) if first == "where" else main(int(first), *map(Path, more)))

@@ -96,6 +96,40 @@ def test_a_run_goes_on_where_it_was(graded, monkeypatch):
     assert [grade.points for grade in again] == [grade.points for grade in graded["grades"]]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pelrp_nb.labs import batch
+keep, kept = batch.keep, []
+def keeps(*result):
+    keep(*result)
+    kept.append(result)
+    if len(kept) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+batch.keep = keeps
+batch.grade_folder(Path(sys.argv[1]), Path(sys.argv[2]), jobs=1, quiet=True)
+"""
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path, bubblewrap, monkeypatch):
+    """As a machine that restarts kills it: at once, after two of three."""
+    for number, kind in enumerate(("broken: not JSON", "broken: empty", "broken: no cells")):
+        (tmp_path / "in" / f"{number}").mkdir(parents=True)
+        (tmp_path / "in" / f"{number}" / "lab_01.ipynb").write_text(handed_in.KINDS[kind][0])
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "in"), str(tmp_path / "out")], capture_output=True)
+    assert done.returncode == -signal.SIGKILL and not (tmp_path / "out" / "grades.csv").exists()
+    graded, grade = [], batch.grade
+    monkeypatch.setattr(batch, "grade", lambda each, *how: graded.append(each.name) or grade(each, *how))
+    grades = batch.grade_folder(tmp_path / "in", tmp_path / "out", jobs=1, quiet=True)
+    assert [each.points for each in grades] == [0, 0, 0] and graded == ["2/lab_01.ipynb"]
+
+
+def test_what_was_never_written_is_not_told_to_be_run_again(bubblewrap):
+    code = [handed_in.IMPORTS, handed_in.STUB, 'labs.check("shares", shares)']
+    verdict = grading.grade(submission.Submission("x", "0", "01", tuple(code)), bounds=QUICK).verdicts["shares"]
+    assert not verdict and "`shares` gives nothing back" in verdict.message and "run this again" not in verdict.message
+
+
 def test_a_changed_submission_is_graded_again(graded, tmp_path):
     one = submission.read(next(graded["handed"].rglob("*.ipynb")), graded["handed"])
     results, signing = graded["out"] / "results", report.signing_key()
@@ -229,6 +263,8 @@ def test_folders_that_cannot_be_graded(tmp_path, bubblewrap, monkeypatch):
     with pytest.raises(InputError, match="at least one job"):
         main(["grade", str(tmp_path), "--jobs", "0"])
     (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file\\. Unpack or move it into a folder"):
+        main(["grade", str(tmp_path / "file")])
     with pytest.raises(InputError, match="--out FOLDER"):
         main(["grade", str(tmp_path), "--out", str(tmp_path / "file" / "below")])
 

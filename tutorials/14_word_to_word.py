@@ -181,7 +181,7 @@ lost.true(3).to_frame().round(2)
 # Both. Look at the plain gradient of head 2: about -5, where the truth is nearly -25. It works through the *keys* of the other head, and a saturated softmax hides that from a gradient.
 # In `patch` queries and keys are not estimated by a slope: their softmax is [computed again](https://arxiv.org/abs/2403.00745).
 #
-# Is the estimate always better? No. On a language model of children's stories the plain gradient ranks heads better (.95 against .54): all that
+# Is the estimate always better? No. On a language model of children's stories the plain gradient ranks heads better: all that
 # the estimate holds still, norms among it, moves there. So measure the largest.
 #
 # ## A circuit

@@ -31,6 +31,10 @@ def grade_folder(
     Raises SandboxError where no sandbox can be had, InputError where there is nothing to grade or nowhere to write.
     """
     refuse_unless_safe()
+    if folder.is_file():
+        raise InputError(
+            f"There must be a folder of submissions, and {folder} is a file. Unpack or move it into a folder, and type its path."
+        )
     if not folder.is_dir():
         raise InputError(f"There must be a folder of submissions, and there is none at {folder}. Type its path.")
     submissions = [read(path, folder) for path in found_in(folder, out)]

@@ -26,6 +26,7 @@ LIVES = 6  # sandboxes for one submission: one that dies is begun again without 
 CANDIDATES = 3
 MOST_NOTES, MOST_GIVEN = 20, 200
 UNDEFINED = re.compile(r"NameError: name '(\w+)' is not defined")
+NOTHING_BACK = "Nothing to look at: `{}` gives nothing back. It was left as it was handed out, or it has no `return`."
 UNREACHED = "It was not reached: the notebook kept ending its process, or took too long."
 NAMELESS = "It asks for a name and was given none, so its numbers are those of nobody."
 WHY = {
@@ -175,7 +176,7 @@ class Sitting:
             if verdict:
                 return verdict
             first = first or (verdict if verdict.tried else None)
-        return first or verdict
+        return first or Verdict(exercise.name, False, NOTHING_BACK.format(exercise.answer), tried=False)
 
     def ask(self, box: Sandbox, exercise: Exercise, candidate: int, inputs: tuple[Any, ...]) -> Any:
         """The answer to one case. Raises Problem with what the student's code did instead, Ended if it did worse."""

@@ -128,8 +128,13 @@ def read_me(labs: list[str], contents: Contents) -> str:
     lines = [
         "# Lab pack", "",
         "- `student/` hand these out; `solution/` hand these out afterwards; `instructor/` for you.",
-        "- Collect the notebooks in one folder, a folder for each student if you like, then type "
-        "`python -m pelrp_nb labs grade FOLDER`. Each runs in a sandbox of its own (bubblewrap, on Linux).",
+        "- Students need Python 3.11 and pelrp_nb with a notebook program (`pip install 'pelrp_nb[lab]'`), or a browser where there "
+        "are links below. How long a lab takes stands at its top; nobody has been timed.",
+        "- Collect the notebooks in one folder, a folder for each student if you like; unpack what came as a zip. Files may have any "
+        "name: the lab is told by its checks.",
+        "- Type `python -m pelrp_nb labs grade FOLDER`. Each notebook runs in a sandbox of its own (bubblewrap, on Linux). In "
+        "`FOLDER/graded` there are then `grades.csv`, for you, and in `reports/` a page for each notebook, to hand back. A run that "
+        "was stopped goes on where it was: type the same again.",
         "- `nbgrader/source/` and `otter/` hold the same labs for those graders (tried: nbgrader 0.9.6, otter-grader 7.0.0). Type "
         "`nbgrader generate_assignment lab_NN --create` in `nbgrader/`, or "
         "`otter assign lab_NN.ipynb dist` in a folder of `otter/`.",

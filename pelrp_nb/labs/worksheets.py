@@ -40,6 +40,7 @@ TERMS = {
     "contrast": "Explaining one answer rather than another: the difference of two logits.",
     "CP-LRP": "LRP that takes attention weights and gates as constants (2022).",
     "edge": "What one head hands from one word to one word.",
+    "embedding": "The vector that a model looks up for a token.",
     "epsilon": "A small number that keeps a denominator away from zero.",
     "exchange": "Asking what an answer would lose if two tokens exchanged their positions.",
     "gap": "What is left of the value when every entry of the ledger has been named.",
@@ -51,6 +52,9 @@ TERMS = {
     "logit": "The number behind an answer, before it is made a probability.",
     "LRP": "Layer-wise relevance propagation: sharing out an answer backwards through a model, layer by layer (2015).",
     "PA-LRP": "AttnLRP with an account for positions (2025).",
+    "MLP": "Two linear layers with an activation, often a gate, between them.",
+    "mask": "What hides tokens from others: those that come later, or padding.",
+    "norm": "A step that brings a vector to one size.",
     "patch": "A square of a picture, which an image model reads as a token.",
     "patching": "Putting a part of one run into another, to see whether the answer moves.",
     "position": "Where a token stands; an input beside the token itself.",
@@ -64,7 +68,9 @@ TERMS = {
     "share": "The part of an output that one input made: its contribution over the total.",
     "sink": "A place where positions enter; it receives relevance and passes nothing on.",
     "softmax": "The step that turns scores into positive weights that add up to 1.",
+    "standard error": "How far a mean may be off by chance: the spread over the root of how many.",
     "target": "The number that is explained.",
+    "tokenizer": "What cuts a text into tokens, and marks its beginning and end.",
     "token": "A word or a piece of a word, as the model reads it.",
 }
 
