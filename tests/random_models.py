@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 
-from hypothesis import HealthCheck, Phase, assume, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from randomly.check import Answer, checked
 from randomly.design import COMPOSITES, Design, Spelling, designs, spellings
@@ -56,7 +56,6 @@ def chunk(number: int, count: int, told: Callable[[Design, str, list[Answer]], N
     )  # fmt: skip
     @given(designs(), spellings(), spellings(), st.sampled_from(COMPOSITES))
     def holds(design: Design, one: Spelling, other: Spelling, composite: str) -> None:
-        assume(not (design.met and design.turned == "pairs" and 4 in (one.turn, other.turn)))  # a known limit: docs/facts/tested.md
         told(design, composite, checked(design, one, other, composite))
 
     holds()

@@ -129,6 +129,22 @@ def test_a_model_without_positions_says_so():
         permuted(model, [1, 0, 2], **tokenizer("sun", return_tensors="pt"))
 
 
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_gradients_switched_off_inside_are_said_and_around_it_are_none_of_its_business(off):
+    model = build("distilbert")
+    given = inputs("distilbert")
+    order = list(range(given["input_ids"].shape[1]))[::-1]
+    told = rf"torch\.{off.__name__} switched off inside permute_positions.*Type `with torch.no_grad\(\), permute"
+    with pytest.raises(InputError, match=told), permute_positions(model, order), off():
+        model(**given)
+    with permute_positions(model, order):
+        wanted = model(**given).logits
+    if off is torch.no_grad:
+        with off(), permute_positions(model, order):
+            assert torch.equal(model(**given).logits, wanted)
+        assert not torch.equal(model(**given).logits, wanted)
+
+
 class Turned(Attention):
     """Rotations written as a matrix for each place."""
 

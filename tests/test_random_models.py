@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 from random_models import Figures, chunk
 from randomly.by_hand import PLAIN
 from randomly.check import checked, explained, faults
 from randomly.design import Design
+from randomly.spelt import ACTIVATIONS, BIASES
+from torch import nn
 
 import pelrp_nb
+from pelrp_nb.engine.places.follow import Places
 
 SIMPLE = Design(
     seed=0, streams="one", places=(4, 5), layers=1, heads=2, groups=1, head=4, width=6, norm="rms", where="pre", biases=True, added=None,
@@ -63,3 +67,102 @@ def test_other_rules_than_those_said_are_noticed_by_hand(monkeypatch):
     monkeypatch.setattr("randomly.check.as_composite", lambda name: pelrp_nb.CP_LRP)
     wrong, _ = faults(SIMPLE, PLAIN, replace(PLAIN, attend="fused"), "pa-lrp")
     assert wrong and all("by hand" in told for told in wrong)
+
+
+# --- kinds that random models found ----------------------------------------------------------------------------------
+
+MET = ("gathered", "each pair", "summed", "matmul")
+
+
+def test_a_gate_of_relu_is_a_gate_however_it_is_written(monkeypatch):
+    relus = (
+        torch.relu, lambda x: x.clamp(min=0), lambda x: torch.where(x > 0, x, 0.0), lambda x: x.masked_fill(x < 0, 0.0),
+        lambda x: x * (x > 0), lambda x: (x > 0).to(x.dtype) * x, lambda x: torch.maximum(x, torch.zeros_like(x)),
+    )  # fmt: skip
+    for some in (relus[:4], (torch.relu, *relus[4:])):
+        monkeypatch.setitem(ACTIVATIONS, "relu", some)
+        for number in range(4):
+            for composite in ("cp-lrp", "pa-lrp"):
+                assert checked(replace(SIMPLE, perceptron="reglu"), replace(PLAIN, activation=number), PLAIN, composite)
+
+
+def test_what_is_chosen_by_another_tensor_is_no_activation():
+    class Chosen(nn.Module):
+        def forward(self, x, y):
+            return (torch.where(self.chosen_by(x, y) > 0, x, 0.0) * y).sum()
+
+    def tokens(chosen_by):
+        model, x = Chosen(), torch.tensor([[[1.0, -2.0, 3.0]]], dtype=torch.float64)
+        model.chosen_by = chosen_by
+        with pelrp_nb.propagate(model, "cp-lrp") as flow:
+            return flow.trace(model(x, x * 0 + 2)).semantic.sum()
+
+    own, others = tokens(lambda x, y: x), tokens(lambda x, y: y)
+    assert own == 0 and others == 2  # a gate is a constant; half of a product
+
+
+@pytest.mark.parametrize("layout", ["batch first", "sequence first", "no batch"])
+@pytest.mark.parametrize("scored", ["bias", "alibi"])
+def test_a_bias_beside_relative_embeddings_is_one_before_they_meet_scores(scored, layout):
+    design = replace(SIMPLE, turned=None, met=True, scored=scored)
+    for met in MET:
+        for composite in ("pa-lrp", "delta-lrp"):
+            assert checked(design, replace(PLAIN, met=met, attend="fused", layout=layout), PLAIN, composite)
+
+
+@pytest.mark.parametrize("way", ["row by row", "head by head", "head and row", "row and head"])
+def test_a_bias_added_in_a_loop_is_credited_alike_where_heads_are_as_many_as_places(way, monkeypatch):
+    loops = {
+        "head by head": lambda s, b: torch.stack([s[..., h, :, :] + b[h] for h in range(len(b))], -3),
+        "head and row": lambda s, b: stacked([[s[..., h, i, :] + b[h, i] for i in range(b.shape[1])] for h in range(len(b))]),
+        "row and head": lambda s, b: stacked([[s[..., h, i, :] + b[h, i] for h in range(len(b))] for i in range(b.shape[1])]).transpose(
+            -3, -2
+        ),
+    }
+    monkeypatch.setattr("randomly.spelt.BIASES", BIASES | loops)
+    for scored in ("alibi", "bias"):
+        for layout in ("batch first", "no batch"):
+            design = replace(SIMPLE, turned=None, scored=scored, heads=4, places=(4, 4), causal=True)
+            assert checked(design, replace(PLAIN, bias=way, layout=layout), PLAIN, "pa-lrp")
+
+
+def stacked(rows):
+    return torch.stack([torch.stack(row, -2) for row in rows], -3)
+
+
+def test_a_bias_added_key_by_key_says_that_it_is_not_centred(monkeypatch):
+    by_key = {"key by key": lambda s, b: torch.stack([s[..., j] + b[..., j] for j in range(b.shape[-1])], -1)}
+    monkeypatch.setattr("randomly.spelt.BIASES", BIASES | by_key)
+    told = []
+    monkeypatch.setattr(Places, "note", lambda self, text, place: told.append(text))
+    one = explained(replace(SIMPLE, turned=None, scored="bias"), replace(PLAIN, bias="key by key"), "pa-lrp")
+    two = explained(replace(SIMPLE, turned=None, scored="bias"), PLAIN, "pa-lrp")
+    assert one.closed and abs(one.lines["positions"] - two.lines["positions"]) < 1e-12
+    assert len({text for text in told if "key by key" in text}) == 1
+
+
+@pytest.mark.parametrize("composite", ["pa-lrp", "delta-lrp"])
+@pytest.mark.parametrize("layout", ["sequence first", "no batch", "batch first"])
+def test_places_taken_one_by_one_stay_places_whatever_axis_comes_first(layout, composite):
+    spelt = replace(PLAIN, turn=4, tables="buffers", layout=layout, bias="row by row")
+    for design in (
+        replace(SIMPLE, turned="pairs", scored="alibi", mixed=True, layers=2),
+        replace(SIMPLE, turned="pairs", scored="alibi", places=(2, 4)),
+        replace(SIMPLE, turned="pairs", scored="bias", streams="cross", places=(2, 5)),
+    ):  # fmt: skip
+        if not (design.mixed and composite == "delta-lrp"):
+            assert checked(design, spelt, PLAIN, composite)
+
+
+@pytest.mark.parametrize("turn", [3, 4])
+@pytest.mark.parametrize("streams", ["one", "cross"])
+def test_a_rotation_by_matrices_or_in_a_loop_is_told_from_relative_embeddings(streams, turn):
+    design = replace(SIMPLE, turned="pairs", met=True, streams=streams, places=(2, 4))
+    for layout in ("batch first", "sequence first"):
+        for composite in ("pa-lrp", "delta-lrp"):
+            assert checked(design, replace(PLAIN, turn=turn, met="summed", layout=layout), PLAIN, composite)
+
+
+def test_delta_attention_goes_no_further_back_than_to_linear_maps_beside_relative_embeddings():
+    design = replace(SIMPLE, added="learnable", turned=None, met=True)
+    assert checked(design, replace(PLAIN, linear="einsum", met="summed"), PLAIN, "delta-lrp")

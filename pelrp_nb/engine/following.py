@@ -13,12 +13,12 @@ from torch._C import DisableTorchFunction
 from ..rules import PositionKind
 from . import replay, roles
 from .arguments import Met
-from .handlers import weighing
+from .handlers import chains, weighing
 from .hidden_writes import HiddenWrites
 from .leaves import Leaf
 from .model_tree import ModelTree
-from .notes import SAME, hand_on
-from .places.follow import Places, provenance_of
+from .notes import SAME, hand_on, note_of
+from .places.follow import CASTS, Places, provenance_of
 from .places.follow import write as keep
 from .places.maps import Axis, words
 from .places.meetings import Meeting
@@ -105,6 +105,8 @@ class Following(Base):
             if met.carrying:
                 cut(out)
             hand_on(self, met.args[0] if met.args else None, out, same=name in SAME)
+            if name in CASTS and chains.told_by(met.args[0]) and (note := note_of(self, met.args[0])) is not None:
+                chains.tells(out, note)
         if met.noted or func in constants.COUNTERS:
             constants.inherit(self, func, name, met.noted, met.args, out)
 
@@ -153,7 +155,7 @@ class Following(Base):
     def may_be_position(self, found: Meeting) -> bool:
         """Whether a constant is a position, or is one should the batch lie elsewhere than where it is looked for meanwhile."""
         taken = self.places.rows_along
-        self.places.rows_along = frozenset(axis for axis in taken if axis.stream in self.places.batches)
+        self.places.rows_along = frozenset(axis for axis in taken if self.places.is_batch(axis, surely=True))
         try:
             return self.is_position(found)
         finally:

@@ -28,6 +28,18 @@ def columns_of(R: Tensor) -> Columns:
     return {"signed": total, "absolute": total.abs(), "positive": R.clamp(min=0).sum(-1), "squared": R.square().sum(-1)}
 
 
+@dataclass(frozen=True)
+class Picked:
+    """One place alone: which operation it met, at which step, and the place along each axis of an input that may be meant.
+
+    Which of these is the batch is known when the forward pass has ended, and never for a first layer: so all are remembered.
+    """
+
+    operation: str
+    step: int
+    places: tuple[tuple[Axis, int], ...]
+
+
 @dataclass(eq=False)
 class Leaf:
     """What may be a position, at one place: a tensor with a gradient of its own, or what a tap heard (columns).
@@ -37,7 +49,7 @@ class Leaf:
     meeting: why it may be one; None: it is one, if `waits` does not say otherwise
     known, shape: provenance of what it met, and the shape in which that is to be read
     waits:   it is a bias only if a softmax follows
-    picked:  it met one place alone: (name of the operation, input's axis, step, place)
+    picked:  it met one place alone
     taken:   whether it is a position; None until the forward pass has ended
     keys, batch: the axes of the input whose places it has, and the one that is the batch
     keys_axis: of scores, the axis of the keys; told: the places that `columns` are about
@@ -48,6 +60,7 @@ class Leaf:
     silent:  its products were told apart by pairs later on, and are heard there
     behind:  of what positions changed of attention weights: the places where those positions entered
     reaches: it entered the scores of an attention by calls that can be done again
+    beside:  what may be a product with relative embeddings, to which it was added before either met scores; None once that is known
     """
 
     tensor: Tensor | None
@@ -63,7 +76,7 @@ class Leaf:
     known: Provenance | None = None
     shape: tuple[int, ...] = ()
     waits: bool = False
-    picked: tuple[str, Axis, int, int] | None = None
+    picked: Picked | None = None
     taken: bool | None = None
     keys: tuple[Axis, ...] = ()
     batch: int | None = 0
@@ -79,6 +92,7 @@ class Leaf:
     silent: bool = False
     behind: tuple[Leaf, ...] = ()
     reaches: bool = False
+    beside: Tensor | None = None
     columns: Columns = field(default_factory=dict)
     detail: dict[str, dict] = field(default_factory=dict)
 

@@ -20,7 +20,7 @@ from torch._C import DisableTorchFunction
 
 from .leaves import Leaf
 from .notes import ATTRIBUTE as NOTE
-from .places.arguments import writes
+from .places.arguments import tensors, writes
 from .places.follow import CONTRACTING, copy_provenance, provenance_of
 from .places.maps import words
 from .places.products import is_map
@@ -105,21 +105,15 @@ def enters(call: Call, known: dict[int, bool]) -> bool:
     """Whether positions enter in a call or behind it; known: what was found before, by identity."""
     found = known.get(id(call))
     if found is None:
-        behind = () if is_map(call.name, call.args, given := tensors(call.args, call.kwargs)) else filter(None, map(made_by, given))
+        behind = () if maps(call) else filter(None, map(made_by, tensors(call.args, call.kwargs)))
         here = call.relation is not None or any(leaf.taken is not False for leaf in call.entries)
         found = known[id(call)] = here or any(enters(made[0], known) for made in behind)
     return found
 
 
-def tensors(args: tuple, kwargs: Mapping[str, Any]) -> list[Tensor]:
-    """Every tensor among the arguments, those in lists included."""
-    found = []
-    for a in (*args, *kwargs.values()):
-        if isinstance(a, Tensor):
-            found.append(a)
-        elif isinstance(a, tuple | list):
-            found += [x for x in a if isinstance(x, Tensor)]
-    return found
+def maps(call: Call) -> bool:
+    """Whether a call is a linear map of features by weights: a chain begins with what it made."""
+    return is_map(call.name, call.args, tensors(call.args, call.kwargs))
 
 
 def made_softmax(x: Tensor) -> bool:
@@ -180,7 +174,7 @@ class Chain:
         if found is not None:
             return found
         made = made_by(x)
-        if made is not None and (inside or enters(made[0], self._entered)):
+        if made is not None and ((inside and not maps(made[0])) or enters(made[0], self._entered)):
             number = self._step(made[0], inside).outs.setdefault(made[1], len(self._numbers))
         else:
             number = len(self._numbers)

@@ -17,7 +17,7 @@ from ..context import REFUSED, Context
 from ..numerics import FILLER, times
 from ..notes import carries, note_of, pick
 from . import forms, idioms, passthrough
-from .chains import elementwise, elementwise_note, one_activation
+from .chains import activated, elementwise, elementwise_note, one_activation
 from .division import frozen
 
 
@@ -81,7 +81,7 @@ class Slope:
 def homogeneous(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """f(a x) = a f(x) for a > 0: under the identity rule x * gradient is y * gradient already; under another it is as any activation."""
     if flow.composite.activation is identity or flow.composite.activation == identity:
-        return passthrough.plain(flow, func, args, kwargs)
+        return activated(flow, passthrough.plain(flow, func, args, kwargs))
     return activation(flow, func, args, kwargs)
 
 

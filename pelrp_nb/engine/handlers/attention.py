@@ -57,9 +57,7 @@ def softmax(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         return write(func(freeze(x), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"}), note)
     out = func(*args, **kwargs)
     name, layer = flow.softmax_name(attention), flow.depth
-    biases = detection.awaiting(flow, x)
-    for i, leaf in enumerate(biases):
-        leaf.weights = detection.of_bias(leaf, held(out), i, len(biases))
+    detection.of_biases(flow, x, held(out))
     if flow.options.ledger:
         keep_softmax(flow, met, x, out, dim, (name, layer))
     return write(out, note)
@@ -123,8 +121,8 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     mask = added_to_scores(flow, mask, q, k)
     bias = next((leaf for leaf in flow.inputs.entered[entered:] if leaf.part == "score" and leaf.constant is not None), None)
     constant = flow.composite.softmax_is_constant
-    if bias is not None and not constant:
-        bias.weights = weighing.weights_of(held(q), held(k), held(given), causal, more)
+    for leaf in () if constant else filter(None, (bias, *detection.awaiting(flow, mask))):
+        leaf.weights = weighing.weights_of(held(q), held(k), held(given), causal, more)
     f = Factors(0, 0, flow.composite.values, 0) if constant else factors(carries(q), carries(k), carries(v), carries(mask))
     bent = [bend_by(x, factor) for x, factor in zip((q, k, v, mask), f, strict=True)]
 
@@ -183,7 +181,9 @@ def added_to_scores(flow: Context, mask: Tensor | None, q: Tensor, k: Tensor) ->
     scores = scores_of(q, k)
     flow.places.mix(beside_itself(scores.maps))
     if carries(mask):
-        return relative.relative_to(flow, scores, mask, (*q.shape[:-1], k.shape[-2]))
+        out = relative.relative_to(flow, scores, mask, (*q.shape[:-1], k.shape[-2]))
+        detection.softmax_follows(flow, out, -1)
+        return out
     sink = detection.added_to_scores(flow, mask, scores, (*q.shape[:-1], k.shape[-2]), waits=False)
     if sink is not None or detection.hides(mask):
         return mask if sink is None else sink

@@ -7,13 +7,14 @@ functions of the same tensor is recognised.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...verbs import route, scale
 from ..context import Context
-from ..notes import Note, Origin, Zero, carries, chain, hand_on, origin_of, write
+from ..notes import Note, Origin, Zero, carries, chain, hand_on, made_note, note_of, origin_of, write
 
 
 def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tuple[Origin, Zero] | None:
@@ -22,7 +23,7 @@ def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tup
     for a in args:
         if not isinstance(a, Tensor):
             continue
-        if not a.requires_grad:
+        if not (a.requires_grad or told_by(a)):
             if a.numel() != 1:
                 return None
         elif first is None:
@@ -35,15 +36,38 @@ def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tup
         return None
     own, zero = chain(flow, first)
     if several:
-        zeros = tuple([chain(flow, a)[1] if carries(a) else a for a in args])
+        zeros = tuple([chain(flow, a)[1] if carries(a) or told_by(a) else a for a in args])
     else:
         zeros = tuple([zero if a is first else a for a in args])
     return own, Zero(func, zeros, kwargs)
 
 
+def told_by(x: Any) -> bool:
+    """Whether x, which carries nothing, says entry by entry how a carrier compares with a number."""
+    return not carries(x) and (note := made_note(x)) is not None and note.origin is not None
+
+
+def compared(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """x > 0 and its kin carry nothing, but tell of which tensor they are a function: where(x > 0, x, 0) is an activation."""
+    out = func(*args, **kwargs)
+    found = elementwise(flow, func, args, kwargs)
+    if found is not None:
+        tells(out, Note(origin=found[0], zero=found[1]))
+    return out
+
+
+def tells(out: Tensor, note: Note) -> None:
+    """Put what a comparison tells on what it made, or on the same as numbers."""
+    note = Note(origin=note.origin, zero=note.zero)
+    write(out, note)
+    note.kept = None  # a mask is saved for the way back, and what was compared need not be
+
+
 def elementwise_note(flow: Context, func: Callable, args: tuple, kwargs: dict, out: Tensor, made: str | None = None) -> Tensor:
     """Remember of which tensor `out` is an elementwise function."""
     found = elementwise(flow, func, args, kwargs)
+    if found is not None and any(map(told_by, args)):  # x * (x > 0)
+        made = "activation"
     if found is not None or made:
         origin, zero = found or (None, None)
         write(out, Note(origin=origin, zero=zero, made=made))
@@ -54,6 +78,14 @@ def elementwise_note(flow: Context, func: Callable, args: tuple, kwargs: dict, o
             hand_on(flow, a, out)
             break
     return out
+
+
+def activated(flow: Context, out: Tensor) -> Tensor:
+    """An activation made `out`, which may stand in a gate; of which tensor is not kept, for nothing else may need that any more."""
+    note = note_of(flow, out) or Note()
+    note.made = "activation"
+    flow.projections.note(flow.projections.activations, out)
+    return write(out, note)
 
 
 def one_activation(flow: Context, func: Callable, args: tuple, merged: tuple[Origin, Zero]) -> Tensor | None:

@@ -20,7 +20,7 @@ from ..positions import detection, relative
 from ..notes import Note, carries, hand_on, note_of, pick, write
 from ..numerics import spread
 from . import activations, forms, idioms, passthrough
-from .chains import elementwise, elementwise_note
+from .chains import activated, elementwise, elementwise_note, told_by
 
 
 def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -41,9 +41,10 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         return idioms.subtracted(flow, func, whole, b, out)
     carrier, constant = (a, b) if carries(a) else (b, a)
     shape = spread(a, b) if isinstance(constant, Tensor) else carrier.shape
-    sink = detection.added(flow, constant, carrier, shape, "sum")
+    sink, fresh = relative.added(flow, constant, carrier, shape)
     if sink is not None:
-        out = func(sink, b, **more) if constant is a else func(a, sink, **more)
+        out = func(sink, fresh, **more) if constant is a else func(fresh, sink, **more)
+        carrier = fresh
         hand_on(flow, carrier, out)
         return entered(flow, sink, out)
     mapped = idioms.with_bias(flow, func, carrier, constant, more)
@@ -173,6 +174,7 @@ def masked_fill(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Ten
     mask = pick(args, kwargs, 1, "mask")
     if isinstance(value, int | float) and value and abs(value) < 1e30 and carries(out):
         flow.account.constant(out, mask.to(out.dtype) * value, f"{flow.place}: filled with {value:g}", flow.depth)
+    chosen(flow, mask, (x, value), out)
     return idioms.masked(flow, x, mask, out) if value == 0 else out
 
 
@@ -187,6 +189,7 @@ def where(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     a, b = idioms.filled(flow, a), idioms.filled(flow, b)
     out = func(condition, a, b)
     hand_on(flow, a if carries(a) else b, out)
+    chosen(flow, condition, (a, b), out)
     for side, other, place in ((a, b, condition), (b, a, ~condition)):
         if carries(side) or not carries(out):
             continue
@@ -196,6 +199,12 @@ def where(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
         if forms.form_of(flow, other, "exp") is not None and not bool(side.any()):
             idioms.masked(flow, other, place, out)
     return out
+
+
+def chosen(flow: Context, condition: Any, sides: tuple, out: Tensor) -> None:
+    """What is chosen entry by entry by how a carrier compares with a number is an activation, if it is made of that carrier."""
+    if carries(out) and told_by(condition) and elementwise(flow, torch.where, (condition, *sides), {}) is not None:
+        activated(flow, out)
 
 
 def extremum(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
@@ -208,9 +217,9 @@ def extremum(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
         return activations.activation(flow, func, (carrier, constant), {})
     out = func(a, b)
     hand_on(flow, carrier, out)
-    chosen = torch.where(out == constant, constant.to(out.dtype), torch.zeros((), dtype=out.dtype, device=out.device))
-    flow.account.constant(out, torch.where(carrier == constant, 0, chosen).detach(), flow.name_of(constant, "chosen"), flow.depth)
-    return out
+    taken = torch.where(out == constant, constant.to(out.dtype), torch.zeros((), dtype=out.dtype, device=out.device))
+    flow.account.constant(out, torch.where(carrier == constant, 0, taken).detach(), flow.name_of(constant, "chosen"), flow.depth)
+    return activated(flow, out)
 
 
 def written(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..context import Handler
 from ..operations import ROOMS
-from . import activations, attention, composed, division, linear, multi_head, norms, passthrough, products, sums
+from . import activations, attention, chains, composed, division, linear, multi_head, norms, passthrough, products, sums
 
 LINEAR = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 MULTIPLY = "mul multiply __mul__ __rmul__"
@@ -25,6 +25,7 @@ DIVIDE = "div divide true_divide __div__ __truediv__ __rdiv__ __rtruediv__"
 FROZEN = "rsqrt reciprocal"
 POWER = "pow __pow__ sqrt square float_power"
 VARIANCE = "var var_mean std_mean"
+COMPARISONS = "gt ge lt le greater greater_equal less less_equal __gt__ __ge__ __lt__ __le__"
 EXTREMA = "max min maximum minimum fmax fmin"
 POWERS = "prod cumprod"
 ADD = "add sub subtract rsub __add__ __radd__ __sub__ __rsub__"
@@ -98,7 +99,7 @@ def _table() -> dict[Any, Handler]:
         (LINEAR, linear.linear), (PRODUCT, products.product), (CHAIN, products.chain),
         (MULTIPLY, products.multiply),
         (DIVIDE, division.divide), (FROZEN, division.frozen), (POWER, activations.power),
-        (VARIANCE, activations.variance), (ADD, sums.add), (JOIN, sums.join), (EXTREMA, sums.extremum),
+        (VARIANCE, activations.variance), (ADD, sums.add), (JOIN, sums.join), (EXTREMA, sums.extremum), (COMPARISONS, chains.compared),
         (WRITE, sums.written), (POWERS, division.powers),
         (CAST, passthrough.cast), ("neg negative __neg__", passthrough.negative), (DROPOUT, passthrough.dropout),
         (SILENT, passthrough.silent),

@@ -22,6 +22,7 @@ from ..edges import Edges
 from ..leaves import Leaf
 from ..notes import ATTRIBUTE, Note, carries, write
 from ..numerics import better, finer
+from ..places.arguments import tensors
 from ..places.follow import SHAPE_OF_OTHER, provenance_of
 from ..places.maps import words
 from ..places.products import scores_of
@@ -29,7 +30,7 @@ from ..places.provenance import Provenance
 from ..positions import sinks
 from ..positions.judging import dismiss
 from ..positions.neutral import without_positions
-from ..replay import Chain, tensors
+from ..replay import Chain
 from ..saved import held
 from . import forms
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -24,3 +25,14 @@ def given_in(*args: Any) -> list[Provenance]:
 def writes(name: str) -> bool:
     """Whether a function of that name writes into its first argument."""
     return name == "__setitem__" or (name.startswith("__i") and name[3:4] != "n") or (name.endswith("_") and not name.endswith("__"))
+
+
+def tensors(args: tuple, kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """Every tensor among the arguments, those in lists included."""
+    found = []
+    for a in (*args, *kwargs.values()):
+        if isinstance(a, Tensor):
+            found.append(a)
+        elif isinstance(a, tuple | list):
+            found += [x for x in a if isinstance(x, Tensor)]
+    return found

@@ -50,13 +50,13 @@ class Layout:
 def layout_of(
     known: Provenance, dims: int, stream: str, keys: tuple[Axis, ...], batch: int | None, axis: int | None = None, other: bool = False
 ) -> Layout:
-    """The layout of a tensor with `dims` axes; `keys` are the stream's place axes; of scores the side of `axis`, or the `other`."""
+    """The layout of a tensor with `dims` axes; `keys` are the stream's place axes; of scores a side (`axis` -1, -2), or the `other`."""
     seen = [padded(m, dims) for m in known.maps if m.key.stream == stream]
 
     def of(key: Axis) -> PlaceMap | None:
         found = [m for m in seen if m.key == key]
-        if axis is not None and dims > 1:
-            here, there = axis % dims, ({dims - 1, dims - 2} - {axis % dims}).pop()
+        if axis is not None:
+            here, there = dims + axis, dims - 3 - axis
             near = [m for m in found if here in m.axes or there not in m.axes] or found
             found = near if not other else [m for m in found if m is not near[0]] or near
         return found[0] if found else None

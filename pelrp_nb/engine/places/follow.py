@@ -136,9 +136,9 @@ class Places:
         """The axis of an input that is its batch, as far as is known."""
         return self.batches.get(stream, 0 if len(self.inputs.get(stream, ())) > 1 else None)
 
-    def is_batch(self, key: Axis) -> bool:
-        """Whether rows of the batch lie along this axis."""
-        return key in self.rows_along
+    def is_batch(self, key: Axis, surely: bool = False) -> bool:
+        """Whether rows of the batch lie along this axis; `surely`: something was mixed along another, before which that is not known."""
+        return key in self.rows_along and not (surely and not any(o.stream == key.stream and o != key for o in self.mixed))
 
     def place_axes(self, stream: str) -> tuple[Axis, ...]:
         """The axes of an input that are places: neither its batch nor its features."""

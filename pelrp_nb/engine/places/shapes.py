@@ -148,7 +148,8 @@ def joined(
     for key, beyond in slots:
         per = [next((m for m in maps if m.key == key and tuple(a for a in m.axes if a != dim) == beyond), None) for maps, _, _ in members]
         shapes = [shape for _, shape, _ in members]
-        if batch(key) and not any(m is not None and dim in m.axes for m in per):
+        apart = None not in per and len({m.number for m in per if m is not None}) > 1  # one by one out of the batch, and back again
+        if batch(key) and not apart and not any(m is not None and dim in m.axes for m in per):
             found.append(next(m for m in per if m is not None))
             continue
         others = [p for m, (_, _, p) in zip(per, members, strict=True) if m is None and p is not None]

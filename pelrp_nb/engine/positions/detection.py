@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from ... import rules
 from ...rules import PositionKind
 from ..context import Context
-from ..leaves import Leaf
+from ..leaves import Leaf, Picked
 from ..notes import Note, made_note, note_of, write
 from ..places.follow import provenance_of
 from ..places.meetings import Meeting, meeting
@@ -83,16 +84,16 @@ def entering(flow: Context, constant: Tensor, known: Provenance, shape: Sequence
     factor = part == "product"
     found = meeting(constant, unified((known,), shape), shape, factor)
     if found is not None:
-        if factor and flow.composite.product != rules.uniform and not flow.is_position(found):
+        if factor and flow.composite.product != rules.uniform and not flow.may_be_position(found):
             return None
         return made(flow, constant, known, shape, part, found)
     if known.lost:
         flow.places.undecided(flow.place, constant)
-    picked = picked_out(flow, known)
+    picked = picked_out(flow, known, operation)
     if picked is None or (factor and flow.composite.product != rules.uniform):
         return None
     leaf = made(flow, constant, known, shape, part, None)
-    leaf.picked = (operation, *picked)
+    leaf.picked = picked
     return leaf
 
 
@@ -103,20 +104,20 @@ def fits(constant: Tensor, shape: Sequence[int]) -> bool:
     return own == behind or all(n in (1, size) for n, size in zip(own, behind, strict=True))
 
 
-def picked_out(flow: Context, known: Provenance) -> tuple[Any, int, int] | None:
-    """(axis, step, place) of a carrier in which one place is left: a loop over places, or a text of one token."""
+def picked_out(flow: Context, known: Provenance, operation: str) -> Picked | None:
+    """What an operation meets of a carrier in which one place is left: a loop over places, or a text of one token."""
     if not known.pair and known.along - flow.places.rows_along:
         return None
-    here = [m for m in known.maps if not m.axes and not m.key.of_weight and not flow.places.is_batch(m.key)]
+    here = [m for m in known.maps if not m.axes and not m.key.of_weight and not flow.places.is_batch(m.key, surely=True)]
     here = [m for m in here if m.cells.numel() and int(m.cells.reshape(-1)[0]) >= 0 and m.key not in flow.places.features]
-    return (here[0].key, known.step, int(here[0].cells.reshape(-1)[0])) if here else None
+    return Picked(operation, known.step, tuple((m.key, int(m.cells.reshape(-1)[0])) for m in here)) if here else None
 
 
 def one_place_left(flow: Context, carrier: Tensor) -> bool:
     """Whether a carrier is one place of several, as in a loop."""
     known = provenance_of(carrier)
-    picked = None if known is None or flow.composite.positions != "sink" else picked_out(flow, known)
-    return picked is not None and flow.places.length(picked[0]) > 1
+    picked = None if known is None or flow.composite.positions != "sink" else picked_out(flow, known, "product")
+    return picked is not None and any(flow.places.length(axis) > 1 for axis, _ in picked.places)
 
 
 def made(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int], part: str, found: Meeting | None) -> Leaf:
@@ -154,11 +155,11 @@ def added_to_scores(flow: Context, constant: Tensor, known: Provenance, shape: S
 
 def bias_of_one_token(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int]) -> Tensor | None:
     """The bias of a text of one token, if it was made for its place."""
-    picked = picked_out(flow, known)
-    if picked is None or flow.places.length(picked[0]) != 1 or not at_one_place(flow, constant):
+    picked = picked_out(flow, known, "scores")
+    if picked is None or any(flow.places.length(axis) != 1 for axis, _ in picked.places) or not at_one_place(flow, constant):
         return None
     leaf, value = sinks.bias_sink(flow, constant.expand(tuple(shape)), known.but(pair=True), None, False)
-    sinks.named(flow, leaf, constant).picked = ("scores", *picked)
+    sinks.named(flow, leaf, constant).picked = picked
     return value
 
 
@@ -184,17 +185,44 @@ def softmax_follows(flow: Context, scores: Tensor, axis: int) -> None:
         leaf.waits, leaf.keys_axis = False, axis % scores.dim() - scores.dim()
 
 
-def of_bias(leaf: Leaf, weights: Callable[[], Tensor], i: int, n: int) -> Callable[[], Tensor]:
-    """The attention weights at the scores that a bias was added to; the i-th of n where a loop over queries or heads added one each."""
+def of_biases(flow: Context, scores: Tensor, weights: Callable[[], Tensor]) -> None:
+    """Where the biases that were added to these scores find the attention weights of what they were added to.
 
-    def cut() -> Tensor:
-        A = weights()
-        one_query = len(tuple(leaf.known.moving())) < 2
-        others = [a for a in range(A.dim()) if a != leaf.keys_axis % A.dim()]
-        axes = [a for a in others if A.shape[a] == n and (*A.shape[:a], *A.shape[a + 1 :]) == leaf.shape]
-        return A.select(axes[-1] if one_query else axes[0], i) if axes else A
+    A loop over queries, keys or heads adds one to each: which query or key that was is known by its places, which head by its turn.
+    """
+    known, turns = provenance_of(scores), dict[tuple, list[Leaf]]()
+    for leaf in awaiting(flow, scores):
+        cells = {} if known is None else one_of_each(leaf.known, known)
+        turns.setdefault(tuple(sorted(cells.items())), []).append(leaf)
+        if leaf.keys_axis % scores.dim() in cells:
+            flow.places.note("a bias is added to scores key by key, so that it cannot be centred over the keys: its total is right, what "
+                             "single tokens get of it depends on constants that a softmax does not see", flow.where_am_i())  # fmt: skip
+    moving = set() if known is None else {a for m in known.moving() if m.key not in flow.places.rows_along for a in m.axes}
+    for at, leaves in turns.items():
+        for turn, leaf in enumerate(leaves):
+            leaf.weights = partial(weights_at, weights, dict(at), moving, leaf.shape, (turn, len(leaves)))
 
-    return cut
+
+def one_of_each(part: Provenance, whole: Provenance) -> dict[int, int]:
+    """Of scores: along which axes a part of them is one entry alone, and which. Maps of queries stand before those of keys."""
+    found: dict[int, int] = {}
+    for key in {m.key for m in part.maps if not m.key.of_weight}:
+        pairs = zip(*([m for m in known.maps if m.key == key] for known in (part, whole)), strict=False)
+        for mine, theirs in pairs:
+            if not mine.axes and len(theirs.axes) == 1 and mine.cells.numel():
+                here = (theirs.cells.reshape(-1) == mine.cells.reshape(-1)[0]).nonzero().flatten().tolist()
+                found |= {theirs.axes[0]: here[0]} if here else {}
+    return found
+
+
+def weights_at(
+    weights: Callable[[], Tensor], cells: dict[int, int], moving: set[int], shape: tuple[int, ...], turn: tuple[int, int]
+) -> Tensor:  # fmt: skip
+    """The attention weights of a part of the scores: of its `cells` by axis, and of one head, if it has an axis less than those left."""
+    A = weights()
+    rest = [a for a in range(A.dim()) if a not in cells]
+    heads = [a for a in rest if a not in moving and A.shape[a] == turn[1] > 1] if len(rest) == len(shape) + 1 else []
+    return A[tuple(cells[a] if a in cells else turn[0] if a in heads[-1:] else slice(None) for a in range(A.dim()))]
 
 
 def per_place(flow: Context, constant: Tensor, shared: Meeting, carrier: Tensor, contracts: bool) -> tuple[Leaf, Tensor] | None:
@@ -214,11 +242,11 @@ def looped(flow: Context, constant: Tensor, carrier: Tensor, operation: str) -> 
         ask(flow, constant)
         return None, carrier
     known = provenance_of(carrier)
-    picked = None if known is None else picked_out(flow, known)
+    picked = None if known is None else picked_out(flow, known, operation)
     if picked is None or flow.composite.product != rules.uniform or may_meet(flow, constant, carrier) is None:
         return None, carrier
     leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), None), as_stored(constant))
-    leaf.picked = (operation, *picked)
+    leaf.picked = picked
     if known.pair:
         leaf.kind = PositionKind.RELATIVE_EMBEDDING
     note = note_of(flow, carrier)

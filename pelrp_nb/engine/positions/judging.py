@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ...rules import PositionKind
 from ..context import Context
-from ..leaves import Leaf
-from ..places.maps import Axis
+from ..leaves import Leaf, Picked
+from ..places.maps import Axis, padded
 from ..numerics import better
 from ..places.values import storage_of
 from . import labels
@@ -32,10 +32,12 @@ def judge(flow: Context) -> None:
         return
     flow.places.settle()
     for leaf in open_:
+        if leaf.beside is not None:  # no scores came
+            leaf.beside, leaf.waits, leaf.part = None, False, "sum"
         if leaf.picked is None:
             told = keys_of(flow, leaf)
             leaf.keys, leaf.taken = told, bool(told) and not leaf.waits
-    for group in loops(open_):
+    for group in loops(flow, open_):
         judge_loop(flow, group)
     for leaf in open_:
         if leaf.behind:
@@ -64,14 +66,19 @@ def keys_of(flow: Context, leaf: Leaf) -> tuple[Axis, ...]:
     return tuple(m.key for m in leaf.known.moving() if not flow.places.is_batch(m.key) and m.key not in flow.places.features)
 
 
-def loops(leaves: Iterable[Leaf]) -> list[list[Leaf]]:
+def place_of(flow: Context, picked: Picked) -> tuple[Axis, int] | None:
+    """The axis of places along which one was picked out, and that place; None where it was a row of the batch."""
+    return next(((axis, place) for axis, place in picked.places if not flow.places.is_batch(axis)), None)
+
+
+def loops(flow: Context, leaves: Iterable[Leaf]) -> list[list[Leaf]]:
     """Leaves that met one place each, at the same step of the same operation."""
     groups: dict[tuple, list[Leaf]] = {}
     seen: dict[tuple, int] = {}
     for leaf in leaves:
-        if leaf.picked is not None:
-            operation, axis, step, place = leaf.picked
-            key = operation, leaf.part, axis, step, leaf.layer, tuple(leaf.constant.shape)
+        if leaf.picked is not None and (found := place_of(flow, leaf.picked)) is not None:
+            axis, place = found
+            key = leaf.picked.operation, leaf.part, axis, leaf.picked.step, leaf.layer, tuple(leaf.constant.shape)
             turn = seen[key, place] = seen.get((key, place), -1) + 1  # the cosine's turn, then the sine's
             groups.setdefault((*key, turn), []).append(leaf)
     return list(groups.values())
@@ -79,9 +86,9 @@ def loops(leaves: Iterable[Leaf]) -> list[list[Leaf]]:
 
 def judge_loop(flow: Context, group: list[Leaf]) -> None:
     """A position if the constants of different places differ; of a text of one token, if it was made for its place."""
-    picked = [(leaf.picked, leaf) for leaf in group if leaf.picked is not None]
-    axis = picked[0][0][1]
-    by = {where[3]: leaf for where, leaf in picked}
+    found = [(place_of(flow, leaf.picked), leaf) for leaf in group if leaf.picked is not None]
+    by = {where[1]: leaf for where, leaf in found if where is not None}
+    axis = next(where[0] for where, _ in found if where is not None)
     if len(by) > 1:
         first, *rest = by.values()
         differ = any(differs(first.constant, leaf.constant) for leaf in rest)
@@ -105,7 +112,7 @@ def dismiss(flow: Context) -> None:
     """Withdraw what stood for places of a text of one token along an axis that is known for the batch's now."""
     open_ = [(leaf.picked, leaf) for leaf in flow.inputs.sinks if leaf.taken is None]
     for picked, leaf in open_:
-        if picked is not None and flow.places.is_batch(picked[1]):
+        if picked is not None and place_of(flow, picked) is None:
             withdraw(flow, leaf)
 
 
@@ -139,8 +146,7 @@ def kind_of(leaf: Leaf, all_of: list[Leaf], seen: Seen) -> tuple[PositionKind, s
         absolute = not leaf.source or labels.sinusoidal(constant)
         return (PositionKind.ABSOLUTE if absolute else PositionKind.LEARNABLE), "sum"
     if leaf.part == "score":
-        told = leaf.layout(len(leaf.shape)).axes
-        rows = constant if any(axis != 0 for axis in told) else constant.unsqueeze(-2)  # else one row, of one query
+        rows = constant if by_pairs(leaf) else constant.unsqueeze(-2)  # else one row, of one query
         straight = not leaf.learnt and labels.by_distance(rows)
         return (PositionKind.ALIBI if straight else PositionKind.RELATIVE_BIAS), "score"
     if leaf.part == "decay":
@@ -155,6 +161,13 @@ def kind_of(leaf: Leaf, all_of: list[Leaf], seen: Seen) -> tuple[PositionKind, s
     if place not in seen:  # every layer has the same table
         seen[place] = factor(leaf, all_of)
     return seen[place]
+
+
+def by_pairs(leaf: Leaf) -> bool:
+    """Whether a bias lies along the places of queries and of keys, and not of one of them, as in a loop over the others."""
+    dims, batch = len(leaf.shape), (leaf.keys[0].stream, leaf.batch)
+    moving = {a for m in leaf.known.moving() if m.key != batch for a in padded(m, dims).axes}
+    return {dims - 1, dims - 2} <= moving
 
 
 def memory(x: Tensor) -> tuple:

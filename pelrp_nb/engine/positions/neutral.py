@@ -55,6 +55,8 @@ def neutral(chain: Chain, number: int, leaf: Leaf) -> Tensor:
 def magnitude(chain: Chain, cos: Tensor, leaf: Leaf) -> Tensor:
     """sqrt(cos^2 + sin^2) with the sine that stands beside it, in a loop over places the one of its place; 1 where none has its shape."""
     sines = [(n, other) for n, other in chain.positions.items() if other.part == "sin"]
-    beside = [chain.constants[n] for n, other in sines if leaf.picked is None or other.picked is None or other.picked[3] == leaf.picked[3]]
+    beside = [
+        chain.constants[n] for n, other in sines if leaf.picked is None or other.picked is None or other.picked.places == leaf.picked.places
+    ]
     sine = next((x for x in beside if x.shape == cos.shape), None)
     return torch.ones_like(cos) if sine is None else torch.hypot(better(cos), better(sine)).to(cos.dtype)

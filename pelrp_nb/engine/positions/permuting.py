@@ -100,6 +100,13 @@ class Permutation:
     def check(self, flow: Any) -> None:
         """Raise where there are no positions, or some could not be permuted."""
         sinks = flow.inputs.sinks
+        switched = next(((how, where) for how, where in flow.places.cuts if how in ("no_grad", "inference_mode")), None)
+        if switched is not None and not sinks:
+            how, where = switched
+            raise InputError(
+                f"Positions are found by following gradients, which torch.{how} switched off inside permute_positions (in `{where}`): "
+                f"none was permuted. Type `with torch.no_grad(), permute_positions(model, order):`, in that order."
+            )
         if not sinks:
             raise InputError(
                 f"{type(flow.model).__name__} has no positions that could be permuted. A causal mask tells positions as well; move tokens "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from torch import Tensor
 
@@ -18,9 +19,10 @@ from ..leaves import Leaf
 from ..notes import Note, note_of, write
 from ..places.follow import provenance_of
 from ..places.maps import padded
+from ..places.meetings import meeting
 from ..places.provenance import Provenance, axes_seen, unified
 from ..replay import relates
-from . import sinks
+from . import detection, sinks
 from .detection import sinks_of
 from .judging import dismiss
 from .labels import orthogonal
@@ -48,7 +50,9 @@ def relative(flow: Context, a: Tensor, b: Tensor, shape: Sequence[int]) -> tuple
 
 
 def looped(flow: Context, x: Tensor, known: Provenance, shape: tuple[int, ...]) -> None:
-    """Scores that a loop over pairs has put together of products with relative embeddings."""
+    """Scores that a loop over pairs has put together of products with relative embeddings; what it met before those was a rotation."""
+    if any(leaf.picked is None and met(leaf) for leaf in sinks_of(flow, x)):
+        return
     leaves = tuple(leaf for leaf in sinks_of(flow, x) if leaf.picked is not None and leaf.part in ("product", "matrix"))
     for leaf in leaves:
         leaf.part = "relation"
@@ -65,6 +69,26 @@ def relative_to(flow: Context, scores: Provenance, x: Tensor, shape: Sequence[in
     return related(flow, x, unified([scores, known], shape), shape)
 
 
+def added(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[int]) -> tuple[Tensor | None, Tensor]:
+    """(the constant as a leaf if it may be a position where it is added, the carrier): as `detection.added`.
+
+    Beside what may be a product with relative embeddings it is a bias of the same scores, if they turn out to be some; until then
+    the two are told apart, so that half of the product and nothing of the bias goes to the embeddings.
+    """
+    known = detection.may_meet(flow, constant, carrier)
+    if known is None or known.pair or known.normed or constant.dim() > len(shape) or not detection.fits(constant, shape):
+        return detection.added(flow, constant, carrier, shape, "sum"), carrier
+    before = [leaf for leaf in sinks_of(flow, carrier) if leaf.taken is None]
+    apart = any(leaf.part == "gathered" or met(leaf) for leaf in before)
+    found = meeting(constant, unified((known,), shape), shape) if apart or by_distance(known, carrier, -1) else None
+    if found is None or tuple(carrier.shape) != tuple(shape) or not flow.may_be_position(found):
+        return detection.added(flow, constant, carrier, shape, "sum"), carrier
+    carrier = carrier if apart else by_itself(flow, carrier, known)
+    leaf, value = sinks.bias_sink(flow, constant.expand(tuple(shape)), known, found, True)
+    sinks.named(flow, leaf, constant).beside = carrier
+    return write(value, Note(awaiting=(leaf,))), carrier
+
+
 @lru_cache(maxsize=1000)
 def by_pairs(scores: Provenance, other: Provenance, shape: tuple[int, ...]) -> bool:
     """Whether `other` has distances, an axis of a weight, where `scores` have places."""
@@ -76,6 +100,8 @@ def by_pairs(scores: Provenance, other: Provenance, shape: tuple[int, ...]) -> b
 
 def related(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) -> Tensor:
     """Scores of relative embeddings: half to the sink, if that was not given before."""
+    if biases := [leaf for leaf in detection.awaiting(flow, x) if leaf.beside is not None]:
+        return related_beside(flow, x, known, biases)
     for leaf in sinks_of(flow, x):
         if leaf.part == "gathered" and leaf in flow.inputs.sinks:  # told better where it is added
             leaf.taken = False
@@ -94,6 +120,25 @@ def related(flow: Context, x: Tensor, known: Provenance, shape: Sequence[int]) -
     note = note_of(flow, x)
     out = sinks.half_of(flow, leaf, x, pairs=True)
     return write(out, note) if note is not None else out
+
+
+def related_beside(flow: Context, x: Tensor, known: Provenance, biases: list[Leaf]) -> Tensor:
+    """The same where biases were added to the product meanwhile: each is a bias of these scores, and half of the product is told apart."""
+    product, known = biases[0].beside, known.but(pair=True)
+    assert product is not None
+    for leaf in biases:
+        leaf.known, leaf.beside = known, None
+    dismiss(flow)
+    before = tuple(leaf for leaf in sinks_of(flow, product) if leaf.taken is None)
+    whole = [leaf for leaf in before if leaf.part == "gathered"]
+    for leaf in whole:
+        leaf.known, leaf.part = known, "score"
+    if not whole and (before := tuple(leaf for leaf in before if met(leaf))):
+        for leaf in before:
+            leaf.part = "relation"
+        sinks.by_pairs(flow, before, product, known)
+    relates(product, (whole or before)[0])
+    return x
 
 
 def met(leaf: Leaf) -> bool:
@@ -124,10 +169,15 @@ def gathered(flow: Context, out: Tensor) -> Tensor:
     known = provenance_of(out)
     if known is None or flow.composite.positions != "sink" or not by_distance(known, out, -1):
         return out
-    leaf = sinks.sink(flow, None, "gathered", known.but(pair=True), tuple(out.shape), None)
-    leaf.pairs, leaf.kind = out.numel(), PositionKind.RELATIVE_EMBEDDING
-    before = sinks_of(flow, out)
-    return write(sinks.half_of(flow, leaf, out, pairs=True), Note(sinks=(*before, leaf)))
+    return by_itself(flow, out, known)
+
+
+def by_itself(flow: Context, x: Tensor, known: Provenance) -> Tensor:
+    """What may be a product with relative embeddings, half of it given to a sink before it meets scores."""
+    leaf = sinks.sink(flow, None, "gathered", known.but(pair=True), tuple(x.shape), None)
+    leaf.pairs, leaf.kind = x.numel(), PositionKind.RELATIVE_EMBEDDING
+    before = sinks_of(flow, x)
+    return write(sinks.half_of(flow, leaf, x, pairs=True), Note(sinks=(*before, leaf)))
 
 
 def relative_values(flow: Context, carrier: Tensor) -> Tensor:

@@ -71,6 +71,10 @@ def bias_sink(flow: Context, constant: Tensor, known: Provenance, found: Meeting
             flow.account.add("constants", name, depth, flow.account.sums(visible(bias, g)) * flow.power)
             return
         weights = None if leaf.weights is None else better(leaf.weights())
+        if leaf.part == "sum":
+            found, places = credit.summed(visible(bias, g), leaf.layout(g.dim()), flow.account.rows, -1)
+            gather(leaf, columns_of(found), places)
+            return
         queries, keys = (leaf.layout(g.dim(), side).axes for side in (False, True))
         axes = [a for a in keys if a not in queries] or [leaf.keys_axis]
         book(flow, leaf, centred(bias, g, weights, axes), "centred")
