@@ -33,6 +33,7 @@ ARMS = {
     "checkpoint": "the same, each layer run again in the backward pass",
 }
 GOALS = {"sinks": 1.05, "full": 1.10}
+AT_ONCE = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # freed memory goes back: else the allocator's reserve is measured too
 
 
 def arm(name: str, model: PreTrainedModel, ids: Tensor) -> Callable[[], Any]:
@@ -124,8 +125,7 @@ def fresh(name: str, given: argparse.Namespace) -> int:
 
 def smallest(command: list[str], runs: int = 2) -> int:
     """The last number that a command prints, the smallest of some fresh processes; freed memory goes back to the system at once."""
-    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # else the allocator's reserve is measured too
-    done = [subprocess.run(command, capture_output=True, text=True, check=True, env=env) for _ in range(runs)]
+    done = [subprocess.run(command, capture_output=True, text=True, check=True, env=AT_ONCE) for _ in range(runs)]
     return min(int(one.stdout.split()[-1]) for one in done)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..explain import explain
 from ..plan import plan
-from .engine import above
+from .engine import AT_ONCE, above
 from .peer import plain
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -83,7 +83,8 @@ def once(arm: str, name: str, tokens: int) -> tuple[float, int]:
 def fresh(arm: str, name: str, tokens: int) -> tuple[float, int]:
     """The same in a process of its own."""
     command = [sys.executable, "-m", "pelrp_nb", "bench", "long", "--arm", arm, "--only", name, "--tokens", str(tokens)]
-    seconds, taken = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=AT_ONCE)
+    seconds, taken = json.loads(done.stdout.splitlines()[-1])
     return seconds, taken
 
 
