@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import numpy
@@ -64,6 +65,20 @@ def test_of_a_fused_kernel_of_queries_and_keys_one_matrix_is_made(kind, monkeypa
     monkeypatch.setattr(kernels, "scores", lambda *args, **more: made.append(1) or scores(*args, **more))
     exchanged(kind())
     assert len(made) == 1
+
+
+def test_what_an_attention_needed_is_let_go_without_a_garbage_collector():
+    """Of all pairs this was more than everything else that an exchange needs."""
+    model, made = FusedRotary(), []
+    exchanged(model)
+    gc.collect()
+    gc.disable()
+    try:
+        exchanged(model)
+        made = [x for x in gc.get_objects() if issubclass(type(x), Tensor) and x.shape[-2:] == (T, T) and x.is_floating_point()]
+    finally:
+        gc.enable()
+    assert not made
 
 
 @pytest.mark.parametrize("way", FOLLOWED)

@@ -166,18 +166,21 @@ def test_an_oracle_scores_best_its_negative_worst(K):
     here = case(asked, [1, 2, 3, 4, 5, 6, 1, 2], truth)
     oracle = [float(t in truth) for t in range(8)]
     judge = lambda R: judged(PROTOCOLS["truth"], asked, here, R)["values"]
-    assert judge(oracle) == {"truth-mass": 1.0, "truth-rank": 1.0}
-    assert judge([-x for x in oracle]) == {"truth-mass": 0.0, "truth-rank": 0.0}
+    assert judge(oracle) == {"truth-mass": 1.0, "truth-mass-by-size": 1.0, "truth-rank": 1.0}
+    assert judge([-x for x in oracle]) == {"truth-mass": 0.0, "truth-mass-by-size": 1.0, "truth-rank": 0.0}
     rng = np.random.default_rng(0)
     found = [judge(rng.normal(size=8).tolist()) for _ in range(200)]
-    for name in ("truth-mass", "truth-rank"):
+    for name in ("truth-mass", "truth-mass-by-size", "truth-rank"):
         assert np.mean([f[name] for f in found]) == pytest.approx(K / 8, abs=0.06)
 
 
 def test_absolute_mass_counts_what_speaks_against():
-    asked = subject(truth=Truth(mass="absolute"))
-    here = case(asked, [1, 2, 3], (1,))
-    assert judged(PROTOCOLS["truth"], asked, here, [1.0, -3.0, 0.0])["values"]["truth-mass"] == pytest.approx(0.75)
+    """By size it is counted beside the other whatever was chosen."""
+    for mass, chosen in (("absolute", 0.75), ("positive", 0.0)):
+        asked = subject(truth=Truth(mass=mass))
+        here = case(asked, [1, 2, 3], (1,))
+        found = judged(PROTOCOLS["truth"], asked, here, [1.0, -3.0, 0.0])["values"]
+        assert found["truth-mass"] == pytest.approx(chosen) and found["truth-mass-by-size"] == pytest.approx(0.75)
 
 
 def test_agreement_is_spearman_with_leave_one_out():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pelrp_nb import zoo
-from pelrp_nb.faithfulness import BETTER, Configuration, reproduce, sweep
+from pelrp_nb.faithfulness import BETTER, Configuration, reproduce, sweep, sweep_page, sweep_seeds, sweep_seeds_page
 from pelrp_nb.faithfulness.reproduce_page import HEAD
 from pelrp_nb.faithfulness.sweep import KINDS, Sizes, wanted
 
@@ -36,6 +36,37 @@ def test_a_sweep_writes_its_page_and_does_nothing_twice(tmp_path, capsys):
     assert f"| attn-lrp | {gain:.3f}" in page and "n = 2 examples" in page
     assert sweep.main(command) == 0
     assert file.read_bytes() == before and (tmp_path / "page.md").read_text() == page
+
+
+SEEDED = ["--seeds", "--tasks", "8", "--only", "tasks-relative", "--methods", "attn-lrp,pa-lrp-signed"]
+
+
+def test_a_sweep_over_seeds_writes_its_own_tables_and_does_nothing_twice(tmp_path, capsys, monkeypatch):
+    """Means over seeds of means over questions; mass by size beside that of what is positive; tables of others stay."""
+    monkeypatch.setattr(sweep_seeds, "KINDS", ("order", "majority"))
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{sweep_seeds_page.BEGIN}\n{sweep_seeds_page.END}\n{sweep_page.BEGIN}\nothers\n{sweep_page.END}\n")
+    command = [str(tmp_path), *SEEDED, "--out", str(page)]
+    assert sweep.main(command) == 0
+    files = sorted(tmp_path.glob("*.jsonl"))
+    assert [f.stem for f in files] == sorted(f"tasks-relative-seed-{s}-{k}" for s in range(3) for k in ("order", "majority"))
+    text, before = page.read_text(), [f.read_bytes() for f in files]
+    for measure in ("truth-mass", "truth-mass-by-size"):
+        means = []
+        for seed in range(3):
+            rows = [json.loads(line) for line in (tmp_path / f"tasks-relative-seed-{seed}-order.jsonl").read_text().splitlines()[1:]]
+            means.append(sum(r["values"]["attn-lrp"][measure] for r in rows) / 8)
+        table = text.split(f"### {measure}: ")[1].split("###")[0]
+        assert f"| order | attn-lrp | {sum(means) / 3:.2f} [" in table and "tasks-relative, 3 seeds" in table
+    assert text.startswith("before") and "others" in text and "| hangs on places | truth-mass-by-size | pa-lrp-signed | attn-lrp |" in text
+    assert sweep.main(command) == 0
+    assert [f.read_bytes() for f in files] == before and page.read_text() == text
+
+
+def test_a_sweep_says_what_it_takes(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        sweep.main(["--help"])
+    assert "every seed of the task models" in " ".join(capsys.readouterr().out.split())
 
 
 def test_every_measure_is_explained():

@@ -195,17 +195,17 @@ class Chain:
         step = self._made.get(id(call))
         if step is None:
             follow = (inside or call.relation is not None) and call.name not in CONTRACTING
-
-            def slot(x: Any) -> Any:
-                if isinstance(x, Tensor):
-                    return Slot(self._number(x, follow))
-                return type(x)(map(slot, x)) if type(x) in (tuple, list) else x
-
-            args, kwargs = tuple(map(slot, call.args)), {k: slot(v) for k, v in call.kwargs.items()}
+            args, kwargs = self._slotted(call.args, follow), {k: self._slotted(v, follow) for k, v in call.kwargs.items()}
             step = self._made[id(call)] = Step(call.func, call.name, args, kwargs, call=call.number)
             self.steps.append(step)
             self._positions(call)
         return step
+
+    def _slotted(self, x: Any, inside: bool) -> Any:
+        """An argument with slots for its tensors."""
+        if isinstance(x, Tensor):
+            return Slot(self._number(x, inside))
+        return type(x)(self._slotted(one, inside) for one in x) if type(x) in (tuple, list) else x
 
     def _positions(self, call: Call) -> None:
         """Which arguments of a call are positions."""
@@ -253,16 +253,10 @@ class Chain:
         """
         wanted = self.results if wanted is None else wanted
         needed = self._needed(wanted, swapped)
-        values: dict[int, Tensor] = {**self.constants, **{n: get() for n, get in self.inputs.items() if n not in swapped}, **swapped}
+        values = {**self.constants, **{n: get() for n, get in self.inputs.items() if n not in swapped}, **swapped}
         with DisableTorchFunction():
-
-            def filled(x: Any) -> Any:
-                if isinstance(x, Slot):
-                    return values[x.number]
-                return type(x)(map(filled, x)) if type(x) in (tuple, list) else x
-
             for step in (step for step in self.steps if id(step) in needed):
-                args, kwargs = tuple(map(filled, step.args)), {k: filled(v) for k, v in step.kwargs.items()}
+                args, kwargs = filled(step.args, values), {k: filled(v, values) for k, v in step.kwargs.items()}
                 out = again(step, args, kwargs) if call is None else call(step, args, kwargs)
                 for i, number in step.outs.items():
                     if number not in swapped:
@@ -280,6 +274,13 @@ class Chain:
         return found
 
 
+def filled(x: Any, values: Mapping[int, Tensor]) -> Any:
+    """An argument with tensors for its slots (a function inside `run` that calls itself would hold all of them until it is collected)."""
+    if isinstance(x, Slot):
+        return values[x.number]
+    return type(x)(filled(one, values) for one in x) if type(x) in (tuple, list) else x
+
+
 def slots(x: Any) -> list[Slot]:
     """Every slot among arguments."""
     inner = x.values() if isinstance(x, dict) else x if isinstance(x, tuple | list) else ()
@@ -288,6 +289,7 @@ def slots(x: Any) -> list[Slot]:
 
 def again(step: Step, args: tuple, kwargs: dict) -> Any:
     """One call once more; what it writes into is a copy."""
-    target = (args[0].clone(),) if writes(step.name) else args[:1]
-    made = step.func(*target, *args[1:], **kwargs)
-    return target[0] if writes(step.name) else made
+    if not writes(step.name):
+        return step.func(*args, **kwargs)
+    step.func(target := args[0].clone(), *args[1:], **kwargs)
+    return target

@@ -47,6 +47,7 @@ BETTER: Mapping[str, int] = MappingProxyType(
         "position-move-effect": 0,
         "positional-share": 0,
         "truth-mass": 1,
+        "truth-mass-by-size": 1,
         "truth-rank": 1,
         "positive-perturbation-auc": -1,
         "negative-perturbation-auc": 1,

@@ -28,7 +28,8 @@ protocols run on models that fit a laptop; the commands at the end run them on t
 | `positive-perturbation-auc` | pictures: area under the score, most relevant pixels replaced first | lower |
 | `negative-perturbation-auc` | the same, least relevant first | higher |
 | `pixel-accuracy`, `mean-iou`, `mean-average-precision` | the map against the object's mask, mean over pictures | higher |
-| `truth-mass`, `truth-rank` | relevance inside the known truth; true tokens among the K most relevant | higher |
+| `truth-mass`, `truth-mass-by-size` | positive relevance, and relevance by size, inside the known truth | higher |
+| `truth-rank` | true tokens among the K most relevant | higher |
 | `leave-one-out-correlation` | rank correlation with what each token's removal costs | higher |
 | `position-swap-correlation` | rank correlation of the position's relevance with the change by a swap of two positions | higher |
 | `position-move-correlation` | the same when the token is moved | higher |

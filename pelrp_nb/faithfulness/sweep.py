@@ -1,9 +1,10 @@
 """Every method on every model and task of the zoo, and the page that says what came out.
 
-    python -m pelrp_nb.faithfulness.sweep FOLDER --out tutorials/faithfulness.md
+    python -m pelrp_nb.faithfulness.sweep FOLDER --out tutorials/faithfulness.md             one seed of each, every method
+    python -m pelrp_nb.faithfulness.sweep FOLDER --seeds --out tutorials/faithfulness.md     every seed of the task models
 
 Results stay in FOLDER, one file per model and task: what is there is not done again, so a sweep can be stopped at any time, and the
-page can be written again in seconds.
+page can be written again in seconds. Each of the two writes its own tables into the page and leaves the rest alone.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from pathlib import Path
 
 from .. import zoo
 from ..errors import ZooError
-from ..results.serialisation import put
+from ..results.generated import put_between
+from . import sweep_page, sweep_seeds, sweep_seeds_page
 from .command import ready
 from .methods import ALL, CONTROLS
 from .result import Result
 from .runner import Output, measure
 from .settings import OURS_IMAGES, Configuration
-from .sweep_page import page
 
 KINDS = ("recall", "fetch", "order", "previous", "majority", "first-half")
 TASKS = {"reviews": ("reviews",), "tasks": KINDS, "scenes": ("digit-scenes",)}
@@ -69,24 +70,33 @@ def run(folder: Path, sizes: Sizes, only: Sequence[str], methods: Sequence[str] 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing and write the page."""
+    """Run what is missing and write its tables into the page."""
     parser = argparse.ArgumentParser(prog="python -m pelrp_nb.faithfulness.sweep", description=main.__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where results are kept")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the page to write (Markdown)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page whose tables are written (Markdown)")
+    parser.add_argument("--seeds", action="store_true", help="every seed of the task models, with intervals over models and questions")
     parser.add_argument("--only", default="", metavar="A,B", help="models; all if absent")
-    parser.add_argument("--methods", default=",".join((*ALL, *CONTROLS)), metavar="A,B", help="methods; all if absent")
+    parser.add_argument("--methods", default="", metavar="A,B", help="if absent all, with --seeds " + ", ".join(sweep_seeds.METHODS))
     d = Sizes()
     parser.add_argument("--reviews", type=int, default=d.reviews, metavar="N", help=f"review sentences ({d.reviews})")
     parser.add_argument("--tasks", type=int, default=d.tasks, metavar="N", help=f"questions of each kind ({d.tasks})")
     parser.add_argument("--scenes", type=int, default=d.scenes, metavar="N", help=f"scenes ({d.scenes})")
     given = parser.parse_args(argv)
     given.folder.mkdir(parents=True, exist_ok=True)
-    results = run(
-        given.folder, Sizes(given.reviews, given.tasks, given.scenes), tuple(filter(None, given.only.split(","))), given.methods.split(",")
-    )
-    if given.out:
-        put(given.out, page(results).encode())
+    only, methods = (tuple(filter(None, text.split(","))) for text in (given.only, given.methods))
+    if given.seeds:
+        over = sweep_seeds.run(given.folder, given.tasks, only, methods or sweep_seeds.METHODS)
+        _put(given.out, sweep_seeds_page.markdown(over), sweep_seeds_page.BEGIN, sweep_seeds_page.END)
+    else:
+        sizes = Sizes(given.reviews, given.tasks, given.scenes)
+        results = run(given.folder, sizes, only, methods or (*ALL, *CONTROLS))
+        _put(given.out, sweep_page.page(results), sweep_page.BEGIN, sweep_page.END)
     return 0
+
+
+def _put(path: Path | None, tables: str, begin: str, end: str) -> None:
+    if path is not None:
+        put_between(path, tables, begin, end)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from .subject import Case, Inquiry, Subject
 def ground_truth(subject: Subject, case: Case, given: Attribution) -> Inquiry:
     """Relevance against the tokens that matter by construction.
 
-    truth-mass:       part of the relevance that lies inside the truth, 0 to 1 (0 where there is none)
-    truth-rank:       of the K most relevant tokens, the part that is true, K the size of the truth
+    truth-mass:         part of the relevance that lies inside the truth, 0 to 1 (0 where there is none); counted as `truth.mass` says
+    truth-mass-by-size: the same, counted by |R| whatever that says
+    truth-rank:         of the K most relevant tokens, the part that is true, K the size of the truth
     """
     if case.truth is None:
         raise InputError("Ground truth needs the relevant tokens of each example. Name their column, or leave truth out.")
@@ -28,16 +29,23 @@ def ground_truth(subject: Subject, case: Case, given: Attribution) -> Inquiry:
     inside = torch.tensor([t in case.truth for t in places])
     R = given.relevance[places]
     size = R.clamp(min=0) if settings.mass == "positive" else R.abs()
-    total, K = float(size.sum()), int(inside.sum())
+    K = int(inside.sum())
     tie = torch.randperm(len(places), generator=case.random("ties"))
     first = tie[R[tie].argsort(descending=True, stable=True)][:K]
     return {
         "values": {
-            "truth-mass": float(size[inside].sum()) / total if total > 0 else 0.0,
+            "truth-mass": _part(size, inside),
+            "truth-mass-by-size": _part(R.abs(), inside),
             "truth-rank": float(inside[first].double().mean()) if K else None,
         },
         "curves": {},
     }
+
+
+def _part(size: Tensor, inside: Tensor) -> float:
+    """How much of what is nowhere negative lies inside; 0 where there is none."""
+    total = float(size.sum())
+    return float(size[inside].sum()) / total if total > 0 else 0.0
 
 
 def agreement(subject: Subject, case: Case, given: Attribution) -> Inquiry:

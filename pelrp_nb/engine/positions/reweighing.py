@@ -1,7 +1,12 @@
 """Attention weights with two positions exchanged, pair after pair, and what the value loses by them; no more is computed than changes.
 
-Two rows have their softmax anew.  Of every other row two terms of its sum change; where that sum cancels (less than 1e-3 of it is left)
-or one of them rises far, the row is computed again as well.  Pairs that nobody sees are left out, block by block.
+A pair t, u changes two rows, which have their softmax anew, and two columns.  Of a query i whose row is not among them, e the new weights
+by the old sum of the row, G its gradient and m = sum_j A_ij G_ij:
+
+    lost_i = ((e_t - A_it) (m - G_it) + (e_u - A_iu) (m - G_iu)) / Z       Z = 1 + (e_t - A_it) + (e_u - A_iu)
+
+Where Z cancels (less than 1e-3 of the sum is left) or rises far the row is computed again as a whole.  Pairs that nobody sees are left out,
+block by block.  Head after head, so many pairs at a time that what is computed of them stays in the processor's cache.
 """
 
 from __future__ import annotations
@@ -15,68 +20,105 @@ from torch import Tensor
 from .dealing import Dealer
 from .moving import Moved, Mover
 
-CANCELS, RISES = 1e-3, 30.0  # what must be left of a row's sum, and how far the logarithm of a term may rise above it
+CANCELS, RISES = 1e-3, math.exp(30.0)  # what must be left of a row's sum, and what it may rise to
 MOST = 1 << 20  # numbers of rows that are computed again at a time
-BLOCK = 128  # queries that are looked at together
+BLOCK = 128  # queries that are looked at together, where some keys are hidden
+CHUNK = 1 << 16  # pairs times queries at a time
 
 
 @dataclass(frozen=True)
 class Block:
-    """The pairs of some queries i and of the keys j from the first to the last that one of them sees.
+    """Some queries i and the keys j from the first to the last that one of them sees.
 
-    hide: (1 or heads, i, j) 0, or -inf where hidden; None if nothing is.  G: (heads, i, j) the mean of the gradient of a row's weights less
-    that of each, so that what other weights A' lose is sum A' G.  `by_key`: (heads, j, i), where a column lies in one piece; A: weights
+    hide: (1 or heads, i, j) 0, or -inf where hidden; None if nothing is; `by_key`: (1 or heads, j, i), where a column lies in one piece
     """
 
     i: slice
     j: slice
     hide: Tensor | None
-    G: Tensor
     hide_by_key: Tensor | None
-    G_by_key: Tensor
-    A_by_key: Tensor
+
+    @staticmethod
+    def of(i: slice, j: slice, hidden: Tensor, dtype: torch.dtype) -> Block:
+        """Of the pairs (1 or heads, Tq, Tk) that are hidden."""
+        here = hidden[:, i, j]
+        if not bool(here.any()):
+            return Block(i, j, None, None)
+        hide = torch.zeros_like(here, dtype=dtype).masked_fill_(here, -torch.inf)
+        return Block(i, j, hide, hide.mT.contiguous())
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Scores (heads, Tq, Tk) with -inf where hidden, the log of the sum of their exp (0 where that is all of a row), and pairs by block."""
+    """Attention as it stands: scores and the gradient G of its weights (heads, Tq, Tk), by block.
+
+    lse: (heads, Tq) the log of the sum of exp of each row's scores, 0 where all of it is hidden; mean: (heads, Tq) sum_j A_ij G_ij
+    A_by_key, less_by_key: (heads, Tk, Tq) weights, and the mean of each row less G
+    """
 
     scores: Tensor
+    G: Tensor
     lse: Tensor
+    mean: Tensor
+    A_by_key: Tensor
+    less_by_key: Tensor
     blocks: list[Block]
 
     @staticmethod
     def of(dealer: Dealer, G: Tensor) -> Weights:
         """Of scores as they stand."""
         hidden = dealer.hidden[:1] if bool((dealer.hidden[:1] == dealer.hidden).all()) else dealer.hidden
-        S = dealer.S.masked_fill(hidden, -torch.inf)
-        m = S.amax(-1, keepdim=True)
-        m.masked_fill_(m == -torch.inf, 0)
-        A = (S - m).exp_()
-        Z = A.sum(-1, keepdim=True)
-        Z.masked_fill_(Z == 0, 1)
-        A.div_(Z)
-        mean = (A * G).sum(-1, keepdim=True)
-        blocks = []
-        for i, j in seen(hidden):
-            hide = torch.zeros_like(hidden[:, i, j], dtype=S.dtype).masked_fill_(hidden[:, i, j], -torch.inf)
-            free = not bool(hide.any())
-            less = mean[:, i] - G[:, i, j]
-            by_key = (None if free else hide.mT.contiguous(), less.mT.contiguous(), A[:, i, j].mT.contiguous())
-            blocks.append(Block(i, j, None if free else hide, less, *by_key))
-        return Weights(S, m.add_(Z.log())[..., 0], blocks)
+        heads, Tq, Tk = dealer.S.shape
+        lse, mean = dealer.S.new_empty(heads, Tq), dealer.S.new_empty(heads, Tq)
+        A_by_key, less = (dealer.S.new_empty(heads, Tk, Tq) for _ in range(2))
+        for h in range(heads):
+            S = dealer.S[h].masked_fill(hidden[h % len(hidden)], -torch.inf)
+            lse[h] = S.logsumexp(-1).masked_fill_(S.amax(-1) == -torch.inf, 0)
+            A = S.sub_(lse[h, :, None]).exp_()
+            mean[h] = (A * G[h]).sum(-1)
+            A_by_key[h] = A.mT
+            less[h] = (mean[h, :, None] - G[h]).mT
+        blocks = [Block.of(i, j, hidden, dealer.S.dtype) for i, j in seen(hidden)]
+        return Weights(dealer.S, G, lse, mean, A_by_key, less, blocks)
 
 
 def seen(hidden: Tensor) -> list[tuple[slice, slice]]:
-    """Some queries at a time, and the keys from the first to the last that one of them sees."""
+    """Some queries at a time, and the keys from the first to the last that one of them sees; all queries where nothing is hidden."""
     found = []
     sees = ~hidden.all(0)
-    for first in range(0, len(sees), BLOCK):
-        i = slice(first, min(first + BLOCK, len(sees)))
+    step = BLOCK if bool(hidden.any()) else len(sees)
+    for first in range(0, len(sees), step):
+        i = slice(first, min(first + step, len(sees)))
         at = sees[i].any(0).nonzero().flatten().tolist()
         if at:
             found.append((i, slice(at[0], at[-1] + 1)))
     return found
+
+
+@dataclass(frozen=True)
+class Some:
+    """Some pairs: (2, pairs) where both places stand in the scores, and in which row of what was moved each has its partner's position."""
+
+    places: Tensor
+    moved: Tensor
+
+    @staticmethod
+    def of(rounds: Tensor, index: Tensor, size: int) -> tuple[Some, list[Tensor]]:
+        """The pairs of some rounds (rounds, n), and the order of each: whose content is dealt to each of `size` places."""
+        places, moved, orders = [], [], []
+        for r, partner in enumerate(rounds):
+            first = torch.arange(len(partner))
+            at = first < partner
+            t, u = index[first[at]], index[partner[at]]
+            order = torch.arange(size)
+            order[t], order[u] = u, t
+            places.append(torch.stack([t, u]))
+            moved.append(torch.stack([u, t]) + r * size)  # each content stands where its partner stood
+            orders.append(order)
+        return Some(torch.cat(places, 1), torch.cat(moved, 1)), orders
+
+    def to(self, device: torch.device) -> Some:
+        return Some(self.places.to(device), self.moved.to(device))
 
 
 def exchanged(dealer: Dealer, G: Tensor, rounds: Tensor, index: Tensor) -> Tensor:
@@ -86,39 +128,40 @@ def exchanged(dealer: Dealer, G: Tensor, rounds: Tensor, index: Tensor) -> Tenso
     """
     whole, mover = Weights.of(dealer, G), Mover(dealer)
     sides = {one.keys for one in dealer.sides}
+    heads, size = len(G), max(dealer.S.shape[1:])
     found = []
-    for partner in rounds:
-        first = torch.arange(len(partner))
-        at = first < partner
-        t, u = index[first[at]], index[partner[at]]
-        order = torch.arange(max(dealer.S.shape[1:]))
-        order[t], order[u] = u, t
-        scores = mover.to(order)
-        lost = G.new_zeros(len(G), len(t))
-        if False in sides:
-            rows = of_rows(whole, scores, order, True in sides)
-            lost += rows[:, t] + rows[:, u]
-        if True in sides:
+    for part in rounds.split(max(1, CHUNK * 2 // (rounds.shape[1] * size)) if mover.several else 1):
+        some, orders = Some.of(part, index, size)
+        some, scores = some.to(G.device), mover.to(orders)
+        lost = dealer.S.new_zeros(heads, some.places.shape[1])
+        for h in range(heads):
             for block in whole.blocks:
-                pair, some = of_columns(whole, scores, block, (t, u), False in sides)
-                lost[:, pair] += some
+                if False in sides:
+                    of_rows(whole, scores, (h, block), some, True in sides, lost[h])
+                if True in sides:
+                    of_columns(whole, scores, (h, block), some, False in sides, lost[h])
         found.append(lost)
     return torch.cat(found, -1)
 
 
-def of_rows(whole: Weights, scores: Moved, order: Tensor, keys: bool) -> Tensor:
-    """(heads, Tq): what each query loses in its own row when it has its partner's position; whether `keys` have theirs as well."""
-    lost = torch.zeros_like(whole.lse)
-    met = tuple(zip((torch.arange(len(order)), order), scores.met(), strict=True)) if keys else ()
-    for block in whole.blocks:
-        row = scores.rows(block.i, block.j)
-        for column, value in met:
-            mine, to = inside(column[block.i], block.j)
-            row[:, mine, to] = value[:, block.i][:, mine]
-        A = (row if block.hide is None else row.add_(block.hide)).softmax(-1)
-        A = A if block.hide is None else A.nan_to_num_(0.0)  # rows in which all is hidden
-        lost[:, block.i] = A.mul_(block.G).sum(-1)
-    return lost
+def of_rows(whole: Weights, scores: Moved, at: tuple[int, Block], some: Some, keys: bool, lost: Tensor) -> None:
+    """Add what each pair loses in the rows of its own queries of a block; whether `keys` are moved as well."""
+    h, block = at
+    place, other = some.places.flatten(), some.places.flip(0).flatten()
+    here, to = inside(place, block.i)
+    if not len(here):
+        return
+    own, partner = some.moved.flatten()[here], some.moved.flip(0).flatten()[here]
+    row = scores.rows(h, own, block.j)
+    for column, key in ((place, own), (other, partner)) if keys else ():
+        mine, at_key = inside(column[here], block.j)
+        row[mine, at_key] = scores.met(h, own[mine], key[mine])
+    if block.hide is not None:
+        row.add_(block.hide[h % len(block.hide)].index_select(0, to))
+    A = row.softmax(-1)
+    A = A if block.hide is None else A.nan_to_num_(0.0)  # rows in which all is hidden
+    kept = A.mul_(whole.G[h, block.i, block.j].index_select(0, to)).sum(-1)
+    lost.index_add_(0, here % len(lost), whole.mean[h, block.i].index_select(0, to).sub_(kept))
 
 
 def inside(at: Tensor, part: slice) -> tuple[Tensor, Tensor]:
@@ -127,57 +170,78 @@ def inside(at: Tensor, part: slice) -> tuple[Tensor, Tensor]:
     return here, at[here] - part.start
 
 
-def of_columns(whole: Weights, scores: Moved, block: Block, pairs: tuple[Tensor, Tensor], queries: bool) -> tuple[Tensor, Tensor]:
-    """Which pairs are seen in a block, and (heads, those) what the rest of its rows loses by their two columns.
+@dataclass(frozen=True)
+class Columns:
+    """The columns of some pairs that a block of one head sees: which pairs, one key of each and the other of the first of them.
+
+    places: where in the block's keys; moved: rows of what was moved
+    """
+
+    pair: Tensor
+    places: tuple[Tensor, Tensor]
+    moved: tuple[Tensor, Tensor]
+
+    @staticmethod
+    def of(some: Some, j: slice) -> Columns:
+        """Those of which both are seen come first."""
+        t, u = some.places - j.start
+        sees_t, sees_u = ((x >= 0) & (x < j.stop - j.start) for x in (t, u))
+        both, one = (sees_t & sees_u).nonzero().flatten(), (sees_t ^ sees_u).nonzero().flatten()
+        a = torch.cat([t[both], torch.where(sees_t, t, u)[one]])
+        moved = torch.cat([some.moved[0][both], torch.where(sees_t, *some.moved)[one]])
+        return Columns(torch.cat([both, one]), (a, u[both]), (moved, some.moved[1][both]))
+
+
+def of_columns(whole: Weights, scores: Moved, at: tuple[int, Block], some: Some, queries: bool, lost: Tensor) -> None:
+    """Add what each pair loses by its two columns in the rows of a block.
 
     Where `queries` move too, the rows of the pair itself are not counted: `of_rows` does.
     """
-    rise = scores.columns(block.j, block.i).sub_(whole.lse[:, None, block.i])  # log of the new weight by the old sum
-    if block.hide_by_key is not None:
-        rise.add_(block.hide_by_key)
-    change = rise.exp()
-    high = bool(change.amax() > math.exp(RISES))
-    change = (change.clamp_(max=math.exp(RISES)) if high else change).sub_(block.A_by_key)
-    pair, a, b = columns_of(pairs, block.j)
-
-    def of_pair(x: Tensor) -> Tensor:
-        """(heads, pairs, i) sums of the columns that are seen."""
-        found = x.index_select(1, a)
-        found[:, : len(b)] += x.index_select(1, b)
-        return found
-
-    Z = of_pair(change).add_(1)
-    some = of_pair(change.mul_(block.G_by_key))
-    wrong = Z < CANCELS if high or bool(Z.numel() and Z.amin() < CANCELS) else torch.empty(0)
-    if high:
-        wrong |= of_pair((rise > RISES).to(Z.dtype)) > 0
-    some.div_(Z.masked_fill_(wrong, 1) if len(wrong) else Z)
-    for own in pairs if queries else ():
-        mine, at = inside(own[pair], block.i)
-        some[:, mine, at] = 0.0
-        if len(wrong):
-            wrong[:, mine, at] = False
-    if bool(wrong.any()):
-        again(whole, rise, block, [x[pair] for x in pairs], some, wrong)
-    return pair, some.sum(-1)
+    h, block = at
+    columns = Columns.of(some, block.j)
+    if not len(columns.pair):
+        return
+    A, less = (x[h, block.j, block.i] for x in (whole.A_by_key, whole.less_by_key))
+    first, second = (
+        raw(scores, at, place, moved).sub_(whole.lse[h, block.i]).exp_().sub_(A.index_select(0, place))
+        for place, moved in zip(columns.places, columns.moved, strict=True)
+    )
+    Z, two = first + 1, slice(len(second))
+    Z[two] += second
+    change = first.mul_(less.index_select(0, columns.places[0]))
+    change[two].addcmul_(second, less.index_select(0, columns.places[1]))
+    low, high = (float(x) for x in torch.aminmax(Z))
+    change.div_(Z)
+    wrong = None if low >= CANCELS and high <= RISES else ~((Z >= CANCELS) & (Z <= RISES))
+    for own in some.places if queries else ():
+        mine, to = inside(own[columns.pair], block.i)
+        change[mine, to] = 0.0
+        if wrong is not None:
+            wrong[mine, to] = False
+    if wrong is not None and bool(wrong.any()):
+        again(whole, scores, at, columns, change, wrong)
+    lost.index_add_(0, columns.pair, change.sum(-1))
 
 
-def columns_of(pairs: tuple[Tensor, Tensor], j: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """(which pairs are seen, one column of each, the other of the first of them): those of which both columns are seen come first."""
-    t, u = (x - j.start for x in pairs)
-    sees_t, sees_u = ((x >= 0) & (x < j.stop - j.start) for x in (t, u))
-    both, one = (sees_t & sees_u).nonzero().flatten(), (sees_t ^ sees_u).nonzero().flatten()
-    return torch.cat([both, one]), torch.cat([t[both], torch.where(sees_t, t, u)[one]]), u[both]
+def raw(scores: Moved, at: tuple[int, Block], place: Tensor, moved: Tensor) -> Tensor:
+    """(keys, i) scores of moved keys, -inf where hidden."""
+    h, block = at
+    found = scores.columns(h, moved, block.i)
+    return found if block.hide_by_key is None else found.add_(block.hide_by_key[h % len(block.hide_by_key)].index_select(0, place))
 
 
-def again(whole: Weights, rise: Tensor, block: Block, columns: list[Tensor], some: Tensor, wrong: Tensor) -> None:
-    """Put into `some` what is wrong, computed from whole rows, each with its two columns replaced."""
-    heads, pair, query = wrong.nonzero(as_tuple=True)
-    for part in torch.arange(len(heads)).split(max(MOST // rise.shape[1], 1)):
-        h, p, q = heads[part], pair[part], query[part]
-        S = whole.scores[h, q + block.i.start, block.j]
-        for column in columns:
-            mine, at = inside(column[p], block.j)
-            x, y = h[mine], q[mine]
-            S[mine, at] = rise[x, at, y] + whole.lse[x, y + block.i.start]
-        some.index_put_((h, p, q), (S.softmax(-1) * block.G[h, q]).sum(-1))
+def again(whole: Weights, scores: Moved, at: tuple[int, Block], columns: Columns, change: Tensor, wrong: Tensor) -> None:
+    """Put into `change` what is wrong, computed from whole rows, each with its two columns replaced."""
+    h, block = at
+    pair, query = wrong.nonzero(as_tuple=True)
+    for part in torch.arange(len(pair), device=pair.device).split(max(MOST // (block.j.stop - block.j.start), 1)):
+        p, q = pair[part], query[part]
+        S = whole.scores[h, block.i, block.j].index_select(0, q)
+        if block.hide is not None:
+            S.add_(block.hide[h % len(block.hide)].index_select(0, q))
+        for place, moved in zip(columns.places, columns.moved, strict=True):
+            mine = (p < len(place)).nonzero().flatten()
+            some, which = p[mine].unique(return_inverse=True)
+            S[mine, place[p[mine]]] = raw(scores, at, place[some], moved[some])[which, q[mine]]
+        kept = S.softmax(-1).mul_(whole.G[h, block.i, block.j].index_select(0, q)).sum(-1)
+        change[p, q] = whole.mean[h, block.i][q] - kept
