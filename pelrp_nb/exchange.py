@@ -162,7 +162,7 @@ class Row:
 
 def renamed(places: Tensor, at: Mapping[int, int]) -> Tensor:
     """Places of the model's as those of the result."""
-    return torch.tensor([at[int(p)] for p in places.flatten()], dtype=torch.long).reshape(places.shape)
+    return torch.tensor([at[p] for p in places.flatten().tolist()], dtype=torch.long).reshape(places.shape)
 
 
 def chosen(row: Encoded, visible: Mapping[str, Any], special: bool) -> dict[str, list[int]]:

@@ -43,17 +43,16 @@ class Pairs:
         n = len(places)
         rng = torch.Generator().manual_seed(seed)
         m = n + n % 2
-        shuffled = torch.randperm(m, generator=rng)
+        shuffled, half = torch.randperm(m, generator=rng), torch.arange(m // 2)
         chosen = torch.randperm(m - 1, generator=rng)[: m - 1 if partners is None else partners + n % 2]
         rounds = []
         for r in sorted(chosen.tolist()):
-            circle = [0, *(1 + (i + r) % (m - 1) for i in range(m - 1))]
-            partner = torch.arange(n)
-            for i in range(m // 2):
-                a, b = int(shuffled[circle[i]]), int(shuffled[circle[m - 1 - i]])
-                if a < n and b < n:
-                    partner[a], partner[b] = b, a
-            rounds.append(partner)
+            circle = torch.cat([torch.zeros(1, dtype=torch.long), 1 + (torch.arange(m - 1) + r) % (m - 1)])
+            a, b = shuffled[circle[half]], shuffled[circle[m - 1 - half]]
+            partner = torch.arange(m)
+            partner[a], partner[b] = b, a
+            partner = partner[:n]
+            rounds.append(torch.where(partner < n, partner, torch.arange(n)))
         return Pairs(torch.tensor(list(places)), torch.stack(rounds))
 
     def each(self) -> Tensor:

@@ -134,34 +134,16 @@ def exchanged(dealer: Dealer, G: Tensor, rounds: Tensor, index: Tensor) -> Tenso
         some, orders = Some.of(part, index, size)
         some, scores = some.to(G.device), mover.to(orders)
         lost = dealer.S.new_zeros(heads, some.places.shape[1])
-        for h in range(heads):
-            for block in whole.blocks:
-                if False in sides:
-                    of_rows(whole, scores, (h, block), some, True in sides, lost[h])
-                if True in sides:
-                    of_columns(whole, scores, (h, block), some, False in sides, lost[h])
+        for block in whole.blocks:
+            rows = Rows.of(some, block, True in sides) if False in sides else None
+            columns = Columns.of(some, block, False in sides) if True in sides else None
+            for h in range(heads):
+                if rows is not None:
+                    lost[h].index_add_(0, rows.pair, of_rows(whole, scores, (h, block), rows))
+                if columns is not None:
+                    lost[h].index_add_(0, columns.pair, of_columns(whole, scores, (h, block), columns))
         found.append(lost)
     return torch.cat(found, -1)
-
-
-def of_rows(whole: Weights, scores: Moved, at: tuple[int, Block], some: Some, keys: bool, lost: Tensor) -> None:
-    """Add what each pair loses in the rows of its own queries of a block; whether `keys` are moved as well."""
-    h, block = at
-    place, other = some.places.flatten(), some.places.flip(0).flatten()
-    here, to = inside(place, block.i)
-    if not len(here):
-        return
-    own, partner = some.moved.flatten()[here], some.moved.flip(0).flatten()[here]
-    row = scores.rows(h, own, block.j)
-    for column, key in ((place, own), (other, partner)) if keys else ():
-        mine, at_key = inside(column[here], block.j)
-        row[mine, at_key] = scores.met(h, own[mine], key[mine])
-    if block.hide is not None:
-        row.add_(block.hide[h % len(block.hide)].index_select(0, to))
-    A = row.softmax(-1)
-    A = A if block.hide is None else A.nan_to_num_(0.0)  # rows in which all is hidden
-    kept = A.mul_(whole.G[h, block.i, block.j].index_select(0, to)).sum(-1)
-    lost.index_add_(0, here % len(lost), whole.mean[h, block.i].index_select(0, to).sub_(kept))
 
 
 def inside(at: Tensor, part: slice) -> tuple[Tensor, Tensor]:
@@ -171,36 +153,73 @@ def inside(at: Tensor, part: slice) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The columns of some pairs that a block of one head sees: which pairs, one key of each and the other of the first of them.
+class Rows:
+    """The rows of a block whose queries are moved, whatever the head.
 
-    places: where in the block's keys; moved: rows of what was moved
+    pair: of each row its pair; to: where its query is in the block; own: its number among what was moved
+    met: (the numbers of the keys that are moved with it, rows in which the block sees them, where they are in the block)
+    """
+
+    pair: Tensor
+    to: Tensor
+    own: Tensor
+    met: tuple[tuple[Tensor, Tensor, Tensor], ...]
+
+    @staticmethod
+    def of(some: Some, block: Block, keys: bool) -> Rows | None:
+        """Of a query's own key and of its partner's, if `keys` are moved; None where no query of the pairs lies in the block."""
+        here, to = inside(some.places.flatten(), block.i)
+        if not len(here):
+            return None
+        own, partner = (x.flatten()[here] for x in (some.moved, some.moved.flip(0)))
+        at = (x.flatten()[here] for x in (some.places, some.places.flip(0)))
+        met = tuple((key, *inside(x, block.j)) for key, x in zip((own, partner), at, strict=True)) if keys else ()
+        return Rows(here % some.places.shape[1], to, own, met)
+
+
+def of_rows(whole: Weights, scores: Moved, at: tuple[int, Block], rows: Rows) -> Tensor:
+    """(rows,) what the value loses in them."""
+    h, block = at
+    row, met = scores.rows(h, rows.own, [key for key, _, _ in rows.met], block.j)
+    for (_, mine, to), score in zip(rows.met, met, strict=True):
+        row[mine, to] = score[mine]
+    if block.hide is not None:
+        row.add_(block.hide[h % len(block.hide)].index_select(0, rows.to))
+    A = row.softmax(-1)
+    A = A if block.hide is None else A.nan_to_num_(0.0)  # rows in which all is hidden
+    kept = A.mul_(whole.G[h, block.i, block.j].index_select(0, rows.to)).sum(-1)
+    return whole.mean[h, block.i].index_select(0, rows.to).sub_(kept)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of some pairs that a block sees, whatever the head: which pairs, one key of each and the other of the first of them.
+
+    places: where in the block's keys; moved: their numbers among what was moved
+    apart: (pairs, where in the block's queries) of rows that are counted as rows
     """
 
     pair: Tensor
     places: tuple[Tensor, Tensor]
     moved: tuple[Tensor, Tensor]
+    apart: tuple[tuple[Tensor, Tensor], ...]
 
     @staticmethod
-    def of(some: Some, j: slice) -> Columns:
-        """Those of which both are seen come first."""
-        t, u = some.places - j.start
-        sees_t, sees_u = ((x >= 0) & (x < j.stop - j.start) for x in (t, u))
+    def of(some: Some, block: Block, queries: bool) -> Columns | None:
+        """Those of which both are seen come first; rows of the pair itself are apart where `queries` move too. None: no pair is seen."""
+        t, u = some.places - block.j.start
+        sees_t, sees_u = ((x >= 0) & (x < block.j.stop - block.j.start) for x in (t, u))
         both, one = (sees_t & sees_u).nonzero().flatten(), (sees_t ^ sees_u).nonzero().flatten()
         a = torch.cat([t[both], torch.where(sees_t, t, u)[one]])
         moved = torch.cat([some.moved[0][both], torch.where(sees_t, *some.moved)[one]])
-        return Columns(torch.cat([both, one]), (a, u[both]), (moved, some.moved[1][both]))
+        pair = torch.cat([both, one])
+        apart = tuple(inside(own[pair], block.i) for own in some.places) if queries else ()
+        return Columns(pair, (a, u[both]), (moved, some.moved[1][both]), apart) if len(pair) else None
 
 
-def of_columns(whole: Weights, scores: Moved, at: tuple[int, Block], some: Some, queries: bool, lost: Tensor) -> None:
-    """Add what each pair loses by its two columns in the rows of a block.
-
-    Where `queries` move too, the rows of the pair itself are not counted: `of_rows` does.
-    """
+def of_columns(whole: Weights, scores: Moved, at: tuple[int, Block], columns: Columns) -> Tensor:
+    """(pairs,) what the value loses by their columns in the rows of a block."""
     h, block = at
-    columns = Columns.of(some, block.j)
-    if not len(columns.pair):
-        return
     A, less = (x[h, block.j, block.i] for x in (whole.A_by_key, whole.less_by_key))
     first, second = (
         raw(scores, at, place, moved).sub_(whole.lse[h, block.i]).exp_().sub_(A.index_select(0, place))
@@ -213,14 +232,13 @@ def of_columns(whole: Weights, scores: Moved, at: tuple[int, Block], some: Some,
     low, high = (float(x) for x in torch.aminmax(Z))
     change.div_(Z)
     wrong = None if low >= CANCELS and high <= RISES else ~((Z >= CANCELS) & (Z <= RISES))
-    for own in some.places if queries else ():
-        mine, to = inside(own[columns.pair], block.i)
+    for mine, to in columns.apart:
         change[mine, to] = 0.0
         if wrong is not None:
             wrong[mine, to] = False
     if wrong is not None and bool(wrong.any()):
         again(whole, scores, at, columns, change, wrong)
-    lost.index_add_(0, columns.pair, change.sum(-1))
+    return change.sum(-1)
 
 
 def raw(scores: Moved, at: tuple[int, Block], place: Tensor, moved: Tensor) -> Tensor:
