@@ -13,7 +13,9 @@ from hostile import TOKENS
 from made import REVIEW, made
 from PIL import Image
 from playwright.sync_api import expect
-from test_views_card import BAD, TOLD, card, said, weighed
+from test_views_card import BAD, TOLD, card, said, seen, weighed
+
+from pelrp_nb import views
 
 pytestmark = MARKS
 TALL = 400  # pixels: Notebook 7 puts what is much taller into a box that scrolls
@@ -148,6 +150,25 @@ def test_a_card_is_drawn_of_any_result(name, browser, tmp_path):
     with opened(browser, e, tmp_path, 400) as page:
         assert result(page).get_by_role("heading").text_content() == told
         assert page.get_by_role("alert").count() == 0 and page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+@pytest.mark.parametrize(("width", "height"), [(4000, 3000), (1, 1)])
+def test_a_real_picture_of_any_size_stands_in_the_card_in_its_own_shape(width, height, browser, tmp_path):
+    with opened(browser, seen(width, height), tmp_path, 400, through=False) as page:
+        assert page.locator("#view").bounding_box()["height"] <= TALL
+        for pane in page.locator("canvas.pane").all():
+            box = pane.bounding_box()
+            assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.03) and box["width"] > 50
+        page.locator("canvas.pane").last.press("ArrowRight")
+        assert result(page).locator(".readout").text_content().startswith("row 1, column 1")
+
+
+def test_two_hundred_contrasts_stand_side_by_side(browser, tmp_path):
+    found = [weighed(("a", "b"), [2.0, i / 100 - 1.0], target=f"first rather than class {i}", card={}) for i in range(200)]
+    with opened(browser, views.compare(found, [f"class {i}" for i in range(200)]), tmp_path, 400) as page:
+        assert page.get_by_role("alert").count() == 0 and page.evaluate("document.documentElement.scrollWidth") <= 400
+        rows = section(page, "Tokens").locator(".token").nth(1).locator("small").all_text_contents()
+        assert len(rows) == 200 and rows[0] == "\u22121.000" and rows[199] == "+0.990"
 
 
 def test_the_card_shows_hostile_texts_as_text(browser, tmp_path):

@@ -101,7 +101,9 @@ def sides(data: Plain) -> tuple[str, str]:
 def outside(data: Plain) -> str:
     """Said where more than half of the value is in no word; else nothing."""
     value = data["value"]
-    rest = value - math.fsum(one.amount for one in _reasons(data)) if math.isfinite(value) else 0.0
+    if not math.isfinite(value):
+        return ""
+    rest = value - math.fsum(one.amount for one in _reasons(data))
     if not math.isfinite(rest) or abs(rest) <= 0.5 * abs(value):
         return ""
     return "Over half of the value lies elsewhere: see the bar."
