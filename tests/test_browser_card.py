@@ -16,6 +16,7 @@ from playwright.sync_api import expect
 from test_views_card import BAD, TOLD, card, said, seen, weighed
 
 from pelrp_nb import views
+from pelrp_nb.ledger import Ledger
 
 pytestmark = MARKS
 TALL = 400  # pixels: Notebook 7 puts what is much taller into a box that scrolls
@@ -37,6 +38,38 @@ def test_the_card_is_at_most_400_pixels_tall_and_tells_all_without_a_press(name,
         assert page.locator(".token, .walker").count() == 0 and "%" not in shown
         first = result(page).locator(".running, canvas").first.bounding_box()
         assert first["y"] + 20 < TALL
+
+
+TOP = """tall => { const walk = document.createTreeWalker(document.querySelector('#view'), NodeFilter.SHOW_TEXT), seen = [];
+  for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+    const range = document.createRange(); range.selectNodeContents(node);
+    const box = range.getBoundingClientRect();
+    if (box.height > 0 && box.bottom <= tall) seen.push(node.textContent);
+  }
+  return seen.join(""); }"""  # the text that can be seen in the top of a page
+
+
+def answered(name: str, seen: str) -> list[bool]:
+    """Whether a text says of a result what was decided, because of which two, what speaks against it, and that the numbers add up."""
+    _, what, because, against = TOLD[name]
+    reasons = seen.partition(" because of ")[2].partition(" against it: ")
+    return [
+        what in seen,
+        all(word in reasons[0] for word in because),
+        all(word in reasons[2] for word in against),
+        "The numbers add up" in seen,
+    ]
+
+
+def test_the_top_400_pixels_answer_the_questions_of_their_own_result_and_of_no_other(browser, tmp_path):
+    for name, (make, *_) in TOLD.items():
+        with opened(browser, make(), tmp_path, through=False) as page:
+            seen = page.evaluate(TOP, TALL)
+        assert answered(name, seen) == [True] * 4
+        assert not any(answered(other, seen)[0] and all(answered(other, seen)[1:3]) for other in TOLD if other != name)
+    with opened(browser, made(ledger=Ledger(1.0, 0.5, 0.25, scale=1.0)), tmp_path, through=False) as page:
+        assert "The numbers do not add up" in page.evaluate(TOP, TALL)
+        assert "The numbers do not add up" not in page.evaluate(TOP, 60)
 
 
 def test_the_frame_of_a_cell_is_at_most_400_pixels_tall_at_any_width(browser, tmp_path):

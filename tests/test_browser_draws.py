@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from browsing import MARKS, browser, opened, unfold  # noqa: F401
 from every_kind import EVERY, LONG
 from made import REVIEW
@@ -24,6 +27,12 @@ def test_it_is_drawn_and_answers_every_choice_without_an_error(kind, tokens, bro
     with opened(browser, sheet, tmp_path) as page:
         unfold(page)
         assert len(page.locator("#view").inner_text()) > 80
+        levels = page.locator(":is(h1, h2, h3, h4):visible").evaluate_all("all => all.map(one => Number(one.tagName[1]))")
+        assert levels[:1] == [1] and all(after <= before + 1 for before, after in pairwise(levels)), levels
+        if tokens is REVIEW:
+            found = Axe().run(page).response["violations"]
+            serious = [rule["id"] for rule in found if rule["impact"] in ("serious", "critical")]
+            assert serious == [], [node["html"][:160] for rule in found for node in rule["nodes"][:1]]
         for box in page.locator("#view :is(input[type=radio], input[type=checkbox]):not([disabled])").all():
             box.evaluate("one => one.click()")
         for box in page.locator("#view select:not([disabled])").all():

@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,8 +21,6 @@ from lab import ROOT
 from made import REVIEW, made
 from playwright.sync_api import Browser, Page, expect
 
-from pelrp_nb import views
-from test_browser_kinds import inspected, three
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path: apt-get install -y chromium")
 
@@ -138,22 +135,3 @@ def test_the_theme_is_that_of_vs_code_whatever_the_system_says(kind, system, bro
         assert grounded(page)[1] == f"rgb({rgb})"
         found = Axe().run(page).response["violations"]
         assert [rule["id"] for rule in found if rule["impact"] in ("serious", "critical")] == []
-
-
-# --- headings --------------------------------------------------------------------------------------------------------
-
-VIEWS = {
-    "explanation": lambda: made(),
-    "compare": lambda: views.compare(three()),
-    "inspector": lambda: inspected(),
-    "xray": lambda: made().sheet("xray"),
-}
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("kind", VIEWS)
-def test_headings_are_in_order_and_none_is_left_out(kind, browser, tmp_path):
-    with opened(browser, VIEWS[kind](), tmp_path) as page:
-        levels = page.locator("h1:visible, h2:visible, h3:visible, h4:visible").evaluate_all("all => all.map(x => Number(x.tagName[1]))")
-        assert levels[0] == 1 and levels.count(1) == 1
-        assert all(after <= before + 1 for before, after in pairwise(levels))

@@ -26,7 +26,7 @@ kinds.bench = (root, face) => {
       make(
         "div",
         { role: "group", "aria-label": title },
-        make("h3", {}, title),
+        make("h2", {}, title),
         here.map((control) => {
           const made = controlOf(control, values[control.key], (value) => set(control.key, value));
           dials.set(control.key, made);
