@@ -163,6 +163,12 @@ def test_a_rotation_by_matrices_or_in_a_loop_is_told_from_relative_embeddings(st
             assert checked(design, replace(PLAIN, turn=turn, met="summed", layout=layout), PLAIN, composite)
 
 
+def test_two_relative_embeddings_of_one_layer_are_one_sink_and_their_sum():
+    one, other = (explained(replace(SIMPLE, turned=None, met=True, mixed=mixed), PLAIN, "pa-lrp").sinks["first"] for mixed in (True, False))
+    assert [kind for kind, _ in one] == [kind for kind, _ in other] == ["relative embedding"]
+    assert checked(replace(SIMPLE, turned=None, met=True, mixed=True), replace(PLAIN, met="summed", mixed="matmul"), PLAIN, "pa-lrp")
+
+
 def test_delta_attention_goes_no_further_back_than_to_linear_maps_beside_relative_embeddings():
     design = replace(SIMPLE, added="learnable", turned=None, met=True)
     assert checked(design, replace(PLAIN, linear="einsum", met="summed"), PLAIN, "delta-lrp")

@@ -53,7 +53,7 @@ class Crossing(Boundary):
 
 @dataclass(frozen=True)
 class Sink:
-    """One place where positions enter.
+    """One place where positions enter; all entries of one kind in one layer (two products with relative embeddings) are one, added up.
 
     name:  "layer 0 rotary", "bert.embeddings.position_embeddings", ...
     kind:  how they enter; its page is `kind.rule`
