@@ -13,32 +13,36 @@ from importlib.resources import files
 from .colour import STEPS, palette
 
 BASE = ("base", "controls", "face", "pieces", "keep", "pens", "marks")
-STEPPER = ("running", "scene", "charts", "heat", "walker", "predict", "math", "formulas", "stepper")
+STEPPER = ("strip", "running", "scene", "charts", "heat", "walker", "predict", "math", "formulas", "stepper")
 XRAY = ("dial", "spectrum", "worth", "xray")
-ROUTES = ("running", "charts", "heat", "edges", "graph", "matrix", "taken", "heads")
+ROUTES = ("strip", "running", "charts", "heat", "edges", "graph", "matrix", "taken", "heads")
 WHOLE = (*STEPPER, "flow", *XRAY, "account", "export", "patches", "card", "explanation")
 KINDS: dict[str, tuple[str, ...]] = {  # kind of view -> the parts that draw it, beside the base
     "stepper": (*STEPPER, "export"),
-    "flow": ("scene", "charts", "flow", "export"),
-    "xray": ("running", "scene", "charts", "heat", "walker", *XRAY, "export"),
+    "flow": ("strip", "scene", "charts", "flow", "export"),
+    "xray": ("strip", "running", "scene", "charts", "heat", "walker", *XRAY, "export"),
     "explanation": WHOLE,
     "image": (*WHOLE, "image"),
     "routes": (*ROUTES, "routes"),
     "heads": ROUTES,
     "circuit": (*ROUTES, "routes", "circuit"),
-    "exchange": ("charts", "heat", "running", "worth"),
-    "maps": ("charts", "heat", "running", "maps"),
-    "several": ("running", "scene", "charts", "patches", "card", "several"),
-    "compare": ("running", "scene", "charts", "compare"),
+    "exchange": ("strip", "running", "charts", "heat", "worth"),
+    "maps": ("strip", "running", "charts", "heat", "maps"),
+    "several": ("strip", "running", "scene", "charts", "patches", "card", "several"),
+    "compare": ("strip", "running", "scene", "charts", "compare"),
     "inspector": ("math", "formulas", "inspector"),
     "monitor": (*STEPPER, "alive", "changed", "report", "monitor"),
     "rule": ("math", "formulas", "neuron", "rule"),
     "bench": ("math", "formulas", "neuron", "alive", "bench"),
     "broken": (*STEPPER, "broken"),
 }
-SHEETS = {  # style sheet beside the one that all views have -> the kinds that need it
+SHEETS = {  # style sheet -> the parts that need it, in the order in which a later one has the last word; all have "view"
+    "card": ("running", "card"),
+    "walk": ("charts",),
+    "tree": ("inspector",),
+    "view": BASE,
     "live": ("monitor", "rule", "bench", "broken"),
-    "routes": ("routes", "heads", "circuit"),
+    "routes": ("graph",),
     "several": ("several",),
 }
 EXPORT = "export default { render };\n"
@@ -64,9 +68,10 @@ def _part(name: str) -> str:
 
 @cache
 def style(*kinds: str) -> str:
-    """The style sheet of these kinds, or of all, with a class for each shade, `p-20` to `p20`, in light and in dark."""
-    sheets = ["view", *(name for name, of in SHEETS.items() if set(of) & set(kinds or KINDS))]
-    return "\n".join([*(_read(f"{name}.css") for name in sheets), *_shades(False), "@media screen {", *_shades(True), "}\n"])
+    """The style sheet of these kinds, or of all; where they colour, a class for each shade, `p-20` to `p20`, in light and in dark."""
+    sheets = [name for name, of in SHEETS.items() if set(of) & set(parts(*kinds))]
+    shades = [*_shades(False), "@media screen {", *_shades(True), "}\n"] if {"charts", "neuron"} & set(parts(*kinds)) else []
+    return "\n".join([*(_read(f"{name}.css") for name in sheets), *shades])
 
 
 def _shades(dark: bool) -> list[str]:

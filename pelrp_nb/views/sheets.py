@@ -121,7 +121,8 @@ def framed(image: Mapping[str, Any], tokens: Sequence[str]) -> dict[str, Any]:
     rows, columns, prefix = _patches(tokens)
     return {
         "height": height, "width": width, "rows": rows, "columns": columns, "prefix": prefix,
-        "maps": {name: coarse(values) for name, values in maps.items()}, "picture": _sent(image.get("picture"), height, width),
+        "maps": {name: coarse(values) for name, values in maps.items()}, "most": _largest(maps),
+        "picture": _sent(image.get("picture"), height, width),
     }  # fmt: skip
 
 
@@ -129,6 +130,12 @@ def spectrogram(picture: Any) -> dict[str, Any]:
     """The bands of a sound in time, (bands, times, 3) bytes, as the time line is drawn over them."""
     height, width = np.asarray(picture).shape[:2]
     return {"height": height, "width": width, "picture": _sent(picture, height, width)}
+
+
+def _largest(maps: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The largest number of each map and of their sum, which colours are measured by."""
+    every = {**maps, "both": maps["content"] + maps["position"]}
+    return {name: float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) for name, values in every.items()}
 
 
 def _summed(field: np.ndarray) -> np.ndarray:

@@ -29,7 +29,6 @@ class View(anywidget.AnyWidget):
     more:  large parts by name, sent when the page asks for them
     """
 
-    _css = style()
     _shell = Dict().tag(sync=True)  # so that the browser can keep what it shows as a page
     kind = Unicode().tag(sync=True)
     data = Dict().tag(sync=True)
@@ -51,6 +50,10 @@ class View(anywidget.AnyWidget):
     def _esm(self) -> str:
         """The parts of the module that this kind needs: each view holds its script as state."""
         return script(self._drawn) + EXPORT
+
+    @property
+    def _css(self) -> str:
+        return style(self._drawn)
 
     def show(self, data: Mapping[str, Any]) -> None:
         """Draw other data in the same view."""

@@ -42,7 +42,7 @@ function overlay(scene) {
       : values
         ? patches(values[name])
         : [];
-    field = { flat, scale: largest(...flat), patch: values && patches(values[name]) };
+    field = { flat, scale: fine ? Number(data.image.most[name]) : largest(...flat), patch: values && patches(values[name]) };
     key.paint(field.scale);
     canvas.setAttribute(
       "aria-label",
