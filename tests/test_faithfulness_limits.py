@@ -30,11 +30,32 @@ def batch_of(name: str, kind: str = "fetch") -> Batch:
 def test_swaps_of_a_batch_are_worth_what_exchange_says_of_each_row(name):
     batch = batch_of(name)
     orders = Orders.of(batch)
-    found = replayed(batch, orders.swapped, CP_LRP).sum(1)
+    found = replayed(batch, orders.swapped).sum(1)
     for row, one in enumerate(batch.rows):
         matrix = exchange(batch.model, one, processor=batch.processor, target=int(batch.target[row]), partners=None).matrix
         t, u = batch.places[torch.tensor(orders.swaps)].T
         torch.testing.assert_close(found[row], matrix[t, u], atol=1e-8, rtol=0)
+
+
+def test_the_wrong_sign_of_alibi_is_the_linearity_above_scores_and_no_fault_of_the_weights():
+    """On the mystery of the labs exchange is what weights made anew are worth, and comes to the truth as layers are really run."""
+    model, tokenizer = zoo.load("tasks-alibi")
+    line, order = "order sun moon ? the moon of a sun in", [*range(12)]
+    order[6], order[9] = 9, 6
+    ids, found = tokenizer(line, return_tensors="pt")["input_ids"], {}
+    for word in ("moon", "sun"):
+        label = torch.tensor([model.config.label2id[word]])
+        batch = Batch(model.double(), tokenizer, ids, label, torch.arange(1, 11))
+        made, values = states(batch, [order])
+        weights = replayed(batch, [order])
+        steps = [float(weights.sum())]
+        for depth, ((x, g), other) in enumerate(zip(gradients(batch, CP_LRP), made, strict=True)):
+            steps += [float(((x[:, None] - other) * g[:, None]).sum() + weights[:, depth:].sum())] if depth else []
+        found[word] = torch.tensor([*steps, float(batch.values() - values[0, 0])])
+    by_weights, *deeper, truth = (found["moon"] - found["sun"]).tolist()
+    worth = exchange(model, line, processor=tokenizer, target="moon", contrast="sun", partners=None).matrix[6, 9]
+    assert by_weights == pytest.approx(float(worth), abs=1e-4) and by_weights < 0 < truth
+    assert [by_weights, *deeper] == sorted([by_weights, *deeper]) and deeper[-1] == pytest.approx(truth, abs=1e-6)
 
 
 def test_layers_in_their_own_order_are_what_gradients_stand_at():

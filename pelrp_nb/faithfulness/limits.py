@@ -100,7 +100,7 @@ def accounts(batch: Batch, orders: Orders) -> Changes:
     for way, some in (("swap", orders.swapped), ("move", orders.moved)):
         made, values = states(batch, some)
         found[TRUE, way] = before - values
-        weights = replayed(batch, some, CP_LRP)
+        weights = replayed(batch, some)
         first = weights.sum(1) if weights is not None else paths.linear(batch, some, PA_LRP)
         assert first is not None
         found[EXCHANGE, way] = first

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..composites import Composite
+from ..composites import CP_LRP, Composite
 from ..engine.numerics import better
 from ..engine.options import Options
 from ..engine.places import credit
@@ -52,10 +52,13 @@ class Replayed(Exchanges):
             self.add(leaf.stream, *at, torch.stack(found, -1))
 
 
-def replayed(batch: Batch, orders: Sequence[Order], composite: Composite) -> Tensor | None:
-    """(B, layers, orders) what weights are worth in each order; None where no positions enter them."""
+def replayed(batch: Batch, orders: Sequence[Order]) -> Tensor | None:
+    """(B, layers, orders) what weights are worth in each order; None where no positions enter them.
+
+    Under CP-LRP, as `exchange` is: rules that pay the scores as well keep no weights apart that could be asked.
+    """
     worth = Replayed(orders)
-    with propagate(batch.model, composite, _NO_LEDGER) as flow:
+    with propagate(batch.model, CP_LRP, _NO_LEDGER) as flow:
         flow.worth, flow.taped = worth, True
         flow.trace(_value(batch, batch.model(**_inputs(batch))))
     found = [x for (_, _, made), x in sorted(worth.values.items(), key=lambda item: item[0][2])]
