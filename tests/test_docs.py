@@ -14,6 +14,8 @@ import pelrp_nb
 from pelrp_nb import errors, rules
 from pelrp_nb.rules import pages
 from pelrp_nb.zoo.commands import accuracy
+from pelrp_nb.zoo.seeds import trained
+from pelrp_nb.zoo.shelf import PACKAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS, HOWTO = ROOT / "docs", ROOT / "tutorials" / "howto.md"
@@ -148,6 +150,15 @@ def zoo_table() -> str:
         cells = (f"`{name}`", card["architecture"], card["positions"], accuracy(card), f"{card['bytes'] / 1e6:.1f} MB")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def test_the_table_of_seeds_is_generated_from_the_cards():
+    lines = ["| model | seeds | questions answered, seed by seed |", "|---|---|---|"]
+    for name in (one for one in pelrp_nb.zoo.names() if one.startswith("tasks-")):
+        there = [0, *trained(PACKAGE, name)]
+        each = [pelrp_nb.zoo.card(name, seed)["accuracy"] for seed in there]
+        lines.append(f"| `{name}` | {len(there)} | {', '.join(f'{x:.1%}' for x in each)} |")
+    assert between("facts/zoo.md", "seeds") == "\n".join(lines)
 
 
 def test_the_number_of_methods_is_that_of_the_list():
