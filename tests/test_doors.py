@@ -193,6 +193,26 @@ def test_what_a_registered_rule_says_that_it_keeps_has_a_line_and_a_leak_has_non
         assert traced(how, operations={torch.sinc: silent}).ledger.closed is False
 
 
+@pytest.mark.parametrize("bias", [False, True], ids=["without a bias", "with a bias"])
+@pytest.mark.parametrize("projection", [True, False], ids=["everywhere", "outside attention"])
+def test_what_a_rule_for_linear_maps_loses_is_the_gap_unless_it_says_that_it_keeps_something(projection, bias):
+    def bent(x: Tensor, *, weight: Tensor, bias: Tensor | None = None, apply=F.linear) -> Tensor:
+        return scale(apply(x, weight, bias), 1 / 2)
+
+    def ledger(conserves: str) -> pelrp_nb.Ledger:
+        mine = rules.make("half", bent, conserves=conserves)
+        composite = replace(PA_LRP, linear=mine, projection=mine if projection else rules.epsilon)
+        return pelrp_nb.explain(model, torch.tensor([[1, 2, 3]]), target=1, composite=composite).ledger
+
+    torch.manual_seed(0)
+    model = (
+        nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 4, bias=bias), nn.Tanh(), nn.Flatten(), nn.Linear(12, 2, bias=bias)).double().eval()
+    )
+    told = ledger("all but a half")
+    assert told.closed and ledger("all").closed is False
+    assert ledger("all").gap == pytest.approx(sum(map(float, (*told.constants.values(), told.stabilisers))), rel=1e-9)
+
+
 def test_ones_own_handler_comes_before_ours():
     mine = rules.make("half", lambda x: scale(rules.identity.forward(x, f=torch.tanh), 1 / 2))
     ours = traced(lambda model, x: torch.tanh(x), operations={torch.tanh: mine})

@@ -37,7 +37,8 @@ def make(
         forward: `forward(*inputs, **constants)`, the value of the operation with the gradient of the rule (`pelrp_nb.verbs`).
         relevance: `relevance(R, *inputs, **constants)`, the definition, one tensor per input; without it `forward` is all there is.
         example: `example(generator) -> (R, inputs, constants)`, a small case in float64; any rule's will do that takes the same.
-        conserves: "all", or "all but ..."; what a rule says that it keeps has a line in the ledger where it is registered.
+        conserves: "all", or "all but ..."; what a rule says that it keeps has a line in the ledger. Of one that says "all", or
+            nothing, what is lost is the ledger's gap.
         doc: what is shown of it; the docstring of `relevance`, else of `forward`, if not given.
         keyword: the option that a bare argument sets, as in `gamma(0.05)`.
 

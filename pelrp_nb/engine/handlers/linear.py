@@ -128,7 +128,8 @@ def bent(flow: Context, choice: Choice, x: Tensor, z: LinearMap, weight: Tensor,
         return boxed(flow, rule, x, z, weight, bias)
     fresh = scale(x, 1)
     out = z.bend(rule, fresh, weight, bias)
-    flow.account.kept(keeper(bias), z.name, flow.depth, out, (fresh,))
+    if rule.keeps:  # what a rule loses that says it keeps nothing is the ledger's gap
+        flow.account.kept(keeper(bias), z.name, flow.depth, out, (fresh,))
     return out
 
 
@@ -138,7 +139,8 @@ def bent_later(flow: Context, choice: Choice, x: Tensor, z: LinearMap, weight: T
 
     def book(rule: Rule, out: Passed, into: Passed, weight: Tensor, bias: Tensor | None) -> None:
         if rule != rules.epsilon:
-            account.between(keeper(bias), z.name, depth, out, into)
+            if rule.keeps:
+                account.between(keeper(bias), z.name, depth, out, into)
         elif bias is not None:
             account.add("constants", z.name, depth, account.sums(visible(z.column(bias), out[1])))
 

@@ -124,7 +124,8 @@ def bent(flow: Context, choice: Choice, x: Tensor, z: Quantised, value: Tensor, 
     if choice.rule != rules.epsilon:
         fresh = scale(x, 1)
         out = z.bend(choice.rule, fresh, value, bias)
-        account.kept(keeper(bias), z.name, depth, out, (fresh,))
+        if choice.rule.keeps:
+            account.kept(keeper(bias), z.name, depth, out, (fresh,))
         return out
     out = z.bend(choice.rule, x, value, bias)
     if bias is not None:
@@ -141,7 +142,8 @@ def bent_later(flow: Context, choice: Choice, x: Tensor, z: Quantised, value: Te
 
     def book(rule: Rule, out: Passed, into: Passed, bias: Tensor | None) -> None:
         if rule != rules.epsilon:
-            account.between(keeper(bias), z.name, depth, out, into)
+            if rule.keeps:
+                account.between(keeper(bias), z.name, depth, out, into)
             return
         if bias is not None:
             account.add("constants", z.biased, depth, account.sums(visible(bias, out[1])))
