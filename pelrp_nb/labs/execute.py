@@ -42,7 +42,7 @@ def execute(notebook: Any, folder: Path, *, seconds: int = 300) -> tuple[Any, fl
     notebook = nbformat.from_dict(notebook)
     notebook.cells.append(nbformat.v4.new_code_cell(PEAK))
     client = nbclient.NotebookClient(notebook, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
-    client.record_timing = False
+    client.record_timing, client.coalesce_streams = False, True  # what is printed is one output, however the kernel cut it
     with client.setup_kernel(stderr=subprocess.DEVNULL):
         began = time.monotonic()
         for number, cell in enumerate(notebook.cells):
