@@ -181,6 +181,7 @@ def test_it_is_shown_in_text_html_and_as_one_page(found, nested, tmp_path):
     found.to_html(tmp_path / "all.html")
     page = (tmp_path / "all.html").read_text()
     assert page.count("<details><summary>[") == 3 and page.count("<script") == 2 and "gorgeous" in page
+    assert "positions (rotary: half of the query-key path by convention)" in page
     assert Explanations()._repr_html_() == "<div>no explanations</div>" and repr(Explanations()) == "Explanations(0)"
 
 

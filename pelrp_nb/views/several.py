@@ -13,7 +13,7 @@ from .payload import label
 from .reading import reading
 from .sheet import Sheet
 from .table import PLAIN, RIGHT, cell, escaped, grid
-from .text import line, verdict, visible
+from .text import line, meaning, verdict, visible
 
 SHOWN = 20  # results that are listed in text, and as a table where no scripts run in a cell
 WHOLE = 50  # that a page lists where no scripts run, each with its numbers and its ledger
@@ -33,6 +33,7 @@ def sheet(found: Sequence[Plain], places: Sequence[str], skipped: Sequence[str] 
     apart = [name for name in ("method", "model") if len({str(data[name]) for data in found}) > 1]
     items = [_item(data, at, show(data["value"]), apart) for data, at in zip(found, places, strict=False)]
     facts = [] if not found else [visible(str(found[0][name])) for name in ("model", "method") if name not in apart]
+    facts += [f"positions ({said})" for said in sorted({meaning(data) for data in found if data["sinks"]}) if said]
     drawn = {
         "title": f"{len(places):,} explanations", "facts": " \u00b7 ".join(facts), "called": "", "items": items,
         "skipped": [visible(why, 400) for why in skipped], "left": _more(len(places) - len(found)),
