@@ -163,6 +163,13 @@ def test_a_rotation_by_matrices_or_in_a_loop_is_told_from_relative_embeddings(st
             assert checked(design, replace(PLAIN, turn=turn, met="summed", layout=layout), PLAIN, composite)
 
 
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_a_bias_that_is_a_constant_is_booked_for_each_row_of_a_batch(heads):
+    design = replace(SIMPLE, turned=None, scored="alibi", heads=heads, places=(2, 4))
+    for rows, row in ((2, 1), (3, 0)):
+        assert checked(design, replace(PLAIN, attend="fused", rows=rows, row=row), PLAIN, "attn-lrp")
+
+
 def test_two_relative_embeddings_of_one_layer_are_one_sink_and_their_sum():
     one, other = (explained(replace(SIMPLE, turned=None, met=True, mixed=mixed), PLAIN, "pa-lrp").sinks["first"] for mixed in (True, False))
     assert [kind for kind, _ in one] == [kind for kind, _ in other] == ["relative embedding"]

@@ -187,7 +187,7 @@ def added_to_scores(flow: Context, mask: Tensor | None, q: Tensor, k: Tensor) ->
     sink = detection.added_to_scores(flow, mask, scores, (*q.shape[:-1], k.shape[-2]), waits=False)
     if sink is not None or detection.hides(mask):
         return mask if sink is None else sink
-    return constant_tap(flow, mask, flow.name_of(mask, "added to scores"), flow.depth)
+    return constant_tap(flow, mask.expand(*q.shape[:-1], k.shape[-2]), flow.name_of(mask, "added to scores"), flow.depth)
 
 
 def constant_tap(flow: Context, constant: Tensor, name: str, depth: Depth) -> Tensor:
