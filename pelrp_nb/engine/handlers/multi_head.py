@@ -50,16 +50,25 @@ def _multi_head(a: dict) -> tuple[Tensor, Tensor | None]:
     return out, shown.mean(1) if a["average_attn_weights"] else shown
 
 
-def _projected(a: dict) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values through their own parts of the packed weight."""
-    if a["use_separate_proj_weight"]:
-        weights = (a["q_proj_weight"], a["k_proj_weight"], a["v_proj_weight"])
-    else:
-        weights = a["in_proj_weight"].chunk(3)
-    biases = (None,) * 3 if a["in_proj_bias"] is None else a["in_proj_bias"].chunk(3)
-    given = (a["query"], a["key"], a["value"])
-    q, k, v = (F.linear(x, w, b) for x, w, b in zip(given, weights, biases, strict=True))
-    return q, k, v
+def _projected(a: dict) -> tuple[Tensor, ...]:
+    """Queries, keys and values: parts of the packed weight that read the same tensor are one product, as in torch, to the bit."""
+    q, k, v, weight, bias = (a[name] for name in ("query", "key", "value", "in_proj_weight", "in_proj_bias"))
+    separate = a["use_separate_proj_weight"]
+    if separate or k is not v:
+        weights = [a[f"{name}_proj_weight"] for name in "qkv"] if separate else weight.chunk(3)
+        biases = [None] * 3 if bias is None else bias.chunk(3)
+        return tuple(F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases, strict=True))
+    if q is k:
+        return _packed(q, weight, bias, 3)
+    E = q.shape[-1]
+    first, rest = weight.split((E, 2 * E))
+    b, others = (None, None) if bias is None else bias.split((E, 2 * E))
+    return F.linear(q, first, b), *_packed(k, rest, others, 2)
+
+
+def _packed(x: Tensor, weight: Tensor, bias: Tensor | None, parts: int) -> tuple[Tensor, ...]:
+    """One product, and its parts each in memory of its own."""
+    return F.linear(x, weight, bias).unflatten(-1, (parts, -1)).movedim(-2, 0).contiguous().unbind(0)
 
 
 def _merged_mask(a: dict, B: int, H: int, S: int, dtype: torch.dtype) -> Tensor | None:
