@@ -175,8 +175,9 @@ class Sitting:
             verdict = examine(exercise, partial(self.ask, box, exercise, candidate), seed)
             if verdict:
                 return verdict
-            first = first or (verdict if verdict.tried else None)
-        return first or Verdict(exercise.name, False, NOTHING_BACK.format(exercise.answer), tried=False)
+            if first is None and verdict.tried:  # a wrong verdict is False as a truth
+                first = verdict
+        return Verdict(exercise.name, False, NOTHING_BACK.format(exercise.answer), tried=False) if first is None else first
 
     def ask(self, box: Sandbox, exercise: Exercise, candidate: int, inputs: tuple[Any, ...]) -> Any:
         """The answer to one case. Raises Problem with what the student's code did instead, Ended if it did worse."""

@@ -207,7 +207,7 @@ class Explanations(list[Any]):
 
         A tile for each, sorted and filtered in the page; each opens as its card. Where no scripts run the first 50 are a table.
         """
-        return written(self.sheet(), path)
+        return written(self.sheet(), path, "explanations.html")
 
     def to_dict(self) -> list[Any]:
         """Each as plain data that JSON takes; a list in it for each list in this one."""

@@ -32,10 +32,10 @@ class Shown:
         return self.sheet()._repr_html_()
 
 
-def written(sheet: Sheet, path: str | os.PathLike | None) -> str | None:
-    """A page as text, or written to `path`. Raises FileError if the file cannot be written."""
+def written(sheet: Sheet, path: str | os.PathLike | None, called: str = "explanation.html") -> str | None:
+    """A page as text, or written to `path`. Raises FileError if the file cannot be written, with a name that it could be `called`."""
     text = sheet.html()
     if path is None:
         return text
-    put(Path(path), text.encode(), "explanation.html")
+    put(Path(path), text.encode(), called)
     return None

@@ -117,7 +117,7 @@ function paintOver(canvas, { picture, flat, scale, opacity, grid, shades }) {
   const [tall, wide] = [height / flat.length, width / (flat[0]?.length ?? 1)];
   flat.forEach((row, r) =>
     row.forEach((x, c) => {
-      const share = scale > 0 && Number.isFinite(x) ? Math.abs(x) / scale : 0;
+      const share = scale > 0 && Number.isFinite(x) ? Math.min(1, Math.abs(x) / scale) : 0; // more than 1 is no alpha
       pen.globalAlpha = opacity * (picture ? Math.sqrt(share) : 1);
       [pen.fillStyle] = shadeOf(shades, x, scale);
       pen.fillRect(Math.floor(c * wide), Math.floor(r * tall), Math.ceil(wide), Math.ceil(tall));
