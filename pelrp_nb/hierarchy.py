@@ -18,7 +18,6 @@ import numpy as np
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # (B, n) how often each example was drawn -> (B,)
 RESAMPLES, LEVEL = 4_000, 0.95
-COMPARED = 20_000  # resamples of a difference: the smallest p is 1 in so many, and Holm multiplies it by the number of comparisons
 
 
 @dataclass(frozen=True)

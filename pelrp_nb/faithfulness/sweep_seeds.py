@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import zoo
-from ..hierarchy import COMPARED, OverModels, Sample, mean, minus, over_models
+from ..hierarchy import OverModels, Sample, mean, minus, over_models
 from ..zoo.catalogue import MODELS
 from ..zoo.questions import KINDS
 from ..zoo.seeds import models, trained
@@ -31,6 +31,7 @@ METHODS = (
     "random", "input-x-gradient", "leave-one-out", "cp-lrp", "attn-lrp", "pa-lrp-signed", "pa-lrp-absolute", "pa-lrp-positive",
     "random-sinks", "uniform-half",
 )  # fmt: skip
+RESAMPLES = 20_000  # of a difference: the smallest p is 1 in so many, and Holm multiplies it by the number of comparisons
 ASKED = Configuration(protocols=("gain", "agreement", "positions", "truth"), together=8, positions=Positions(ways=("move",)))
 
 
@@ -60,7 +61,7 @@ class OverSeeds:
             if len(x):
                 y = np.where(np.abs(x - y) > ROUNDING * np.maximum(1.0, np.maximum(np.abs(x), np.abs(y))), y, x)
                 samples.append(Sample(np.zeros(len(x)), minus(mean(x), mean(y))))
-        return over_models(samples, resamples=COMPARED)
+        return over_models(samples, resamples=RESAMPLES)
 
 
 def run(folder: Path, count: int, only: Sequence[str] = (), methods: Sequence[str] = METHODS) -> list[OverSeeds]:

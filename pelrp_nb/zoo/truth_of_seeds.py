@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import ZooError
-from ..hierarchy import COMPARED, OverModels, Sample, holm, mean, minus, over_models
+from ..hierarchy import OverModels, Sample, holm, mean, minus, over_models
 from .catalogue import KINDS as POSITIONS
 from .questions import KINDS
 from .seeds import models
@@ -41,8 +41,7 @@ class Row:
     def difference(self, how: str, method: str) -> OverModels:
         """What a method has more than AttnLRP, question by question."""
         pairs = zip(self.masses[how][method], self.masses[how][WITHOUT], strict=True)
-        samples = [Sample(np.zeros(len(a)), minus(*(mean(x.double().numpy()) for x in (a, b)))) for a, b in pairs]
-        return over_models(samples, resamples=COMPARED)
+        return over_models([Sample(np.zeros(len(a)), minus(*(mean(x.double().numpy()) for x in (a, b)))) for a, b in pairs])
 
 
 def table(seeds: Path | None, limit: int, tell: Callable[[str], None] = lambda name: None) -> list[Row]:
