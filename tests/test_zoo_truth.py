@@ -10,6 +10,7 @@ import torch
 from pelrp_nb import ATTN_LRP, CP_LRP, PA_LRP, explain, zoo
 from pelrp_nb.__main__ import main
 from pelrp_nb.errors import FileError
+from pelrp_nb.hierarchy import RESAMPLES
 from pelrp_nb.zoo import truth, truth_of_seeds, truth_page
 
 PAGE = Path(__file__).parent.parent / "tutorials" / "truth.md"
@@ -152,5 +153,6 @@ def test_what_is_said_over_seeds_stands_in_its_table():
     (more, less, neither, *_), *rest = {counted["yes", how, "PA-LRP signed"] for how in truth_of_seeds.HOW}
     said = " ".join(text.split())
     assert not rest and f"than AttnLRP in {more} and less in {less}, by size as by what is positive; in {neither} no difference" in said
-    assert f"over all {sum(sum(row[:3]) for row in counted.values())} comparisons none is left" in said
+    all_of_them = sum(sum(row[:3]) for row in counted.values())
+    assert f"over all {all_of_them} comparisons can leave none" in said and all_of_them / (RESAMPLES + 1) > 0.05
     assert not any(sum(row[3:]) for row in counted.values())
