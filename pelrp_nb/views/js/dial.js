@@ -18,7 +18,7 @@ function shiftOf(face, data) {
     "value" in moved
       ? "This model gives each place a vector of its own, so later places are another input: the answer may change, and it does."
       : listed
-        ? `${still} What is no plain sum may change, and does: ${listed}.`
+        ? `${still} Sums with their signs stay as they are; what changes is no plain sum: ${listed}.`
         : `${still} Nothing else changes here either.`;
   return [
     make("header", {}, make("h1", {}, claim), make("p", { class: "lead" }, told)),
