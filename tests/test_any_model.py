@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pelrp_nb import explain
 from pelrp_nb.composites import ATTN_LRP, CP_LRP, PA_LRP, PA_LRP_VISION
@@ -156,6 +157,45 @@ def test_torch_s_own_transformer(norm_first):
     found = trace(model, torch.randn(1, 5, 16, dtype=torch.float64))
     assert found.ledger.closed and len(found.boundaries) == 7
     assert set(found.ledger.softmax) == {"layer 0", "layer 1"}
+
+
+class Products(TorchDispatchMode):
+    """The shapes of what matrix products with a bias give, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.addmm.default:
+            self.shapes.append(tuple(out.shape))
+        return out
+
+
+class Attending(nn.Module):
+    """Attention of the first text to the second, and to the third for its values; the last one given stands for those left out."""
+
+    def __init__(self, kdim: int | None) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True, kdim=kdim, vdim=kdim)
+
+    def forward(self, first: Tensor, second: Tensor | None = None, third: Tensor | None = None) -> Tensor:
+        second = first if second is None else second
+        return self.attention(first, second, second if third is None else third)[0]
+
+
+@pytest.mark.parametrize(("texts", "kdim"), [(1, None), (2, None), (3, None), (3, 8)], ids=["one text", "two", "three", "of other sizes"])
+def test_multi_head_attention_makes_the_products_that_torch_makes(texts, kdim):
+    """Which of them are one product decides the last bit, on some processors."""
+    torch.manual_seed(0)
+    model = Attending(kdim).eval()
+    given = [torch.randn(1, 5, 16), *(torch.randn(1, 5, kdim or 16) for _ in range(texts - 1))]
+    with Products() as plain:
+        model(*given)
+    with propagate(model, PA_LRP), Products() as bent:
+        model(*given)
+    assert plain.shapes == bent.shapes and len(plain.shapes) == texts + 1
 
 
 @pytest.mark.parametrize("weights", [True, False])
