@@ -2,7 +2,7 @@
 # make check   the daily round: style, types, a core of the tests; under 90 seconds on two cores
 # make test    everything: style, types, rules, models, notebooks, views in a real browser
 # make lab     open the tutorials
-# make processors   all tests as on other processors: older instructions, one thread and two
+# make processors   all tests as on other processors: older instructions, one thread and two; PART=avx2/2 for one of them
 # make floors  the oldest versions claimed to work, in an environment of their own
 # make colab   the widget tests, and the tutorials' first cells, with the versions that Google Colab has
 # make quantised   weights quantised by torchao, in an environment that has it

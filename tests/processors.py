@@ -2,6 +2,7 @@
 
     python tests/processors.py         the whole suite under every level that the processor has, with one thread and with two
     python tests/processors.py some    every notebook under the oldest level, the tests that compare numbers under the two oldest
+    python tests/processors.py avx2/2  the whole suite under one level with two threads; several may be named
 
 A level is set alike for torch's own kernels, for the matrix products of MKL and oneDNN, and for numpy's.
 """
@@ -43,6 +44,7 @@ def unset() -> dict[str, str]:
 def environment(level: str, threads: int) -> dict[str, str]:
     """What the tests run in."""
     fixed = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    fixed["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait leave the processor to the other tests
     if level == "default" and "Intel" not in processor():
         fixed["MKL_CBWR"] = "COMPATIBLE"  # MKL heeds the other switch on Intel's processors alone
     return {**unset(), **fixed, **dict(zip(SWITCHES, LEVELS[level], strict=True))}
@@ -61,27 +63,30 @@ def comparing() -> list[str]:
 
 def passed(level: str, threads: int, what: str, *asked: str) -> bool:
     """Run some tests under a level; say how it went."""
-    jobs, began = max(1, (os.cpu_count() or 1) // threads), time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "--dist", "loadscope", "-p", "no:cacheprovider", *asked]
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(os.cpu_count() or 1), "--dist", "loadscope", "-p", "no:cacheprovider", *asked]
     print(f"{what} under {level}, {threads} thread{'s' * (threads > 1)}", flush=True)
     code = subprocess.run(command, cwd=ROOT, env=environment(level, threads)).returncode
     print(f"{what} under {level}: {'green' if code == 0 else 'RED'} after {time.monotonic() - began:.0f} s\n", flush=True)
     return code == 0
 
 
-def main(some: bool) -> int:
+def main(asked: list[str]) -> int:
     levels = had()
+    runs = {f"{level}/{threads}": (level, threads, "the whole suite", *NOTEBOOKS, "tests") for level in levels for threads in (1, 2)}
+    if unknown := [one for one in asked if one != "some" and one not in runs]:
+        print(f"This processor has {', '.join(runs)}; got {', '.join(unknown)}. Type some, or one of these.")
+        return 2
     for level in LEVELS:
         if level not in levels:
             print(f"{level} is not run: this processor has no such instructions")
-    if some:
-        runs = [(levels[0], 1, "every notebook", *NOTEBOOKS)]
-        runs += [(level, t, "what compares numbers", *comparing()) for level, t in zip(levels[:2], (2, 1), strict=False)]
-    else:
-        runs = [(level, t, "the whole suite", *NOTEBOOKS, "tests") for level in levels for t in (1, 2)]
-    results = [passed(*run) for run in runs]
+    chosen = [runs[one] for one in asked if one in runs] or list(runs.values())
+    if "some" in asked:
+        chosen = [(levels[0], 1, "every notebook", *NOTEBOOKS)]
+        chosen += [(level, t, "what compares numbers", *comparing()) for level, t in zip(levels[:2], (2, 1), strict=False)]
+    results = [passed(*run) for run in chosen]
     return 0 if all(results) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main("some" in sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))
