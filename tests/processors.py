@@ -64,7 +64,8 @@ def comparing() -> list[str]:
 def passed(level: str, threads: int, what: str, *asked: str) -> bool:
     """Run some tests under a level; say how it went."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-n", str(os.cpu_count() or 1), "--dist", "loadscope", "-p", "no:cacheprovider", *asked]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(os.cpu_count() or 1), "--dist", "loadscope"]
+    command += ["-p", "no:cacheprovider", *asked]
     print(f"{what} under {level}, {threads} thread{'s' * (threads > 1)}", flush=True)
     code = subprocess.run(command, cwd=ROOT, env=environment(level, threads)).returncode
     print(f"{what} under {level}: {'green' if code == 0 else 'RED'} after {time.monotonic() - began:.0f} s\n", flush=True)
