@@ -52,6 +52,17 @@ def test_shares_and_sizes_that_stand_in_the_text():
     assert says("07", "An angle of 1 is 57 degrees") and round(180 / torch.pi) == 57
 
 
+def test_a_shift_of_all_places_leaves_signed_totals_and_changes_sizes():
+    assert says("07", "the answer and the signed total stay. The sizes do not")
+    model, tokenizer = loaded("tasks-rotary")
+    ids = tokenizer(MOON, return_tensors="pt")
+    places = torch.arange(ids["input_ids"].shape[1])[None]
+    results = [explain(model, {**ids, "position_ids": places + start}, processor=tokenizer) for start in (0, 7, 20)]
+    signed, sizes = ([float(one.parts(kind)[1].sum()) for one in results] for kind in ("signed", "absolute"))
+    assert signed == pytest.approx([signed[0]] * 3, abs=5e-5) and [one.value for one in results] == pytest.approx([results[0].value] * 3)
+    assert min(abs(one - sizes[0]) for one in sizes[1:]) > 0.1
+
+
 def test_gamma_is_a_dial_between_the_plain_rule_and_all_to_the_branch_that_agrees():
     assert says("05", "At 0 the rule is the plain one", "until in the end it gets all, and the other nothing")
     a, b, R = (torch.tensor([x], dtype=torch.float64) for x in (3.0, -2.0, 1.0))

@@ -219,6 +219,17 @@ plt.show()
 #
 # **Be careful with what it means.** Position 0 is not turned at all (cos 1, sin 0), yet gets its half. The half says how a *product* is shared; it does
 # not measure how far something was turned. Signed totals are safe: shift all positions, and they stay.
+
+# %%
+ids = tokenizer(text, return_tensors="pt")
+for start in (0, 7, 20):
+    places = torch.arange(start, start + ids["input_ids"].shape[1])[None]
+    shifted = pelrp_nb.explain(model, {**ids, "position_ids": places}, processor=tokenizer)
+    signed, sizes = (float(shifted.parts(reduction)[1].sum()) for reduction in ("signed", "absolute"))
+    print(f"places from {start:>2}: the answer {shifted.value:.4f}, positions {signed:+.4f}, by size {sizes:.2f}")
+
+# %% [markdown]
+# *What to see:* the answer and the signed total stay. The sizes do not: they look at cosines and sines one by one, and these have turned.
 #
 # Walk through the layers yourself. At each layer a part leaves for the sink:
 
