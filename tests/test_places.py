@@ -257,6 +257,12 @@ def by_bitsandbytes(bits: int) -> nn.Module:
     return model.to("cpu").eval()
 
 
+def saturates() -> bool:
+    """Whether this processor's products of whole numbers lose what is large, as oneDNN's do without VNNI: the model itself is wrong."""
+    a, b = (torch.full(shape, 127, dtype=torch.int8) for shape in ((32, 64), (64, 32)))
+    return not torch.equal(torch._int_mm(a, b), a.int() @ b.int())
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("composite", [PA_LRP, PA_LRP_VISION], ids=["epsilon", "gamma"])
 @pytest.mark.parametrize("how", ["8 bits", "4 bits", "4 bits, packed"])
@@ -282,7 +288,10 @@ def test_layers_of_bitsandbytes(how, composite):
     rounded = found.ledger.constants.get("model.layers.0.mlp.gate_proj: rounded", 0.0)
     exact = how == "4 bits"  # else activations are rounded as well, and that is booked
     assert abs(rounded) < 1e-6 if exact or composite is not PA_LRP else abs(rounded) > 1e-6
-    assert equal(found, run(dense, x, composite, SEVENTH), 1e-4 if exact else 0.1)
+    own = dense(**x).logits.detach()
+    alike = float((plain - own).abs().max()) < 0.1 * float(own.abs().max())
+    assert alike or saturates()
+    assert not alike or equal(found, run(dense, x, composite, SEVENTH), 1e-4 if exact else 0.1)
     assert equal(run(model, x, composite, SEVENTH, checkpoint=True), found)
 
 
