@@ -177,6 +177,14 @@ def test_inside_there_is_no_network_no_neighbour_and_no_way_back(bubblewrap):
     assert "([], True, [], [(1, 'lo')], True)" in " ".join(found.notes), found.notes
 
 
+def test_an_environment_that_is_reached_through_a_link_grades_as_well(bubblewrap, tmp_path, monkeypatch):
+    link = tmp_path / "environment"
+    link.symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(link / Path(sys.executable).relative_to(sys.prefix)))
+    monkeypatch.setattr(sys, "prefix", str(link))
+    sandbox.refuse_unless_safe.__wrapped__()
+
+
 def test_values_belong_to_the_student_who_signed(bubblewrap):
     signed = [handed_in.IMPORTS, "labs.student('Zoë')", *handed_in.cells()[1:3]]
     other = [handed_in.IMPORTS, *handed_in.cells()[1:3], "labs.student('Zoë')"]

@@ -73,8 +73,14 @@ def command(slot: int, megabytes: int) -> list[str]:
         "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "LANG": "C.UTF-8",
     }  # fmt: skip
     environment = [word for name, value in settings.items() for word in ("--setenv", name, value)]
-    seat = [sys.executable, "-s", "-B", "-m", "pelrp_nb.labs.seat", str(UNPRIVILEGED + slot), str(megabytes)]
+    seat = [interpreter(), "-s", "-B", "-m", "pelrp_nb.labs.seat", str(UNPRIVILEGED + slot), str(megabytes)]
     return ["bwrap", *apart, *reading, *own, "--clearenv", *environment, "--", *seat]
+
+
+def interpreter() -> str:
+    """This Python where the sandbox shows it, for an environment that is reached through a link as well."""
+    here, prefix = Path(sys.executable), Path(sys.prefix)
+    return str(prefix.resolve() / here.relative_to(prefix)) if here.is_relative_to(prefix) else str(here)
 
 
 def answers(seen: Iterable[str]) -> set[str]:
