@@ -9,6 +9,7 @@ import pytest
 from hostile import TOKENS
 from made import REVIEW, made
 from matplotlib import colors
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from test_views import everywhere
 
@@ -45,10 +46,11 @@ def test_the_words_stand_in_their_order_on_the_colours_of_the_screen():
 @pytest.mark.parametrize("size", [None, (3.0, 2.0)])
 def test_the_text_stays_inside_its_axes_and_says_where_it_goes_on(e, size):
     picture = e.figure("text", size=size)
-    picture.canvas.draw()
+    canvas = FigureCanvasAgg(picture)
+    canvas.draw()
     (axes,) = picture.axes
     room = axes.get_window_extent().padded(8)
-    boxes = [text.get_window_extent() for text in axes.texts]
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in axes.texts]
     assert all(room.contains(box.x0, box.y0) and box.y1 <= room.y1 for box in boxes)
     if e is LONG:
         assert any(text.get_text() == "the text goes on" for text in axes.texts) and 20 < len(words(picture)) < len(e.tokens)
