@@ -2,16 +2,20 @@
 
 The digits of a rounding error differ from processor to processor, so none of them is printed: where nothing is missing, the word
 stands in their place.  The number itself stays in the object, and in CSV and JSON.
+
+Where it is drawn (a page, a view, a picture) a minus is a minus.  Where it is printed (a repr, a terminal, a command, LaTeX) it is a
+hyphen, which can be pasted into Python and which every terminal knows.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-MINUS = "\u2212"
+MINUS, HYPHEN = "\u2212", "-"  # drawn, and printed
 ROUNDING = "rounding"
 NOT_KEPT = "not kept"
 State = Literal["closed", "open", "cannot tell", "not kept"]
@@ -30,7 +34,7 @@ class Digits:
         if math.isnan(amount):
             return "nan"
         text = f"{amount:+.{self.decimals}{'e' if self.exponent else 'f'}}"
-        return (text if float(text) else f"{0:.{self.decimals}f}").replace("-", minus)
+        return (text if float(text) else f"{0:.{self.decimals}f}").replace(HYPHEN, minus)
 
 
 def digits(scale: float, figures: int = 4) -> Digits:
@@ -41,6 +45,16 @@ def digits(scale: float, figures: int = 4) -> Digits:
     if -4 <= power <= 6:
         return Digits(max(0, min(figures + 3, figures - 1 - power)), False)
     return Digits(figures - 1, True)
+
+
+def signed(amount: float, figures: int = 4, minus: str = MINUS) -> str:
+    """One number that stands alone, with its sign, in so many figures."""
+    return digits(abs(amount), figures)(amount, minus)
+
+
+def as_drawn(said: str) -> str:
+    """What was said with numbers, as it is drawn: their hyphens are minuses, those of words are not."""
+    return re.sub(r"(?<!\w)-(?=\.?\d)|(?<=\de)-(?=\d)", MINUS, said)
 
 
 def largest(*columns: Iterable[float]) -> float:
@@ -79,7 +93,7 @@ def by_size(amounts: Mapping[str, float], show: Digits) -> list[tuple[str, float
 
     def place(item: tuple[str, float]) -> tuple[bool, float, str]:
         name, amount = item
-        return (False, 0.0, name) if math.isnan(amount) else (True, -abs(float(show(amount, "-"))), name)
+        return (False, 0.0, name) if math.isnan(amount) else (True, -abs(float(show(amount, HYPHEN))), name)
 
     return sorted(amounts.items(), key=place)
 

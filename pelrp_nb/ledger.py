@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from .amounts import Digits, Show, State, account, balance, by_size, digits, is_rounding, largest, verdict
+from .amounts import HYPHEN, Digits, Show, State, account, balance, by_size, digits, is_rounding, largest, verdict
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}  # of the scale; coarser precisions have their rounding measured
 TELLS = 0.1  # the part of the value that may be in doubt
@@ -127,12 +127,12 @@ class Ledger:
         return digits(largest(amount for _, amount in self.rows()), 5)
 
     def __repr__(self) -> str:
-        *terms, (_, _, value) = account(self.rows(), self.state, partial(self._digits, minus="-"))
+        *terms, (_, _, value) = account(self.rows(), self.state, partial(self._digits, minus=HYPHEN))
         told = ", ".join(f"{name} {shown}" for name, _, shown in terms)
         return f"Ledger({value} = {told}; {self.verdict})"
 
     def __str__(self) -> str:
-        show: Show = partial(self._digits, minus="-")
+        show: Show = partial(self._digits, minus=HYPHEN)
         *terms, value = account(self.rows(), self.state, show)
         named = {"constants": by_size(self.constants, self._digits)[:3], "softmax": self.softmax.items()}
         lines = []

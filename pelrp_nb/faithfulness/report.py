@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..amounts import as_drawn, signed
 from ..composites import ATTN_LRP, PA_LRP, title
 from ..explain import explain_one
 from ..views.colour import diverging, share
@@ -42,9 +43,9 @@ def page(result: Result, model: nn.Module | None = None, processor: Any = None) 
     parts = [
         f"<h1>{html.escape(name)}</h1>",
         f"<p>{html.escape(verdict(result))}</p>",
-        _listed("Who leads", leading(result)),
+        _listed("Who leads", [as_drawn(said) for said in leading(result)]),
         f"<h2>All measures</h2>{result.table().html() if result.measures else '<p>Nothing could be measured.</p>'}",
-        _listed("With positions against without", [str(d) for d in positions(result)], fold=True),
+        _listed("With positions against without", [as_drawn(str(d)) for d in positions(result)], fold=True),
         _curves(result),
         _examples(result, model, processor),
         _errors(result),
@@ -99,7 +100,7 @@ def _strip(record: Record, method: str) -> str:
     spans = []
     for token, x in zip(record["tokens"], R, strict=False):
         paint = diverging(share(x, scale))
-        spans.append(f'<span style="background:{paint.back};color:{paint.text}" title="{x:+.4g}">{escaped(token, 30)}</span>')
+        spans.append(f'<span style="background:{paint.back};color:{paint.text}" title="{signed(x)}">{escaped(token, 30)}</span>')
     return f'<div class="strip"><b>{html.escape(method)}</b>{"".join(spans)}</div>'
 
 

@@ -8,6 +8,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..amounts import as_drawn
 from .protocols import BETTER
 from .statistics import Estimate
 
@@ -105,7 +106,7 @@ class Table:
         for m in self.methods:
             cells = [html.escape(m)]
             for x in self.measures:
-                shown = html.escape(str(self.cells[m, x]))
+                shown = html.escape(as_drawn(str(self.cells[m, x])))
                 cells.append(f"<b>{shown}</b>" if m in self.leading[x] else shown)
             lines.append("".join(f'<td style="{style}">{c}</td>' for c in cells))
         note = html.escape(self.note.replace("* the best", "bold: the best"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..amounts import HYPHEN, MINUS, as_drawn, signed
 from ..errors import FileError
 from ..pickling import Portable
 from ..views.routes_data import PlainGroup, PlainHead, PlainLevel, Sparse
@@ -45,7 +46,8 @@ class Message:
     amount: float
 
     def __str__(self) -> str:
-        return f"{self.attention} head {self.head}: {self.other!r} at {self.source} -> {self.token!r} at {self.at} ({self.amount:+.3g})"
+        amount = signed(self.amount, 3, HYPHEN)
+        return f"{self.attention} head {self.head}: {self.other!r} at {self.source} -> {self.token!r} at {self.at} ({amount})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,7 +94,7 @@ class Circuit(Portable, Shown):
         from ..views.routes_figure import drawn
 
         levels = [{"name": name, "amounts": x.sum(0).tolist(), "skip": []} for name, x in self.amounts.items() if x.shape[1] == x.shape[2]]
-        title = f"{self.target}: {len(self.messages)} edges keep {self.faithfulness:.0%}"
+        title = f"{self.target}: {len(self.messages)} edges keep {as_drawn(f'{self.faithfulness:.0%}')}"
         return drawn([str(token) for token in self.tokens], levels, title, ax, size, colours)
 
     def sheet(self) -> Sheet:
@@ -102,7 +104,7 @@ class Circuit(Portable, Shown):
         messages = [vars(one) for one in self.messages]
         return page({
             "target": self.target, "value": self.value, "clean": self.clean, "corrupt": self.corrupt, "line": repr(self),
-            "messages": messages, "groups": groups(self.amounts, self.tokens),
+            "head": self._line(MINUS), "messages": messages, "groups": groups(self.amounts, self.tokens),
         })  # fmt: skip
 
     def save(self, path: str | os.PathLike) -> None:
@@ -125,7 +127,11 @@ class Circuit(Portable, Shown):
             return cls.of(found["amounts"], kept, found["tokens"], **{name: found[name] for name in NUMBERS})
 
     def __repr__(self) -> str:
-        return f"Circuit({len(self.messages)} edges keep {self.faithfulness:.0%} of {self.target} {self.clean:+.4g})"
+        return self._line(HYPHEN)
+
+    def _line(self, minus: str) -> str:
+        kept = f"{self.faithfulness:.0%}".replace(HYPHEN, minus)
+        return f"Circuit({len(self.messages)} edges keep {kept} of {self.target} {signed(self.clean, 4, minus)})"
 
     def __str__(self) -> str:
         return "\n".join([repr(self), *map(str, self.messages[:20])])

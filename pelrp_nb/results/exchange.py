@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..amounts import HYPHEN, signed
 from ..errors import FileError, InputError
 from ..pickling import Portable
 from .as_promised import as_promised, fitting
@@ -203,8 +204,9 @@ class Exchange(Shown, Portable):
 
     def __repr__(self) -> str:
         most = self.signed.nan_to_num(0.0).abs().topk(min(3, len(self.places))).indices.tolist()
-        named = ", ".join(f"{self.tokens[i]!r} {self.signed[i]:+.3g}" for i in most)
-        return f"Exchange({self.target} {self.value:+.4g}: {named}; share of positions {self.share:.2f}, {len(self.pairs)} pairs)"
+        named = ", ".join(f"{self.tokens[i]!r} {signed(self.signed[i].item(), 3, HYPHEN)}" for i in most)
+        value = signed(self.value, 4, HYPHEN)
+        return f"Exchange({self.target} {value}: {named}; share of positions {self.share:.2f}, {len(self.pairs)} pairs)"
 
     def __str__(self) -> str:
         from ..views.worth import MEANS

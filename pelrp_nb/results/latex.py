@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..amounts import Digits, digits, largest
+from ..amounts import HYPHEN, Digits, digits, largest, signed
 from ..errors import InputError
 from ..views.colour import diverging, share
 from ..views.data import Plain
@@ -64,7 +64,7 @@ def table(data: Plain, reduction: str) -> str:
 
 def row(name: str, amounts: Sequence[float], show: Digits) -> str:
     """One line of a table."""
-    return " & ".join([name, *(number(show(amount, "-")) for amount in amounts)]) + r" \\"
+    return " & ".join([name, *(number(show(amount, HYPHEN)) for amount in amounts)]) + r" \\"
 
 
 def number(text: str) -> str:
@@ -75,8 +75,7 @@ def number(text: str) -> str:
 
 def comment(data: Plain, reduction: str) -> str:
     """What was explained, in one line that ends where the line ends."""
-    value = digits(abs(data["value"]), 5)(data["value"], "-")
-    said = f"{data['target']} {value}, {data['model']}, {data['method']}, {reduction}"
+    said = f"{data['target']} {signed(data['value'], 5, HYPHEN)}, {data['model']}, {data['method']}, {reduction}"
     return "".join(piece.text for piece in pieces(said, 200))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..amounts import as_drawn
 from ..pickling import Portable
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Measured(Portable):
     def _repr_html_(self) -> str:
         from ..views.patched import measured_table
 
-        return measured_table(self.to_frame().to_dict("list"), repr(self))
+        return measured_table(self.to_frame().to_dict("list"), as_drawn(repr(self)))
 
 
 def ranked(one: Sequence[float], other: Sequence[float]) -> float:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
+from ..amounts import HYPHEN, signed
 from ..errors import FileError, InputError
 from ..pickling import Portable
 from .circuit import Circuit, chosen, count
@@ -187,8 +188,8 @@ class Patch(Portable):
 
     def __repr__(self) -> str:
         largest = sorted(self.sites(), key=lambda site: -abs(self.of(site)))[:3]
-        shown = ", ".join(f"{site} {self.of(site):+.3g}" for site in largest)
-        return f"Patch({self.target} {self.clean:+.4g}, corrupted {self.corrupt:+.4g}: {shown})"
+        shown = ", ".join(f"{site} {signed(self.of(site), 3, HYPHEN)}" for site in largest)
+        return f"Patch({self.target} {signed(self.clean, 4, HYPHEN)}, corrupted {signed(self.corrupt, 4, HYPHEN)}: {shown})"
 
     # --- files -----------------------------------------------------------------------------------------------------------
 

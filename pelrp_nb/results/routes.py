@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import torch
 from torch import Tensor
 
+from ..amounts import HYPHEN, signed
 from ..engine.numerics import better
 from ..errors import InputError
 from .arrays import listed
@@ -202,7 +203,7 @@ class Routes(Shown):
         return f"Routes({len(self.names)} attentions, {H} heads, {len(self.nodes)} residual sums)"
 
     def __str__(self) -> str:
-        lines = [f"{self!r} of {self.target} {self.value:+.4g}"]
+        lines = [f"{self!r} of {self.target} {signed(self.value, 4, HYPHEN)}"]
         for e in self.edges(10):
             lines.append(f"{e.amount:+10.4f}  {e.attention} head {e.head}: {e.token!r} at {e.at} -> {e.other!r} at {e.to}")
         return "\n".join(lines)

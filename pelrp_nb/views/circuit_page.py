@@ -20,13 +20,14 @@ MEANS = (
 
 
 class PlainCircuit(TypedDict):
-    """A circuit without tensors; line: the whole in one line; messages: a row for each edge."""
+    """A circuit without tensors; line, head: the whole in one line, printed and drawn; messages: a row for each edge."""
 
     target: str
     value: float
     clean: float
     corrupt: float
     line: str
+    head: str
     messages: Sequence[Mapping[str, Any]]
     groups: list[PlainGroup]
 
@@ -39,5 +40,5 @@ def page(data: PlainCircuit) -> Sheet:
         "target": visible(data["target"], 120), "value": data["value"], "about": visible(left, 240), "said": MEANS, "notes": [],
         "groups": [grouped(group, single) for group in data["groups"]],
     }  # fmt: skip
-    line = visible(data["line"], 240)
-    return Sheet("circuit", shown, f"A circuit, {visible(data['target'], 100)}", line, circuit_table(data["messages"], line))
+    line, head = visible(data["line"], 240), visible(data["head"], 240)
+    return Sheet("circuit", shown, f"A circuit, {visible(data['target'], 100)}", line, circuit_table(data["messages"], head))

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
+from ..amounts import signed
 from ..errors import InputError
 from .figure import Picture, fits, is_size
 from .look import drawable
@@ -40,7 +41,7 @@ def draw(data: PlainExchange, kind: str, ax: Axes | None = None, size: tuple[flo
     grid = picture.add_gridspec(2, 2, width_ratios=[1.5, 1])
     for name, place in (("matrix", grid[:, 0]), ("places", grid[0, 1]), ("distance", grid[1, 1])):
         _panel(picture.add_subplot(place), name, data)
-    picture.suptitle(f"{data['target']} {data['value']:+.4g}, share of positions {data['share']:.0%}", fontsize=9, parse_math=False)
+    picture.suptitle(f"{data['target']} {signed(data['value'])}, share of positions {data['share']:.0%}", fontsize=9, parse_math=False)
     return picture
 
 

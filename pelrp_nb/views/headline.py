@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from ..amounts import FINER, NOT_KEPT, Digits, account, digits, largest
+from ..amounts import FINER, HYPHEN, MINUS, NOT_KEPT, Digits, account, digits, largest
 from .data import Plain
 from .text import verdict, visible
 
@@ -75,9 +75,9 @@ def opposed(data: Plain) -> list[Part]:
     return [(f"{begun} ", False), *_listed(found), (".", False)]
 
 
-def sentence(parts: Sequence[Part]) -> str:
-    """The pieces as one text."""
-    return "".join(text for text, _ in parts)
+def sentence(parts: Sequence[Part], minus: str = MINUS) -> str:
+    """The pieces as one text; what is somebody's word stays as it is."""
+    return "".join(text if own else text.replace(MINUS, minus) for text, own in parts)
 
 
 def _because(data: Plain, sign: int, mostly: bool) -> str:
@@ -250,4 +250,4 @@ def _show(data: Plain) -> Digits:
 
 
 def _counts(amount: float, shown: str, show: Digits) -> bool:
-    return shown == show(amount) and not (math.isfinite(amount) and float(show(amount, "-")) == 0)
+    return shown == show(amount) and not (math.isfinite(amount) and float(show(amount, HYPHEN)) == 0)

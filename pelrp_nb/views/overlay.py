@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-from ..amounts import digits
+from ..amounts import digits, signed
 from ..errors import InputError
 from .colour import diverging, palette, share
 from .figure import Picture
@@ -41,7 +41,7 @@ def overlay(picture: Any, maps: Mapping[str, Any], title: str = "") -> Picture:
     for place, (name, one) in zip(axes[1:], fields.items(), strict=True):
         painted = COLOURS(Normalize(-scale, scale)(one))[..., :3]
         place.imshow(painted * (1 - DIM + DIM * grey))
-        _named(place, f"{name} {one.sum():+.3g}")
+        _named(place, f"{name} {signed(one.sum(), 3)}")
     _bar(figure, axes, scale)
     figure.suptitle(title, x=0.01, ha="left", fontsize=9.5)
     return figure
@@ -60,7 +60,7 @@ def patches(grid: Any, title: str = "", picture: Any = None) -> Picture:
         axes[0].imshow(np.asarray(picture))
         _named(axes[0], "picture")
     axes[-1].imshow(grid, cmap=COLOURS, vmin=-scale, vmax=scale)
-    _named(axes[-1], f"patches {grid.sum():+.3g}")
+    _named(axes[-1], f"patches {signed(grid.sum(), 3)}")
     shown = digits(scale, 2)
     for (r, c), amount in np.ndenumerate(grid):
         if grid.size <= LABELLED:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from ..amounts import digits, largest
+from ..amounts import HYPHEN, MINUS, as_drawn, digits, largest
 from ..errors import InputError
 from .figure import QUIET, Picture, fits, is_size, short
 from .maps import sheet as heat_maps
@@ -81,9 +81,8 @@ def scatter(columns: Mapping[str, Sequence[Any]], found: Mapping[str, float], ax
     low, high = true.min(initial=0.0), true.max(initial=0.0)
     axes.plot([low, high], [low, high], color="#c9c5bd", linewidth=1, zorder=0)
     for by, mark, colour in (("relevance", "o", "#b35806"), ("gradient", "x", "#542788")):
-        axes.scatter(
-            true, np.array(columns[by], dtype=float), marker=mark, s=22, color=colour, label=f"{by}, rank correlation {found[by]:.2f}"
-        )
+        said = f"{by}, rank correlation {as_drawn(f'{found[by]:.2f}')}"
+        axes.scatter(true, np.array(columns[by], dtype=float), marker=mark, s=22, color=colour, label=said)
     axes.set_xlabel("measured: the run with that part replaced", fontsize=8)
     axes.set_ylabel("estimated", fontsize=8)
     axes.tick_params(labelsize=7)
@@ -100,9 +99,10 @@ def sheet(data: Mapping[str, Any]) -> Sheet:
             columns = pairs(data) if len(data["tokens"]) == amounts.shape[1] else list(map(str, range(amounts.shape[1])))
             maps.append({"name": f"{CALLED[kind]}, {said}", "rows": names, "columns": columns, "amounts": amounts})
     show = digits(max(abs(data["clean"]), abs(data["corrupt"])), 4)
-    title = f"{visible(data['target'])} = {show(data['clean'], '-')}, corrupted {show(data['corrupt'], '-')}"
-    line = f"Patch({title})"
-    return heat_maps(maps, f"What each part does for {title}", MEANS, line, table(data, title), data["notes"])
+    title, printed = (
+        f"{visible(data['target'])} = {show(data['clean'], minus)}, corrupted {show(data['corrupt'], minus)}" for minus in (MINUS, HYPHEN)
+    )
+    return heat_maps(maps, f"What each part does for {title}", MEANS, f"Patch({printed})", table(data, title), data["notes"])
 
 
 def table(data: Mapping[str, Any], title: str) -> str:

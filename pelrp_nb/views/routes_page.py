@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..amounts import digits, largest
+from ..amounts import HYPHEN, MINUS, digits, largest, signed
 from .data import packed, single
 from .payload import label
 from .routes_data import PlainGroup, PlainHead, PlainLevel, PlainRoutes, Sparse
@@ -46,14 +46,13 @@ def heads(result: HasRoutes) -> Sheet:
 
 def page(kind: str, data: PlainRoutes, matrices: Mapping[str, Callable[[], np.ndarray]]) -> Sheet:
     """The view that is not drawn yet; matrices: of each head, whole, sent by a kernel when it is asked for."""
-    show = digits(abs(data["value"]), 5)
-    title = f"{visible(data['target'])} = {show(data['value'], '-')}"
+    title, printed = (f"{visible(data['target'])} = {signed(data['value'], 5, minus)}" for minus in (MINUS, HYPHEN))
     shown = {
         "target": visible(data["target"], 120), "value": data["value"], "about": visible(data["about"], 240), "said": said(data),
         "notes": [visible(note, 400) for note in data["notes"]], "groups": [grouped(group) for group in data["groups"]],
     }  # fmt: skip
     asked = {visible(name, 120): partial(_packed, made) for name, made in matrices.items()}
-    line = f"Routes({title}: {said(data)})"
+    line = f"Routes({printed}: {said(data, HYPHEN)})"
     return Sheet(kind, shown, f"{TITLES[kind]}, {title}", line, table(kind, data, title), asked=asked)
 
 
@@ -61,7 +60,7 @@ def _packed(made: Callable[[], np.ndarray]) -> dict[str, Any]:
     return packed(made())
 
 
-def said(data: PlainRoutes) -> str:
+def said(data: PlainRoutes, minus: str = MINUS) -> str:
     """The largest edge, and the head that has most of it, in one sentence."""
     found = [(*edge, group) for group in data["groups"] for edge in _edges(group, 1)]
     if not found:
@@ -71,7 +70,9 @@ def said(data: PlainRoutes) -> str:
     through = _through(group, level, i, j)
     by = f", most of it through head {through['head']}" if through is not None and len(_of(group, level)) > 1 else ""
     giver, taker = (visible(name, 24) for name in (group["tokens"][i], group["others"][j]))
-    return f"The largest edge: in {_where(group, level, through)}, \u201c{giver}\u201d hands {show(amount)} to \u201c{taker}\u201d{by}."
+    return (
+        f"The largest edge: in {_where(group, level, through)}, \u201c{giver}\u201d hands {show(amount, minus)} to \u201c{taker}\u201d{by}."
+    )
 
 
 def _where(group: PlainGroup, level: int, through: PlainHead | None) -> str:

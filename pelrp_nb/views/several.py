@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..amounts import digits, largest
+from ..amounts import MINUS, digits, largest
 from .data import Plain, packed
 from .headline import streams_of
 from .html_card import fallback, scale_of, strip
@@ -41,7 +41,7 @@ def sheet(found: Sequence[Plain], places: Sequence[str], skipped: Sequence[str] 
     parts = [fragment(found[: WHOLE if whole else SHOWN], places, SCRIPTS if whole else KEPT)]
     parts += [f"<p>{escaped(why, 400)}</p>" for why in skipped]
     for data, at in zip(found[: WHOLE if whole else 0], places, strict=False):
-        parts.append(f"<details><summary>{at} {escaped(line(data), 120)}</summary>{fallback(data)}</details>")
+        parts.append(f"<details><summary>{at} {escaped(line(data, minus=MINUS), 120)}</summary>{fallback(data)}</details>")
     return Sheet("several", drawn, f"{len(places):,} explanations", lines(found[:SHOWN], places), "".join(parts))
 
 

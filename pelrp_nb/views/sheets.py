@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..amounts import MINUS
 from ..errors import InputError
 from .data import Plain, coarse
 from .differences import differing
@@ -54,7 +55,7 @@ def explained(
             else:
                 shown["sound"] = spectrogram(one["picture"])
     state = {"step": max(0, len(drawn["walk"]) - 1)}
-    return Sheet(kind, drawn, f"{title(data)}, {visible(data['model'], 60)}", line(data), fallback(data), more, state)
+    return Sheet(kind, drawn, f"{title(data, MINUS)}, {visible(data['model'], 60)}", line(data), fallback(data), more, state)
 
 
 def compare(results: Sequence[Result], names: Sequence[str] | None = None) -> Sheet:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..amounts import Digits, by_size, digits, largest
+from ..amounts import HYPHEN, Digits, by_size, digits, largest
 from ..amounts import account as account_of
 from .colour import diverging, share
 from .data import Plain
@@ -28,7 +28,8 @@ def show(data: Plain, console: Console, reduction: str = "signed") -> None:
 
     console.print(Text(f"{visible(data['model'], 60)}, {visible(data['method'], 200)}", style="dim"))
     console.print(Text(title(data), style="bold"))
-    console.print(Text(" ".join(filter(None, (sentence(headline(data)), sentence(opposed(data)), outside(data))))))
+    spoken = (*(sentence(parts, HYPHEN) for parts in (headline(data), opposed(data))), outside(data))
+    console.print(Text(" ".join(filter(None, spoken))))
     if console.is_terminal:
         console.print(strip(data, reduction))
     console.print()
@@ -90,7 +91,7 @@ def account(data: Plain) -> Table:
     shown = digits(largest(amount for _, amount in ledger["rows"]), 5)
     named = {"constants": by_size(ledger["constants"], shown)[:3], "softmax": ledger["softmax"].items()}
     rows = _table("ledger", "amount")
-    for name, _, amount in account_of(ledger["rows"], ledger["state"], partial(shown, minus="-")):
+    for name, _, amount in account_of(ledger["rows"], ledger["state"], partial(shown, minus=HYPHEN)):
         rows.add_row(name, amount, style="bold" if name == "value" else None)
         for keeper, part in named.get(name, ()):
             rows.add_row(_name(f"  {visible(keeper, 60)}"), *_numbers([part], shown), style="dim")
@@ -115,7 +116,7 @@ def _name(text: str) -> Text:
 
 
 def _numbers(amounts: Sequence[float], shown: Digits) -> list[str]:
-    return [shown(amount, "-") for amount in amounts]
+    return [shown(amount, HYPHEN) for amount in amounts]
 
 
 def _bar(part: float) -> Text:

@@ -7,7 +7,7 @@ import unicodedata
 from functools import partial
 from typing import NamedTuple
 
-from ..amounts import Show, account, balance, digits, largest, size
+from ..amounts import HYPHEN, Show, account, balance, digits, largest, signed, size
 from ..amounts import verdict as phrase
 from .data import Plain
 
@@ -89,9 +89,9 @@ def _code(letter: str) -> str:
     return f"U+{ord(letter):04X}"
 
 
-def title(data: Plain) -> str:
+def title(data: Plain, minus: str = HYPHEN) -> str:
     """What was explained, in a few words: `positive = +2.3456`."""
-    return f"{visible(data['target'])} = {digits(abs(data['value']), 5)(data['value'], '-')}"
+    return f"{visible(data['target'])} = {signed(data['value'], 5, minus)}"
 
 
 def conventional(data: Plain) -> bool:
@@ -128,23 +128,23 @@ def verdict(data: Plain) -> str:
     return phrase(ledger["state"], visible(str(ledger["opened"])), ledger["precision"])
 
 
-def state(data: Plain, minus: str = "-") -> str:
+def state(data: Plain, minus: str = HYPHEN) -> str:
     """The verdict, and what it proves."""
     ledger = data["ledger"]
     return balance(
         ledger["state"], verdict(data), ledger["gap"], ledger["allowed"], ledger["precision"],
-        ledger["audited"], map(visible, ledger["unknown"]), lambda amount: size(amount).replace("-", minus), ledger["softmax"].values(),
+        ledger["audited"], map(visible, ledger["unknown"]), lambda amount: size(amount).replace(HYPHEN, minus), ledger["softmax"].values(),
     )  # fmt: skip
 
 
-def line(data: Plain, most: int = 3) -> str:
+def line(data: Plain, most: int = 3, minus: str = HYPHEN) -> str:
     """The result in one line."""
     both = data["parts"]["signed"]["both"]
     order = sorted(range(len(both)), key=lambda t: (math.isnan(both[t]), -abs(both[t]), t))[:most]
     show = digits(largest(both), 3)
-    top = ", ".join(f"{visible(data['tokens'][t], 20)} {show(both[t], '-')}" for t in order) or "no tokens"
+    top = ", ".join(f"{visible(data['tokens'][t], 20)} {show(both[t], minus)}" for t in order) or "no tokens"
     share = positions(data).replace("carry ", "") if data["sinks"] else f"positions {data['positional_share']:.0%}"
-    told = "; ".join([title(data), top, share, f"ledger {verdict(data)}", *(f"note: {note}" for note in notes(data)[:1])])
+    told = "; ".join([title(data, minus), top, share, f"ledger {verdict(data)}", *(f"note: {note}" for note in notes(data)[:1])])
     return f"Explanation({visible(data['model'], 60)}: {told})"
 
 
@@ -153,19 +153,19 @@ def screen(data: Plain, most: int = 40) -> str:
     signed = data["parts"]["signed"]
     columns = [signed["content"], signed["position"], signed["both"]]
     show = digits(largest(*columns))
-    width = max([8, *(len(show(x, "-")) for column in columns for x in column)]) + 2
+    width = max([8, *(len(show(x, HYPHEN)) for column in columns for x in column)]) + 2
     names = [visible(token, 28) for token in data["tokens"]]
     room = max([5, *map(len, names[:most])])
     lines = [f"{visible(data['model'], 60)}: {title(data)}", ""]
     lines.append(f"{'token':<{room}}" + "".join(f"{head:>{width}}" for head in ("content", "position", "both")))
     for t, name in enumerate(names[:most]):
-        lines.append(f"{name:<{room}}" + "".join(f"{show(column[t], '-'):>{width}}" for column in columns))
+        lines.append(f"{name:<{room}}" + "".join(f"{show(column[t], HYPHEN):>{width}}" for column in columns))
     if len(names) > most:
-        rest = (show(sum(column[most:]), "-") for column in columns)
+        rest = (show(sum(column[most:]), HYPHEN) for column in columns)
         lines.append(f"{f'{len(names) - most:,} more':<{room}}" + "".join(f"{x:>{width}}" for x in rest))
-    lines.append(f"{'sum':<{room}}" + "".join(f"{show(sum(column), '-'):>{width}}" for column in columns))
+    lines.append(f"{'sum':<{room}}" + "".join(f"{show(sum(column), HYPHEN):>{width}}" for column in columns))
     rows = data["ledger"]["rows"]
-    shown: Show = partial(digits(largest(amount for _, amount in rows)), minus="-")
+    shown: Show = partial(digits(largest(amount for _, amount in rows)), minus=HYPHEN)
     told = (f"{name} {amount}" for name, _, amount in account(rows, data["ledger"]["state"], shown))
     lines += ["", positions(data), "  ".join(told), f"ledger {state(data)}", *(f"note: {note}" for note in notes(data))]
     return "\n".join(lines)

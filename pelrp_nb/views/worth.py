@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from ..amounts import digits, largest
+from ..amounts import HYPHEN, MINUS, digits, largest, signed
 from ..errors import InputError
 from .data import packed, single
 from .payload import label
@@ -50,13 +50,13 @@ class PlainExchange(TypedDict):
     streams: dict[str, PlainExchange]
 
 
-def line(data: PlainExchange, most: int = 3) -> str:
+def line(data: PlainExchange, most: int = 3, minus: str = MINUS) -> str:
     """What it comes to, in one sentence: the share, and the places whose positions are worth most."""
     if not data["places"]:
         return "no two places of it could be exchanged"
     order = sorted(range(len(data["places"])), key=lambda i: -abs(np.nan_to_num(data["signed"][i])))[:most]
     show = digits(largest(data["signed"]), 3)
-    named = ", ".join(f"{visible(data['tokens'][i], 20)} {show(data['signed'][i], '-')}" for i in order)
+    named = ", ".join(f"{visible(data['tokens'][i], 20)} {show(data['signed'][i], minus)}" for i in order)
     return f"positions are worth {data['share']:.0%} by exchange; most of all {named}"
 
 
@@ -79,8 +79,14 @@ def sheet(data: PlainExchange) -> Sheet:
         "target": visible(data["target"], 120), "value": data["value"], "means": MEANS,
         "notes": [visible(note, 400) for note in data["notes"]], "streams": [drawn(one, name) for name, one in streams.items()],
     }  # fmt: skip
-    title = f"{visible(data['target'])} = {digits(abs(data['value']), 5)(data['value'], '-')}"
-    return Sheet("exchange", shown, f"What positions are worth, {title}", f"Exchange({title}: {line(data)})", table(data, title))
+    title = named(data)
+    printed = f"Exchange({named(data, HYPHEN)}: {line(data, minus=HYPHEN)})"
+    return Sheet("exchange", shown, f"What positions are worth, {title}", printed, table(data, title))
+
+
+def named(data: PlainExchange, minus: str = MINUS) -> str:
+    """What was explained, and its value."""
+    return f"{visible(data['target'])} = {signed(data['value'], 5, minus)}"
 
 
 def table(data: PlainExchange, title: str) -> str:
