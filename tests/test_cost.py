@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 from torch.nn import functional as F
-from models import build, inputs, score
+from models import build, build_position, inputs, score
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pelrp_nb import explain, plan, rules, zoo
@@ -19,7 +19,7 @@ from pelrp_nb.composites import PA_LRP, PA_LRP_VISION
 from pelrp_nb.engine.handlers.activations import GATES, Slope, own_start
 from pelrp_nb.engine.handlers.norms import _LayerNorm
 from pelrp_nb.engine.numerics import spread_over, times, visible
-from pelrp_nb.engine.places import follow
+from pelrp_nb.engine.places import follow, values
 from pelrp_nb.engine.places.follow import Places
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.rules.identity import SLOPES
@@ -71,21 +71,93 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-ON_THE_HOST = {"compact", "picked_out", "at_zero", "one_activation"}  # place maps, and what functions make of 0
+ON_THE_HOST = {"compact", "picked_out", "at_zero", "one_activation", "moved"}  # place maps, and what functions make of 0
+TRIED_OUT = {"acts_on_each_element"}  # activations that are an autograd Function of their own, as in BLOOM
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bert", "vit"])
 def test_in_a_forward_pass_that_is_known_only_what_is_added_to_scores_is_looked_at(family):
     """That must be known before a kernel is called: a mask has to reach it as it is. All else is read when the pass has ended."""
     model, x = build(family, "eager"), dict(inputs(family))
+    looks = looked_at(model, x)
+    assert [shape for shape, _ in looks] == ([(1, 1, 9, 9)] if family in ("llama", "gpt2") else [])
+
+
+def looked_at(model, x) -> list[tuple[tuple[int, ...], object]]:
+    """(shape, question) of each look in a forward pass that is known; nothing else of it asks for a number."""
     for _ in range(2):
         with propagate(model) as flow:
             with Reads() as reads:
                 out = model(**x)
+            looks = [(key[2], key[-1]) for key in flow.values.answers]
             flow.trace(score(out))
-    looked = {names for names in reads.found if names and not ON_THE_HOST & set(names)}
-    assert all("added_to_scores" in names for names in looked), looked
-    assert (family == "llama") <= bool(looked)
+    others = {names for names in reads.found if names and not (ON_THE_HOST | TRIED_OUT) & set(names) and "kept" not in names}
+    assert not others
+    return looks
+
+
+TERM, READ = False, "moves"  # what is asked of what is added; of numbers by which a table was read
+SCORES = {
+    "bloom": [((4, 1, 9), TERM), ((1, 1, 9, 9), TERM)],  # its distances, its mask
+    "mpt": [((4, 1, 9), TERM)],
+    "falcon alibi": [((1, 4, 9, 9), TERM)],
+    "mpnet": [((9, 9), READ)],
+    "t5": [((9, 9), READ), ((4, 4), READ), ((1, 4, 4, 9), TERM)],  # two tables; the mask of what the decoder reads of the encoder
+}
+
+
+@pytest.mark.parametrize("family", SCORES)
+def test_what_is_added_to_the_scores_of_every_layer_is_looked_at_once(family):
+    model, x = build_position(family, "sdpa" if family == "t5" else None)
+    assert looked_at(model, x) == SCORES[family]
+
+
+@pytest.mark.parametrize(("attention", "looks"), [("eager", 0), ("sdpa", 1)])
+def test_a_mask_of_the_users_own_is_looked_at_once_by_kernels_and_not_at_all_elsewhere(attention, looks):
+    model, x = build("llama", attention), dict(inputs("llama"))
+    x["attention_mask"] = torch.full((1, 1, 9, 9), -1e9, dtype=torch.float64).triu(1)
+    assert looked_at(model, x) == [((1, 1, 9, 9), TERM)] * looks
+
+
+def test_an_activation_of_masked_scores_asks_for_none_and_counts_nothing_there():
+    class Sums(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(9, 4)
+
+        def forward(self, input_ids):
+            x = self.embedding(input_ids).cumsum(1)
+            return x.masked_fill(torch.ones(x.shape[-2:]).triu(1) > 0, -torch.inf).exp().sum()
+
+    with propagate(Sums().double()) as flow:
+        with Reads() as reads:
+            out = flow.model(input_ids=torch.tensor([[1, 2, 3, 4]]))
+        found = flow.trace(out)
+    assert not {names for names in reads.found if names and not ON_THE_HOST & set(names)}
+    assert found.ledger.closed and sum(found.ledger.constants.values()) == pytest.approx(10)  # f(0) = 1 of the ten that are seen
+
+
+def test_a_look_asks_the_device_once():
+    """Whether entries differ, along which axis, beside what hides: one answer for all of it."""
+    bias = torch.arange(9.0).repeat(9, 1).masked_fill(torch.ones(9, 9).triu(1) > 0, -torch.inf)
+    for x, factor, look in (
+        (bias, False, ((False, True), False)), (bias.T, False, ((True, False), False)), (0 * bias.exp(), False, ((False, False), True)),
+        (torch.zeros(2, 3).masked_fill(torch.eye(2, 3) > 0, -1e4), False, ((False, False), True)),
+        (torch.eye(3), True, ((False, False), False)), (torch.eye(3) * 2, True, ((True, True), False)),
+        (torch.full((2, 2), -200.0), False, ((False, False), True)), (torch.full((2, 2), -1e4), False, ((False, False), True)),
+    ):  # fmt: skip
+        with Reads() as reads:
+            assert values.looked_at(x, factor) == look
+        assert not reads.found
+
+
+def test_a_constant_of_many_views_is_looked_at_again_only_when_it_was_written_into(monkeypatch):
+    seen, x, given = [], torch.zeros(1, 4, 4), values.Values()
+    monkeypatch.setattr(values, "looked_at", lambda x, factor=False: seen.append(x) or values.Look((False,) * x.dim(), True))
+    assert [given.differs(x[:, :3, :3], axis) for axis in (1, 2)] == [False, False]
+    assert given.hides(x[:, :3, :3]) and len(seen) == 1
+    x += 1
+    assert given.hides(x[:, :3, :3]) and len(seen) == 2
 
 
 def test_a_propagation_goes_with_its_last_reference(subject):

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 from elsewhere import Elsewhere
-from models import ROTARY, build, inputs, randomise, score
+from models import ROTARY, build, build_position, inputs, randomise, score
 from test_engine import same, state
 from torch import nn
 from torch.nn import functional as F
@@ -34,15 +34,19 @@ def equal(a, b, tolerance: float = 0.0) -> bool:
 # --- devices ---------------------------------------------------------------------------------------------------------
 
 
+SCORED = ("t5", "mpnet", "bloom", "mpt", "falcon alibi")  # biases learnt and read by distance, distances times slopes
+
+
 @pytest.fixture
 def elsewhere(monkeypatch):
     """A model and its input on a device that has neither float64 nor anything of the CPU's."""
     monkeypatch.setattr("pelrp_nb.engine.support.inspect", lambda model: None)
     monkeypatch.setattr(constants, "counts", lambda x: x.dtype == torch.int64 and x.dim() > 0 and x.shape[-1] > 1)
 
-    def made(family: str, attention: str, dtype: torch.dtype):
-        x = {k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in inputs(family, dtype=dtype).items()}
-        model = build(family, attention, dtype).to("meta")
+    def made(family: str, attention: str, dtype: torch.dtype, more: dict | None = None):
+        model, x = build_position(family) if family in SCORED else (build(family, attention, dtype), inputs(family, dtype=dtype))
+        model, x = model.to(dtype).to("meta"), {**x, **(more or {})}
+        x = {k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in x.items()}
         try:
             with Elsewhere(double=True):
                 model(**x)
@@ -66,6 +70,24 @@ def test_nothing_takes_the_cpu_or_float64_for_granted(elsewhere, family, attenti
         assert there.calls > 500 and found.sinks
         results = [found.tokens, found.positional, *found.reductions.values(), *(b.relevance for b in found.boundaries)]
         assert all(r.device.type == "cpu" and r.dtype == torch.float32 for r in results)
+
+
+@pytest.mark.parametrize("family", SCORED)
+def test_nor_does_what_is_added_to_scores(elsewhere, family):
+    model, x = elsewhere(family, "sdpa", torch.float32)
+    for composite, options in ((PA_LRP, Options(audit=True)), (CP_LRP, DETAIL)):
+        with Elsewhere() as there, propagate(model, composite, options) as flow:
+            found = flow.trace(score(model(**x)))
+        assert there.calls > 500 and {"relative bias", "alibi"} & {s.kind for s in found.sinks}
+        assert all(r.device.type == "cpu" and r.dtype == torch.float32 for r in (found.tokens, found.positional))
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_nor_does_a_mask_of_the_users_own(elsewhere, attention):
+    mask = torch.full((1, 1, 9, 9), -1e9).triu(1)
+    model, x = elsewhere("llama", attention, torch.float32, {"attention_mask": mask})
+    with Elsewhere(), propagate(model, PA_LRP, Options(audit=True)) as flow:
+        assert flow.trace(score(model(**x))).tokens.device.type == "cpu"
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from .depth import Depth
-from .numerics import better, dot, spread_over, sums, total
+from .numerics import FILLER, better, dot, spread_over, sums, total
 from .saved import held
 
 Category = Literal["constants", "softmax", "stabilisers"]
@@ -60,6 +60,14 @@ class Account:
     def _keep(self, constant: Callable[[], Tensor] | float, name: str, depth: Depth, sign: float, g: Tensor) -> None:
         amount = spread_over(constant(), g) if callable(constant) else better(g) * constant
         self.add("constants", name, depth, sign * self.sums(amount))
+
+    def start(self, out: Tensor, x: Tensor, number: float, name: str, depth: Depth) -> None:
+        """Book f(0) = `number` times g when the gradient g of out = f(x) arrives, but where x is masked: f is 0 there, nothing is f(0)."""
+        if out.requires_grad and self.open:
+            out.register_hook(partial(self._start, held(x), number, name, depth))
+
+    def _start(self, x: Callable[[], Tensor], number: float, name: str, depth: Depth, g: Tensor) -> None:
+        self.add("constants", name, depth, self.sums(better(g).masked_fill(x() < -FILLER, 0) * number))
 
     def kept(self, category: Category, name: str, depth: Depth, out: Tensor, into: tuple[Tensor, ...]) -> None:
         """Book R(out) minus the relevance of `into`, fresh tensors that only this operation reads."""

@@ -22,6 +22,7 @@ from .notes import Knows
 from .places.follow import Places
 from .places.maps import Axis
 from .places.meetings import Meeting
+from .places.values import Values
 from .replay import Chain
 from .projections import Choice, Projections
 from .streams import Streams
@@ -88,7 +89,7 @@ class Context(Knows, Protocol):
 
     account:    who keeps how much; inputs: leaves at which relevance ends; attentions: those whose heads were asked for
     leaves:     all leaves by identity, in the order in which they were met
-    places:     what the forward pass has shown of the inputs' axes
+    places:     what the forward pass has shown of the inputs' axes; values: what was seen of constants
     memory:     the parameter that lies at an address; parameters: their names
     aside:      quantised layers that run, and what carries into them
     blocks:     layers that run, innermost last; streams, stream_of: the inputs that parts of the model, and leaves, belong to
@@ -108,6 +109,7 @@ class Context(Knows, Protocol):
     attentions: list[Attention]
     leaves: dict[int, Tensor]
     places: Places
+    values: Values
     memory: dict[int, str]
     parameters: frozenset[str]
     aside: list[tuple[nn.Module, Tensor]]

@@ -14,7 +14,7 @@ from ...rules import Rule, identity
 from ...rules.identity import SLOPES
 from ...verbs import scale
 from ..context import REFUSED, Context
-from ..numerics import FILLER, times
+from ..numerics import times
 from ..notes import carries, note_of, pick
 from . import forms, idioms, passthrough
 from .chains import activated, elementwise, elementwise_note, one_activation
@@ -49,9 +49,7 @@ def activation(
         note_of(flow, out).again = (closed.times if isinstance(closed, Slope) else f, (x.detach(),))
     at_zero = own_start(func, rest, more)
     if at_zero:
-        hidden = x.detach() < -FILLER  # a masked place: f is 0 there, and nothing is f(0)
-        start = torch.where(hidden, 0.0, at_zero).to(out.dtype) if bool(hidden.any()) else at_zero
-        flow.account.constant(out, start, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
+        flow.account.start(out, x, at_zero, f"{flow.place}: {flow.function_name(func)}(0)", flow.depth)
     return idioms.raised(flow, x, out) if slope == "exp" else idioms.bounded(flow, func, x, rest, more, out)
 
 

@@ -185,7 +185,7 @@ def added_to_scores(flow: Context, mask: Tensor | None, q: Tensor, k: Tensor) ->
         detection.softmax_follows(flow, out, -1)
         return out
     sink = detection.added_to_scores(flow, mask, scores, (*q.shape[:-1], k.shape[-2]), waits=False)
-    if sink is not None or detection.hides(mask):
+    if sink is not None or flow.values.hides(mask):
         return mask if sink is None else sink
     return constant_tap(flow, mask.expand(*q.shape[:-1], k.shape[-2]), flow.name_of(mask, "added to scores"), flow.depth)
 

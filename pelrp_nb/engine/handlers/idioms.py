@@ -118,7 +118,7 @@ def masked(flow: Context, x: Tensor, mask: Tensor, out: Tensor) -> Tensor:
     if form is None or out.shape != x.shape or form.then:
         return out
     if mask.dtype != torch.bool:
-        if not bool(((mask == 0) | (mask == 1)).all()):
+        if not flow.values.selects(mask):
             return out
         mask = mask == 0
     beside = (*form.beside, *held(mask))

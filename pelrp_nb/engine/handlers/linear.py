@@ -151,7 +151,7 @@ def bent_later(flow: Context, choice: Choice, x: Tensor, z: LinearMap, weight: T
 
 def boxed(flow: Context, rule: Rule, x: Tensor, z: LinearMap, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The z-box rule: the pixel bounds are further inputs of the patch convolution; their share is the pixels'."""
-    low, high = (flow.leaf(torch.full_like(x.detach(), float(bound))) for bound in (x.detach().min(), x.detach().max()))
+    low, high = (flow.leaf(torch.zeros_like(x.detach()) + bound) for bound in torch.aminmax(x.detach()))
     flow.inputs.pixels += [low, high]
     fresh = scale(x, 1)
     bounds = (scale(low, 1), scale(high, 1))

@@ -117,11 +117,12 @@ def set_item(flow: Context, func: Callable, args: tuple, kwargs: dict) -> None:
     base, index, value = args
     if carries(base) and not carries(value):
         region = base[index]
+        anything = flow.values.anything(value) if isinstance(value, Tensor) else bool(value)
         value = (value.to(base.dtype) if isinstance(value, Tensor) else base.new_tensor(float(value))).detach().expand(region.shape)
         known = at_index(base, index)
-        if bool(value.any()) and value.is_floating_point():
+        if anything and value.is_floating_point():
             value = detection.joined(flow, value, known, tuple(value.shape))
-    elif carries(value) and not carries(base) and base.is_floating_point() and bool(base.any()):
+    elif carries(value) and not carries(base) and base.is_floating_point() and flow.values.anything(base):
         keep_base(flow, base, args)
     awaiting, sinks = detection.awaiting(flow, base, value), (*detection.sinks_of(flow, base), *detection.sinks_of(flow, value))
     func(base, index, value)
@@ -170,7 +171,7 @@ def masked_fill(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Ten
     args = (idioms.filled(flow, x), *args[1:])
     out = func(*args, **kwargs)
     hand_on(flow, x, out)
-    value = float(value) if isinstance(value, Tensor) and value.numel() == 1 and not carries(value) else value
+    value = flow.values.kept(value, "number", float) if isinstance(value, Tensor) and value.numel() == 1 and not carries(value) else value
     mask = pick(args, kwargs, 1, "mask")
     if isinstance(value, int | float) and value and abs(value) < 1e30 and carries(out):
         flow.account.constant(out, mask.to(out.dtype) * value, f"{flow.place}: filled with {value:g}", flow.depth)
@@ -227,7 +228,7 @@ def written(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Any:
     pieces, how = tree_flatten((args, kwargs))
     fixed = [x for x in pieces if isinstance(x, Tensor) and x.is_floating_point() and not carries(x)]
     number = pick(args, kwargs, 1 if "diagonal" in getattr(func, "__name__", "") else 3, "value", kwargs.get("fill_value"))
-    if not (isinstance(number, int | float) and number) and not any(bool(x.any()) for x in fixed):
+    if not (isinstance(number, int | float) and number) and not any(map(flow.values.anything, fixed)):
         return passthrough.plain(flow, func, args, kwargs)
     with torch.no_grad():
         empty = [torch.zeros_like(x) if carries(x) else x.clone() if isinstance(x, Tensor) else x for x in pieces]

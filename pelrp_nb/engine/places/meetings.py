@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch._C import DisableTorchFunction
 
 from .follow import Places
 from .maps import Axis, PlaceMap, padded
@@ -58,30 +58,35 @@ class Meeting:
                 continue
             differs = (not self.factor and owns()) or values.differs(self.constant, self.at(axis), self.factor)  # tables are not read
             if differs or (self.factor and owns()):
-                found |= dict.fromkeys(self.among(on, axis))
+                found |= dict.fromkeys(self.among(on, axis, values))
         return tuple(k for k in found if not foreign(k))
 
-    def among(self, on: Sequence[PlaceMap], axis: int) -> list[Axis]:
+    def among(self, on: Sequence[PlaceMap], axis: int, values: Values) -> list[Axis]:
         """Several input axes merged in this one (rows of the batch and tokens, rows and columns): on which does it depend?"""
         if len(on) < 2:
             return [m.key for m in on]
-        with torch.no_grad(), DisableTorchFunction():
-            x = narrowed(self.constant.detach()).movedim(self.at(axis), 0).cpu()
-            x = torch.view_as_real(x) if x.is_complex() else x
-            x = x.reshape(x.shape[0], -1)
-            cells = []
-            for one in on:
-                one = padded(one, len(self.shape))
-                cells.append(one.cells.movedim(axis, 0).reshape(one.cells.shape[axis], -1)[:, 0])
-            found = []
-            for i, one in enumerate(on):
-                others = torch.stack([c for j, c in enumerate(cells) if j != i], 1)
-                _, group = torch.unique(others, dim=0, return_inverse=True)
-                order = torch.argsort(group, stable=True)
-                together = group[order][1:] == group[order][:-1]
-                if bool((together & (x[order][1:] != x[order][:-1]).any(1)).any()):
-                    found.append(one.key)
-        return found or [m.key for m in on]
+        own, dims = self.at(axis), len(self.shape)
+        return values.kept(self.constant, (own, axis, dims, *(m.number for m in on)), partial(merged, own=own, on=on, axis=axis, dims=dims))
+
+
+def merged(constant: Tensor, own: int, on: Sequence[PlaceMap], axis: int, dims: int) -> list[Axis]:
+    """On which of several input axes, merged in axis `axis` of `dims`, a constant depends along its axis `own`."""
+    x = narrowed(constant.detach()).movedim(own, 0).cpu()
+    x = torch.view_as_real(x) if x.is_complex() else x
+    x = x.reshape(x.shape[0], -1)
+    cells = []
+    for one in on:
+        one = padded(one, dims)
+        cells.append(one.cells.movedim(axis, 0).reshape(one.cells.shape[axis], -1)[:, 0])
+    found = []
+    for i, one in enumerate(on):
+        others = torch.stack([c for j, c in enumerate(cells) if j != i], 1)
+        _, group = torch.unique(others, dim=0, return_inverse=True)
+        order = torch.argsort(group, stable=True)
+        together = group[order][1:] == group[order][:-1]
+        if bool((together & (x[order][1:] != x[order][:-1]).any(1)).any()):
+            found.append(one.key)
+    return found or [m.key for m in on]
 
 
 def meeting(constant: Tensor, known: Provenance, shape: Sequence[int], factor: bool = False) -> Meeting | None:

@@ -88,7 +88,12 @@ def own_entries(flow: Context, constant: Tensor, axis: int) -> bool:
     if note is None or note.index is None or not (note.source and note.source in flow.parameters):
         return False
     index = note.index
-    return index.dim() > 0 and index.shape[-1] > 1 and bool((index[..., 1:] != index[..., :-1]).any())
+    return index.dim() > 0 and index.shape[-1] > 1 and flow.values.kept(index, "moves", moves)
+
+
+def moves(index: Tensor) -> bool:
+    """Whether numbers differ from one to the next along the last axis."""
+    return bool((index[..., 1:] != index[..., :-1]).any())
 
 
 def at_one_place(flow: Context, constant: Tensor) -> bool:

@@ -1,4 +1,9 @@
-"""What handlers ask when a constant meets what carries: may it be a position?  Then it becomes a leaf, and is judged in the end."""
+"""What handlers ask when a constant meets what carries: may it be a position?  Then it becomes a leaf, and is judged in the end.
+
+Values are read in the end, too, but for what must be known at once: what is added to scores is looked at before the kernel is called,
+since a mask has to reach it as it is; so is a product with a matrix for each place, which may only select.  `values.py` looks once at
+each such tensor, however many layers it enters.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,7 @@ from ..places.follow import provenance_of
 from ..places.meetings import Meeting, meeting
 from ..places.provenance import Provenance, axes_seen, unified
 from ..places.roles import CONTENT
-from ..places.values import HIDES, as_stored
+from ..places.values import as_stored
 from . import sinks
 from .constants import at_one_place, said
 
@@ -161,12 +166,6 @@ def bias_of_one_token(flow: Context, constant: Tensor, known: Provenance, shape:
     leaf, value = sinks.bias_sink(flow, constant.expand(tuple(shape)), known.but(pair=True), None, False)
     sinks.named(flow, leaf, constant).picked = picked
     return value
-
-
-def hides(constant: Tensor) -> bool:
-    """Whether an added score only hides: 0 for every pair that it leaves visible."""
-    constant = constant.detach()
-    return not bool(((constant > HIDES) & (constant != 0)).any())
 
 
 def awaiting(flow: Context, *values: Any) -> tuple[Leaf, ...]:

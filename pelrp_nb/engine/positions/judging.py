@@ -92,7 +92,7 @@ def judge_loop(flow: Context, group: list[Leaf]) -> None:
     if len(by) > 1:
         first, *rest = by.values()
         differ = any(differs(first.constant, leaf.constant) for leaf in rest)
-        mask = group[0].part == "product" and all(bool(((c := leaf.constant) == 0).logical_or(c == 1).all()) for leaf in by.values())
+        mask = group[0].part == "product" and all(flow.values.selects(leaf.constant) for leaf in by.values())
         taken = differ and not mask
     else:
         taken = flow.places.length(axis) == 1 and any(one_token(flow, leaf) for leaf in group)
