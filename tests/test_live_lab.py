@@ -55,6 +55,12 @@ def cell(page: Page, i: int):
     return page.locator(".jp-Cell").nth(i)
 
 
+def runs(lab: Lab, page: Page) -> int:
+    """How many runs the monitor has begun; once the last of them has ended."""
+    ended = "import time\nwhile m.running: time.sleep(0.05)\nprint(m.report['serial'])"
+    return int(lab.python(page, ended))
+
+
 def test_the_monitor_fills_in_while_the_backward_pass_runs(notebook):
     lab, page = notebook
     here = cell(page, 0)
@@ -99,14 +105,16 @@ def test_an_error_appears_in_the_view_and_the_kernel_survives(notebook):
 
 def test_hostile_text_is_typed_and_explained(notebook):
     """All payloads that fit, in three runs; each is text to the tokenizer and to the page."""
-    _, page = notebook
+    lab, page = notebook
     here = cell(page, 0)
     payloads = [t for t in TOKENS if t.strip() and len(t) < 90 and "\ud800" not in t]
     assert len(payloads) > 40
     for start in range(0, len(payloads), 12):
         typed = " ".join(payloads[start : start + 12])
         here.get_by_role("textbox", name="Text").fill(typed)
+        before = runs(lab, page)
         here.get_by_role("textbox", name="Text").press("Enter")
+        assert runs(lab, page) == before + 1
         expect(here.locator(".phase")).to_have_text(re.compile("done|failed"))
         assert here.get_by_role("textbox", name="Text").input_value() == re.sub("\r\n?", "\n", typed)
     assert page.evaluate("window.hit") is None
@@ -116,10 +124,10 @@ def test_a_pause_of_typing_runs(notebook):
     lab, page = notebook
     here = cell(page, 0)
     here.get_by_label("run at each pause of typing").check()
-    serial = int(lab.python(page, "print(m.report['serial'])"))
+    before = runs(lab, page)
     here.get_by_role("textbox", name="Text").fill("not a good film")
     expect(here.locator(".found .strip .token .label")).to_have_text(["[CLS]", "not", "a", "good", "film", "[SEP]"])
-    assert int(lab.python(page, "print(m.report['serial'])")) == serial + 1
+    assert runs(lab, page) == before + 1
     here.get_by_label("run at each pause of typing").uncheck()
 
 
