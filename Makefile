@@ -85,8 +85,9 @@ test: $(VENV)/.made-test chromium sandbox
 	@$(MAKE) --no-print-directory -j2 colab quantised
 	@$(MAKE) --no-print-directory docs
 
+# Tests start many processes; without bytecode each would compile the package again.
 suite: $(VENV)/.made-test
-	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder \
+	@PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder \
 	  --nbval --nbval-current-env --nbval-sanitize-with tutorials/sanitize.cfg tests tutorials
 
 processors: $(VENV)/.made-test chromium sandbox

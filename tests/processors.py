@@ -45,6 +45,7 @@ def environment(level: str, threads: int) -> dict[str, str]:
     """What the tests run in."""
     fixed = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     fixed["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait leave the processor to the other tests
+    fixed["PYTHONDONTWRITEBYTECODE"] = ""  # else each of the many processes compiles the package again
     if level == "default" and "Intel" not in processor():
         fixed["MKL_CBWR"] = "COMPATIBLE"  # MKL heeds the other switch on Intel's processors alone
     return {**unset(), **fixed, **dict(zip(SWITCHES, LEVELS[level], strict=True))}

@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 OPTIONAL = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 
 
-ROOMS = ("errors", "views", "labs", "atlas", "faithfulness", "bench")  # in an order in which none brings one that comes later
+# in an order in which none brings one that comes later
+ROOMS = ("errors", "reference", "target", "zoo", "views", "live", "labs", "atlas", "faithfulness", "bench")
 
 
 def test_a_room_is_there_when_it_is_touched_and_not_before():
