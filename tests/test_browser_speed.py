@@ -15,7 +15,7 @@ pytestmark = MARKS
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, float]:
-    return bench_views.measure(rounds=6)
+    return bench_views.measure(rounds=4)
 
 
 @pytest.mark.parametrize("name", bench_views.GOALS)
