@@ -6,10 +6,10 @@ A group is a function with a reference spelling, its twins, and what is true of 
 
 from __future__ import annotations
 
-from . import added, constants, followed, history, inputs, layouts, products, relative, rotary, scores, texts, traps
+from . import added, constants, factors, followed, history, inputs, layouts, products, relative, rotary, scores, texts, traps, turns
 from .base import Group
 
-FAMILIES = (added, rotary, scores, relative, products, layouts, constants, history, inputs, texts, traps, followed)
+FAMILIES = (added, rotary, scores, relative, products, layouts, constants, history, inputs, texts, traps, followed, turns, factors)
 
 GROUPS: dict[tuple[str, str], Group] = {}
 for family in FAMILIES:

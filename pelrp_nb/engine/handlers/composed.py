@@ -6,7 +6,7 @@ definition.  `REFUSED` is returned for arguments that are not written out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -48,28 +48,38 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 
 
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta * input + alpha * a @ b, and so with a matrix and a vector."""
-    return scaled(torch.matmul(mat1, mat2), alpha) + scaled(input, beta)
+    """beta * input + alpha * a @ b, and so with matrices in batches."""
+    return onto(input, beta, scaled(torch.matmul(mat1, mat2), alpha))
 
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * matrix @ vector"""
-    return scaled(torch.mv(mat, vec), alpha) + scaled(input, beta)
+    return onto(input, beta, scaled(torch.mv(mat, vec), alpha))
 
 
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * the sum over the batch of a @ b"""
-    return scaled(torch.bmm(batch1, batch2).sum(0), alpha) + scaled(input, beta)
+    return onto(input, beta, scaled(torch.bmm(batch1, batch2).sum(0), alpha))
 
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * the outer product of two vectors"""
-    return scaled(torch.outer(vec1, vec2), alpha) + scaled(input, beta)
+    return onto(input, beta, scaled(torch.outer(vec1, vec2), alpha))
 
 
 def scaled(x: Tensor, factor: float) -> Tensor:
     """factor * x; x itself where that is 1."""
     return x if factor == 1 else x * factor
+
+
+def onto(input: Tensor, beta: float, product: Tensor) -> Tensor:
+    """beta * input + a product; what is added 0 times is not looked at, whatever it holds."""
+    return product if beta == 0 else product + scaled(input, beta)
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The sum of x y over one axis, what is broadcast included."""
+    return REFUSED if x.is_complex() or y.is_complex() else torch.mul(x, y).sum(dim)
 
 
 def chained(*matrices: Any) -> Tensor:
@@ -200,9 +210,50 @@ def reduced(x: Tensor, reduction: str) -> Tensor:
 
 
 DEFINITIONS: tuple[Callable, ...] = (
-    addcmul, addcdiv, lerp, addmv, addbmm, addr, glu, bilinear, cosine_similarity, pairwise_distance, cdist, dist, instance_norm, softmin,
-    log_softmax, logaddexp, cross_entropy, mse_loss, l1_loss, binary_cross_entropy_with_logits,
+    addcmul, addcdiv, lerp, addmv, addbmm, addr, vecdot, glu, bilinear, cosine_similarity, pairwise_distance, cdist, dist, instance_norm,
+    softmin, log_softmax, logaddexp, cross_entropy, mse_loss, l1_loss, binary_cross_entropy_with_logits,
 )  # fmt: skip
+
+
+def pairwise(args: tuple) -> Callable[..., Tensor] | None:
+    """An einsum of three operands or more, one or two of which carry, as einsums of two; None for any other.
+
+    A constant that is kept along axes of one carrier alone, as a matrix for each of its places is, meets that carrier; then the
+    carriers meet; what is left is a factor of their product.
+    """
+    if len(args) < 4 or not isinstance(args[0], str) or sum(map(carries, args[1:])) not in (1, 2):
+        return None
+    names, kept = of_einsum(args[0], args[1:])
+    letter = {name: chr(ord("a") + i) for i, name in enumerate(dict.fromkeys(name for term in names for name in term))}
+    if len(letter) > 26:
+        return None
+    out = "".join(letter[name] for name in kept)
+    terms = ["".join(letter[name] for name in term) for term in names]
+
+    def definition(equation: str, *operands: Tensor) -> Tensor:
+        left = list(zip(terms, operands, strict=True))
+        while len(left) > 1:
+            i, j = next_two(left, out)
+            (a, x), (b, y) = left[i], left[j]
+            rest = [one for n, one in enumerate(left) if n not in (i, j)]
+            wanted = set(out).union(*(term for term, _ in rest))
+            term = out if not rest else "".join(one for one in dict.fromkeys(a + b) if one in wanted)
+            left = [*rest[:i], (term, torch.einsum(f"{a},{b}->{term}", x, y)), *rest[i:]]
+        return left[0][1]
+
+    return definition
+
+
+def next_two(left: Sequence[tuple[str, Tensor]], out: str) -> tuple[int, int]:
+    """Which two terms of an einsum of several meet next."""
+    carriers = [i for i, (_, x) in enumerate(left) if carries(x)]
+    constants = [i for i in range(len(left)) if i not in carriers]
+    for j in constants:
+        own = set(left[j][0]) & set(out)
+        beside = [i for i in carriers if own <= set(left[i][0])]
+        if len(beside) == 1 and own:
+            return beside[0], j
+    return (carriers[0], carriers[1]) if len(carriers) > 1 else (carriers[0], constants[0])
 
 
 def entry_by_entry(args: tuple) -> bool:

@@ -93,8 +93,8 @@ def product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         args = (args[0], *(args[1] if isinstance(args[1], list | tuple) else args[1:])) if isinstance(args[0], str) else args
         if composed.entry_by_entry(args):
             return multiply(flow, partial(func, args[0]), args[1:], {})
-        if (out := three(flow, func, args)) is not None:
-            return out
+        if (definition := composed.pairwise(args)) is not None:
+            return composed.composed(flow, func, args, {}, definition)
     named = [kwargs.get(k) for k in ("input", "other", "mat2", "vec2", "tensor2")]
     operands = [a for a in (*args, *named) if isinstance(a, Tensor)]
     flat = [x for a in args if isinstance(a, list | tuple) for x in a if isinstance(x, Tensor)]
@@ -166,33 +166,12 @@ def again(func: Callable, values: Tensor, weights: Tensor, size: bool = False) -
     return func(weights, values.abs() if size else values)
 
 
-def three(flow: Context, func: Callable, args: tuple) -> Tensor | None:
-    """An einsum of two carriers and a constant: the product of the carriers first, then the constant as a factor of that."""
-    operands = args[1:]
-    constants = [i for i, x in enumerate(operands) if not carries(x)]
-    if len(operands) != 3 or len(constants) != 1 or not isinstance(args[0], str) or provenance_of(operands[constants[0]]) is not None:
-        return None
-    letters, out = of_einsum(args[0], operands)
-    if any(one.startswith("dot") for term in letters for one in term):
-        return None
-    (i,) = constants
-    first = [n for n in range(3) if n != i]
-    kept = [one for one in dict.fromkeys([*letters[first[0]], *letters[first[1]]]) if one in out or one in letters[i]]
-    spelt = f"{''.join(letters[first[0]])},{''.join(letters[first[1]])}->{''.join(kept)}"
-    last = f"{''.join(kept)},{''.join(letters[i])}->{''.join(out)}"
-    with torch.no_grad():
-        value = func(args[0], *(x.detach() for x in operands))
-    with flow:
-        through = torch.einsum(last, torch.einsum(spelt, operands[first[0]], operands[first[1]]), operands[i])
-    return route(value, through)
-
-
 def by_place(flow: Context, func: Callable, args: tuple, kwargs: dict, operands: list[Tensor]) -> tuple[tuple, dict, Leaf | None]:
     """The operands of a carrier and a constant; if that has a matrix, or a vector, for each place, half is its own."""
     carrier = operands[0] if carries(operands[0]) else operands[1]
     constant = operands[1] if carrier is operands[0] else operands[0]
     found = matrices(func, args, kwargs, operands) if flow.composite.product == rules.uniform else None
-    given = detection.per_place(flow, found[0], found[1], carrier, found[2]) if found is not None else None
+    given = detection.per_place(flow, *found, carrier) if found is not None else None
     leaf = None
     if given is not None:
         leaf, fresh = given
@@ -263,7 +242,7 @@ def added_product(flow: Context, func: Callable, args: tuple, kwargs: dict) -> T
     """What is added may be a bias of positions, so it is looked at before the sum."""
     added, a, b = (pick(args, kwargs, i, n) for i, n in enumerate(("input", "batch1", "batch2")))
     more = {k: v for k, v in kwargs.items() if k in ("beta", "alpha")}
-    if carries(a) != carries(b) and bends(flow, a if carries(a) else b):
+    if carries(a) != carries(b):  # weights, or a matrix for each place
         return composed.composed(flow, func, args, kwargs, composed.addmm)
     pair = product_of_two(a, b)
     detection.take_roles(flow, [a, b])

@@ -19,7 +19,7 @@ from . import activations, attention, chains, composed, division, linear, multi_
 
 LINEAR = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 MULTIPLY = "mul multiply __mul__ __rmul__"
-PRODUCT = "matmul __matmul__ __rmatmul__ mm bmm mv dot inner outer einsum tensordot vecdot kron cross"
+PRODUCT = "matmul __matmul__ __rmatmul__ mm bmm mv dot inner outer einsum tensordot kron cross"
 CHAIN = "multi_dot chain_matmul"
 DIVIDE = "div divide true_divide __div__ __truediv__ __rdiv__ __rtruediv__"
 FROZEN = "rsqrt reciprocal"

@@ -12,11 +12,11 @@ from .maps import padded, place_map
 from .meetings import Meeting, meeting
 from .provenance import provenance
 
-Found = tuple[Tensor, Meeting, bool]
+Found = tuple[Tensor, Meeting, list[int]]
 
 
 def matrices(func: Callable, args: tuple, kwargs: dict, operands: list[Tensor]) -> Found | None:
-    """(the constant, how it met the carrier, whether an axis is summed away), if it may differ along an axis of places.
+    """(the constant, how it met the carrier, which of its axes are summed away), if it may differ along an axis of places.
 
     That axis is one that both have and that the product keeps.
     """
@@ -62,4 +62,5 @@ def met(carrier: Tensor, mine: list[str], constant: Tensor, theirs: list[str], o
             one = padded(one, len(mine))
             maps.append(place_map(one.key, one.cells.reshape(*one.cells.shape, *[1] * len(own))))
     found = meeting(view, provenance(content=True, maps=maps), (*carrier.shape, *[constant.shape[theirs.index(one)] for one in own]), True)
-    return None if found is None or len(found.shape) != dims else (view, found, any(one in mine and one not in out for one in theirs))
+    summed = [axis for axis, one in enumerate(mine) if one in theirs and one not in out]
+    return None if found is None or len(found.shape) != dims else (view, found, summed)

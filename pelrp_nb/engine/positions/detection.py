@@ -224,14 +224,19 @@ def weights_at(
     return A[tuple(cells[a] if a in cells else turn[0] if a in heads[-1:] else slice(None) for a in range(A.dim()))]
 
 
-def per_place(flow: Context, constant: Tensor, shared: Meeting, carrier: Tensor, contracts: bool) -> tuple[Leaf, Tensor] | None:
-    """The carrier of a product with a matrix (or a vector) for each place: half of what comes back to it is the sink's."""
+def per_place(flow: Context, constant: Tensor, shared: Meeting, summed: list[int], carrier: Tensor) -> tuple[Leaf, Tensor] | None:
+    """The carrier of a product with a matrix (or a vector) for each place: half of what comes back to it is the sink's.
+
+    summed: the axes of the constant that the product sums away; of a matrix that turns one axis into another it stands before that one.
+    """
     if not flow.may_be_position(shared):  # what only selects (a matrix of zeros and ones) is none
         return None
     known = provenance_of(carrier)
-    leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), shared), constant)
+    turns = len(summed) == 1 and constant.dim() == carrier.dim() + 1
+    matrix = constant.movedim(summed[0], -2) if turns else constant
+    leaf = sinks.named(flow, sinks.sink(flow, None, "matrix", known, tuple(carrier.shape), shared), matrix)
     if known.pair:
-        leaf.kind = PositionKind.RELATIVE_EMBEDDING if contracts else PositionKind.DECAY
+        leaf.kind = PositionKind.RELATIVE_EMBEDDING if summed else PositionKind.DECAY
     return leaf, sinks.half_of(flow, leaf, carrier, pairs=known.pair)
 
 
