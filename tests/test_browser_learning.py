@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
-from browsing import MARKS, browser, number, opened, section, slider  # noqa: F401
+from browsing import MARKS, browser, number, opened, section, slider, unfold  # noqa: F401
 from made import made
+from pelrp_nb.live import cards, workbench
 from playwright.sync_api import Page, expect
+from test_browser_kinds import inspected
 
 from pelrp_nb import PA_LRP, labs, live, rules, zoo
-from pelrp_nb.live import workbench
 from pelrp_nb.rules.pages import latex, page_of
 
 pytestmark = MARKS
@@ -82,6 +84,45 @@ def test_a_rule_of_ones_own_shows_its_letters(browser, tmp_path):
     with opened(browser, live.card(own), tmp_path) as page:
         assert page.locator("pre.formula").first.text_content() == page_of(own)["formula"]
         assert page.locator("math, svg.neuron").count() == 0
+
+
+# --- code in prose ----------------------------------------------------------------------------------------------------
+
+RAW = "all => all.filter(one => { one = one.cloneNode(true); one.querySelectorAll('.source, [aria-label=Card]').forEach(x => x.remove());"
+RAW += " return one.textContent.includes('`'); }).length"  # but in source, and in the record of a run
+
+
+def test_no_rule_card_shows_a_back_tick_and_what_stood_between_is_code(browser, tmp_path):
+    with opened(browser, live.card(), tmp_path) as page:
+        for rule in rules.ALL:
+            page.get_by_label("Rule", exact=True).select_option(rule.name)
+            assert page.eval_on_selector_all("article", RAW) == 0, rule.name
+            said = [code for one in cards.about(rule.doc) if one["kind"] == "text" for code in re.findall("`([^`]+)`", one["text"])]
+            assert set(said) <= set(page.locator("article p code").all_text_contents())
+    assert "`" not in live.card().table
+
+
+MINE = "Pays `x` alone.\n\nAs ``epsilon`` does.\n\n    z = W x + b\n\nConserves: all but `b`.  (mine, `page 3`)"
+
+
+def test_code_in_the_page_of_ones_own_rule_is_code_in_every_view_of_it(browser, tmp_path):
+    own = rules.make("mine", rules.epsilon.forward, rules.epsilon.relevance, example=rules.epsilon.example, doc=MINE)
+    shown = {
+        "card": live.card(own),
+        "inspector": inspected(pages={"epsilon": page_of(own)}, refusals=["No rule for `aten::foo`."], notes=["`x`"]),
+        "steps": made(card={"composite": repr(replace(PA_LRP, linear=own)), "model": "m", "method": "mine", "notes": ["see `x`"]}),
+    }  # fmt: skip
+    for name, sheet in shown.items():
+        with opened(browser, sheet, tmp_path) as page:
+            unfold(page)
+            assert page.eval_on_selector_all("#view", RAW) == 0, name
+            assert page.locator("code", has_text=re.compile("^(x|b|epsilon|page 3|aten::foo)$")).count() > 0, name
+        assert "`" not in re.sub("(?s)<pre.*?</pre>", "", sheet.table if name != "steps" else sheet.sheet().table)
+
+
+def test_what_a_check_says_of_code_is_code():
+    found = labs.Verdict("x", False, "Write `share * R` & run", hint="`<b>`")
+    assert "Write <code>share * R</code> &amp; run" in found._repr_html_() and "<code>&lt;b&gt;</code>" in found._repr_html_()
 
 
 # --- a mistake -------------------------------------------------------------------------------------------------------

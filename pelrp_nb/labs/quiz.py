@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from zlib import crc32
 
+from ..views.table import coded
 from .course import questions
 
 LETTERS = "abcdef"
@@ -74,7 +75,7 @@ class Quiz:
         blocks = []
         for number, question in enumerate(self.questions, 1):
             folded = "".join(_folded(letter, choice) for letter, choice in zip(LETTERS, question.choices))
-            asked = f'<p style="margin:12px 0 4px"><b>{number}. {escape(question.text)}</b></p>'
+            asked = f'<p style="margin:12px 0 4px"><b>{number}. {coded(escape(question.text))}</b></p>'
             blocks.append(f'<div class="asked">{asked}{folded}</div>')
         score = f'<p class="score" data-of=" of {len(self.questions)}"></p>'
         return f'<style>{STYLE}</style><div class="pelrp-quiz" style="max-width:46em">{"".join(blocks)}{score}</div>'
@@ -82,8 +83,8 @@ class Quiz:
 
 def _folded(letter: str, choice: Choice) -> str:
     mark = "\u2713 Right" if choice.right else "\u2717 No"
-    said = f"<b>{mark}.</b> {escape(choice.why)}"
-    shown = f"<summary><span>{letter}) {escape(choice.text)}</span></summary>"
+    said = f"<b>{mark}.</b> {coded(escape(choice.why))}"
+    shown = f"<summary><span>{letter}) {coded(escape(choice.text))}</span></summary>"
     kind = "right" if choice.right else "wrong"
     return f'<details class="{kind}" style="margin:2px 0 2px 16px">{shown}<p style="margin:4px 0 4px 24px">{said}</p></details>'
 

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
+from ..views.table import coded
 from .course import of_lab
 from .exercise import Exercise
 from .grading import Grade
@@ -113,9 +114,9 @@ def page(grade: Grade, folder: Path) -> Path:
         state, points = ("right", exercise.points) if verdict else ("not", 0)
         hint = "" if verdict or verdict.mistake or not verdict.tried else f" Hint: {exercise.hints[0]}"
         heading = f"<h2>{escape(exercise.name)}: {points} of {exercise.points}</h2>"
-        parts.append(f'<div class="{state}">{heading}<p>{escape(verdict.message + hint)}</p></div>')
+        parts.append(f'<div class="{state}">{heading}<p>{coded(escape(verdict.message + hint))}</p></div>')
     if grade.notes:
-        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in grade.notes) + "</ul>")
+        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{coded(escape(note))}</li>" for note in grade.notes) + "</ul>")
     parts.append(f"<p>Drawn from seed {grade.seed}.</p>")
     path = folder / page_name(grade.submission)
     head = f'<meta charset="utf-8"><title>{escape(readable(grade.submission))}</title><style>{STYLE}</style>'

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
+from ..views.table import coded
+
 GREEN, AMBER = "#2a7f62", "#b35806"
 
 
@@ -36,5 +38,5 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         colour = GREEN if self.passed else AMBER
-        body = escape(repr(self)).replace("\n", "<br>")
+        body = coded(escape(repr(self))).replace("\n", "<br>")
         return f'<div role="status" style="border-left:4px solid {colour};padding:4px 12px;white-space:pre-wrap">{body}</div>'

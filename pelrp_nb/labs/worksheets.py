@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import rules
 from ..errors import InputError
 from ..rules import Rule
+from ..views.table import coded
 
 STYLE = """
 @page { size: A4; margin: 18mm }
@@ -98,9 +99,9 @@ def sheet(rule: Rule) -> str:
     filled = side_by_side([(f"R({name})", shown(x)) for name, x in zip(called, paid)])
     total = sum(float(x.sum()) for x in paid)
     kept = round(float(R.sum()) - total, 3) + 0.0  # what is rounding has no sign
-    sums = f"<p>Sum in {float(R.sum()):.3f}, sum out {total:.3f}, kept {kept:.3f}. {escape(rule.conserves)}.</p>"
+    sums = f"<p>Sum in {float(R.sum()):.3f}, sum out {total:.3f}, kept {kept:.3f}. {coded(escape(rule.conserves))}.</p>"
     room = "<p>Sum in ________ sum out ________ kept ________</p>"
-    front = f"<h1>{escape(rule.name)}</h1><pre>{escape(rule.doc.strip())}</pre>{said}<p><b>Fill in:</b></p>{empty}{room}"
+    front = f"<h1>{escape(rule.name)}</h1><pre>{coded(escape(rule.doc.strip()))}</pre>{said}<p><b>Fill in:</b></p>{empty}{room}"
     return document(rule.name, f"<section>{front}</section><section><h1>{escape(rule.name)}: answers</h1>{filled}{sums}</section>")
 
 
@@ -152,7 +153,7 @@ def side_by_side(blocks: list[tuple[str, str]]) -> str:
 
 def glossary() -> str:
     """All words of the course, one line each."""
-    rows = "".join(f"<dt><b>{escape(term)}</b></dt><dd>{escape(text)}</dd>" for term, text in sorted(TERMS.items()))
+    rows = "".join(f"<dt><b>{escape(term)}</b></dt><dd>{coded(escape(text))}</dd>" for term, text in sorted(TERMS.items()))
     return document("Glossary", f"<h1>Glossary</h1><dl>{rows}</dl>")
 
 

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..rules import ALL, Rule, by_name
 from ..rules.pages import page_of
 from ..views.sheet import Sheet
+from ..views.table import prose
 from .examples import measured
 from .workbench import compute, has_case
 
@@ -47,8 +48,8 @@ def sheet(rule: Rule | str | None = None) -> Sheet:
 def _page(card: dict[str, Any]) -> str:
     """The card without scripts: sentence, formula, what it conserves."""
     return (
-        f"<div><b>{escape(card['name'])}</b> {escape(card['sentence'])}<pre>{escape(card['formula'])}</pre>"
-        f"Conserves: {escape(card['conserves'])}. ({escape(card['paper'])})</div>"
+        f"<div><b>{escape(card['name'])}</b> {prose(card['sentence'])}<pre>{escape(card['formula'])}</pre>"
+        f"Conserves: {prose(card['conserves'])}. ({prose(card['paper'])})</div>"
     )
 
 

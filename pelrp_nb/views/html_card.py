@@ -11,7 +11,7 @@ from .data import Plain
 from .differences import differing
 from .headline import Part, adds_up, headline, kind_of, opposed, outside, places, sentence, sides, streams_of, terms
 from .reading import grid_of, turned, words
-from .table import HEAD, PLAIN, RIGHT, SMALL, cell, escaped, fold, grid, paint, table, total
+from .table import HEAD, PLAIN, RIGHT, SMALL, cell, escaped, fold, grid, paint, prose, table, total
 from .text import meaning, notes, positions, verdict
 
 STRIP = 400  # words in the running text
@@ -25,7 +25,7 @@ _WORD = "padding:1px 3px;border-radius:3px;white-space:pre-wrap"
 
 def fallback(data: Plain) -> str:
     """One fragment of HTML: the card, and behind a fold every number and the ledger."""
-    told = [f'<div style="{SMALL}">Note: {escaped(note, 400)}</div>' for note in notes(data)]
+    told = [f'<div style="{SMALL}">Note: {prose(note)}</div>' for note in notes(data)]
     facts = [escaped(data["model"]), escaped(data["method"], 120), *filter(None, [meaning(data) if data["sinks"] else positions(data)])]
     found = [*_said(data), *_streams(data), _key(data), _made_of(data), f'<div style="{SMALL}">{" · ".join(facts)}</div>', *told]
     return f'<div style="max-width:100%;overflow-x:auto">{"".join(found)}{fold("Every number", table(data))}</div>'

@@ -15,7 +15,7 @@ from .figure import QUIET, Picture, fits, is_size, short
 from .maps import sheet as heat_maps
 from .look import look
 from .sheet import Sheet
-from .table import PLAIN, RIGHT, cell, escaped, grid
+from .table import PLAIN, RIGHT, cell, escaped, grid, prose
 from .text import visible
 
 MEANS = (
@@ -121,7 +121,7 @@ def table(data: Mapping[str, Any], title: str) -> str:
         "relevance": [float(r[1]) for r in found],
         "gradient": [float(r[2]) for r in found],
     }
-    notes = "".join(f'<div style="font-size:13px;opacity:0.75">Note: {escaped(note, 400)}</div>' for note in data["notes"])
+    notes = "".join(f'<div style="font-size:13px;opacity:0.75">Note: {prose(note)}</div>' for note in data["notes"])
     head = f'<div style="font-size:16px">{escaped(title, 160)}</div><div style="font-size:13px">{MEANS}</div>'
     return f'<div style="max-width:100%;overflow-x:auto">{head}{lines(columns)}{notes}</div>'
 

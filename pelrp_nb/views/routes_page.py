@@ -14,7 +14,7 @@ from .data import packed, single
 from .payload import label
 from .routes_data import PlainGroup, PlainHead, PlainLevel, PlainRoutes, Sparse
 from .sheet import Sheet
-from .table import HEAD, PLAIN, RIGHT, SMALL, cell, escaped, fold, grid, paint
+from .table import HEAD, PLAIN, RIGHT, SMALL, cell, escaped, fold, grid, paint, prose
 from .text import visible
 
 KINDS = ("routes", "heads")
@@ -161,7 +161,7 @@ def table(kind: str, data: PlainRoutes, title: str) -> str:
             "heads": fold(f"{escaped(name)}the heads that handed on most", _head_rows(group), opened=kind == "heads"),
         }
         parts += folds.values() if kind == "routes" else reversed(folds.values())
-    parts += [f'<div style="{SMALL}">Note: {escaped(note, 400)}</div>' for note in data["notes"]]
+    parts += [f'<div style="{SMALL}">Note: {prose(note)}</div>' for note in data["notes"]]
     return f'<div style="max-width:100%;overflow-x:auto">{"".join(parts)}</div>'
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def table(data: Plain) -> str:
 
 def listing(plan: Mapping[str, Any]) -> str:
     """A plan as nested folds: module, then its operations with their rules; modules that are alike stand there once."""
-    refused = "".join(f"<div>refused: {escaped(text, 400)}</div>" for text in plan["refusals"])
+    refused = "".join(f"<div>refused: {prose(text)}</div>" for text in plan["refusals"])
     kinds = dict.fromkeys(kind for _, kind in plan["sinks"])
     sinks = ", ".join(f"{escaped(kind)} in {sum(k == kind for _, k in plan['sinks'])} places" for kind in kinds) or "none found"
     head = f'<div style="font-size:16px">{escaped(plan["model"])}</div>'
@@ -56,7 +57,7 @@ def _branch(node: Mapping[str, Any], lines: Sequence[Mapping[str, str]]) -> str:
     own = [lines[i] for i in node.get("lines", ())]
     plain = ", ".join(line["operation"] for line in own if line["rule"] == "plain")
     rows = [
-        f"<div>{escaped(line['operation'], 120)}: <b>{escaped(line['rule'], 120)}</b>, {escaped(line['reason'], 120)}; "
+        f"<div>{escaped(line['operation'], 120)}: <b>{escaped(line['rule'], 120)}</b>, {prose(line['reason'], 120)}; "
         f"conserves {escaped(line['conserves'], 120)}</div>"
         for line in own
         if line["rule"] != "plain"
@@ -74,6 +75,16 @@ def escaped(text: str, most: int = 60) -> str:
     return "".join(
         f'<span style="{_CHIP}">{html.escape(piece.text)}</span>' if piece.chip else html.escape(piece.text) for piece in pieces(text, most)
     )
+
+
+def prose(text: str, most: int = 400) -> str:
+    """Text as Python writes it, as HTML: what stands between back ticks is code."""
+    return coded(escaped(text, most))
+
+
+def coded(shown: str) -> str:
+    """HTML in which what stands between back ticks is code."""
+    return re.sub(r"`+([^`]+)`+", r"<code>\1</code>", shown)
 
 
 def _tokens(data: Plain, signed: Parts, scale: float) -> str:

@@ -13,7 +13,7 @@ from ..errors import InputError
 from .data import packed, single
 from .payload import label
 from .sheet import Sheet
-from .table import PLAIN, RIGHT, cell, escaped, grid
+from .table import PLAIN, RIGHT, cell, escaped, grid, prose
 from .text import visible
 
 MANY = 64  # places, up to which each attention has its matrix
@@ -95,7 +95,7 @@ def table(data: PlainExchange, title: str) -> str:
     for name, one in (data["streams"] or {"": data}).items():
         parts.append(f'<div style="font-size:13px;margin:6px 0">{escaped(f"{name}: " if name else "")}{escaped(line(one), 400)}</div>')
         parts.append(grid([_heads(), *_rows(one)]))
-    parts += [f'<div style="font-size:13px;opacity:0.75">Note: {escaped(note, 400)}</div>' for note in data["notes"]]
+    parts += [f'<div style="font-size:13px;opacity:0.75">Note: {prose(note)}</div>' for note in data["notes"]]
     return f'<div style="max-width:100%;overflow-x:auto">{"".join(parts)}</div>'
 
 

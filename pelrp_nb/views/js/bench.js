@@ -38,7 +38,7 @@ kinds.bench = (root, face) => {
   const reset = action("Start again", () => alive.ask("reset"));
   const paid = paidOf(traitOf(face, "result"), data);
   root.append(
-    make("header", {}, make("h1", {}, make("code", {}, data.name)), make("p", { class: "lead" }, data.sentence)),
+    make("header", {}, make("h1", {}, make("code", {}, data.name)), make("p", { class: "lead" }, prose(data.sentence))),
     formula(data),
     notice.node,
     make(
@@ -116,7 +116,7 @@ function paidOf(first, { name: rule, conserves }) {
   const node = make("div", { class: "paid" }, drawn, outputs, table, leak, forms);
   const show = (result) => {
     if (result.error) {
-      write(leak, result.error);
+      clear(leak, prose(result.error));
       leak.className = "bad";
       return;
     }
@@ -148,7 +148,7 @@ function paidOf(first, { name: rule, conserves }) {
       whole
         ? "\u2713 Nothing leaks: the inputs receive all that was handed back."
         : `${design ? "" : "\u2717 "}${print(Number(sums.kept))} was kept: the inputs receive ${print(Number(sums.out))} of ` +
-            `${print(Number(sums.in))}.${design ? ` That is by design: the rule conserves ${conserves}.` : ""}`,
+            `${print(Number(sums.in))}.${design ? ` That is by design: the rule conserves ${conserves.replaceAll("`", "")}.` : ""}`,
     );
     write(forms, `Definition and bent gradient differ by ${unlessRounding(Number(result.difference), rounded)}.`);
   };

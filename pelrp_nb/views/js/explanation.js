@@ -54,7 +54,7 @@ function throughOf(root, face, first) {
 // Under the card: the way on, what was explained by what, and what could have been read otherwise.
 function footOf(data, button) {
   const said = [data.model, data.method, data.unbooked ?? data.share_means].filter(Boolean);
-  const notes = data.notes.map((note) => make("p", { class: "note" }, note));
+  const notes = noted(data.notes, "");
   return make(
     "footer",
     { class: "foot" },

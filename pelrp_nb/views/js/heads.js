@@ -49,7 +49,7 @@ function walkedOf(face, part, what, name, then = () => {}) {
   if (!there && !(face.data.exact && face.model.get("asks"))) return null;
   const [said, place] = [spoken("quiet"), make("div")];
   const show = (found) => {
-    if (!found?.streams) return write(said, found?.refused ?? "The kernel does not answer.");
+    if (!found?.streams) return clear(said, prose(found?.refused ?? "The kernel does not answer."));
     const rows = found.streams.map(([stream, tokens, box]) => ({ stream, tokens, values: numbers(box) }));
     const [scale, sum] = [largest(...rows.map((row) => row.values)), total(rows.flatMap((row) => row.values))];
     write(said, `Walked: ${digits(Math.max(scale, Math.abs(sum)))(sum)} reach the words through ${what} alone.`);
@@ -81,7 +81,7 @@ function routesHead(data) {
     make("h1", {}, make("bdi", {}, data.target), " ", make("span", { class: "amount" }, digits(Math.abs(value), 5)(value))),
     make("p", { class: "quiet" }, data.about),
     make("p", {}, data.said),
-    data.notes.map((note) => make("p", { class: "note" }, `Note: ${note}`)),
+    noted(data.notes),
   );
 }
 

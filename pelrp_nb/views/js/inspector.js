@@ -25,7 +25,7 @@ kinds.inspector = (root, face) => {
       ? make(
           "div",
           { role: "note" },
-          data.refusals.map((text) => make("p", { class: "bad" }, `refused: ${text}`)),
+          data.refusals.map((text) => make("p", { class: "bad" }, "refused: ", prose(text))),
         )
       : make("p", { class: "good" }, "refused: nothing"),
     keptBy(data),
@@ -136,7 +136,7 @@ function panelOf(data) {
       clear(node, [
         make("h2", {}, `${line.operation}: ${line.rule}`),
         where(place),
-        make("p", {}, make("span", { class: "quiet" }, "Why this rule: "), `${line.reason}.`),
+        make("p", {}, make("span", { class: "quiet" }, "Why this rule: "), prose(line.reason), "."),
         page(line),
       ]);
     },
@@ -185,7 +185,7 @@ function positionsOf(data) {
           ),
         ),
       ),
-    data.notes.map((note) => make("p", { class: "note" }, note)),
+    noted(data.notes, ""),
     data.sinks.length > 0 && fold(`${data.sinks.length} sinks by name`, () => facts("sinks", data.sinks)).node,
   );
 }

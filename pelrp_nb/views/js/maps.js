@@ -15,7 +15,7 @@ kinds.maps = (root, face) => {
     make("header", {}, make("h1", {}, data.title), make("p", { class: "quiet" }, data.means)),
     ...(pick ? [make("div", { class: "controls" }, pick.node)] : []),
     place,
-    ...data.notes.map((note) => make("p", { class: "note" }, `Note: ${note}`)),
+    ...noted(data.notes),
     savingShown(face, data.title),
   );
   face.on("map", show);

@@ -77,5 +77,10 @@ function legend() {
 // A sentence in pieces [text, name]: a name is somebody's word and keeps its own direction.
 const quoted = (parts) => parts.map(([text, name]) => (name ? make("bdi", {}, text) : text));
 
+// Text as Python writes it: what stands between back ticks is code.
+const prose = (text) => text.split(/`+([^`]+)`+/).map((part, i) => (i % 2 ? make("code", {}, part) : part));
+
+const noted = (notes, before = "Note: ") => notes.map((note) => make("p", { class: "note" }, before, prose(note)));
+
 // Lines that a screen reader speaks when they change.
 const spoken = (kind = "said") => make("p", { class: kind, role: "status", "aria-live": "polite" });

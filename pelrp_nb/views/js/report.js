@@ -27,7 +27,7 @@ const failure = ({ kind, text, ours }) =>
     "div",
     { class: "failure", role: "alert" },
     make("p", {}, make("b", {}, ours ? "This cannot be explained as it is." : `The model broke off with ${kind}.`)),
-    make("p", {}, text),
+    make("p", {}, prose(text)),
     make("p", { class: "quiet" }, "The kernel goes on, and the model is as it was."),
   );
 

@@ -30,7 +30,7 @@ function cardOf(card) {
   return make(
     "article",
     { "aria-label": `rule ${card.name}` },
-    make("header", {}, make("h1", {}, make("code", {}, card.name)), make("p", { class: "lead" }, card.sentence)),
+    make("header", {}, make("h1", {}, make("code", {}, card.name)), make("p", { class: "lead" }, prose(card.sentence))),
     make(
       "div",
       { class: "columns" },
@@ -38,16 +38,16 @@ function cardOf(card) {
         "div",
         {},
         formula(card),
-        card.about.filter(({ kind }) => kind === "text").map(({ text }) => make("p", {}, text)),
+        card.about.filter(({ kind }) => kind === "text").map(({ text }) => make("p", {}, prose(text))),
       ),
       card.worked && pictureOf(card),
     ),
     facts("what the page says", [
-      ["Conserves", card.conserves],
-      ["Paper", card.paper],
+      ["Conserves", prose(card.conserves)],
+      ["Paper", prose(card.paper)],
     ]),
     fold("The page as it is written", () =>
-      card.about.map(({ kind, text }) => (kind === "formula" ? letters(text) : make("p", {}, text))),
+      card.about.map(({ kind, text }) => (kind === "formula" ? letters(text) : make("p", {}, prose(text)))),
     ).node,
     section("Source", "", make("div", { class: "columns" }, forms)),
     exampleOf(card.example),

@@ -16,7 +16,7 @@ function head(data) {
     {},
     make("h1", {}, `${data.target} `, make("span", { class: "amount" }, digits(Math.abs(value), 5)(value))),
     make("p", { class: "quiet" }, `${said.join(" \u00b7 ")} \u00b7 `, state),
-    ...data.notes.map((note) => make("p", { class: "note" }, `Note: ${note}`)),
+    ...noted(data.notes),
   );
 }
 

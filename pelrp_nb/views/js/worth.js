@@ -8,7 +8,7 @@ kinds.exchange = (root, face) => {
     ...data.streams.map((stream) =>
       section(`What positions are worth${stream.name ? `: ${stream.name}` : ""}`, data.means, worthOf(face, stream)),
     ),
-    ...data.notes.map((note) => make("p", { class: "note" }, `Note: ${note}`)),
+    ...noted(data.notes),
     savingShown(face, `exchange-${data.target}`),
   );
 };
