@@ -1,4 +1,4 @@
-"""Printed with backgrounds off, as browsers print unless told otherwise, and from a dark theme: the stronger, the darker, in every view."""
+"""Printed, nothing is cut off; with backgrounds off, as browsers print, and from a dark theme, the stronger is the darker."""
 # ruff: noqa: F811 (a fixture that is imported)
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import numpy as np
 import pypdfium2
 import pytest
 import torch
-from browsing import MARKS, browser, opened  # noqa: F401
+from browsing import MARKS, browser, opened, unfold  # noqa: F401
+from every_kind import EVERY, LONG
+from made import made
 from playwright.sync_api import Page
 from test_views_card import weighed
 
@@ -90,3 +92,45 @@ def test_without_the_rule_that_keeps_colours_the_order_is_lost(browser, tmp_path
             "document.querySelectorAll('style').forEach(s => { s.textContent = s.textContent.replaceAll('color-adjust: exact', ''); })"
         )
         assert not ordered(printed(page, ".card .running [data-at]"))
+
+
+# --- nothing is cut off at the edge ----------------------------------------------------------------------------------
+
+TEXT = "this plot of a gorgeous film was witty and rather long but we did not like the ending of it all ."
+LONGER = tuple(TEXT.split())
+A4 = 718  # CSS pixels between margins of a centimetre
+BEYOND = (
+    "edge => [...document.querySelectorAll('#view *')].filter(one => !one.children.length && one.textContent.trim()"
+    " && one.getBoundingClientRect().width && one.getBoundingClientRect().right > edge).map(one => one.textContent)"
+)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_on_paper_nothing_lies_beyond_the_edge(kind, browser, tmp_path):
+    with opened(browser, EVERY[kind](LONGER), tmp_path, width=A4) as page:
+        unfold(page)
+        page.emulate_media(media="print")
+        assert page.evaluate(BEYOND, A4 + 2) == []
+
+
+def test_the_printed_monitor_has_every_number_of_every_boundary_under_its_word(browser, tmp_path):
+    sheet = EVERY["monitor"](LONGER)
+    report = sheet.state["report"]
+    with opened(browser, sheet, tmp_path) as page:
+        shown = page.locator("table.wraps tbody tr").evaluate_all("rows => rows.map(row => [...row.cells].slice(1).map(x => x.innerText))")
+        page.emulate_media(media="print")
+        with pypdfium2.PdfDocument(page.pdf(format="A4")) as paper:
+            text = " ".join(leaf.get_textpage().get_text_range() for leaf in paper).split("Relevance on its way back")[1]
+    words = text.split()
+    assert len(shown) == len(report["boundaries"]) and all(len(row) == 2 + len(report["tokens"]) for row in shown)
+    for number in (number for row in shown for number in row[1:]):
+        words.remove(number)
+    for word in LONGER:
+        assert words.count(word) >= len(shown) * LONGER.count(word)
+
+
+def test_a_table_of_more_tokens_than_it_has_columns_says_how_many_are_left_out(browser, tmp_path):
+    with opened(browser, made(LONG).sheet("xray"), tmp_path) as page:
+        unfold(page)
+        assert page.locator("table.wraps thead th").count() == 121
+        assert page.get_by_text("80 more tokens are not drawn; sums are over all.").is_visible()

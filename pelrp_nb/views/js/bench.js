@@ -148,7 +148,7 @@ function paidOf(first, { name: rule, conserves }) {
       whole
         ? "\u2713 Nothing leaks: the inputs receive all that was handed back."
         : `${design ? "" : "\u2717 "}${print(Number(sums.kept))} was kept: the inputs receive ${print(Number(sums.out))} of ` +
-            `${print(Number(sums.in))}.${design ? ` That is by design: the rule conserves ${conserves.replaceAll("`", "")}.` : ""}`,
+            `${print(Number(sums.in))}.${design ? ` That is by design: the rule conserves ${plainly(conserves)}.` : ""}`,
     );
     write(forms, `Definition and bent gradient differ by ${unlessRounding(Number(result.difference), rounded)}.`);
   };

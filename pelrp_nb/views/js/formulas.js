@@ -19,7 +19,12 @@ function ruleCard(rule) {
   return make(
     "div",
     { class: "rule" },
-    make("p", {}, prose(`${rule.sentence} `), make("span", { class: "quiet" }, prose(`Conserves ${rule.conserves}. ${rule.paper}.`))),
+    make(
+      "p",
+      {},
+      prose(`${rule.sentence} `),
+      make("span", { class: "quiet" }, prose(`Conserves ${rule.conserves}. ${rule.paper}.`)),
+    ),
     formula(rule),
     fold("the definition, as it is written", () => source(rule.relevance, `definition of ${rule.name}`)).node,
     fold("the fast form, as it is run", () => source(rule.forward, `fast form of ${rule.name}`)).node,

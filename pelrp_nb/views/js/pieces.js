@@ -78,7 +78,9 @@ function legend() {
 const quoted = (parts) => parts.map(([text, name]) => (name ? make("bdi", {}, text) : text));
 
 // Text as Python writes it: what stands between back ticks is code.
-const prose = (text) => text.split(/`+([^`]+)`+/).map((part, i) => (i % 2 ? make("code", {}, part) : part));
+const prose = (text) => text.split(/\u0060+([^\u0060]+)\u0060+/).map((part, i) => (i % 2 ? make("code", {}, part) : part));
+
+const plainly = (text) => text.replaceAll("\u0060", "");
 
 const noted = (notes, before = "Note: ") => notes.map((note) => make("p", { class: "note" }, before, prose(note)));
 

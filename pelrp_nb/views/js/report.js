@@ -151,7 +151,7 @@ function mapOf(face, columns, report) {
   const body = make("tbody");
   const table = make(
     "table",
-    { class: "grid live" },
+    { class: "grid live wraps" },
     make(
       "thead",
       {},
@@ -203,8 +203,8 @@ function mapOf(face, columns, report) {
 }
 
 function rowOf(name, columns, count) {
-  const [check, sum] = [make("td", { class: "check" }), make("td", { class: "sum" })];
-  const cells = columns.map(() => make("td"));
+  const [check, sum] = [make("td", { class: "check" }), make("td", { class: "sum", "data-of": "total" })];
+  const cells = columns.map((column) => make("td", { "data-of": spelled(column.text) }));
   const node = make("tr", { class: "dim" }, make("th", { scope: "row" }, name), check, sum, cells);
   const show = (boundary, scale, print, phase) => {
     node.classList.toggle("dim", !boundary);

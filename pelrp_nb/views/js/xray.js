@@ -72,14 +72,20 @@ function grid(scene, rows, scale, name) {
       "tr",
       {},
       make("th", { scope: "row", title: row.name }, make("span", { class: "label" }, row.name)),
-      make("td", { class: "sum" }, sums(row.total)),
+      make("td", { class: "sum", "data-of": "sum" }, sums(row.total)),
       columns.map((column) => {
         const x = summed(row.values, column.ids);
-        return make("td", { class: shade(x, scale) }, x === undefined ? "" : show(x));
+        return make("td", { class: shade(x, scale), "data-of": spelled(column.text) }, x === undefined ? "" : show(x));
       }),
     ),
   );
-  return region(name, make("table", { class: "grid" }, make("thead", {}, top), make("tbody", {}, body)));
+  const more = scene.columns.length - columns.length;
+  return make(
+    "div",
+    {},
+    region(name, make("table", { class: "grid wraps" }, make("thead", {}, top), make("tbody", {}, body))),
+    more > 0 && make("p", { class: "quiet" }, `${more.toLocaleString("en")} more tokens are not drawn; sums are over all.`),
+  );
 }
 
 // --- queries against keys ---------------------------------------------------------------------------------------------
