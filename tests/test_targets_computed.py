@@ -263,6 +263,39 @@ def test_a_loss_is_not_shifted_where_the_head_does_not_shift(name):
         assert found.value == pytest.approx(theirs(model, TEXT, own), abs=1e-6)
 
 
+WRITES_IN_PLACE = {
+    "XLNetLMHeadModel": {"n_layer": 2, "n_head": 4, "d_model": 48, "d_inner": 80},
+    "XLMWithLMHeadModel": {"n_layers": 2, "n_heads": 4, "emb_dim": 48, "mask_token_id": 4},
+    "FlaubertWithLMHeadModel": {"n_layers": 2, "n_heads": 4, "emb_dim": 48, "mask_token_id": 4},
+}
+
+
+def writing_in_place(name: str):
+    import transformers as t
+
+    kind = getattr(t, name)
+    return randomise(kind(kind.config_class(vocab_size=96, **WRITES_IN_PLACE[name])).double()).float()
+
+
+@pytest.mark.parametrize("wanted", [target.generated(2), target.read(), target.span("w9 w10"), "w30 w31"], ids=str)
+@pytest.mark.parametrize("name", WRITES_IN_PLACE)
+def test_where_a_model_writes_in_a_place_of_its_own_no_place_of_the_text_predicts(name, wanted):
+    """What it writes depends on a token that it puts behind the text; the logits one place before are another number."""
+    with pytest.raises(TargetError, match=r"in a place of its own behind the text.*prepare_inputs_for_generation\(input_ids\)"):
+        explain(writing_in_place(name), TEXT, processor=words(), target=wanted)
+
+
+@pytest.mark.parametrize("name", WRITES_IN_PLACE)
+def test_what_such_a_model_writes_is_explained_where_it_writes_it(name):
+    model, ids = writing_in_place(name), words()(TEXT, return_tensors="pt")["input_ids"]
+    new = int(model.generate(ids, max_new_tokens=1, do_sample=False, pad_token_id=0, eos_token_id=None)[0, -1])
+    found = explain(model, model.prepare_inputs_for_generation(ids), target=target.token(new, at=-1))
+    with torch.no_grad():
+        logits = model(**model.prepare_inputs_for_generation(ids)).logits
+    assert found.value == pytest.approx(float(logits[0, -1, new]), abs=1e-6) and int(logits[0, -1].argmax()) == new
+    assert found.ledger.closed and found.positional.abs().sum() > 0
+
+
 def test_a_loss_leaves_the_models_configuration_as_it_was():
     """transformers notes the kind of problem when it first sees labels."""
     model = bert("SequenceClassification", num_labels=3)

@@ -17,6 +17,7 @@ from ..inputs.marks import words_of
 from ..inputs.model_input import Encoded, Labels
 from ..inputs.padding import fill_of
 from ..inputs.text import of_ids, tokenizer_of
+from .places import refuse_own_place
 from .target import Generated, Read, Token
 
 Step = tuple[Token, tuple[str, int]]  # a token at its predicting place; (stream, how many places that could see)
@@ -30,6 +31,7 @@ def steps(model: nn.Module, row: Encoded, wanted: Generated | Read, processor: A
     if name not in row.tensors:
         raise TargetError(f"The next tokens need {name}; the input has {', '.join(row.tensors)}. Pass a text.")
     row = from_start(model, unpadded(row, wanted), name, processor)
+    refuse_own_place(model, name, row.tensors[name])
     first = row.tensors[name].shape[1]
     if isinstance(wanted, Generated):
         row = written(model, row, name, wanted, processor)
@@ -93,6 +95,7 @@ def continued(model: Any, row: Encoded, ids: Sequence[int], processor: Any) -> t
     if name not in row.tensors:
         raise TargetError(f"A word of several tokens is written behind a text; the input has {', '.join(row.tensors)}. Pass a text.")
     row = from_start(model, row.without_padding(), name, processor)
+    refuse_own_place(model, name, row.tensors[name])
     before = row.tensors[name].shape[1]
     if before + len(ids) - 1 > limit_of(model):
         raise TargetError(f"The model has positions for {limit_of(model) - before + 1} more tokens, not {len(ids)}. Type a shorter word.")

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import TargetError
+from ..inputs.arguments import RAISED
 from ..inputs.model_input import Labels
 from ..inputs.text import tokenizer_of
 from .labels import label_names
@@ -72,6 +73,24 @@ def writes(model: Any) -> bool:
     """Whether the model writes text, and reads nothing else."""
     config = getattr(model, "config", None)
     return bool(getattr(model, "can_generate", bool)()) and not getattr(config, "is_encoder_decoder", False)
+
+
+def refuse_own_place(model: Any, name: str, ids: Tensor) -> None:
+    """Raise TargetError where a model that writes puts a token of its own behind the text and predicts there, as XLNet and XLM do.
+
+    Elsewhere the last place of a text predicts what follows.  How a model writes it says itself: by what it would be called with.
+    """
+    try:
+        given = model.prepare_inputs_for_generation(ids) if name == "input_ids" and writes(model) else {}
+    except RAISED:  # it needs more than a text, so it does not tell
+        return
+    longer = given.get("input_ids")
+    if isinstance(longer, Tensor) and longer.shape[-1] > ids.shape[-1]:
+        raise TargetError(
+            f"{type(model).__name__} writes a token in a place of its own behind the text, so no place of the text predicts what follows. "
+            "Explain one token as it is written: explain(model, model.prepare_inputs_for_generation(input_ids), "
+            "target=target.token(7, at=-1))."
+        )
 
 
 def shown(tokens: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from .generation import continued, steps
 from .labels import several_tokens
 from .logits import Chosen, index_of, logits_of, matches, row_of
 from .loss import Loss
-from .places import Span, Spread, spread, writes
+from .places import Span, Spread, refuse_own_place, spread, writes
 from .similarity import similarity
 
 
@@ -128,6 +128,7 @@ def spoken_at(model: nn.Module, at: Spread, row: Encoded, name: str) -> Word:
         raise TargetError(
             f"A span as a target is what a model predicts there; {why}. Type target.token(None, at=target.span({at.text!r}))."
         )
+    refuse_own_place(model, name, row.tensors[name])
     ids = row.tensors[name][0].tolist()
     return Word(tuple((i - 1, ids[i]) for i in at.places), at.text)
 
