@@ -29,7 +29,7 @@ from .results.build import Told, common, explanation
 from .results.explanation import Explanation
 from .rules.pages import own_pages
 from .targets.kept import keeping, kept
-from .targets.logits import logits_of, one_per_token
+from .targets.logits import answers_each, logits_of, one_per_token
 from .targets.resolve import Asked, answer, ask, spoken
 from .targets.target import Each
 
@@ -146,7 +146,10 @@ class Run:
                 raise Together  # padding has logits as well
             with torch._C.DisableTorchFunction() if picked else nullcontext():  # what a function of the user's does has rules
                 cut = logits_of_row if picked or more else of_row
-                rows = [kept(cut(output, i, B, v), more, one, v) for i, (one, v) in enumerate(zip(asked, batch.visible, strict=True))]
+                rows = [
+                    kept(cut(output, i, B, v, each=answers_each(output, self.model, v)), more, one, v)
+                    for i, (one, v) in enumerate(zip(asked, batch.visible, strict=True))
+                ]
                 inside = {c: part_of(flow, c) for c in asked_inside}
                 parts = ({c: of_row(x, i, B, visible) for c, x in inside.items()} for i, visible in enumerate(batch.visible))
                 chosen = [[answer(q, own, self.model, self.processor, spoken(one), part) for q in one.questions]

@@ -40,6 +40,7 @@ from .inputs.outputs import of_row
 from .inputs.padding import Padding, fill_of, padded
 from .results.exchange import Exchange
 from .rules import PositionKind
+from .targets.logits import answers_each
 from .targets.resolve import Asked, Question, answer, ask
 
 __all__ = ["exchange"]
@@ -103,7 +104,8 @@ class Row:
     def value(self) -> tuple[Tensor, str]:
         """The explained number, and its name."""
         output = call(self.model, self.batch.arguments)
-        own = of_row(output, 0, 1, self.batch.visible[0])
+        visible = self.batch.visible[0]
+        own = of_row(output, 0, 1, visible, each=answers_each(output, self.model, visible))
         question: Question = self.asked.questions[0]
         return answer(question, own, self.model, self.processor, spoken(self.asked))[:2]
 

@@ -18,22 +18,22 @@ OUTPUTS = {"logits": 3, "prediction_logits": 3, "last_hidden_state": 3, "hidden_
 PAIRS = ("logits_per_image", "logits_per_text")  # rows against columns of the batch
 
 
-def of_row(output: Any, row: int, B: int, visible: Mapping[str, Visible], name: str = "") -> Any:
-    """The model's output for one row, as it would be alone: a batch of one without padding."""
+def of_row(output: Any, row: int, B: int, visible: Mapping[str, Visible], name: str = "", each: bool = False) -> Any:
+    """The model's output for one row, as it would be alone: a batch of one without padding; `each`: every token has one logit."""
     if B == 1 and all(len(place.at) == place.length for place in visible.values()):
         return output
     if isinstance(output, Tensor):
-        return own_part(output, row, B, visible, name)
+        return own_part(output, row, B, visible, name, each)
     parts = held(output)
     if parts is None:
         return output
-    return rebuilt(output, {k: of_row(v, row, B, nested(visible, k), k if isinstance(k, str) else name) for k, v in parts.items()})
+    return rebuilt(output, {k: of_row(v, row, B, nested(visible, k), k if isinstance(k, str) else name, each) for k, v in parts.items()})
 
 
-def logits_of_row(output: Any, row: int, B: int, visible: Mapping[str, Visible]) -> Any:
+def logits_of_row(output: Any, row: int, B: int, visible: Mapping[str, Visible], each: bool = False) -> Any:
     """The logits of one row, where an output of transformers has some; else as `of_row`."""
     found = output.get("logits") if hasattr(output, "to_tuple") else None
-    return of_row(found, row, B, visible, "logits") if isinstance(found, Tensor) else of_row(output, row, B, visible)
+    return of_row(found, row, B, visible, "logits", each) if isinstance(found, Tensor) else of_row(output, row, B, visible, each=each)
 
 
 def held(output: Any) -> dict[Any, Any] | None:
@@ -100,7 +100,7 @@ def nested(visible: Mapping[str, Visible], name: Any) -> Mapping[str, Visible]:
     return visible if tower is None else {k: v for k, v in visible.items() if k == tower}
 
 
-def own_part(x: Tensor, row: int, B: int, visible: Mapping[str, Visible], name: str) -> Tensor:
+def own_part(x: Tensor, row: int, B: int, visible: Mapping[str, Visible], name: str, each: bool) -> Tensor:
     """One row of a tensor, its padding left out."""
     if x.dim() == 0 or x.shape[0] != B:
         return x
@@ -109,7 +109,7 @@ def own_part(x: Tensor, row: int, B: int, visible: Mapping[str, Visible], name: 
     x = x[row : row + 1] if B > 1 else x
     stream = "encoder" if name.startswith("encoder_") else "decoder" if "decoder" in visible else next(iter(visible), None)
     place = visible.get(stream) if stream is not None else None
-    axes = OUTPUTS.get(name, 3)
+    axes = 2 if each and name == "logits" else OUTPUTS.get(name, 3)
     if place is None or x.dim() != axes or x.shape[1] != place.length or len(place.at) == place.length:
         return x
     return x[:, int(place.at[0]) : int(place.at[-1]) + 1]

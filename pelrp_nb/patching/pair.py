@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from ..batches import named_parts, spoken
 from ..engine.memory import free, said
 from ..engine.slot_finder import Found
+from ..engine.trace import Visible
 from ..engine.visits import Slot, Visitor
 from ..errors import InputError, ModelError
 from ..inputs.arguments import call
 from ..inputs.model_input import Encoded
 from ..inputs.outputs import of_row
 from ..inputs.padding import Batch, Padding, fill_of, padded
+from ..targets.logits import answers_each
 from ..targets.resolve import Asked, answer, ask
 from ..targets.target import choose
 
@@ -42,11 +44,15 @@ class Pair:
         """One input as a batch of copies."""
         return padded(self.model, [asked.row] * rows, Padding("right", False, fill_of(self.model, self.processor)))
 
+    def own(self, output: Any, row: int, rows: int, visible: Mapping[str, Visible]) -> Any:
+        """The output of one row, without padding."""
+        return of_row(output, row, rows, visible, each=answers_each(output, self.model, visible))
+
     def values(self, asked: Asked, output: Any, batch: Batch) -> list[Tensor]:
         """What the question asks of each row."""
         rows = len(batch.visible)
         found = [
-            answer(asked.questions[0], of_row(output, i, rows, v), self.model, self.processor, spoken(asked))
+            answer(asked.questions[0], self.own(output, i, rows, v), self.model, self.processor, spoken(asked))
             for i, v in enumerate(batch.visible)
         ]
         self.name = found[0][1]
@@ -59,7 +65,7 @@ class Pair:
         if question.target is not None and getattr(question.target, "text", "") is not None:
             return
         batch = self.batch(self.clean)
-        own = of_row(call(self.model, named_parts(batch.arguments, [self.clean])), 0, 1, batch.visible[0])
+        own = self.own(call(self.model, named_parts(batch.arguments, [self.clean])), 0, 1, batch.visible[0])
         (number, *more), _ = choose(question.target, own, self.model, self.processor, spoken(self.clean)).key
         if not more:
             target = number if question.target is None else replace(question.target, text=number)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..engine.trace import Visible
 from ..errors import TargetError
 from ..inputs.arguments import of_transformers
 from ..inputs.marks import STARTS
@@ -66,6 +67,12 @@ def one_per_token(logits: Any, model: Any, T: int) -> bool:
     if not isinstance(logits, Tensor) or logits.dim() > 2 or not logits.shape[-1] == T > 1:
         return False
     return of_transformers(model) and not matches_labels(model, T)
+
+
+def answers_each(output: Any, model: Any, visible: Mapping[str, Visible]) -> bool:
+    """Whether each token of a row that stands among padding has one logit, and padding one as well."""
+    logits = getattr(output, "logits", None)
+    return any(len(place.at) != place.length and one_per_token(logits, model, place.length) for place in visible.values())
 
 
 def matches_labels(model: Any, classes: int) -> bool:
