@@ -154,7 +154,6 @@ class Run:
                 parts = ({c: of_row(x, i, B, visible) for c, x in inside.items()} for i, visible in enumerate(batch.visible))
                 chosen = [[answer(q, own, self.model, self.processor, spoken(one), part) for q in one.questions]
                           for one, own, part in zip(asked, rows, parts, strict=True)]  # fmt: skip
-            flow.account.mixed = flow.account.mixed or (B > 1 and not picked)  # the books do not know whose row a function computes
             about, last = common(flow), max(map(len, chosen))
             for k in range(last):
                 here = [c[k] if k < len(c) else None for c in chosen]
@@ -268,9 +267,9 @@ def refused_with_rules(model: nn.Module, composite: Composite, error: Exception)
 
 
 def mixed(flow: Propagation, traces: Sequence[Trace | None]) -> bool:
-    """Whether amounts may be in the wrong row's books: they came in another order (experts), and a gap is more than rounding."""
+    """Whether amounts may be in the wrong row's books, as a gap of more than rounding says: they came in another order than by rows."""
     ledgers = [t.ledger for t in traces if t is not None]
-    return flow.account.mixed and any(not abs(x.gap) <= rounding(x) for x in ledgers)
+    return flow.account.open and any(not abs(x.gap) <= rounding(x) for x in ledgers)
 
 
 def rounding(ledger: Ledger) -> float:

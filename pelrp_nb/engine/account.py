@@ -27,7 +27,6 @@ class Account:
     def __init__(self) -> None:
         self.rows = 1
         self.open = True  # False: nobody asked, nothing is kept
-        self.mixed = False  # whether amounts came in another order than row by row, as experts make them
         self.amounts: dict[tuple[Category, str, Depth], Tensor] = {}
 
     def clear(self) -> None:
@@ -35,8 +34,11 @@ class Account:
         self.amounts = {}
 
     def sums(self, amounts: Tensor) -> Tensor:
-        """(rows,): each row's amounts added up; a leading axis of B * T is taken for rows of T (and noted in `mixed`)."""
-        self.mixed = self.mixed or (self.rows > 1 and (not amounts.dim() or amounts.shape[0] != self.rows))
+        """(rows,): each row's amounts added up, the first axis taken for that of the rows; one of B * T for rows of T.
+
+        Where it is another (experts, places first, heads first) they come into the books of other rows, which then do not close:
+        `explain` asks such rows one by one.
+        """
         return sums(better(amounts), self.rows)
 
     def inner(self, x: Tensor, g: Tensor) -> Tensor:

@@ -255,12 +255,14 @@ class Recorder:
 
 def at_places(flow: Context, known: Provenance | None, x: Tensor, g: Tensor) -> Tensor:
     """x * g of a boundary summed to (rows, places), whatever the order of its axes."""
-    moving = [] if known is None else [m for m in known.moving() if not flow.places.is_batch(m.key)]
+    moving = [] if known is None else list(known.moving())
     rows = flow.account.rows
     if moving:
-        stream = moving[0].key.stream
+        stream = next((m for m in moving if not flow.places.is_batch(m.key)), moving[0]).key.stream
         layout = credit.layout_of(known, g.dim(), stream, flow.places.place_axes(stream), flow.places.batch(stream))
-        if g.dim() != 3 or layout.axes not in ((0, 1), (1,)):
+        rows_first = layout.rows is None or layout.rows.axes == (0,)
+        placed = any(not flow.places.is_batch(m.key) for m in moving)
+        if not rows_first or (placed and (g.dim() != 3 or layout.axes not in ((0, 1), (1,)))):
             return credit.summed(dot(x, g), layout, rows)[0].sum(-1)
     R = dot(x, g).sum(1).flatten(1) if g.dim() == 4 else by_place(x, g)  # (B, C, H, W): places are tokens
     return by_row(R, rows).reshape(rows, -1)

@@ -118,6 +118,17 @@ class Leaf:
         stream = self.keys[0].stream if self.keys else ""
         return credit.layout_of(self.known, dims, stream, self.keys, self.batch, axis, keys)
 
+    def in_order(self, R: Tensor) -> Tensor:
+        """Relevance of pairs with the rows of the batch first, queries and keys last, wherever the model has them."""
+        dims = R.dim()
+        queries, keys = (
+            {a for m in layout.maps if m is not None for a in m.axes} for layout in (self.layout(dims), self.layout(dims, keys=True))
+        )
+        pair = [*queries, *keys] if len(queries) == len(keys) == 1 and queries != keys else [dims - 2, dims - 1]
+        rows = self.layout(dims).rows
+        first = [a for a in (rows.axes if rows is not None and len(rows.axes) == 1 else ()) if a not in pair]
+        return R.permute([*first, *(a for a in range(dims) if a not in (*first, *pair)), *pair])
+
     def by_pairs(self, R: Tensor, rows: int) -> tuple[Tensor, tuple[credit.Place, ...]]:
         """Relevance of pairs (..., Tq, Tk) as (rows, places, features): half of each to the query's place, half to the key's."""
         queries, keys = self.layout(R.dim()), self.layout(R.dim(), keys=True)

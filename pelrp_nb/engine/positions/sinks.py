@@ -122,6 +122,7 @@ def book(flow: Context, leaf: Leaf, R: Tensor, written: str) -> None:
     gather(leaf, columns_of(found), places)
     if not flow.options.detail & {"heads", "pairs"}:
         return
+    R = leaf.in_order(R)
     by = R.reshape(rows, -1, *R.shape[-2:]) if R.shape[0] % rows == 0 else R.expand(rows, *R.shape[1:]) / rows
     by = by.reshape(by.shape[0], -1, *by.shape[-2:])
     if "heads" in flow.options.detail:
