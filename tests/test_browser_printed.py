@@ -14,7 +14,7 @@ import torch
 from browsing import MARKS, browser, opened, unfold  # noqa: F401
 from every_kind import EVERY, LONG
 from made import made
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from test_views_card import weighed
 
 from pelrp_nb import Explanations, views
@@ -134,3 +134,49 @@ def test_a_table_of_more_tokens_than_it_has_columns_says_how_many_are_left_out(b
         unfold(page)
         assert page.locator("table.wraps thead th").count() == 121
         assert page.get_by_text("80 more tokens are not drawn; sums are over all.").is_visible()
+
+
+# --- names of rows ---------------------------------------------------------------------------------------------------
+
+NAMES = (
+    "all => all.map(one => [...one.querySelectorAll('small')].map(x => [x.textContent, Math.round(x.getBoundingClientRect().top)])).flat()"
+)
+ROWS = "all => all.map(one => [...one.querySelectorAll('small')].map(x => Math.round(x.getBoundingClientRect().top)))"
+
+
+def beside() -> Any:
+    """Two results of more words than stand in one line."""
+    return views.compare([made(LONGER), made(LONGER, seed=1)], ["one", "other"])
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_names_of_rows_stand_beside_each_line_that_a_strip_is_wrapped_into(width, browser, tmp_path):
+    with opened(browser, beside(), tmp_path, width=width) as page:
+        for wide in (width, width + 300):  # and after the window has changed
+            page.set_viewport_size({"width": wide, "height": 900})
+            lines = page.locator(".rowed li").evaluate_all("all => new Set(all.map(one => one.offsetTop)).size")
+            expect(page.locator(".rowed .names > div")).to_have_count(lines)
+            first, second = ({row[i] for row in page.locator(".rowed li").evaluate_all(ROWS)} for i in (0, 1))
+            assert lines > 1 and len(first) == lines
+            named = page.locator(".rowed .names").evaluate_all(NAMES)
+            assert {top for name, top in named if name == "one"} == first and {top for name, top in named if name == "other"} == second
+
+
+def test_on_paper_each_number_has_the_name_of_its_row_on_its_height(browser, tmp_path):
+    with opened(browser, beside(), tmp_path) as page:
+        shown = page.locator(".rowed li").evaluate_all("all => all.map(one => [...one.querySelectorAll('small')].map(x => x.textContent))")
+        page.emulate_media(media="print")
+        with pypdfium2.PdfDocument(page.pdf(format="A4")) as paper:
+            leaf = paper[0].get_textpage()
+            heights = {name: set(heights_of(leaf, name)) for name in ("one", "other")}
+            for row, name in enumerate(heights):
+                for one in shown:
+                    assert any(abs(at - near) < 2 for at in heights_of(leaf, one[row]) for near in heights[name]), one
+
+
+def heights_of(leaf: pypdfium2.PdfTextPage, text: str) -> list[float]:
+    """Where a text stands on a page, each time: how high its first letter begins."""
+    found, search = [], leaf.search(text, match_case=True, match_whole_word=True)
+    while (at := search.get_next()) is not None:
+        found.append(leaf.get_charbox(at[0], loose=True)[1])
+    return found

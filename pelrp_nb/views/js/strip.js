@@ -21,18 +21,11 @@ const summed = (values, ids) => (ids.length === 1 ? values[ids[0]] : total(ids.m
 function stripOf(face, name, columns, rowNames = [""]) {
   if (rowNames.length === 1 && columns.length > DENSE) return denseOf(face, name, columns);
   const cells = columns.map((column, i) => cellOf(face, column, rowNames.length, i === 0));
-  const heads = make("span", { class: "label" }, "x");
-  const rowsNamed = make(
-    "div",
-    { class: "names", "aria-hidden": "true" },
-    heads,
-    rowNames.map((row) => make("small", {}, row)),
-  );
   const stacked = rowNames.length > 1;
   const items = cells.map((cell) => cell.node);
   const list = make("ol", { class: `strip${stacked ? " stacked" : ""}`, "aria-label": name }, items);
   walkByArrows(list);
-  const node = stacked ? make("div", { class: "rowed" }, rowsNamed, list) : list;
+  const node = stacked ? make("div", { class: "rowed" }, namesBeside(list, rowNames), list) : list;
   const mark = (token) => cells.forEach(({ column, block }) => block.classList.toggle("chosen", column.ids.includes(token)));
   face.on("token", mark);
   face.on("point", (column) =>
@@ -51,6 +44,27 @@ function stripOf(face, name, columns, rowNames = [""]) {
   };
   const pair = (content, position, scale) => cells.forEach(({ bars }, c) => twoBars(bars, content[c], position[c], scale));
   return { node, cells, paint, pair };
+}
+
+// The names of rows, beside each line that the tokens are wrapped into; on paper, whose lines nobody can measure, before each token
+// at the edge, where those of one line lie on top of each other.
+function namesBeside(list, rowNames) {
+  const once = () =>
+    make(
+      "div",
+      {},
+      make("span", { class: "label" }, "x"),
+      rowNames.map((row) => make("small", {}, row)),
+    );
+  const node = make("div", { class: "names", "aria-hidden": "true" }, once());
+  const place = () => {
+    const lines = new Set([...list.children].map((item) => item.offsetTop)).size || 1;
+    while (node.childElementCount < lines) node.append(once());
+    while (node.childElementCount > lines) node.lastChild.remove();
+  };
+  new ResizeObserver(place).observe(list);
+  for (const item of list.children) item.dataset.rows = rowNames.join("\n");
+  return node;
 }
 
 // One token: its text, a line of number for each row, and a place for two bars.  With one row the whole token is shaded.
