@@ -8,11 +8,12 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from browsing import MARKS, browser, number, numbers, opened, section, slider, stated, unfold  # noqa: F401
+from browsing import MARKS, browser, number, numbers, opened, section, slider, stated, step_through, unfold  # noqa: F401
 from hostile import TOKENS
 from made import REVIEW, made
 from PIL import Image
@@ -472,6 +473,24 @@ def test_a_step_can_be_taken_away_in_every_form(browser, tmp_path):
         assert "embeddings" in slider(page).get_attribute("aria-valuetext")
         page.get_by_role("button", name="to the inputs").click()
         assert numbers(section(page, "Tokens").locator(".token small")) == pytest.approx(e.relevance().tolist(), abs=5.1e-3)
+
+
+@pytest.mark.parametrize("kind", ["text", "picture"])
+def test_a_card_that_is_closed_can_be_saved_as_it_is_and_an_open_one_with_its_step(kind, browser, tmp_path):
+    shown = made() if kind == "text" else replace(photo(), special=(True, *(False,) * 12))
+    with opened(browser, shown, tmp_path, through=False, accept_downloads=True) as page:
+        button = page.get_by_role("button", name="Save as SVG", exact=True)
+        with page.expect_download() as waiting:
+            button.press("Enter")
+        root = ET.fromstring(waiting.value.path().read_text(encoding="utf-8"))
+        words = "".join(node.text or "" for node in root.iter("{http://www.w3.org/2000/svg}text"))
+        card = page.locator(".card h1").text_content()
+        assert "".join(card.split()) in "".join(words.split()) and "ledger closed" in words and "Step through" not in words
+        if kind == "picture":
+            assert root.find(".//{http://www.w3.org/2000/svg}image") is not None
+        step_through(page)
+        expect(button).to_have_count(0)
+        expect(page.get_by_role("button", name="SVG", exact=True)).to_have_count(1)
 
 
 @pytest.mark.parametrize(("kind", "heading"), [("stepper", "Step by step"), ("flow", "The whole flow"), ("xray", "Positions")])

@@ -31,7 +31,7 @@ function throughOf(root, face, first) {
     const open = Boolean(face.get("through"));
     button = action(open ? "Close the steps" : "Step through", () => face.set({ through: !open }), open ? "" : "main");
     button.setAttribute("aria-expanded", String(open));
-    clear(top, resultCard(face), footOf(data, button));
+    clear(top, resultCard(face), footOf(data, open ? [button] : [button, cardOut(face)]));
     if (open) rest();
     else clear(body);
   };
@@ -52,13 +52,13 @@ function throughOf(root, face, first) {
 }
 
 // Under the card: the way on, what was explained by what, and what could have been read otherwise.
-function footOf(data, button) {
+function footOf(data, buttons) {
   const said = [data.model, data.method, data.unbooked ?? data.share_means].filter(Boolean);
   const notes = noted(data.notes, "");
   return make(
     "footer",
     { class: "foot" },
-    button,
+    buttons,
     make("span", { class: "quiet" }, said.join(" \u00b7 ")),
     notes.length > 0 && fold(`${notes.length} note${notes.length > 1 ? "s" : ""}: read otherwise, or not told`, () => notes).node,
   );

@@ -2,7 +2,7 @@
 
 const exporter = (scene, drawn = null) =>
   saving(scene.face, {
-    name: `${spelled(scene.data.model)}-${spelled(scene.data.target)}`,
+    name: fileOf(scene.data),
     title: `${spelled(scene.data.target)}, ${scene.data.model}`,
     fallback: () => plainTable(scene),
     drawn,
@@ -12,10 +12,21 @@ const exporter = (scene, drawn = null) =>
     with: "model, target, method and ledger",
   });
 
-function caption({ data, step }) {
+// Of a card alone, before it is stepped through: its picture.
+function cardOut(face) {
+  const what = { name: fileOf(face.data), drawn: ".card", caption: () => captionOf(face.data) };
+  const button = action("SVG", () => pictureOut(face, what));
+  button.setAttribute("aria-label", "Save as SVG");
+  return button;
+}
+
+const fileOf = ({ model, target }) => `${spelled(model)}-${spelled(target)}`;
+const caption = ({ data, step }) => captionOf(data, `${step().name}; `);
+
+function captionOf(data, step = "") {
   const value = Number(data.value);
   const answer = `${spelled(data.target)} ${digits(Math.abs(value), 5)(value)}`;
-  return `${answer}; ${data.model}, ${data.method}; ${step().name}; ledger ${data.ledger.state}.`;
+  return `${answer}; ${data.model}, ${data.method}; ${step}ledger ${data.ledger.state}.`;
 }
 
 // The data with plain numbers where they travelled as bytes.

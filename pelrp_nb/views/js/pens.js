@@ -1,31 +1,38 @@
 // Files that a view hands out: page, picture, table, data.  Made here, without network; a picture is what is on the screen, as
 // `marks.js` finds it there, written by one of two pens: SVG, or pixels.
 
+// Hands out one file, called after the view.
+function handOut(called, kind, type, content) {
+  const name = called
+    .replace(/[^\p{L}\p{N}]+/gu, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 60);
+  const file = `${name || "explanation"}.${kind}`;
+  const link = make("a", { download: file });
+  link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  return file;
+}
+
+const pictureOut = (face, what) => handOut(what.name, "svg", "image/svg+xml", svgOf(sheetOf(face, what)));
+
 // The row of buttons.  what: { name, title, fallback(), with }, and { rows(), readable(), caption(), drawn, kept() } where there
 // are any; drawn: a selector of what is in the picture, else all of it; kept(): state that a page needs beside `standing`.
 function saving(face, what) {
   const said = spoken("quiet");
-  const name = () =>
-    what.name
-      .replace(/[^\p{L}\p{N}]+/gu, "-")
-      .replace(/^-+|-+$/g, "")
-      .slice(0, 60) || "explanation";
-  const save = (kind, type, content) => {
-    const file = `${name()}.${kind}`;
-    const link = make("a", { download: file });
-    link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-    write(said, `saved ${file}`);
-  };
+  const tell = (file, without = "") => write(said, `saved ${file}${without}`);
+  const save = (...content) => tell(handOut(what.name, ...content));
   const runs = {
     HTML: async () => {
       const { text, lacking } = await keptPage(face, what);
       if (text === null) return write(said, 'This host does not hand out the view: in Python type .to_html("why.html").');
-      save("html", "text/html", text);
-      return lacking.length && write(said, `saved ${name()}.html without ${lacking.join(", ")}: no kernel sent them`);
+      return tell(
+        handOut(what.name, "html", "text/html", text),
+        lacking.length ? ` without ${lacking.join(", ")}: no kernel sent them` : "",
+      );
     },
-    SVG: () => save("svg", "image/svg+xml", svgOf(sheetOf(face, what))),
+    SVG: () => tell(pictureOut(face, what)),
     PNG: () => canvasOf(sheetOf(face, what)).toBlob((blob) => save("png", "image/png", blob)),
     CSV: what.rows && (() => save("csv", "text/csv", separated(what.rows()))),
     JSON: what.readable && (() => save("json", "application/json", JSON.stringify(what.readable()))),
