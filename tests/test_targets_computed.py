@@ -294,6 +294,7 @@ def test_what_such_a_model_writes_is_explained_where_it_writes_it(name):
         logits = model(**model.prepare_inputs_for_generation(ids)).logits
     assert found.value == pytest.approx(float(logits[0, -1, new]), abs=1e-6) and int(logits[0, -1].argmax()) == new
     assert found.ledger.closed and found.positional.abs().sum() > 0
+    assert "target_mapping" not in found.streams, "which place is predicted is no content"
 
 
 def test_a_loss_leaves_the_models_configuration_as_it_was():

@@ -2,7 +2,7 @@
 
     content    what is explained: ids, pixels, features, and every float argument of another name
     positions  numbers of places: constants that differ by place
-    constant   known by name to be neither: token types, boxes
+    constant   known by name to be neither: token types, boxes, which places are predicted
     mask       what hides
     control    flags, numbers, labels
 
@@ -19,7 +19,7 @@ from torch import Tensor
 ROLES = ("content", "positions", "constant", "mask", "control")
 CONTENT = ("input_ids", "inputs_embeds", "pixel_values", "input_features", "input_values", "decoder_input_ids", "decoder_inputs_embeds")
 POSITIONS = ("position_ids", "cache_position", "timesteps", "grid_thw")  # the last: rows and columns of patches, frames
-CONSTANTS = ("token_type_ids", "segment_ids", "bbox")
+CONSTANTS = ("token_type_ids", "segment_ids", "bbox", "target_mapping")  # the last: which places XLNet predicts
 CONTROL = ("labels", "logits_to_keep")
 
 
