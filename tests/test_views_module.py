@@ -50,6 +50,10 @@ def test_joining_changes_nothing_but_comments_and_indentation():
             assert re.sub(r"\\.", "", line).count("`") % 2 == 0, line
     joined = module.script()
     assert joined.count("kinds.") >= len(module.KINDS) and not re.search(r"^\s*//|^\s+\S", joined, re.MULTILINE)
+    whole = "".join(path.read_text(encoding="utf-8") for path in PARTS[0].parent.parent.glob("*.css"))
+    style = module.style()
+    assert not re.search(r"^/\*|^[ \t]", style, re.MULTILINE) and style.count("{") > whole.count("{") > 300
+    assert all(rule.strip() in style for rule in re.findall(r"(?m)^[^/\n]+\{[^{}\n]+\}$", whole))
 
 
 def test_a_page_carries_the_parts_it_needs_and_no_other():

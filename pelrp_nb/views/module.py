@@ -71,7 +71,11 @@ def style(*kinds: str) -> str:
     """The style sheet of these kinds, or of all; where they colour, a class for each shade, `p-20` to `p20`, in light and in dark."""
     sheets = [name for name, of in SHEETS.items() if set(of) & set(parts(*kinds))]
     shades = [*_shades(False), "@media screen {", *_shades(True), "}\n"] if {"charts", "neuron"} & set(parts(*kinds)) else []
-    return "\n".join([*(_read(f"{name}.css") for name in sheets), *shades])
+    return "\n".join([*(_sheet(name) for name in sheets), *shades])
+
+
+def _sheet(name: str) -> str:
+    return re.sub(r"^\s*/\*.*\*/\n|^\s+", "", _read(f"{name}.css"), flags=re.MULTILINE)
 
 
 def _shades(dark: bool) -> list[str]:
