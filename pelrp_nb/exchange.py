@@ -38,6 +38,7 @@ from .inputs.encode import encode_all
 from .inputs.model_input import Encoded
 from .inputs.outputs import of_row
 from .inputs.padding import Padding, fill_of, padded
+from .inputs.rows import Errors
 from .results.exchange import Exchange
 from .rules import PositionKind
 from .targets.logits import answers_each
@@ -48,13 +49,17 @@ __all__ = ["exchange"]
 ADDED, FIRST = "added positions", -1  # before all attention
 CAUSAL = "In a causal model the mask tells positions as well, unseen by any exchange: a share of 0 there does not make order worthless."
 ADDS = "sum"  # the part of positions that are added
+NO_CHOICE = (
+    "exchange without it: positions in the scores of attention are judged under CP-LRP, positions that are added to vectors under PA-LRP; "
+    "a composite is for explain(model, inputs, composite=...)"
+)
 FEW = (
     "Positions are exchanged between two places or more; of this input {} can take part. Special tokens do not, unless you type "
     "special=True."
 )
 
 
-@fitting({"composite": "exchange without it: CP-LRP is what weights are judged by", "options": "partners={} or seed=0", "k": "partners={}"})
+@fitting({"composite": NO_CHOICE, "options": "partners={} or seed=0", "k": "partners={}"})
 def exchange(
     model: nn.Module, inputs: Any, *, processor: Any = None, target: Any = None, contrast: Any = None, partners: int | None = 8,
     seed: int = 0, special: bool = False,
@@ -87,7 +92,7 @@ def exchange(
         asked = ask(model, rows, target, contrast, several, processor)
         if any(len(one.questions) != 1 for one in asked):
             raise InputError("An exchange is of one target for each input. Type target=... for one of them.")
-        found = [Row(model, processor, one, partners, seed, special).exchange() for one in asked]
+        found = Errors(several).each(asked, lambda one: Row(model, processor, one, partners, seed, special).exchange())
     return found if several else found[0]
 
 

@@ -21,7 +21,7 @@ import pelrp_nb
 from pelrp_nb import exchange, views, zoo
 from pelrp_nb.engine.positions import kernels, reweighing
 from pelrp_nb.engine.positions.exchanging import Pairs
-from pelrp_nb.errors import FileError, InputError, ModelError
+from pelrp_nb.errors import CallError, FileError, InputError, ModelError
 from pelrp_nb.results.exchange import Exchange
 
 PAIRS = [(t, u) for t in range(T) for u in range(t + 1, T)]
@@ -385,6 +385,35 @@ def test_fewer_than_two_places_are_refused():
     for text in ("sun", "[SEP]"):
         with pytest.raises(InputError, match="between two places or more"):
             exchange(model, text, processor=tokenizer)
+
+
+@pytest.mark.parametrize("name", ["tasks-rotary", "tasks-alibi", "tasks-relative", "tasks-learnable"])
+def test_an_input_of_special_tokens_alone_is_refused_and_says_how_they_take_part(name):
+    model, tokenizer = zoo.load(name)
+    alone = {"input_ids": torch.tensor([[tokenizer.cls_token_id, tokenizer.sep_token_id]])}
+    told = (
+        "Positions are exchanged between two places or more; of this input 0 can take part. Special tokens do not, unless you type "
+        "special=True."
+    )
+    with pytest.raises(InputError) as error:
+        exchange(model, alone, processor=tokenizer)
+    assert str(error.value) == told
+    assert exchange(model, alone, processor=tokenizer, special=True).places.tolist() == [0, 1]  # as it says
+    with pytest.raises(InputError) as error:
+        exchange(model, [zoo.task("order").examples[0].text, alone], processor=tokenizer)
+    assert str(error.value) == f"Input 1: {told}"
+
+
+@pytest.mark.parametrize("name", ["tasks-alibi", "tasks-rotary", "tasks-learnable"])
+@pytest.mark.parametrize("composite", [pelrp_nb.PA_LRP, "pa-lrp", pelrp_nb.DELTA_LRP], ids=["PA_LRP", "name", "DELTA_LRP"])
+def test_a_composite_is_refused_with_what_judges_in_its_place_whatever_the_positions(name, composite):
+    model, tokenizer = zoo.load(name)
+    with pytest.raises(CallError) as error:
+        exchange(model, zoo.task("order").examples[0].text, processor=tokenizer, composite=composite)
+    assert str(error.value) == (
+        "exchange has no argument `composite`. Type exchange without it: positions in the scores of attention are judged under CP-LRP, "
+        "positions that are added to vectors under PA-LRP; a composite is for explain(model, inputs, composite=...)."
+    )
 
 
 @pytest.mark.parametrize("partners", [0, -1, 2.5, True, "all"])
