@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pelrp_nb.amounts import HYPHEN, MINUS
 from pelrp_nb.errors import InputError
 from pelrp_nb.faithfulness import BETTER, Configuration, Result
 from pelrp_nb.faithfulness.findings import leading, positions, verdict
@@ -107,7 +108,7 @@ def test_the_table_in_every_form_says_the_same():
     for row in rows:
         shown = f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
         for text in (table.text(), table.markdown(), table.latex(), table.html(), found._repr_html_()):
-            assert shown in text
+            assert shown in text.replace(MINUS, HYPHEN)
     assert "\\toprule" in table.latex() and "n = 30" in table.markdown()
     mean, low, high = found.curve("random", "least relevant first")
     assert mean[0] == pytest.approx(x.mean()) and low[0] < mean[0] < high[0] and mean[1] == 0.0

@@ -10,6 +10,7 @@ from models import randomise
 from tolerance import rounding
 
 from pelrp_nb import ATTN_LRP, AUTHORS_VISION, CP_LRP, PA_LRP, PA_LRP_RES, PA_LRP_VISION, Options, explain, propagate, rules, zoo
+from pelrp_nb.amounts import signed
 from pelrp_nb.errors import InputError, MissingError
 from pelrp_nb.inputs.image_processor import as_picture
 from pelrp_nb.results.image_maps import resized
@@ -221,7 +222,8 @@ def test_overlay_and_patches_draw_every_number(models, pixels):
     found = explain(models["scenes-learnable"], {"pixel_values": pixels}, composite=PA_LRP_VISION)
     figure = found.overlay(np.zeros((64, 48, 3), np.uint8))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles[:4] == ["picture", *(f"{k} {float(v.sum()):+.3g}" for k, v in {"both": found.map, **found.maps}.items())]
+    maps = {"both": found.map, **found.maps}
+    assert titles[:4] == ["picture", *(f"{name} {signed(float(one.sum()), 3)}" for name, one in maps.items())]
     assert figure.axes[1].images[0].get_array().shape[:2] == (64, 48)
     grid = found.patches("absolute")
     assert sum(len(axes.texts) for axes in grid.axes) == 64
