@@ -96,7 +96,7 @@ def looked_at(model, x) -> list[tuple[tuple[int, ...], object]]:
     return looks
 
 
-TERM, READ = False, "moves"  # what is asked of what is added; of numbers by which a table was read
+TERM, READ = 1.0, "moves"  # what is asked of what is added; of numbers by which a table was read
 SCORES = {
     "bloom": [((4, 1, 9), TERM), ((1, 1, 9, 9), TERM)],  # its distances, its mask
     "mpt": [((4, 1, 9), TERM)],
@@ -140,20 +140,21 @@ def test_an_activation_of_masked_scores_asks_for_none_and_counts_nothing_there()
 def test_a_look_asks_the_device_once():
     """Whether entries differ, along which axis, beside what hides: one answer for all of it."""
     bias = torch.arange(9.0).repeat(9, 1).masked_fill(torch.ones(9, 9).triu(1) > 0, -torch.inf)
-    for x, factor, look in (
-        (bias, False, ((False, True), False)), (bias.T, False, ((True, False), False)), (0 * bias.exp(), False, ((False, False), True)),
-        (torch.zeros(2, 3).masked_fill(torch.eye(2, 3) > 0, -1e4), False, ((False, False), True)),
-        (torch.eye(3), True, ((False, False), False)), (torch.eye(3) * 2, True, ((True, True), False)),
-        (torch.full((2, 2), -200.0), False, ((False, False), True)), (torch.full((2, 2), -1e4), False, ((False, False), True)),
+    for x, number, look in (
+        (bias, TERM, ((False, True), False)), (bias.T, TERM, ((True, False), False)), (0 * bias.exp(), TERM, ((False, False), True)),
+        (torch.zeros(2, 3).masked_fill(torch.eye(2, 3) > 0, -1e4), TERM, ((False, False), True)),
+        (torch.eye(3), None, ((False, False), False)), (torch.eye(3) * 2, None, ((True, True), False)),
+        (-bias, -1.0, ((False, True), False)), (torch.eye(3) * 65500, -1.0, ((False, False), True)),
+        (torch.full((2, 2), -200.0), TERM, ((False, False), True)), (torch.full((2, 2), -1e4), TERM, ((False, False), True)),
     ):  # fmt: skip
         with Reads() as reads:
-            assert values.looked_at(x, factor) == look
+            assert values.looked_at(x, number) == look
         assert not reads.found
 
 
 def test_a_constant_of_many_views_is_looked_at_again_only_when_it_was_written_into(monkeypatch):
     seen, x, given = [], torch.zeros(1, 4, 4), values.Values()
-    monkeypatch.setattr(values, "looked_at", lambda x, factor=False: seen.append(x) or values.Look((False,) * x.dim(), True))
+    monkeypatch.setattr(values, "looked_at", lambda x, times=1.0: seen.append(x) or values.Look((False,) * x.dim(), True))
     assert [given.differs(x[:, :3, :3], axis) for axis in (1, 2)] == [False, False]
     assert given.hides(x[:, :3, :3]) and len(seen) == 1
     x += 1

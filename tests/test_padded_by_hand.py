@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models import build, randomise
+from models import build, build_position, randomise
 
 from pelrp_nb import explain, target
 
@@ -74,6 +74,14 @@ def test_a_rotary_row_padded_before_has_the_signed_totals_of_the_row_alone_and_o
     assert float((found.semantic - alone.semantic).abs().max()) < 1e-6 * scale
     assert float((found.positional.sum(-1) - alone.positional.sum(-1)).abs().max()) < 1e-6 * scale
     assert float((found.relevance("absolute") - alone.relevance("absolute")).abs().max()) > 1e-3 * scale
+
+
+def test_what_xlnet_takes_away_from_hidden_scores_is_a_mask_and_its_row_padded_before_is_the_row_alone():
+    """Its mask is made of the user's and of an identity, and a large number of it is subtracted; its positions are relative."""
+    model, _ = build_position("xlnet")
+    found, alone = explain(model, padded("left"), target=asked("xlnet"))[1], explain(model, {"input_ids": SHORT}, target=asked("xlnet"))
+    assert found.value == pytest.approx(alone.value, abs=1e-9) and all("relative embedding" in name for name in found.sinks)
+    assert float((found.positional.sum(-1) - alone.positional.sum(-1)).abs().max()) < 1e-9
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])

@@ -260,7 +260,7 @@ def at_places(flow: Context, known: Provenance | None, x: Tensor, g: Tensor) -> 
     if moving:
         stream = next((m for m in moving if not flow.places.is_batch(m.key)), moving[0]).key.stream
         layout = credit.layout_of(known, g.dim(), stream, flow.places.place_axes(stream), flow.places.batch(stream))
-        rows_first = layout.rows is None or layout.rows.axes == (0,)
+        rows_first = rows == 1 or layout.rows is None or 0 in layout.rows.axes
         placed = any(not flow.places.is_batch(m.key) for m in moving)
         if not rows_first or (placed and (g.dim() != 3 or layout.axes not in ((0, 1), (1,)))):
             return credit.summed(dot(x, g), layout, rows)[0].sum(-1)

@@ -41,7 +41,8 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         return idioms.subtracted(flow, func, whole, b, out)
     carrier, constant = (a, b) if carries(a) else (b, a)
     shape = spread(a, b) if isinstance(constant, Tensor) else carrier.shape
-    sink, fresh = relative.added(flow, constant, carrier, shape)
+    times = factor_of(func, more.get("alpha", 1), constant is a)
+    sink, fresh = relative.added(flow, constant, carrier, shape, times)
     if sink is not None:
         out = func(sink, fresh, **more) if constant is a else func(fresh, sink, **more)
         carrier = fresh
@@ -51,13 +52,18 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     if mapped is not None:
         return mapped
     out = func(a, b, **more)
-    sign = -1.0 if (func in SUBTRACTIONS and constant is b) or (func in REVERSED and constant is a) else 1.0
-    sign *= more.get("alpha", 1) if constant is b else 1
-    book_constant(flow, out, constant, sign)
+    book_constant(flow, out, constant, times)
     elementwise_note(flow, func, (a, b), more, out)
     hand_on(flow, carrier, out)
     idioms.subtracted(flow, func, a, b, out)
     return idioms.added(flow, carrier, constant, out) if func in ADDITIONS else out
+
+
+def factor_of(func: Callable, alpha: float, first: bool) -> float:
+    """By what a sum or a difference of two multiplies its first or its second term."""
+    if func in REVERSED:
+        return -alpha if first else 1
+    return 1 if first else -alpha if func in SUBTRACTIONS else alpha
 
 
 def entered(flow: Context, sink: Tensor, out: Tensor) -> Tensor:

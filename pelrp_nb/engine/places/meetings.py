@@ -26,7 +26,7 @@ class Meeting:
 
     shape:  of the carrier, or of what both make; `known` is its provenance
     axes:   of that shape, along which the constant may differ from place to place
-    factor: it is multiplied
+    factor: it is multiplied; times: by what number it is multiplied before it is added, -1 where it is taken away
     """
 
     constant: Tensor
@@ -34,6 +34,7 @@ class Meeting:
     shape: tuple[int, ...]
     axes: tuple[int, ...]
     factor: bool = False
+    times: float = 1
 
     def at(self, axis: int) -> int:
         """The constant's own axis there."""
@@ -56,7 +57,9 @@ class Meeting:
             on = [m for m in self.known.maps if axis in padded(m, len(self.shape)).axes]
             if all(foreign(m.key) for m in on):
                 continue
-            differs = (not self.factor and owns()) or values.differs(self.constant, self.at(axis), self.factor)  # tables are not read
+            differs = (not self.factor and owns()) or values.differs(
+                self.constant, self.at(axis), self.factor, self.times
+            )  # tables are not read
             if differs or (self.factor and owns()):
                 found |= dict.fromkeys(self.among(on, axis, values))
         return tuple(k for k in found if not foreign(k))
@@ -89,7 +92,9 @@ def merged(constant: Tensor, own: int, on: Sequence[PlaceMap], axis: int, dims: 
     return found or [m.key for m in on]
 
 
-def meeting(constant: Tensor, known: Provenance, shape: Sequence[int], factor: bool = False) -> Meeting | None:
+def meeting(
+    constant: Tensor, known: Provenance, shape: Sequence[int], factor: bool = False, times: float = 1
+) -> Meeting | None:  # fmt: skip
     """A constant that may be a position where it meets this carrier; None if it cannot be one."""
     shape = tuple(shape)
     if constant.dim() > len(shape) or not (constant.is_floating_point() or constant.is_complex()):
@@ -97,4 +102,4 @@ def meeting(constant: Tensor, known: Provenance, shape: Sequence[int], factor: b
     shift, sizes, strides = len(shape) - constant.dim(), constant.shape, constant.stride()
     moving = sorted(axes_seen(known, len(shape)))
     axes = tuple([a for a in moving if a >= shift and sizes[a - shift] > 1 and strides[a - shift] != 0])
-    return Meeting(constant, known, shape, axes, factor) if axes else None
+    return Meeting(constant, known, shape, axes, factor, times) if axes else None

@@ -4,8 +4,8 @@ On a device a look waits for all that was computed before.  So whatever may be a
 branch that would need a value, and comes back in one piece.
 
 A constant differs along an axis if two of its entries there are more than 1e-6 of its largest one apart.  Entries that hide count as
-nothing: -inf, and values at or below -30 where -100 or less occurs (-1e9, -1e4, -100, a dtype's minimum); as a factor, 0 and 1 alone
-are a mask.
+nothing: -inf, and values at or below -30 where -100 or less occurs (-1e9, -1e4, -100, a dtype's minimum), all times what they are
+multiplied by where they are added (-1 where they are taken away); as a factor, 0 and 1 alone are a mask.
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ class Values:
                 self.answers[key] = look(x)
         return self.answers[key]
 
-    def differs(self, x: Tensor, axis: int, factor: bool = False) -> bool:
-        """Whether entries along one axis differ; `factor`: it is multiplied, not added."""
-        return self.kept(x, factor, partial(looked_at, factor=factor)).along[axis]
+    def differs(self, x: Tensor, axis: int, factor: bool = False, times: float = 1) -> bool:
+        """Whether entries along one axis differ; `factor`: it is multiplied; else it is added, `times` a number."""
+        how = None if factor else float(times)
+        return self.kept(x, how, partial(looked_at, times=how)).along[axis]
 
     def hides(self, x: Tensor) -> bool:
         """Whether an added score only hides: 0 for every pair that it leaves visible."""
-        return self.kept(x, False, looked_at).hides
+        return self.kept(x, 1.0, looked_at).hides
 
     def anything(self, x: Tensor) -> bool:
         """Whether any entry is not 0."""
@@ -74,8 +75,11 @@ def storage_of(x: Tensor) -> int:
     return x.untyped_storage()._cdata
 
 
-def looked_at(x: Tensor, factor: bool = False) -> Look:
-    """Along which axes the entries of x differ, and whether it only hides: one answer of the device."""
+def looked_at(x: Tensor, times: float | None = 1.0) -> Look:
+    """Along which axes the entries of x differ, and whether it only hides: one answer of the device.
+
+    It is added, `times` a number; None: it is a factor itself.
+    """
     axes = [axis for axis, n in enumerate(x.shape) if n > 1 and x.stride(axis)] if x.numel() else []
     if x.is_meta:  # without values what may differ is taken to differ
         return Look(tuple(axis in axes for axis in range(x.dim())), False)
@@ -85,10 +89,11 @@ def looked_at(x: Tensor, factor: bool = False) -> Look:
         x = x.to(torch.float32 if x.device.type == "mps" else torch.float64)
     if not x.numel():
         return Look((False,) * x.dim(), True)
-    if factor:
+    if times is None:
         high = low = shown = x
         apart, hides = ~((x == 0) | (x == 1)).all(), x.new_zeros((), dtype=torch.bool)
     else:
+        x = x if times == 1 else x * times
         hidden = hiding(x)
         high, low, shown = x.masked_fill(hidden, -math.inf), x.masked_fill(hidden, math.inf), x.masked_fill(hidden, 0)
         apart, hides = x.new_ones((), dtype=torch.bool), ~((x > HIDES) & (x != 0)).any()

@@ -27,14 +27,14 @@ from . import sinks
 from .constants import at_one_place, said
 
 
-def added(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[int], operation: str) -> Tensor | None:
-    """The constant as a leaf, if it may be a position where it is added; None if it cannot be one."""
+def added(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[int], times: float) -> Tensor | None:
+    """The constant as a leaf, if it may be a position where it is added, `times` a number; None if it cannot be one."""
     known = may_meet(flow, constant, carrier)
     if known is None or known.normed:
         return None
     if known.pair:
-        return added_to_scores(flow, constant, unified([known], shape), shape, waits=True)
-    leaf = entering(flow, constant, known, shape, operation, "sum")
+        return added_to_scores(flow, constant, unified([known], shape), shape, waits=True, times=times)
+    leaf = entering(flow, constant, known, shape, "sum", "sum")
     return None if leaf is None else leaf.tensor
 
 
@@ -142,13 +142,15 @@ def made(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
-def added_to_scores(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int], waits: bool) -> Tensor | None:
+def added_to_scores(
+    flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int], waits: bool, times: float = 1
+) -> Tensor | None:  # fmt: skip
     """A bias of attention scores as a sink; None for masks and what has no position in it."""
     if flow.composite.positions != "sink" or provenance_of(constant) is not None or not constant.is_floating_point():
         return None
     if said(flow, constant) == "constant":
         return None
-    found = meeting(constant, known, shape)
+    found = meeting(constant, known, shape, times=times)
     if found is None:
         return bias_of_one_token(flow, constant, known, shape)
     if not flow.is_position(found):  # a mask must reach the kernel as it is

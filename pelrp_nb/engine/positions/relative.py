@@ -69,20 +69,20 @@ def relative_to(flow: Context, scores: Provenance, x: Tensor, shape: Sequence[in
     return related(flow, x, unified([scores, known], shape), shape)
 
 
-def added(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[int]) -> tuple[Tensor | None, Tensor]:
-    """(the constant as a leaf if it may be a position where it is added, the carrier): as `detection.added`.
+def added(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[int], times: float) -> tuple[Tensor | None, Tensor]:
+    """(the constant as a leaf if it may be a position where it is added, `times` a number, the carrier): as `detection.added`.
 
     Beside what may be a product with relative embeddings it is a bias of the same scores, if they turn out to be some; until then
     the two are told apart, so that half of the product and nothing of the bias goes to the embeddings.
     """
     known = detection.may_meet(flow, constant, carrier)
     if known is None or known.pair or known.normed or constant.dim() > len(shape) or not detection.fits(constant, shape):
-        return detection.added(flow, constant, carrier, shape, "sum"), carrier
+        return detection.added(flow, constant, carrier, shape, times), carrier
     before = [leaf for leaf in sinks_of(flow, carrier) if leaf.taken is None]
     apart = any(leaf.part == "gathered" or met(leaf) for leaf in before)
-    found = meeting(constant, unified((known,), shape), shape) if apart or by_distance(known, carrier, -1) else None
+    found = meeting(constant, unified((known,), shape), shape, times=times) if apart or by_distance(known, carrier, -1) else None
     if found is None or tuple(carrier.shape) != tuple(shape) or not flow.may_be_position(found):
-        return detection.added(flow, constant, carrier, shape, "sum"), carrier
+        return detection.added(flow, constant, carrier, shape, times), carrier
     carrier = carrier if apart else by_itself(flow, carrier, known)
     leaf, value = sinks.bias_sink(flow, constant.expand(tuple(shape)), known, found, True)
     sinks.named(flow, leaf, constant).beside = carrier
