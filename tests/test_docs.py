@@ -166,6 +166,19 @@ def test_the_number_of_methods_is_that_of_the_list():
     assert "judges nineteen methods" in PAGES["facts/methods.md"] and "Nineteen methods are there" in PAGES["howto/judge.md"]
 
 
+def test_what_is_said_of_methods_over_seeds_is_what_their_table_says():
+    table = (ROOT / "tutorials" / "faithfulness.md").read_text(encoding="utf-8").split("## Over all seeds")[1].split("###")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| hangs on places |")]
+    found = {(measure, against): rest for _, measure, method, against, *rest in rows if method == "pa-lrp-signed"}
+    gain, size, positive = (found[measure, "attn-lrp"] for measure in ("symmetric-relevance-gain", "truth-mass-by-size", "truth-mass"))
+    sinks, halves = (found["position-move-correlation", control] for control in ("random-sinks", "uniform-half"))
+    said = " ".join(PAGES["facts/methods.md"].split())
+    assert {sum(map(int, row[:3])) for row in found.values()} == {20} and {row[3] for row in found.values()} == {"0 better, 0 worse"}
+    assert f"is worse than AttnLRP's in {gain[1]} and better in none" in said and gain[0] == "0"
+    assert f"by size in {size[0]} (less in {size[1]}) and by what is positive in {positive[0]} (less in {positive[1]})" in said
+    assert f"random sinks in {sinks[0]} (worse in {sinks[1]}) and than uniform halves in {halves[0]} (worse in {halves[1]})" in said
+
+
 def test_the_rooms_that_are_listed_are_there():
     listed = re.findall(r"^        (\w+(?:\.py|/)) ", PAGES["explanation/rooms.md"], re.M)
     assert len(listed) > 15 and all((ROOT / "pelrp_nb" / name).exists() for name in listed)
