@@ -162,6 +162,7 @@ UNFOLLOWED = {  # uses of weights that are no product with values
 FOLLOWED = {
     "scaled": lambda s, v: s.softmax(-1) * 0.5 @ v,
     "einsum": lambda s, v: torch.einsum("bhij,bhjd->bhid", s.softmax(-1), v),
+    "einsum of three": lambda s, v: torch.einsum("bhij,bhjd,d->bhid", s.softmax(-1), v, torch.linspace(0.5, 1.5, v.shape[-1]).to(v)),
     "two products": lambda s, v: s.softmax(-1) @ v + 0.5 * (s.softmax(-1) @ v.flip(-1)),
     "a learned sink": lambda s, v: torch.cat([s, torch.full_like(s[..., :1], 0.3)], -1).softmax(-1)[..., :-1] @ v,
     "of the same shape": lambda s, v: (A := s.softmax(-1)) @ v.type_as(A) + torch.zeros_like(A) @ v,

@@ -233,7 +233,7 @@ def pairwise(args: tuple) -> Callable[..., Tensor] | None:
     def definition(equation: str, *operands: Tensor) -> Tensor:
         left = list(zip(terms, operands, strict=True))
         while len(left) > 1:
-            i, j = next_two(left, out)
+            i, j = sorted(next_two(left, out))  # weights stay before values
             (a, x), (b, y) = left[i], left[j]
             rest = [one for n, one in enumerate(left) if n not in (i, j)]
             wanted = set(out).union(*(term for term, _ in rest))
