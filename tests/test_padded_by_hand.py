@@ -92,7 +92,11 @@ def test_with_positions_counted_from_its_first_token_such_a_row_is_the_row_alone
     assert alike(explain(model, x, target=asked(family))[1], explain(model, {"input_ids": SHORT}, target=asked(family)))
 
 
-@pytest.mark.parametrize("pick", [target.label("logit", at=2), target.label("logit", at=-1), lambda output: output.logits[0, -1]], ids=str)
+@pytest.mark.parametrize(
+    "pick",
+    [target.label("logit", at=2), target.label("logit", at=-1), lambda output: output.logits[0, -1]],
+    ids=["at 2", "last", "computed"],
+)
 def test_one_logit_for_each_token_is_found_among_padding(pick):
     """Padding has logits as well: a place is one of the row's own."""
     model = electra("ForPreTraining")
