@@ -19,6 +19,7 @@ from pelrp_nb.engine.options import Options
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import InputError
 
+OLDEST = torch.__version__.startswith("2.8.")
 FAMILIES = ("llama", "mixtral", "gpt2", "bert", "vit")
 
 
@@ -113,6 +114,7 @@ def test_a_plan_by_shapes_is_the_plan_by_values(family, attention, monkeypatch):
     assert (values is None) == (family == "mixtral")  # experts read which of them each token goes to
 
 
+@pytest.mark.skipif(OLDEST, reason="torch 2.8 makes the whole mask of a causal attention, shapes or not")
 def test_shapes_are_computed_with_where_values_would_take_long():
     """A million places of a Llama: attention alone would take hours."""
     model = build("llama", dtype=torch.float32)
@@ -122,6 +124,7 @@ def test_shapes_are_computed_with_where_values_would_take_long():
     assert [s.name for s in found.sinks] == [s.name for s in plan(model, inputs("llama")).sinks]
 
 
+@pytest.mark.skipif(OLDEST, reason="transformers groups the products of experts from torch 2.9 on")
 def test_experts_in_one_grouped_product_are_planned_by_their_shapes(monkeypatch, caplog):
     model, x = build("mixtral", dtype=torch.float32), inputs("mixtral")
     wanted_by_hand = plan(model, x)
