@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from claims import ACTIVATIONS, CASES, Sizes, cases, check_fast_is_explicit, fast, normal
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keepers import KEEPS
 from torch import Tensor
@@ -92,6 +92,7 @@ amounts = st.integers(-(10**6), 10**6).map(lambda n: n / 1e5)
 
 @settings(max_examples=200)
 @given(a=amounts, b=amounts, R=amounts, gamma=st.floats(0.01, 100), nearly=st.sampled_from([0, 1e-3, 1e-12]))
+@example(a=1e-5, b=-1e-5, R=1e-5, gamma=1.0, nearly=0)
 def test_reslrp_bounds_what_cancelling_branches_receive(a, b, R, gamma, nearly):
     a, b, R = (torch.tensor([v], dtype=torch.float64) for v in (a, -a * (1 + nearly) if nearly else b, R))
     R_a, R_b = rules.reslrp.relevance(R, a, b, gamma=gamma)

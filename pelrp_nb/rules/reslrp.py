@@ -7,7 +7,7 @@
             W_a a + W_b b                      W_a a + W_b b
 
 The denominator is never smaller than c, so |R(a)| + |R(b)| <= (1 + 2 / gamma) |R(c)|: cancelling branches no longer
-blow relevance up. Where a and b agree nothing changes; gamma = 0 is the plain residual.
+blow relevance up; a sum of zero counts as positive. Where a and b agree nothing changes; gamma = 0 is the plain residual.
 
 Conserves: all.  (Berend et al. 2026)
 """
@@ -27,7 +27,7 @@ def relevance(
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     """The definition: weigh both branches, pay shares of the weighted sum."""
     c = a + b
-    weighted = [torch.where(branch.sign() == c.sign(), (1 + gamma) * branch, branch) for branch in (a, b)]
+    weighted = [torch.where((branch < 0) == (c < 0), (1 + gamma) * branch, branch) for branch in (a, b)]
     per_unit = R / stabilise(weighted[0] + weighted[1])
     return weighted[0] * per_unit, weighted[1] * per_unit
 
@@ -38,7 +38,7 @@ def forward(
     """The same rule as a bent gradient: the value of c, each branch's gradient times W c / (W_a a + W_b b)."""
     x, y = freeze(a), freeze(b)
     c = x + y
-    W_a, W_b = (1 + gamma * (branch.sign() == c.sign()).to(c.dtype) for branch in (x, y))
+    W_a, W_b = (1 + gamma * ((branch < 0) == (c < 0)).to(c.dtype) for branch in (x, y))
     ratio = c / stabilise(W_a * x + W_b * y)
     return route(c, scale(a, W_a * ratio) + scale(b, W_b * ratio))
 
