@@ -17,25 +17,25 @@ from .engine.options import Options
 from .engine.propagation import propagate
 from .exchange import exchange
 from .explain import explain
+from .inputs.rows import Skipped
+from .inputs.source import Source
 from .ledger import Ledger
+from .methods import compare_methods
 from .patch import patch
+from .permute import permute_positions
 from .plan import Plan, plan
+from .results.aggregate import aggregate
+from .results.exchange import Exchange
 from .results.explanation import Explanation
 from .results.explanations import Explanations
+from .results.patch import Patch
 from .rules import check_rule
+from .streaming.iterate import explain_iter
+from .streaming.to_folder import explain_to
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import live, reference, target, zoo
-    from .inputs.rows import Skipped
-    from .inputs.source import Source
-    from .methods import compare_methods
-    from .permute import permute_positions
-    from .results.aggregate import aggregate
-    from .results.exchange import Exchange
-    from .results.patch import Patch
-    from .streaming.iterate import explain_iter
-    from .streaming.to_folder import explain_to
 
 __all__ = [
     "ATTN_LRP", "AUTHORS_VISION", "CP_LRP", "DELTA_LRP", "PA_LRP", "PA_LRP_RES", "PA_LRP_VISION", "Composite", "Exchange", "Explanation",
@@ -43,22 +43,17 @@ __all__ = [
     "exchange", "explain", "explain_iter", "explain_to", "live", "patch", "permute_positions", "plan", "propagate", "reference", "register",
     "rules", "target", "zoo",
 ]  # fmt: skip
-_ROOMS = ("atlas", "bench", "errors", "faithfulness", "labs", "live", "reference", "target", "views", "zoo")
-_HOMES = {  # what is loaded when it is named, as the rooms are; no module may have its name, for an import would put the module there
-    "Exchange": "results.exchange", "Patch": "results.patch", "Skipped": "inputs.rows", "Source": "inputs.source",
-    "aggregate": "results.aggregate", "compare_methods": "methods", "explain_iter": "streaming.iterate",
-    "explain_to": "streaming.to_folder", "permute_positions": "permute",
-}  # fmt: skip
+_WHEN_TOUCHED = (  # rooms that are loaded when they are named
+    "atlas", "bench", "errors", "faithfulness", "labs", "live", "reference", "target", "views", "zoo",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in _WHEN_TOUCHED:
         return import_module(f".{name}", __name__)
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     near = get_close_matches(name, __dir__(), 1)
     raise AttributeError(f"pelrp_nb has no {name!r}; {f'did you mean {near[0]}?' if near else 'dir(pelrp_nb) lists what it has.'}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_ROOMS, "__version__"})
+    return sorted({*__all__, *_WHEN_TOUCHED, "__version__"})

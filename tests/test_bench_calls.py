@@ -84,3 +84,11 @@ def test_exchange_is_measured_beside_an_explanation_case_by_case(capsys):
     found = json.loads(capsys.readouterr().out)
     assert set(found["time"]) == set(CASES) and all(ratio > 0 for ratio in found["time"].values())
     assert found["memory"] == {} and (found["layers"], found["width"]) == (1, 96)
+
+
+def test_first_explanations_are_measured_beside_later_ones(capsys):
+    """The smallest later time is the unit, and each first one has a ratio to it."""
+    small = ["--layers", "1", "--width", "96", "--tokens", "8", "--rounds", "1"]
+    assert command_line.main(["bench", "engine", "--first", *small, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["a new model", "a new length", "later"] and found["later"] == 1.0 and min(found.values()) > 0.1

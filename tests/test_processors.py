@@ -30,3 +30,12 @@ def test_the_oldest_level_rounds_products_and_kernels_otherwise():
 def test_what_compares_up_to_rounding_is_run_under_other_levels():
     names = {path.rsplit("test_", 1)[1] for path in processors.comparing()}
     assert {"targets.py", "batches.py", "positions.py", "golden.py"} <= names and "house.py" not in names
+
+
+def test_a_level_is_run_by_its_name_alone(monkeypatch, capsys):
+    ran = []
+    monkeypatch.setattr(processors, "passed", lambda *run: ran.append(run) or True)
+    oldest = processors.had()[0]
+    assert processors.main([f"{oldest}/2"]) == 0 and [run[:2] for run in ran] == [(oldest, 2)]
+    assert processors.main(["avx3"]) == 2 and len(ran) == 1
+    assert "got avx3. Type some, or one of these." in capsys.readouterr().out
