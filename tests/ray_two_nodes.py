@@ -1,7 +1,7 @@
 """A Ray cluster of two nodes on this machine, one of which is killed at work: python tests/ray_two_nodes.py FOLDER COUNT.
 
-Prints what was seen; fails where the folder that the cluster made is not that which one process makes. Never run to its end: Ray's own
-nodes give up when their agents take 15 seconds to start, as they did where this was written, on two cores that ten processes shared.
+Prints what was seen; fails where the folder that the cluster made is not that which one process makes. Ray's own nodes give up when their
+agents take 15 seconds to start: the machine must have two cores for it.
 """
 
 from __future__ import annotations

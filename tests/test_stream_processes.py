@@ -74,19 +74,25 @@ def test_without_ray_the_extra_is_named_and_iterators_are_refused(tmp_path, monk
 
 
 class Numbers:
-    """What `ray.data` does with the numbers of shards, in this process: two workers take turns, the last shards come first."""
+    """What `ray.data` does with the numbers of shards, in this process: two workers take turns, the last shards come first.
+
+    It has no `range`, whose tasks would wait for ever on a cluster whose processors the workers have.
+    """
 
     def __init__(self, given: dict) -> None:
         self.given = given
 
-    def range(self, count: int, *, override_num_blocks: int) -> Numbers:
-        assert override_num_blocks == max(count, 1)
-        self.numbers = range(count)
+    def from_items(self, items: list[dict], *, override_num_blocks: int) -> Numbers:
+        assert override_num_blocks == max(len(items), 1)
+        self.numbers = [item["id"] for item in items]
         return self
+
+    def ActorPoolStrategy(self, *, size: int) -> int:
+        return size
 
     def map_batches(self, kind, *, fn_constructor_args: tuple, **given) -> Numbers:
         self.given |= given
-        self.workers = [kind(*fn_constructor_args) for _ in range(given["concurrency"])]
+        self.workers = [kind(*fn_constructor_args) for _ in range(given["compute"] if self.numbers else 0)]
         return self
 
     def iter_batches(self, *, batch_size: None):
@@ -98,6 +104,6 @@ def test_a_cluster_makes_the_folder_of_one_process(reviews, texts, tmp_path, mon
     given: dict = {}
     monkeypatch.setattr(on_ray, "extra", lambda *names: Numbers(given))
     found = on_ray.explain_on_ray(tmp_path / "out", load, reviews, workers=2, gpus=0.5, shard=20)
-    assert given == {"batch_size": 1, "concurrency": 2, "num_gpus": 0.5, "num_cpus": 1}
+    assert given == {"batch_size": 1, "compute": 2, "num_gpus": 0.5, "num_cpus": 1}
     assert found.complete and [e.text for e in found] == texts and not found.damaged
     assert len(on_ray.explain_on_ray(tmp_path / "none", load, [])) == 0

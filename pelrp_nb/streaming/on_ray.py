@@ -81,9 +81,12 @@ def explain_on_ray(
         raise InputError("The workers of a cluster each read the inputs, and an iterator can be read only once. Type a list or a file.")
     count = source.count if source.count is not None else sum(1 for _ in source.items())
     shards = -(-count // arguments.get("shard", WINDOW))
-    numbers = data.range(shards, override_num_blocks=max(shards, 1))
-    given = (str(folder.path), load, source, arguments)
-    made = numbers.map_batches(Worker, fn_constructor_args=given, batch_size=1, concurrency=workers, num_gpus=gpus, num_cpus=1)
+    given, pool = (str(folder.path), load, source, arguments), data.ActorPoolStrategy(size=workers)
+    if not shards:  # Ray makes no worker for nothing, and the folder is to be there
+        Worker(*given)
+    # numbers that a task would have to make wait for ever where the workers have every processor of the cluster
+    numbers = data.from_items([{"id": i} for i in range(shards)], override_num_blocks=max(shards, 1))
+    made = numbers.map_batches(Worker, fn_constructor_args=given, batch_size=1, compute=pool, num_gpus=gpus, num_cpus=1)
     for _ in made.iter_batches(batch_size=None):
         pass
     folder.finish(count)
