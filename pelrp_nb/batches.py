@@ -22,7 +22,8 @@ from .errors import InputError, ModelError, PelrpError, RuleError
 from .inputs.arguments import RAISED, call, takes
 from .inputs.model_input import Encoded
 from .inputs.outputs import has_rows, logits_of_row, mixes, of_row
-from .inputs.padding import TOKENS, Padding, fill_of, grouped, harmless, padded
+from .inputs.grouping import TOKENS, beginning, grouped
+from .inputs.padding import Padding, fill_of, harmless, padded
 from .inputs.rows import Errors, good
 from .ledger import Ledger
 from .results.build import Told, common, explanation
@@ -33,6 +34,7 @@ from .targets.logits import answers_each, logits_of, one_per_token
 from .targets.resolve import Asked, answer, ask, spoken
 from .targets.target import Each
 
+LONG = 0.5  # seconds from which on a bar is shown
 ROUNDS = {"float64": 1e-7, "float32": 1e-5}  # the part of a ledger's scale that rounding takes at most
 
 
@@ -72,7 +74,7 @@ class Run:
         found: list[Any] = list(asked)
         padding, batches = self.planned(asked)
         hidden = done is not None or len(batches) < 2
-        for numbers in tqdm(batches, desc="explain", unit="batch", leave=False, disable=hidden):
+        for numbers in tqdm(batches, desc="explain", unit="batch", leave=False, disable=hidden, delay=LONG):
             for i, answers in zip(numbers, self.batch([asked[i] for i in numbers], padding, numbers), strict=True):
                 found[i] = answers
             if done is not None:
@@ -84,7 +86,7 @@ class Run:
         kept = good(asked)
         rows = [asked[i].row for i in kept]
         padding = Padding("right", False, fill_of(self.model, self.processor))
-        batches = grouped(rows, True, self.tokens)
+        batches = grouped(rows, True, self.tokens, beginning(self.model) if len(rows) > 1 else None)
         if max(map(len, batches), default=0) > 1:
             way = self.way(rows, batches)
             padding, batches = (way, batches) if way is not None else (padding, grouped(rows, False, self.tokens))

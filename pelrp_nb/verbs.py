@@ -65,11 +65,21 @@ class _Share(torch.autograd.Function):
     def backward(ctx, g: Tensor):
         b, *rest = ctx.saved_tensors
         a = ctx.again(*rest) if ctx.again else rest[0]
-        to_a, to_b, *_ = ctx.needs_input_grad
-        g = g * float(ctx.part)
-        into_a = _reduce(g * b, a) if to_a else None
-        into_b = _reduce(g.mul_(a), b) if to_b else None  # in place: no new memory
-        return into_a, into_b, None, None, *[None] * ctx.parts
+        (to_a, to_b, *_), part = ctx.needs_input_grad, float(ctx.part)
+        own = ctx.again is not None and a.shape == g.shape and a.dtype == g.dtype and not any(_shared(a, x) for x in rest)
+        into_a = into_b = None
+        if own:  # in place, as far as the memory is ours: new memory costs more than the products
+            into_a = (g * b).mul_(part) if to_a else None
+            into_b = a.mul_(g).mul_(part) if to_b else None
+        else:
+            g = g * part
+            into_a, into_b = g * b if to_a else None, g.mul_(a) if to_b else None
+        into = [None if x is None else _reduce(x, like) for x, like in ((into_a, a), (into_b, b))]
+        return *into, None, None, *[None] * ctx.parts
+
+
+def _shared(a: Tensor, b: Tensor) -> bool:
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
 def _reduce(g: Tensor, like: Tensor) -> Tensor:

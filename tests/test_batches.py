@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from models import build, build_position
@@ -10,9 +12,9 @@ from test_engine import same, state
 from torch import nn
 
 import pelrp_nb
-from pelrp_nb import Options, Skipped, explain, target
+from pelrp_nb import Options, Skipped, batches, explain, target
 from pelrp_nb.errors import InputError, TargetError
-from pelrp_nb.inputs import padding
+from pelrp_nb.inputs import grouping, model_input, padding
 from pelrp_nb.inputs.encode import encode, encode_all
 
 TEXT = ("llama", "qwen2", "gemma", "mixtral", "gpt2", "bert", "distilbert")
@@ -178,9 +180,8 @@ def test_experts_with_biases_keep_the_books_of_each_row():
 
 
 def test_many_rows_are_split_by_length_and_come_back_in_order(monkeypatch, forwards, capsys):
-    from pelrp_nb.inputs import padding
-
-    monkeypatch.setattr(padding, "SHORTEST", padding.TOKENS // 3)
+    monkeypatch.setattr(grouping, "SHORTEST", grouping.TOKENS // 3)
+    monkeypatch.setattr(batches, "LONG", 0.0)
     model, rows = build("llama"), drawn((9, 2, 8, 3, 4))
     seen = forwards(model)
     found = explain(model, [{"input_ids": row[None]} for row in rows])
@@ -188,6 +189,34 @@ def test_many_rows_are_split_by_length_and_come_back_in_order(monkeypatch, forwa
     for ours, row in zip(found, rows, strict=True):
         same_answer(ours, explain(model, {"input_ids": row[None]}))
     assert "explain" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("begun", [0.5, 9, 40, 1000])
+@pytest.mark.parametrize("tokens", [64, 128, 400])
+def test_rows_are_cut_where_padding_and_batches_cost_least(begun, tokens):
+    """Of all ways to cut, tried one by one; a batch holds no more places than it may."""
+    places = [2, 3, 3, 7, 8, 20, 90]
+
+    def cost(pieces):
+        return sum(begun + len(piece) * max(piece) for piece in pieces)
+
+    def fits(piece):
+        return len(piece) == 1 or len(piece) * max(64, *piece) <= tokens
+
+    ways = []
+    for bits in itertools.product((False, True), repeat=len(places) - 1):
+        at = [0, *(i for i, bit in enumerate(bits, 1) if bit), len(places)]
+        ways.append([places[a:b] for a, b in itertools.pairwise(at)])
+    found = [places[a:b] for a, b in grouping.cut(places, tokens, begun)]
+    assert [x for piece in found for x in piece] == places and all(map(fits, found))
+    assert cost(found) == min(cost(way) for way in ways if all(map(fits, way)))
+
+
+def test_rows_of_one_length_share_a_batch_and_a_batch_on_a_device_is_cut_by_its_size_alone():
+    assert grouping.cut([5] * 64, 4096, 1.0) == [(0, 64)] and grouping.cut([], 64, 1.0) == []
+    rows = [model_input.Encoded({"input_ids": torch.zeros(1, n, dtype=torch.long)}) for n in (40, 2, 3, 2)]
+    assert grouping.grouped(rows, True) == [[1, 3, 2, 0]] and grouping.grouped(rows, True, begun=3.0) == [[1, 3, 2], [0]]
+    assert grouping.beginning(build("llama").to("meta")) is None and grouping.beginning(torch.nn.ReLU()) is None
 
 
 def test_one_batch_shows_no_bar(capsys):

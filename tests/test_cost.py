@@ -23,7 +23,7 @@ from pelrp_nb.engine.places import follow, values
 from pelrp_nb.engine.places.follow import Places
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.rules.identity import SLOPES
-from pelrp_nb.verbs import Later, scale
+from pelrp_nb.verbs import Later, scale, share
 
 TEXT = "a gorgeous , witty film"
 
@@ -278,3 +278,24 @@ def test_layers_alike_are_worked_out_once(subject, monkeypatch):
     explain(model, TEXT, processor=tokenizer)
     layers = model.config.num_hidden_layers
     assert layers == 4 and worked.count("linear") <= 7 + 2
+
+
+@pytest.mark.parametrize(
+    "again",
+    [torch.sigmoid, lambda x: x, lambda x: x[:], lambda x: x.double(), lambda x: x[:1]],
+    ids=["own", "itself", "view", "cast", "spread"],
+)
+def test_a_rematerialised_factor_is_written_into_only_where_its_memory_is_its_own(again):
+    """The gradients of a product are those of the factor kept, and what it was made of is as it was, for a second walk back."""
+    rng = torch.Generator().manual_seed(0)
+    x, b, g = (torch.randn(3, 4, generator=rng) for _ in range(3))
+    before = x.clone()
+    kept, leaf = again(x).clone().requires_grad_(), b.clone().requires_grad_()
+    wanted = torch.autograd.grad(share(kept, leaf, 0.5), (kept, leaf), g.to(kept.dtype))
+    a, other = again(x).clone().requires_grad_(), b.clone().requires_grad_()
+    y = share(a, other, 0.5, again=(again, (x,)))
+    for _ in range(2):
+        found = torch.autograd.grad(y, (a, other), g.to(y.dtype), retain_graph=True)
+        for one, same in zip(found, wanted, strict=True):
+            assert torch.equal(one, same)
+    assert torch.equal(x, before)

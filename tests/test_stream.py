@@ -225,7 +225,7 @@ def test_progress_counts_every_input_once(reader, texts, capsys, monkeypatch):
         counted = []
         patch.setattr(iterate.Progress, "done", lambda self, count: counted.append(count))
         list(explain_iter(model, [*texts, ""], processor=tokenizer, options=SKIP))
-    assert sum(counted) == 91 and counted[:2] == [64, 26]
+    assert sum(counted) == 91 and len(counted) > 2 and counted[-1] == 1  # what was skipped was in no batch
     assert "0/91 [00:00<?, ? inputs/s]" in capsys.readouterr().err
     monkeypatch.setenv("RANK", "1")
     list(explain_iter(model, texts[:3], processor=tokenizer))

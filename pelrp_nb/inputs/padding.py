@@ -17,10 +17,7 @@ from .outputs import equal, of_row
 from .remembered import remembered
 from .text import pad_ids, table_of, tokenizer_of
 
-TOKENS = 4096  # padded places in one batch, at most (a longer row is a batch of its own)
-SHORTEST = 64  # places that a row is taken to have at least: there are no more than TOKENS / SHORTEST rows in a batch
 IGNORED = -100  # how labels say that a place does not count
-PLAIN = (bool, int, float, str, type(None))  # arguments that are the same if they are written alike, of one type (1 == True)
 
 
 @dataclass(frozen=True)
@@ -46,35 +43,7 @@ class Batch:
         return {**self.tensors, **self.more}
 
 
-# --- which rows together ---------------------------------------------------------------------------------------------
-
-
-def grouped(rows: Sequence[Encoded], padded: bool, tokens: int = TOKENS) -> list[list[int]]:
-    """Numbers of rows that share a batch: alike in everything but length, sorted by it; of equal length if not `padded`.
-
-    tokens: how many padded places a batch has at most
-    """
-
-    def alike(i: int) -> tuple:
-        row = rows[i]
-        shapes = tuple((k, v.dtype, v.dim(), None if belongs(row, k, v) else tuple(v.shape)) for k, v in sorted(row.tensors.items()))
-        shared = tuple((k, type(v), repr(v) if isinstance(v, PLAIN) else id(v)) for k, v in sorted(row.more.items()))
-        return shapes, shared, () if padded else lengths(row), i if row.alone else None
-
-    groups: dict[tuple, list[int]] = {}
-    for i in sorted(range(len(rows)), key=lambda i: (sum(lengths(rows[i])), i)):
-        members = groups.setdefault(alike(i), [])
-        members.append(i)
-    found: list[list[int]] = []
-    for members in groups.values():
-        batch: list[int] = []
-        for i in members:
-            if batch and (len(batch) + 1) * max(SHORTEST, sum(lengths(rows[i]))) > tokens:
-                found.append(batch)
-                batch = []
-            batch.append(i)
-        found.append(batch)
-    return found
+# --- lengths ---------------------------------------------------------------------------------------------------------
 
 
 def lengths(row: Encoded) -> tuple[int, int]:

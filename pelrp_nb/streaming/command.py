@@ -10,7 +10,7 @@ from .. import zoo
 from ..composites import NAMED
 from ..engine.options import Options
 from ..errors import InputError
-from ..inputs.padding import TOKENS
+from ..inputs.grouping import TOKENS
 from ..inputs.source import Source
 from ..results.columns import PARTS
 from .iterate import WINDOW

@@ -18,7 +18,8 @@ from ..errors import CallError, InputError, PelrpError, TargetError
 from ..explain import MEANT, answered, of_pipeline
 from ..inputs.encode import encode_all
 from ..inputs.model_input import Encoded
-from ..inputs.padding import TOKENS, lengths
+from ..inputs.grouping import TOKENS
+from ..inputs.padding import lengths
 from ..inputs.rows import Errors, Skipped
 from ..inputs.source import Item, Source, as_source
 from ..targets.target import Each

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..extras import extra
-from ..inputs.padding import TOKENS
+from ..inputs.grouping import TOKENS
 from ..inputs.source import Item, as_source
 from ..results.columns import PARTS, parts_of
 from ..results.explanations import Explanations

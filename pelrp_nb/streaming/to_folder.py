@@ -23,7 +23,7 @@ from ..errors import FileError, InputError
 from ..explain import MEANT
 from ..extras import extra
 from ..inputs.fingerprint import inputs_of, weights_of
-from ..inputs.padding import TOKENS
+from ..inputs.grouping import TOKENS
 from ..inputs.rows import Skipped
 from ..inputs.source import Item, Source, as_source
 from ..results.columns import PARTS, is_double, parts_of, rows_of, schema, slim
