@@ -212,11 +212,13 @@ def test_rows_are_cut_where_padding_and_batches_cost_least(begun, tokens):
     assert cost(found) == min(cost(way) for way in ways if all(map(fits, way)))
 
 
-def test_rows_of_one_length_share_a_batch_and_a_batch_on_a_device_is_cut_by_its_size_alone():
+def test_rows_of_one_length_share_a_batch_and_a_batch_on_a_device_is_cut_by_its_size_alone(monkeypatch):
     assert grouping.cut([5] * 64, 4096, 1.0) == [(0, 64)] and grouping.cut([], 64, 1.0) == []
     rows = [model_input.Encoded({"input_ids": torch.zeros(1, n, dtype=torch.long)}) for n in (40, 2, 3, 2)]
     assert grouping.grouped(rows, True) == [[1, 3, 2, 0]] and grouping.grouped(rows, True, begun=3.0) == [[1, 3, 2], [0]]
-    assert grouping.beginning(build("llama").to("meta")) is None and grouping.beginning(torch.nn.ReLU()) is None
+    assert grouping.beginning(build("llama")) > 0 and grouping.beginning(torch.nn.ReLU()) is None
+    monkeypatch.setattr(grouping, "device_of", lambda model: torch.device("cuda"))
+    assert grouping.beginning(build("llama")) is None
 
 
 def test_one_batch_shows_no_bar(capsys):
