@@ -1,13 +1,13 @@
 """The scores of one attention with contents dealt to each other's places: what positions do, by the model's own calls.
 
 A mask stays with the tokens, so what only hides is left out of the calls, and known apart.  What a bias holds at offsets that a mask hides
-is nobody's: each row first loses its own value at its own place, is read at offsets that are visible somewhere, and where there is none
-a pair keeps what it had.
+is nobody's (`offsets.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from ..places.maps import Axis, PlaceMap, padded, words
 from ..places.values import HIDES, hiding
 from ..replay import Chain, Slot, Step, again
 from . import kernels
+from .offsets import levelled, read, visible_offsets
 
 ADDING = words("add add_ __add__ __radd__ __iadd__ baddbmm baddbmm_ addmm sub sub_ __sub__ __isub__")
 MULTIPLYING = words("mul mul_ __mul__ __rmul__ __imul__")
@@ -73,8 +74,8 @@ def side(number: int, maps: list[PlaceMap | None], x: Tensor, where: str) -> Sid
 class Dealer:
     """The scores of one attention with contents dealt to other places.
 
-    S: (heads, Tq, Tk) scores as they stand; hidden: (1 or heads, Tq, Tk) where masks hide; index: place -> where it stands in the scores
-    factors: the numbers of queries and keys, if scores are their products and no more
+    hidden: (1 or heads, Tq, Tk) where masks hide; index: place -> where it stands in the scores
+    factors: the numbers of queries and keys, if scores are their products and no more; these as they stand are its `vectors`
     """
 
     def __init__(self, chain: Chain, inputs: dict[int, Tensor], scores: int, keys: tuple[Axis, ...], where: str) -> None:
@@ -83,25 +84,39 @@ class Dealer:
         self.cleared, self.call = self._without_masks(), unmasked(chain)
         self.terms: dict[int, Tensor] = {}
         self.factors = kernels.factors_of(chain)
-        plain = self._run({})
         if self.factors is None:
-            self.hidden = self._run({}, masks=True) <= plain - 25
-            if factors := self._without_factors():
-                self.cleared |= factors
-                plain = self._run({})
+            self._read()
         else:
-            self.hidden = kernels.hidden(chain, plain)
-        if bool((plain < -1e4).any()):
-            raise ModelError(f"What hides pairs in the scores of `{where}` was not understood. Type composite=pelrp_nb.DELTA_LRP.")
+            self.vectors = self.run_vectors({})
+            self.hidden = kernels.hidden(chain, *self.vectors)
         self.sides = sides_of(chain, self.inputs, keys, where)
         for one in self.sides:
-            one.keys, one.shift = self._found(one, plain)
-        self.index = index_of(self.sides, plain.shape[-2:], where)
+            one.keys, one.shift = self._found(one)
+        self.index = index_of(self.sides, tuple(self.hidden.shape[-2:]), where)
         self.seen = ~self.hidden.all(0) if self.hidden.shape[-1] == self.hidden.shape[-2] else None
         self.biases = {n: levelled(chain.constants[n], self.seen) for n, one in chain.positions.items() if one.part == "score"}
-        self.terms = {}
-        self.S = self._run(self.biases, keep=True) if self.biases or chain.terms else plain
+        if self.biases or chain.terms:
+            self.S = self._run(self.biases, keep=True)
         self.offsets = visible_offsets(self.seen) if self.seen is not None and (self.biases or chain.terms) else None
+
+    @cached_property
+    def S(self) -> Tensor:
+        """(heads, Tq, Tk) scores as they stand."""
+        return self._run({})
+
+    def _read(self) -> None:
+        """Scores as they stand, and what hides some of them. Raises ModelError for what hides in another way."""
+        self.hidden = self._run({}, masks=True) <= self.S - 25
+        if factors := self._without_factors():
+            self.cleared |= factors
+            self.S = self._run({})
+        if bool((self.S < -1e4).any()):
+            raise ModelError(f"What hides pairs in the scores of `{self.where}` was not understood. Type composite=pelrp_nb.DELTA_LRP.")
+
+    def run_vectors(self, swapped: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
+        """Queries and keys (..., T, d) of contents, or of constants, that are dealt."""
+        q, k = self.chain.run({**self.inputs, **self.cleared, **swapped}, call=self.call, wanted=self.factors)
+        return better(q), better(k)
 
     def _without_masks(self) -> dict[int, Tensor]:
         """Constants that hide, with nothing in the places that they hide."""
@@ -153,13 +168,13 @@ class Dealer:
         (S,) = self.chain.run({**self.inputs, **cleared, **swapped}, term, None if masks else self.call, [self.scores])
         return better(S).reshape(-1, *S.shape[-2:])
 
-    def _found(self, one: Side, plain: Tensor) -> tuple[bool, int]:
+    def _found(self, one: Side) -> tuple[bool, int]:
         """(whether a side holds keys, where it begins in the scores): something else at one place changes one column, or one row."""
         x = self.inputs[one.number].clone()
         at = len(one.cells) // 2
         part = x.select(one.axis, at)
         part.copy_(part.flip(-1) * 0.7 + part.abs().amax().clamp(min=1.0) * 0.3)
-        rows, columns = self._changed(one.number, x, plain)
+        rows, columns = self._changed(one.number, x)
         if not rows or len(rows) == 1 < len(columns):
             return False, rows[0] - at if rows else 0
         if len(columns) == 1:
@@ -169,14 +184,13 @@ class Dealer:
             "explain(model, ..., composite=pelrp_nb.DELTA_LRP), which says what they changed."
         )
 
-    def _changed(self, number: int, x: Tensor, plain: Tensor) -> tuple[list[int], list[int]]:
+    def _changed(self, number: int, x: Tensor) -> tuple[list[int], list[int]]:
         """The rows and columns of scores that are others if an input is x."""
         if self.factors is None:
-            moved = differ(self._run({number: x}), plain)
+            moved = differ(self._run({number: x}), self.S)
             rows, columns = moved.any(1), moved.any(0)
         else:
-            before, now = (self.chain.run({**self.inputs, **more}, wanted=self.factors) for more in ({}, {number: x}))
-            q, k = (differ(a, b).any(-1) for a, b in zip(now, before, strict=True))
+            q, k = (differ(a, b).any(-1) for a, b in zip(self.run_vectors({number: x}), self.vectors, strict=True))
             rows, columns = q | k.any(), k | q.any()
         return rows.nonzero().flatten().tolist(), columns.nonzero().flatten().tolist()
 
@@ -201,7 +215,7 @@ class Dealer:
 
     def in_order(self, own: list[credit.Place], order: Tensor) -> Tensor:
         """(heads, Tq, Tk): the scores with each of the places `own` of the input having the position of place `order[i]` of them."""
-        to = torch.arange(self.S.shape[-2])  # of each token, where its position stands
+        to = torch.arange(self.hidden.shape[-2])  # of each token, where its position stands
         for i, cell in enumerate(own):
             to[self.index[cell]] = self.index[own[int(order[i])]]
         S = self.dealt(torch.argsort(to), True, True)
@@ -231,39 +245,6 @@ def index_of(sides: list[Side], shape: tuple[int, ...], where: str) -> dict[cred
 def fits(x: Tensor, hidden: Tensor) -> bool:
     """Whether a factor may be one of pairs (heads, Tq, Tk)."""
     return all(n in (1, m) for n, m in zip(reversed(x.shape), reversed(hidden.shape), strict=False)) and x.numel() <= hidden.numel()
-
-
-def levelled(bias: Tensor, seen: Tensor | None) -> Tensor:
-    """A bias (..., T, T), each row less its own value at its own place, where that is visible; nothing where it hides."""
-    hidden = hiding(bias)
-    bias = bias if hidden is None else bias.masked_fill(hidden, 0)
-    if seen is None:
-        return bias
-    bias = bias.expand(*bias.shape[:-2], *seen.shape)
-    own = torch.where(seen.diagonal(), bias.diagonal(dim1=-2, dim2=-1), 0)
-    return bias - own[..., None]
-
-
-def visible_offsets(seen: Tensor) -> Tensor:
-    """(T, T): for each pair the row of some visible pair of the same offset, -1 where that offset is never visible."""
-    T = len(seen)
-    found = torch.full((T, T), -1, dtype=torch.long)
-    for offset in range(1 - T, T):
-        rows = seen.diagonal(offset).nonzero()
-        if len(rows):
-            found.diagonal(offset).fill_(int(rows[0]) + max(0, -offset))
-    return found
-
-
-def read(bias: Tensor, seen: Tensor | None, offsets: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor:
-    """A levelled bias as it is read by contents that were dealt: at visible pairs, at visible offsets, else as it was."""
-    if seen is None or offsets is None:
-        return bias
-    T = len(seen)
-    at = torch.arange(T)
-    away = bias[..., offsets.clamp(min=0), (offsets + at[None, :] - at[:, None]).clamp(0, T - 1)]
-    usual = bias.index_select(-2, rows).index_select(-1, columns)
-    return torch.where(seen, bias, torch.where(offsets >= 0, away, usual))
 
 
 def unmasked(chain: Chain) -> Any:

@@ -41,10 +41,10 @@ def factors_of(chain: Chain) -> tuple[int, int] | None:
     return q.number, k.number
 
 
-def hidden(chain: Chain, scores: Tensor) -> Tensor:
-    """(1 or heads, Tq, Tk): which of these scores (heads, Tq, Tk) the masks of a kernel hide."""
-    last, shape = chain.steps[-1], scores.shape[-2:]
-    found = scores.new_zeros(shape, dtype=torch.bool)
+def hidden(chain: Chain, q: Tensor, k: Tensor) -> Tensor:
+    """(1 or heads, Tq, Tk): which scores of these queries (..., Tq, d) and keys the masks of a kernel hide."""
+    last, shape = chain.steps[-1], (q.shape[-2], k.shape[-2])
+    found = q.new_zeros(shape, dtype=torch.bool)
     for mask in last.args[2:]:
         x = chain.constants[mask.number]
         found = found | (~x if x.dtype == torch.bool else x != 0)

@@ -1,17 +1,17 @@
-"""Scores of contents that have exchanged their positions, one order of places after the other, or several at a time.
+"""Scores of contents that have exchanged their positions, one order of places after the other.
 
-    rows(h, at, keys, j)   queries with the positions of their partners, against keys j as they stand, and each against some `keys` that
-                           have the positions of theirs as well
-    columns(h, at, i)      keys with the positions of their partners, against queries i as they stand: a column lies in a row
+    rows(h, some, j, base)      queries with the positions of their partners, against keys j as they stand
+    columns(h, some, i, base)   keys with the positions of their partners, against queries i as they stand: a column lies in a row
+    met()                       the same queries against two keys that are moved as well: each one's own, and its partner's
 
-`at`, `keys`: numbers of contents that were moved, those of the second order behind those of the first; a content stands where its partner
-stood.  From a dealer's scores in general.  Where they are products of queries and keys with nothing added, vectors are dealt before they
-are multiplied, so that of a matrix no more is made than is looked at.
+`h`: heads; `some`: contents that take part, in the order of their places.  All scores are in bits (their exponentials are powers of two,
+which cost less) and `base` is added to them.  They come from a dealer's scores in general.  Where those are products of queries and keys
+with nothing added, vectors are dealt before they are multiplied, so that of a matrix no more is made than is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -19,92 +19,167 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..numerics import better
 from .dealing import Dealer
+
+BITS = 1 / math.log(2)  # of a score
+
+
+MOST = 1 << 19  # numbers of vectors that are made at a time
 
 
 class Moved(Protocol):
-    """How scores of one head are got, each time into a fresh tensor: rows (at, j) and for each of `keys` (at,), columns (at, i)."""
+    """How scores are got, each time in a fresh tensor: rows (h, some, j), columns (h, some, i), met (heads, 2, contents)."""
 
-    def rows(self, h: int, at: Tensor, keys: Sequence[Tensor], j: slice) -> tuple[Tensor, list[Tensor]]: ...
-    def columns(self, h: int, at: Tensor, i: slice) -> Tensor: ...
+    def rows(self, h: slice, some: slice, j: slice, base: Tensor) -> Tensor: ...
+    def columns(self, h: slice, some: slice, i: slice, base: Tensor) -> Tensor: ...
+    def met(self) -> Tensor: ...
 
 
 class Scores:
-    """From whole matrices of scores, of one order."""
+    """From whole matrices of scores; at, to: where contents stand in them, and where their partners do."""
 
-    def __init__(self, dealer: Dealer, order: Tensor) -> None:
-        self.dealer, self.order = dealer, order
+    def __init__(self, dealer: Dealer, order: Tensor, at: Tensor, to: Tensor) -> None:
+        self.dealer, self.order, self.at, self.to = dealer, order, at, to
 
     @cached_property
     def _rows(self) -> Tensor:
-        return self.dealer.dealt(self.order, True, False)
+        return self.dealer.dealt(self.order, True, False).index_select(1, self.to)
 
     @cached_property
     def _columns(self) -> Tensor:
-        return self.dealer.dealt(self.order, False, True).mT
+        return self.dealer.dealt(self.order, False, True).mT.index_select(1, self.to)
 
-    @cached_property
-    def _both(self) -> Tensor:
-        return self.dealer.dealt(self.order, True, True)
+    def met(self) -> Tensor:
+        """Read from the scores with both sides dealt."""
+        both = self.dealer.dealt(self.order, True, True)
+        return torch.stack([both[:, self.to, self.to], both[:, self.to, self.at]], 1) * BITS
 
-    def rows(self, h: int, at: Tensor, keys: Sequence[Tensor], j: slice) -> tuple[Tensor, list[Tensor]]:
-        """Rows of the queries; against keys read from the scores with both sides dealt."""
-        return self._rows[h, :, j].index_select(0, at), [self._both[h][at, key] for key in keys]
+    def rows(self, h: slice, some: slice, j: slice, base: Tensor) -> Tensor:
+        """Rows of the queries."""
+        return torch.add(base, self._rows[h, some, j], alpha=BITS)
 
-    def columns(self, h: int, at: Tensor, i: slice) -> Tensor:
+    def columns(self, h: slice, some: slice, i: slice, base: Tensor) -> Tensor:
         """Columns of the keys."""
-        return self._columns[h, :, i].index_select(0, at)
+        return torch.add(base, self._columns[h, some, i], alpha=BITS)
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """From queries (heads, T, d) and keys (heads or fewer, T, d): as they stand, scaled, and as dealt, those of all orders in one row."""
+    """From queries and keys: as they stand, scaled to bits (heads, T, d), and of contents that moved (heads, contents, d).
+
+    partner: of each content its partner's number
+    """
 
     still: tuple[Tensor, Tensor]
     moved: tuple[Tensor, Tensor]
+    partner: Tensor
     scale: float
 
-    def _of(self, x: Tensor, h: int) -> Tensor:
-        """The vectors of a query head, or those of the keys that it shares with others."""
-        return x[h * len(x) // len(self.still[0])]
+    def rows(self, h: slice, some: slice, j: slice, base: Tensor) -> Tensor:
+        """Moved queries against keys."""
+        return torch.baddbmm(base, self.moved[0][h, some], self.still[1][h, j].mT)
 
-    def rows(self, h: int, at: Tensor, keys: Sequence[Tensor], j: slice) -> tuple[Tensor, list[Tensor]]:
-        """Moved queries against keys, and against single moved ones."""
-        q, k = self._of(self.moved[0], h).index_select(0, at), self._of(self.moved[1], h)
-        met = [(q * k.index_select(0, key)).sum(-1).mul_(self.scale) for key in keys]
-        return q @ self._of(self.still[1], h)[j].mT, met
-
-    def columns(self, h: int, at: Tensor, i: slice) -> Tensor:
+    def columns(self, h: slice, some: slice, i: slice, base: Tensor) -> Tensor:
         """Moved keys against queries."""
-        return self._of(self.moved[1], h).index_select(0, at) @ self._of(self.still[0], h)[i].mT
+        return torch.baddbmm(base, self.moved[1][h, some], self.still[0][h, i].mT)
+
+    def met(self) -> Tensor:
+        """Moved queries against single moved keys."""
+        q, k = self.moved
+        return torch.stack([(q * x).sum(-1) for x in (k, k.index_select(1, self.partner))], 1).mul_(self.scale)
 
 
 class Mover:
-    """Makes a dealer's scores for some orders after others, in the cheapest way that this attention allows; `several` of them together."""
+    """Makes a dealer's scores for one order after the other, in the cheapest way that this attention allows.
 
-    def __init__(self, dealer: Dealer) -> None:
-        self.dealer = dealer
-        self.several = dealer.factors is not None
-        if self.several:
-            q, k = self._vectors(None)
+    at: where the contents that take part stand in the scores, in rising order; queries, keys: whether they are moved
+    """
+
+    def __init__(self, dealer: Dealer, at: Tensor) -> None:
+        self.dealer, self.at = dealer, at
+        self.queries, self.keys = (any(one.keys is keys for one in dealer.sides) for keys in (False, True))
+        self.several = 1  # orders at a time
+        if dealer.factors is not None:
+            q, k = self._by_head(dealer.vectors)
             by = dealer.chain.steps[-1].kwargs.get("scale")
-            self.scale = q.shape[-1] ** -0.5 if by is None else by
-            self.still = q * self.scale, k * self.scale
+            self.scale = BITS * (q.shape[-1] ** -0.5 if by is None else by)
+            self.k, self.still = k, (q * self.scale, k * self.scale)
+            self.constants = constants_of(dealer)
+            several = max(MOST // q.numel(), 1)
+            if self.constants and self._serves(several):
+                self.several = several
+            else:
+                self.constants = {}
 
-    def to(self, orders: Sequence[Tensor]) -> Moved:
-        """In each order the content of place `order[p]` stands at place p."""
-        if not self.several:
-            (order,) = orders
-            return Scores(self.dealer, order)
-        queries, keys = zip(*map(self._vectors, orders), strict=True)
-        return Vectors(self.still, (torch.cat(queries, 1), torch.cat(keys, 1)), self.scale)
+    def as_they_stand(self, h: slice, j: slice, i: slice) -> Tensor:
+        """(h, j, i) scores of some keys with some queries, in bits, in a fresh tensor."""
+        if self.dealer.factors is None:
+            return (self.dealer.S[h, i, j].mT * BITS).contiguous()
+        return self.k[h, j] @ self.still[0][h, i].mT
 
-    def _vectors(self, order: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Queries and keys, (heads, T, d), of contents that were dealt; as they stand if there is no order."""
-        dealer = self.dealer
+    def to(self, partners: Tensor) -> list[Moved]:
+        """Each content has the position of its partner: (orders, contents), their numbers among those that take part."""
+        orders = torch.arange(max(self.dealer.hidden.shape[-2:])).repeat(len(partners), 1)
+        orders[:, self.at] = self.at[partners]
+        device = self.dealer.hidden.device
+        if self.dealer.factors is None:
+            at = self.at.to(device)
+            return [Scores(self.dealer, order, at, at[partner]) for order, partner in zip(orders, partners.to(device), strict=True)]
+        moved = self._by_constants(orders) if self.constants else map(self._by_contents, orders)
+        return [Vectors(self.still, x, partner, self.scale) for x, partner in zip(moved, partners.to(device), strict=True)]
+
+    def _by_contents(self, order: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys (heads, contents, d): contents are dealt to each other's places, and read there."""
         swapped: dict[int, Tensor] = {}
-        for one in dealer.sides if order is not None else ():
-            swapped[one.number] = one.dealt(swapped.get(one.number, dealer.inputs[one.number]), order)
-        q, k = dealer.chain.run({**dealer.inputs, **dealer.cleared, **swapped}, call=dealer.call, wanted=dealer.factors)
-        return better(q).reshape(-1, *q.shape[-2:]), better(k).reshape(-1, *k.shape[-2:])
+        for one in self.dealer.sides:
+            swapped[one.number] = one.dealt(swapped.get(one.number, self.dealer.inputs[one.number]), order)
+        q, k = self._by_head(self.dealer.run_vectors(swapped))
+        to = order[self.at].to(q.device)
+        return q.index_select(1, to), k.index_select(1, to)
+
+    def _by_constants(self, orders: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The same of some orders, by constants of positions that are dealt to the contents: less is moved, and all orders at once."""
+        one = self.dealer.sides[0]
+        at = (orders[:, one.shift : one.shift + len(one.cells)] - one.shift).flatten().to(self.dealer.hidden.device)
+        swapped = {}
+        for number, (x, axis) in self.constants.items():
+            several = x.index_select(axis, at).unflatten(axis, (len(orders), -1))
+            swapped[number] = several.movedim(axis - 1, 0).flatten(0, 1)
+        mine = in_one_piece(self.at)
+        return [(q[:, mine], k[:, mine]) for q, k in map(self._by_head, zip(*self.dealer.run_vectors(swapped), strict=True))]
+
+    def _serves(self, several: int) -> bool:
+        """Whether constants that are dealt, those of several orders together, make what contents make that are dealt."""
+        still = torch.arange(max(self.dealer.hidden.shape[-2:]))
+        turned = still.index_copy(0, self.at, self.at.flip(0))
+        try:
+            found = self._by_constants(torch.stack([still, turned])[-several:])
+        except RuntimeError:  # shapes that do not fit
+            return False
+        return all(map(torch.equal, found[-1], self._by_contents(turned)))
+
+    def _by_head(self, vectors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Queries and keys (heads, T, d), those that several heads share once for each."""
+        q, k = (x.reshape(-1, *x.shape[-2:]) for x in vectors)
+        return q, k if len(k) == len(q) else k.repeat_interleave(len(q) // len(k), 0)
+
+
+def constants_of(dealer: Dealer) -> dict[int, tuple[Tensor, int]]:
+    """Constants of positions that could be dealt to places: number -> (four axes of which the first is orders, the axis of places)."""
+    spans = {(one.shift, len(one.cells)) for one in dealer.sides}
+    if len(spans) > 1 or any(x.dim() != 4 or len(x) != 1 for x in dealer.vectors):
+        return {}
+    found = {}
+    for number in dealer.chain.positions:
+        x = dealer.chain.constants.get(number)
+        axis = next((a for a in range(-x.dim(), 0) if x.shape[a] == len(dealer.sides[0].cells)), None) if x is not None else None
+        if x is None or axis is None or x.dim() > 4 or (x.dim() == 4 and len(x) != 1):
+            return {}
+        found[number] = x[(None,) * (4 - x.dim())], axis
+    return found
+
+
+def in_one_piece(at: Tensor) -> slice | Tensor:
+    """Rising numbers as a slice, if they are one."""
+    first, n = int(at[0]) if len(at) else 0, len(at)
+    return slice(first, first + n) if n == 0 or int(at[-1]) == first + n - 1 else at
