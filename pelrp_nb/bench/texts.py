@@ -19,11 +19,13 @@ from torch.overrides import TorchFunctionMode
 from ..engine.options import Options
 from ..explain import explain
 from ..inputs.encode import quiet
+from ..inputs.grouping import TOKENS, beginning, cut
 from .calls import entered
 
 ARMS = {
     "plain": "tokenise, forward, backward: gradients of the token vectors alone",
-    "mode": "the same under a torch function mode that does nothing",
+    "by length": "plain in the batches that explain makes, which are cut by length",
+    "mode": "plain under a torch function mode that does nothing",
     "no ledger": "explain(..., options=Options(ledger=False))",
     "explain": "explain(...)",
 }
@@ -60,6 +62,7 @@ def arms(name: str, count: int) -> Runs:
     model = minilm(len(tokenizer)) if name == "minilm" else model.requires_grad_(False)
     return {
         "plain": partial(gradient, model, tokenizer, found),
+        "by length": partial(by_length, model, tokenizer, found),
         "mode": partial(watched, partial(gradient, model, tokenizer, found)),
         "no ledger": partial(explain, model, found, processor=tokenizer, options=Options(ledger=False)),
         "explain": partial(explain, model, found, processor=tokenizer),
@@ -77,13 +80,24 @@ def minilm(vocabulary: int) -> Any:
 
 def gradient(model: Any, tokenizer: Any, found: Sequence[str]) -> Tensor:
     """The highest logit of each text, walked back to its token vectors by autograd alone."""
+    return walked(model, tokenizer(list(found), return_tensors="pt", padding=True))
+
+
+def by_length(model: Any, tokenizer: Any, found: Sequence[str]) -> list[Tensor]:
+    """The same, but that the texts are sorted and cut into batches as `explain` cuts them."""
+    rows = sorted(tokenizer(list(found))["input_ids"], key=len)
+    cuts = cut([len(row) for row in rows], TOKENS, beginning(model) or TOKENS)
+    return [walked(model, tokenizer.pad({"input_ids": rows[a:b]}, return_tensors="pt")) for a, b in cuts]
+
+
+def walked(model: Any, x: Mapping[str, Tensor]) -> Tensor:
+    """Forward and backward through one batch."""
     leaves: list[Tensor] = []
 
     def leaf(module: Any, args: tuple, out: Tensor) -> Tensor:
         leaves.append(out.detach().requires_grad_())
         return leaves[0]
 
-    x = tokenizer(list(found), return_tensors="pt", padding=True)
     hook = model.get_input_embeddings().register_forward_hook(leaf)
     try:
         logits = model(input_ids=x["input_ids"], attention_mask=x["attention_mask"], **quiet(model)).logits
