@@ -11,7 +11,7 @@ from torch import Tensor
 from .moving import Mover, in_one_piece
 
 BLOCK = 64  # queries that are looked at together: at most, where some keys are hidden, and at least
-CHUNK = 1 << 17  # keys times queries, and heads, at a time
+CHUNK = 1 << 18  # keys times queries, and heads, at a time
 
 
 @dataclass(frozen=True)

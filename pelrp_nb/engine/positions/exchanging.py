@@ -24,7 +24,7 @@ from ..places.maps import Axis
 from ..replay import Chain
 from . import kernels
 from .dealing import Dealer
-from .reweighing import exchanged
+from .reweighing import Plan, exchanged
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Exchanges:
         self.places: dict[str, tuple[tuple[Axis, ...], list[credit.Place]]] = {}
         self.pairs: dict[str, Pairs] = {}
         self.values: dict[tuple[str, str, int], Tensor] = {}
+        self.plans: dict[str, dict[tuple, Plan]] = {}
         self.entered: set[Leaf] = set()
 
     def drawn(self, leaf: Leaf, own: list[credit.Place]) -> Pairs | None:
@@ -142,5 +143,6 @@ class Exchanges:
             pairs = self.drawn(leaf, own)
             if pairs is not None:
                 index = torch.tensor([dealer.index[own[int(p)]] for p in pairs.places])
-                found = exchanged(dealer, better(G).reshape(-1, *G.shape[-2:]), pairs.rounds, index).cpu()
-                self.add(leaf.stream, *at, found)
+                plans = self.plans.setdefault(leaf.stream, {})
+                found = exchanged(dealer, better(G).reshape(-1, *G.shape[-2:]), pairs.rounds, index, plans)
+                self.add(leaf.stream, *at, found.cpu())

@@ -86,7 +86,7 @@ class Vectors:
     def met(self) -> Tensor:
         """Moved queries against single moved keys."""
         q, k = self.moved
-        return torch.stack([(q * x).sum(-1) for x in (k, k.index_select(1, self.partner))], 1).mul_(self.scale)
+        return torch.stack([(q * k).sum(-1), k.index_select(1, self.partner).mul_(q).sum(-1)], 1).mul_(self.scale)
 
 
 class Mover:
@@ -96,7 +96,7 @@ class Mover:
     """
 
     def __init__(self, dealer: Dealer, at: Tensor) -> None:
-        self.dealer, self.at = dealer, at
+        self.dealer, self.at, self.key = dealer, at, tuple(at.tolist())
         self.queries, self.keys = (any(one.keys is keys for one in dealer.sides) for keys in (False, True))
         self.several = 1  # orders at a time
         if dealer.factors is not None:

@@ -26,60 +26,101 @@ from .moving import BITS, Moved, Mover
 
 CANCELS, RISES = 1e-3, math.exp(30.0)  # what must be left of a row's sum, and what it may rise to
 MOST = 1 << 20  # numbers of rows that are computed again at a time
+PLANS = 1 << 10  # kept for the next attention at most
 
 
-def exchanged(dealer: Dealer, G: Tensor, rounds: Tensor, index: Tensor) -> Tensor:
+def exchanged(dealer: Dealer, G: Tensor, rounds: Tensor, index: Tensor, plans: dict[tuple, Plan]) -> Tensor:
     """(heads, pairs): sum over i, j of (A - A')_ij G_ij, A' the weights when two places exchange their positions.
 
     G: (heads, Tq, Tk) gradient of the weights; rounds: (rounds, n) the partner of each of n places; index: their indices along the scores
+    plans: of these rounds, those of one attention for the next
     """
     by_place = index.argsort()
     number = by_place.argsort()  # of each place, among those in the order of the scores
-    hidden = dealer.hidden[:1] if bool((dealer.hidden[:1] == dealer.hidden).all()) else dealer.hidden
-    mover = Mover(dealer, index[by_place])
-    whole = [(block, pieces(mover, block, G)) for block in blocks(hidden, mover.at, G.dtype)]
-    base = G.new_zeros(len(G), len(index))
-    for block, own in whole:
-        for piece in own:
-            base[piece.h, block.rows] = piece.row_base
-    found = []
-    for some in rounds.split(mover.several):
-        partners = number[some[:, by_place]]
-        for given, partner, scores in zip(some, partners, mover.to(partners), strict=True):
-            met = scores.met() + base[:, None] if mover.queries and mover.keys else None
-            lost = torch.zeros_like(base)
-            Round(mover, scores, partner, torch.stack([mover.at, mover.at[partner]]), met).add_to(lost, whole)
-            first = (torch.arange(len(given)) < given).nonzero().flatten()
-            t, u = (number[x].to(lost.device) for x in (first, given[first]))
-            found.append(lost[:, t] + lost[:, u])
-    return torch.cat(found, -1)
+    whole = Attention.of(dealer, G, index[by_place])
+    partners = number[rounds[:, by_place]]
+    lost = G.new_zeros(len(rounds), len(G), len(index))
+    for some in torch.arange(len(rounds)).split(whole.mover.several):
+        for r, moved in zip(some.tolist(), whole.mover.to(partners[some]), strict=True):
+            whole.add(lost[r], moved, [planned(plans, r, block, partners[r], whole.mover) for block, _ in whole.parts])
+    pairs = lost + lost.gather(2, partners[:, None].expand_as(lost).to(lost.device))
+    first = (torch.arange(len(index)) < rounds).to(lost.device)
+    return pairs.index_select(2, number.to(lost.device)).transpose(0, 1)[:, first]
 
 
 @dataclass(frozen=True)
-class Round:
-    """One order of places: scores with it, and of each content that takes part its partner's number.
-
-    stands: (2, contents) where it and its partner are
-    met: as of `Moved`, less the log of the old sum of each row; None if one side alone is moved
-    """
+class Attention:
+    """One attention as it stands; base: (heads, contents) as of its pieces, of the queries of contents that take part."""
 
     mover: Mover
-    scores: Moved
-    partner: Tensor
-    stands: Tensor
-    met: Tensor | None
+    parts: list[tuple[Block, list[Piece]]]
+    base: Tensor
 
-    def add_to(self, lost: Tensor, whole: list[tuple[Block, list[Piece]]]) -> None:
+    @staticmethod
+    def of(dealer: Dealer, G: Tensor, at: Tensor) -> Attention:
+        """at: where these contents stand in the scores, in rising order."""
+        hidden = dealer.hidden[:1] if bool((dealer.hidden[:1] == dealer.hidden).all()) else dealer.hidden
+        mover, base = Mover(dealer, at), G.new_zeros(len(G), len(at))
+        parts = [(block, pieces(mover, block, G)) for block in blocks(hidden, at, G.dtype)]
+        for block, own in parts:
+            for piece in own:
+                base[piece.h, block.rows] = piece.row_base
+        return Attention(mover, parts, base)
+
+    def add(self, lost: Tensor, moved: Moved, plans: list[Plan]) -> None:
         """Add to (heads, contents) what the value loses in the row of each, and by its column in the rows of others."""
-        for block, own in whole:
-            if self.mover.queries and block.rows.start < block.rows.stop:
-                rows = Rows.of(self, block)
+        queries, keys = self.mover.queries, self.mover.keys
+        met = moved.met().add_(self.base[:, None]) if queries and keys else None
+        for (block, own), plan in zip(self.parts, plans, strict=True):
+            if queries and block.rows.start < block.rows.stop:
+                rows = Rows(block, moved, plan, None if met is None else met[..., block.rows].flatten(1).index_select(1, plan.met))
                 for piece in own:
                     lost[piece.h, block.rows].add_(rows.lost(piece))
-            if self.mover.keys and block.columns.start < block.columns.stop:
-                columns = Columns.of(self, block)
+            if keys and block.columns.start < block.columns.stop:
+                columns = Columns(block, moved, plan, self.mover)
                 for piece in own:
                     lost[piece.h, block.columns].add_(columns.lost(piece))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who meets whom in a block in one order of places, whatever the head.
+
+    met, to: which of the (2, rows) scores with moved keys lie in it, and where in a head's rows, one behind the other
+    partner: which of its columns is each one's partner; alone: those whose partner it does not see; places: where they stand among its keys
+    own: where in a head's columns, one behind the other, the rows of the contents and of their partners are, which are counted as rows
+    """
+
+    met: Tensor
+    to: Tensor
+    partner: Tensor
+    alone: Tensor
+    places: Tensor
+    own: Tensor
+
+    @staticmethod
+    def of(block: Block, partner: Tensor, mover: Mover) -> Plan:
+        stands, n = torch.stack([mover.at, mover.at[partner]]), block.columns.stop - block.columns.start
+        met, to = inside(stands[:, block.rows].flatten(), block.j)
+        to += met % max(block.rows.stop - block.rows.start, 1) * (block.j.stop - block.j.start)
+        partner = partner[block.columns] - block.columns.start
+        alone = ((partner < 0) | (partner >= n)).nonzero().flatten()
+        mine, own = inside(stands[:, block.columns].flatten(), block.i)
+        own += mine % max(n, 1) * (block.i.stop - block.i.start)
+        places = stands[0, block.columns] - block.j.start
+        found = (met, to, partner.clamp(0, max(n - 1, 0)), alone, places, own if mover.queries else own[:0])
+        return Plan(*(x.to(block.hidden.device) for x in found))
+
+
+def planned(plans: dict[tuple, Plan], number: int, block: Block, partner: Tensor, mover: Mover) -> Plan:
+    """The plan of a round of that number in a block: the next attention mostly asks for the same."""
+    key = (number, block.i.start, block.i.stop, block.j.start, block.j.stop, mover.queries, mover.key)
+    found = plans.get(key)
+    if found is None:
+        found = Plan.of(block, partner, mover)
+        if len(plans) < PLANS:
+            plans[key] = found
+    return found
 
 
 def inside(at: Tensor, part: slice) -> tuple[Tensor, Tensor]:
@@ -90,33 +131,20 @@ def inside(at: Tensor, part: slice) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a block whose queries are moved.
+    """The rows of a block whose queries are moved; met: (heads, those of `Plan.met`) their scores, None if no keys are moved."""
 
-    to, met: where in a head's rows, one behind the other, they meet moved keys, and (heads, these) those scores; None if no keys are moved
-    """
-
-    round: Round
     block: Block
-    to: Tensor | None
+    moved: Moved
+    plan: Plan
     met: Tensor | None
-
-    @staticmethod
-    def of(one: Round, block: Block) -> Rows:
-        if one.met is None:
-            return Rows(one, block, None, None)
-        mine, to = inside(one.stands[:, block.rows].flatten(), block.j)
-        to = mine % (block.rows.stop - block.rows.start) * (block.j.stop - block.j.start) + to
-        met = one.met[..., block.rows].flatten(1)
-        return Rows(one, block, to.to(met.device), met.index_select(1, mine.to(met.device)))
 
     def scores(self, piece: Piece) -> Tensor:
         """(h, rows, j) less the log of the old sum of each row."""
-        block = self.block
-        found = self.round.scores.rows(piece.h, block.rows, block.j, piece.row_base[..., None])
-        if self.to is not None and self.met is not None:
-            found.view(len(found), -1).index_copy_(1, self.to, self.met[piece.h])
-        if block.hidden_rows is not None:
-            block.hidden_rows.on(found, piece.h)
+        found = self.moved.rows(piece.h, self.block.rows, self.block.j, piece.row_base[..., None])
+        if self.met is not None:
+            found.view(len(found), -1).index_copy_(1, self.plan.to, self.met[piece.h])
+        if self.block.hidden_rows is not None:
+            self.block.hidden_rows.on(found, piece.h)
         return found
 
     def lost(self, piece: Piece) -> Tensor:
@@ -132,33 +160,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a block whose keys are moved.
+    """The columns of a block whose keys are moved."""
 
-    partner: which of the block's columns is each one's partner; alone: those whose partner the block does not see
-    own: where in a head's columns, one behind the other, the rows of the contents and of their partners are, which are counted as rows;
-    None if no queries are moved
-    """
-
-    round: Round
     block: Block
-    partner: Tensor
-    alone: Tensor
-    own: Tensor | None
-
-    @staticmethod
-    def of(one: Round, block: Block) -> Columns:
-        n, device = block.columns.stop - block.columns.start, block.hidden.device
-        partner = one.partner[block.columns] - block.columns.start
-        alone = ((partner < 0) | (partner >= n)).nonzero().flatten()
-        own = None
-        if one.mover.queries:
-            mine, to = inside(one.stands[:, block.columns].flatten(), block.i)
-            own = (mine % n * (block.i.stop - block.i.start) + to).to(device)
-        return Columns(one, block, partner.clamp(0, n - 1).to(device), alone.to(device), own)
+    moved: Moved
+    plan: Plan
+    mover: Mover
 
     def scores(self, piece: Piece) -> Tensor:
         """(h, columns, i) less the log of the old sum of each row."""
-        found = self.round.scores.columns(piece.h, self.block.columns, self.block.i, piece.base[:, None])
+        found = self.moved.columns(piece.h, self.block.columns, self.block.i, piece.base[:, None])
         if self.block.hidden_columns is not None:
             self.block.hidden_columns.on(found, piece.h)
         return found
@@ -166,11 +177,10 @@ class Columns:
     def lost(self, piece: Piece) -> Tensor:
         """(h, columns) what the value loses by them in the rows of the block."""
         change = self.scores(piece).exp2_().sub_(piece.A)
-        if self.own is not None:
-            change.view(len(change), -1).index_fill_(1, self.own, 0)
-        Z = change.index_select(1, self.partner)
-        if len(self.alone):
-            Z.index_fill_(1, self.alone, 0)
+        change.view(len(change), -1).index_fill_(1, self.plan.own, 0)
+        Z = change.index_select(1, self.plan.partner)
+        if len(self.plan.alone):
+            Z.index_fill_(1, self.plan.alone, 0)
         Z.add_(change).add_(1)
         low, high = torch.aminmax(Z)
         change.div_(Z)
@@ -178,8 +188,8 @@ class Columns:
             return change.mul_(piece.less).sum(-1)
         wrong = ~((Z >= CANCELS) & (Z <= RISES))
         found = change.masked_fill_(wrong, 0).mul_(piece.less).sum(-1)
-        twice = self.partner < torch.arange(len(self.partner), device=wrong.device)
-        twice[self.alone] = False
+        twice = self.plan.partner < torch.arange(len(self.plan.partner), device=wrong.device)
+        twice[self.plan.alone] = False
         wrong[:, twice] = False  # a pair's rows, once
         for x in wrong.flatten(1).any(1).nonzero().flatten().tolist():
             self.again(piece, x, wrong[x], found[x])
@@ -189,17 +199,17 @@ class Columns:
         """Add to what is `found` (columns,) in head x of a piece what is wrong (columns, i), from whole rows with two columns replaced."""
         block, h = self.block, slice(piece.h.start + x, piece.h.start + x + 1)
         new = self.scores(piece)[x]
-        still = self.round.mover.as_they_stand(h, block.j, block.i)[0].mT + piece.base[x, :, None]
+        still = self.mover.as_they_stand(h, block.j, block.i)[0].mT + piece.base[x, :, None]
         still.masked_fill_(block.hidden[(piece.h.start + x) % len(block.hidden)], -torch.inf)
-        places = self.round.stands[0, block.columns].to(new.device) - block.j.start
-        seen = torch.ones_like(places, dtype=torch.bool).index_fill_(0, self.alone, False)
+        places = self.plan.places
+        seen = torch.ones_like(places, dtype=torch.bool).index_fill_(0, self.plan.alone, False)
         column, query = wrong.nonzero(as_tuple=True)
         for part in torch.arange(len(column), device=new.device).split(max(MOST // still.shape[1], 1)):
             t, i = column[part], query[part]
             S = still.index_select(0, i)
             S[torch.arange(len(t), device=S.device), places[t]] = new[t, i]
             both = seen[t].nonzero().flatten()
-            u = self.partner[t[both]]
+            u = self.plan.partner[t[both]]
             S[both, places[u]] = new[u, i[both]]
             kept = S.div_(BITS).softmax(-1).mul_(piece.G[x].index_select(0, i)).sum(-1)
             found.index_add_(0, t, piece.mean[x][i] - kept)
