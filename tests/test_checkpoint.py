@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import FAMILIES, build, inputs, score
+from models import FAMILIES, build, build_position, inputs, score
 from test_engine import same, state
 from test_streams import written
 from torch import nn
@@ -121,6 +121,23 @@ def test_what_a_pass_changes_is_its_twins_own(name):
         model(**x)
         twin = checkpointing.apart(flow)
     assert len(changed) > 12 and not [k for k in changed if state_of(twin)[k] is state_of(flow)[k]]
+
+
+def test_what_a_second_run_made_is_gone_when_the_next_begins(monkeypatch):
+    """Of an encoder and a decoder too, whose biases hear at the end which weights they were centred by."""
+    (model, x), seen, left, again = build_position("t5"), [], [], checkpointing.Layer.again
+
+    def watched(layer):
+        left.append(sum(not s.expired() for s in seen))
+        handle = layer.module.layer[0].SelfAttention.q.register_forward_hook(
+            lambda module, args, output: seen.append(StorageWeakRef(output.untyped_storage()))
+        )
+        again(layer)
+        handle.remove()
+
+    monkeypatch.setattr(checkpointing.Layer, "again", watched)
+    run(model, x, checkpoint=True)
+    assert len(seen) > 3 and left == [0] * len(left)
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -21,7 +21,8 @@ from pelrp_nb.engine.handlers.norms import _LayerNorm
 from pelrp_nb.engine.numerics import spread_over, times, visible
 from pelrp_nb.engine.places import follow, values
 from pelrp_nb.engine.places.follow import Places
-from pelrp_nb.engine.propagation import propagate
+from pelrp_nb.engine.options import Options
+from pelrp_nb.engine.propagation import Propagation, propagate
 from pelrp_nb.rules.identity import SLOPES
 from pelrp_nb.verbs import Later, scale, share
 
@@ -175,6 +176,22 @@ def test_a_propagation_goes_with_its_last_reference(subject):
         assert trace.ledger.closed
         assert len(gone) > 10
         assert [one() for one in gone] == [None] * len(gone)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("family", ["t5", "mixtral", "bert"])
+def test_no_propagation_is_left_by_an_explanation(family, checkpoint):
+    """Streams that read each other, biases centred by weights that a layer saved, experts that are written into: each held the graph."""
+    model, x = build_position("t5") if family == "t5" else (build(family), inputs(family))
+    left = lambda: sum(type(one) is Propagation for one in gc.get_objects())
+    gc.collect()
+    before = left()
+    gc.disable()
+    try:
+        assert explain(model, x, options=Options(checkpoint=checkpoint)).ledger.closed
+        assert left() == before
     finally:
         gc.enable()
 

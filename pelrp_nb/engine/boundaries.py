@@ -43,8 +43,7 @@ class Mark:
     layer: int | None
     stream: str
     depth: Depth
-    node: Any = None  # where in the graph it stands, for streams that meet
-    number: int | None = None  # the number of that node; None at a leaf
+    number: int | None = None  # of the node of the graph where it stands, which is not held: its hooks hold us; None at a leaf
     dtype: torch.dtype = torch.float32
     relevance: Tensor | None = None
     squares: Tensor | None = None
@@ -74,7 +73,7 @@ class Recorder:
         self.values: Sequence[Tensor] = ()  # what is explained
         self.visible: Sequence[Mapping[str, Visible]] = ()  # for each row, by stream, the places that are its own
         self.watch: Gaps | None = None  # the account during the walk, where somebody watches
-        self.crossings: list[tuple[Mark, Tensor]] = []  # what layers read of other streams
+        self.crossings: list[tuple[Mark, int]] = []  # what layers read of other streams, and the number of its node
         self.measures = False  # whether rounding is measured
 
     @property
@@ -188,7 +187,7 @@ class Recorder:
             alias = x.view(x.shape)
             mark = Mark(f"read by {flow.streams.prefix}layer {layer}", "cross", layer, other, flow.depth)
             self.hang(mark, alias, alias)
-            self.crossings.append((mark, alias))
+            self.crossings.append((mark, alias.grad_fn._sequence_nr()))
             return alias
 
         args, kwargs = tuple(map(seen, args)), {k: seen(v) for k, v in kwargs.items()}
@@ -225,7 +224,6 @@ class Recorder:
         if not (self.flow.options.ledger and torch.is_grad_enabled()):
             return
         value, flow = held(x), self.flow
-        mark.node = at.grad_fn if flow.streams.several else None
         mark.number, mark.dtype = at.grad_fn._sequence_nr() if at.grad_fn is not None else None, x.dtype
         at.register_hook(partial(self.arrived, flow, mark, provenance_of(x), value))
         self.marks.append(mark)

@@ -40,7 +40,6 @@ class Layer:
         ]
         self.versions = [x._version for x in self.tensors()]
         self.running, self.pinned = True, False
-        self.hooks = saved_tensors_hooks(self.save, lambda kept: kept.take() if isinstance(kept, Slot) else kept)
 
     def tensors(self) -> list[Tensor]:
         """What the layer was given."""
@@ -57,11 +56,11 @@ class Layer:
     def enter(self) -> None:
         """The layer begins."""
         here.layers = (*stack(), self)
-        self.hooks.__enter__()
+        saved_tensors_hooks(self.save, lambda kept: kept.take() if isinstance(kept, Slot) else kept).__enter__()
 
     def leave(self) -> None:
         """The layer ends: let go, unless it has written into its own input and so cannot be run again."""
-        self.hooks.__exit__()
+        torch._C._autograd._pop_saved_tensors_default_hooks()
         here.layers = tuple(x for x in stack() if x is not self)
         self.running = False
         self.pinned = self.versions != [x._version for x in self.tensors()]
@@ -87,7 +86,7 @@ class Layer:
             saved_tensors_hooks(made.save, made.get).__enter__()
             self.mark(block)
             self.module.forward(*self.args, **self.kwargs)
-        tensors, made.tensors = [x.take() for x in made.tensors], []  # the second run's own graph must not keep them
+        tensors = made.let_go()  # the second run's own graph must not keep them
         wanted = [s() for s in self.slots]
         if len(wanted) != len(tensors) or any(s is not None and s.like != (x.shape, x.dtype) for s, x in zip(wanted, tensors, strict=True)):
             raise ModelError(
@@ -114,15 +113,22 @@ class Made:
         self.tensors: list[Kept] = []
 
     def save(self, x: Tensor) -> Any:
-        """The tensor's number; a single number is no tensor to be saved."""
+        """A place for the tensor; a single number needs none."""
         if x.numel() <= 1:
             return x.detach()
         self.tensors.append(Kept(x))
-        return len(self.tensors) - 1
+        return self.tensors[-1]
 
     def get(self, kept: Any) -> Tensor:
-        """The tensor of that number."""
-        return self.tensors[kept].take().detach() if isinstance(kept, int) else kept
+        """What is in its place."""
+        return kept.take().detach() if isinstance(kept, Kept) else kept
+
+    def let_go(self) -> list[Tensor]:
+        """All of them, kept by nobody here from now on: who asks for one later asks in vain."""
+        tensors = [x.take() for x in self.tensors]
+        for x in self.tensors:
+            x.value = None
+        return tensors
 
 
 def apart(flow: ForwardPass) -> ForwardPass:

@@ -83,6 +83,22 @@ def held(x: Tensor) -> Callable[[], Tensor]:
     return kept.take if isinstance(kept, Slot | Kept) else lambda: value
 
 
+def by_graph(x: Tensor, read: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """The same as `read`, held by the node that made x alone: what a checkpointed layer saved holds the layer, and the graph before it."""
+    node: Any = x.grad_fn
+    if node is None:
+        return read
+    node.metadata.setdefault("pelrp_nb", []).append(read)
+    known = ref(read)
+
+    def ask() -> Tensor:
+        found = known()
+        assert found is not None  # whoever asks walks that graph
+        return found()
+
+    return ask
+
+
 def share(kept: Kept | Slot, value: Tensor) -> None:
     """Note that a saved tensor lies in memory that the model may write into."""
     if inside := flows():

@@ -135,7 +135,8 @@ def through(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], seed
             hook.remove()
     gradients = {id(x): g for x, g in zip(wanted, found, strict=False) if g is not None}
     put_aside(flow, gates, gradients)
-    stopped = past.keys() & {x.grad_fn for _, x in flow.recorder.crossings}
+    crossed = {number for _, number in flow.recorder.crossings}
+    stopped = {node for node in past if node._sequence_nr() in crossed}
     numbers = {None, *(node._sequence_nr() for node in reached - stopped)}
     for mark in flow.recorder.marks:  # nothing of what was let through has come to the others
         mark.relevance = mark.relevance if mark.number in numbers else None
@@ -145,7 +146,7 @@ def through(flow: ForwardPass, targets: list[Tensor], leaves: list[Tensor], seed
 def cut(flow: ForwardPass, gates: Sequence[Gate], targets: Sequence[Tensor]) -> tuple[set[Any], dict[Any, list[Edge]]]:
     """The nodes that the targets reach where no edge leads past a gate; and those edges, by the node that they lead from."""
     order = {id(x): i for i, x in enumerate(flow.leaves.values())}
-    crossings = {x.grad_fn: mark.depth for mark, x in flow.recorder.crossings}
+    crossings = {number: mark.depth for mark, number in flow.recorder.crossings}
     reached: set[Any] = set()
     past: dict[Any, list[Edge]] = {}
     todo: list[Any] = [value.grad_fn for value in targets]
@@ -163,8 +164,8 @@ def cut(flow: ForwardPass, gates: Sequence[Gate], targets: Sequence[Tensor]) -> 
                 todo.append(end)
                 continue
             value = leaf.detach() if leaf is not None else flow.passing.get((end._sequence_nr(), k))
-            what = "another stream after" if node in crossings else f"past the {gate.condition.kind} of"
-            edge = Edge(i, gate, GradientEdge(end, k) if leaf is None else leaf, value, what, crossings.get(node, gate.where.depth))
+            what = "another stream after" if number in crossings else f"past the {gate.condition.kind} of"
+            edge = Edge(i, gate, GradientEdge(end, k) if leaf is None else leaf, value, what, crossings.get(number, gate.where.depth))
             past.setdefault(node, []).append(edge)
     return reached, past
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -190,14 +190,16 @@ def beside(flow: ForwardPass, mark: Mark, other: str, how: str, kept: list[tuple
 def meetings(flow: ForwardPass) -> dict[tuple[str, str], str]:
     """Where each stream reads each other one: "before" its first layer, in its "layers" (cross-attention), or never ("apart")."""
     found: dict[tuple[str, str], str] = {}
+    nodes = {node._sequence_nr(): node for node in behind(value.grad_fn for value in flow.recorder.values)}
     for name in flow.streams.names:
-        marks = [m for m in flow.recorder.marks if m.stream == name and m.kind in ("layer", "embeddings") and m.node is not None]
+        own = [m.number for m in flow.recorder.marks if m.stream == name and m.kind in ("layer", "embeddings") and m.number in nodes]
         for other in flow.streams.names:
-            theirs = {id(m.node) for m in flow.recorder.marks if m.stream == other and m.kind == "embeddings"}
-            theirs = theirs or {i for i, stream in flow.stream_of.items() if stream == other}
-            if marks and reaches(marks[0].node, theirs):
+            begun = [m.number for m in flow.recorder.marks if m.stream == other and m.kind == "embeddings"]
+            theirs = {id(nodes[n]) for n in begun if n in nodes}
+            theirs = theirs if begun else {i for i, stream in flow.stream_of.items() if stream == other}
+            if own and reaches(nodes[own[0]], theirs):
                 found[name, other] = "before"
-            elif marks and reaches(marks[-1].node, theirs):
+            elif own and reaches(nodes[own[-1]], theirs):
                 found[name, other] = "layers"
             else:
                 found[name, other] = "apart"
@@ -206,13 +208,16 @@ def meetings(flow: ForwardPass) -> dict[tuple[str, str], str]:
 
 def reaches(node: Any, ends: set[int], barrier: int | None = None) -> bool:
     """Whether the graph behind a node holds one of `ends`, nodes or leaves, on a way around the node with the barrier's number."""
-    seen, todo = set(), [node]
+    return any(id(here) in ends or id(getattr(here, "variable", None)) in ends for here in behind([node], barrier))
+
+
+def behind(nodes: Iterable[Any], barrier: int | None = None) -> Iterator[Any]:
+    """These nodes of the graph and all behind them, each once, but the one with the barrier's number and what is behind that alone."""
+    seen, todo = set(), [*nodes]
     while todo:
         here = todo.pop()
         if here is None or here in seen or here._sequence_nr() == barrier:
             continue
-        if id(here) in ends or id(getattr(here, "variable", None)) in ends:
-            return True
+        yield here
         seen.add(here)
         todo += [n for n, _ in here.next_functions]
-    return False

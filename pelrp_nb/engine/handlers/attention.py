@@ -28,7 +28,7 @@ from ..places.products import scores_of
 from ..positions import detection, permuting, relative
 from ..positions.sinks import tap
 from ..notes import Note, carries, pick, write
-from ..saved import held
+from ..saved import by_graph, held
 from . import forms, weighing
 from .weighing import CHUNK, attention_weights
 
@@ -122,7 +122,7 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     bias = next((leaf for leaf in flow.inputs.entered[entered:] if leaf.part == "score" and leaf.constant is not None), None)
     constant = flow.composite.softmax_is_constant
     for leaf in () if constant else filter(None, (bias, *detection.awaiting(flow, mask))):
-        leaf.weights = weighing.weights_of(held(q), held(k), held(given), causal, more)
+        leaf.weights = by_graph(mask, weighing.weights_of(held(q), held(k), held(given), causal, more))
     f = Factors(0, 0, flow.composite.values, 0) if constant else factors(carries(q), carries(k), carries(v), carries(mask))
     bent = [bend_by(x, factor) for x, factor in zip((q, k, v, mask), f, strict=True)]
 

@@ -35,14 +35,14 @@ class Values:
 
     def __init__(self) -> None:
         self.answers: dict[tuple, Any] = {}
-        self.held: list[Tensor] = []  # so that no other tensor takes their memory meanwhile
+        self.held: list[torch.UntypedStorage] = []  # so that no other tensor takes their memory meanwhile
 
     def kept(self, x: Tensor, question: Any, look: Callable[[Tensor], Any]) -> Any:
         """What `look` says of a tensor: asked once, whichever view of the same memory it is asked of."""
         x = as_stored(x)
         key = (storage_of(x), x.storage_offset(), tuple(x.shape), x.stride(), x._version, x.dtype, question)
         if key not in self.answers:
-            self.held.append(x)
+            self.held.append(x.untyped_storage())
             with torch.no_grad(), DisableTorchFunction():
                 self.answers[key] = look(x)
         return self.answers[key]

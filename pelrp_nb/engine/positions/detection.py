@@ -23,6 +23,7 @@ from ..places.meetings import Meeting, meeting
 from ..places.provenance import Provenance, axes_seen, unified
 from ..places.roles import CONTENT
 from ..places.values import as_stored
+from ..saved import by_graph
 from . import sinks
 from .constants import at_one_place, said
 
@@ -201,7 +202,7 @@ def of_biases(flow: Context, scores: Tensor, weights: Callable[[], Tensor]) -> N
     moving = set() if known is None else {a for m in known.moving() if m.key not in flow.places.rows_along for a in m.axes}
     for at, leaves in turns.items():
         for turn, leaf in enumerate(leaves):
-            leaf.weights = partial(weights_at, weights, dict(at), moving, leaf.shape, (turn, len(leaves)))
+            leaf.weights = by_graph(scores, partial(weights_at, weights, dict(at), moving, leaf.shape, (turn, len(leaves))))
 
 
 def one_of_each(part: Provenance, whole: Provenance) -> dict[int, int]:
