@@ -7,14 +7,14 @@ import json
 
 import pytest
 import torch
-from models import build, inputs, score
+from models import build, build_position, inputs, score
 from test_engine import same, state
 from torch import nn
 
 import pelrp_nb
 from pelrp_nb import plan
 from pelrp_nb.composites import CP_LRP, PA_LRP, PA_LRP_VISION
-from pelrp_nb.engine import memory
+from pelrp_nb.engine import memory, shapes
 from pelrp_nb.engine.options import Options
 from pelrp_nb.engine.propagation import propagate
 from pelrp_nb.errors import InputError
@@ -112,6 +112,25 @@ def test_a_plan_by_shapes_is_the_plan_by_values(family, attention, monkeypatch):
     assert same(before, state(model))
     values = PLANS.by_shape(model, PA_LRP, Options(), PLANS.longest(model, x, None, Options())[0])
     assert (values is None) == (family == "mixtral")  # experts read which of them each token goes to
+
+
+@pytest.mark.parametrize("kind", ["t5", "bloom", "mpt", "deberta", "falcon alibi"])
+def test_every_kind_of_position_is_planned_alike_by_shapes(kind, monkeypatch):
+    model, x = build_position(kind)
+    wanted = plan(model, x)
+    monkeypatch.setattr(PLANS, "LARGE", 0)
+    found = plan(model, x)
+    assert found == wanted and found.sinks and found.bytes == wanted.bytes
+
+
+def test_a_shape_lies_where_the_tensor_lies_and_shares_its_memory():
+    model, x = build("llama", dtype=torch.float32), torch.ones(2, 3)
+    mode = shapes.Shapes()
+    one = mode.of(x)
+    view, other = one.t(), one @ model.lm_head.weight[:3]
+    assert type(view) is type(other) is type(one) and view.device == other.device == x.device
+    assert view.stride() == x.t().stride() and other.shape == (2, model.lm_head.weight.shape[1])
+    assert view.untyped_storage()._cdata == one.untyped_storage()._cdata != other.untyped_storage()._cdata
 
 
 @pytest.mark.skipif(OLDEST, reason="torch 2.8 makes the whole mask of a causal attention, shapes or not")

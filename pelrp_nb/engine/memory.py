@@ -26,7 +26,7 @@ from .places.values import storage_of
 from .saved import Slot, here, stack
 
 LIMIT = "PELRP_MEMORY_LIMIT"  # bytes, as an environment variable: take no more than that for free
-PASSING = 3  # tensors of the largest size that are there at once while one is made
+PASSING = 3  # tensors of the largest size that are there at once while one is made, one more in a gate: its slope
 LARGE = 100  # a layer keeps less than so many times the bytes of its stream
 LITTLE = 2**28  # bytes of which nobody asks whether they are free
 
@@ -121,7 +121,8 @@ def needed(flow: ForwardPass, counted: Tally, output: Any, again: bool) -> dict[
     made = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
     outputs = sum({storage_of(x): x.untyped_storage().nbytes() for x in made}.values())
     largest = max([counted.largest, *map(size, made)], default=0)
-    return {"activations": kept + outputs, "weights": weights, "passing": PASSING * largest, "gradients": arriving(flow)}
+    passing = PASSING + any(step.reason == "gate" for step in flow.steps.values())
+    return {"activations": kept + outputs, "weights": weights, "passing": passing * largest, "gradients": arriving(flow)}
 
 
 def most(layers: dict[int | None, int]) -> int:

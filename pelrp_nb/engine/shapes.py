@@ -14,9 +14,38 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C import DisableTorchFunction
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 
 from .context import Context
+from .places.maps import words
+
+META = torch.device("meta")
+# operators of one device whose results have shapes that depend on shapes alone
+QUICK = words("view detach alias t transpose permute slice select expand unsqueeze squeeze _unsafe_view clone mm addmm bmm") | words(
+    "add sub mul div neg pow rsqrt sqrt mean sum exp sigmoid silu gelu relu tanh _softmax"
+)
+
+
+class Shape(FakeTensor):
+    """A fake tensor that asks torch's own kernels of shapes at once, where nothing else is to be found out."""
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        if func is torch.ops.prim.device.default:
+            return META if args[0].fake_mode.in_kernel_invocation else args[0].fake_device
+        if func.overloadpacket.__name__ in QUICK and not kwargs and all(issubclass(t, FakeTensor) for t in types):
+            mode: Any = next(x.fake_mode for x in args if isinstance(x, FakeTensor))
+            given = [mode.of(x) if isinstance(x, Tensor) else x for x in args]
+            devices = {x.fake_device for x in given if isinstance(x, FakeTensor)}
+            if len(devices) == 1:
+                with in_kernel_invocation_manager(mode):
+                    out = func(*given)
+                return Shape(mode, out, devices.pop())
+        found = super().__torch_dispatch__(func, types, args, kwargs or {})
+        for x in found if isinstance(found, tuple | list) else (found,):
+            if type(x) is FakeTensor:
+                x.__class__ = Shape
+        return found
 
 
 class Shapes(FakeTensorMode):
@@ -50,7 +79,7 @@ class Shapes(FakeTensorMode):
         key = (x.untyped_storage()._cdata, x.storage_offset(), tuple(x.shape), x.stride(), x.dtype)
         if key not in self.made:
             with DisableTorchFunction():
-                self.made[key] = FakeTensor(self, torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta"), x.device)
+                self.made[key] = Shape(self, torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta"), x.device)
         return self.made[key]
 
 
