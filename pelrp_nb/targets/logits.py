@@ -109,7 +109,8 @@ def at_place(row: Tensor, at: Any, tokens: Sequence[str], of: Callable[[Tensor],
 def row_of(output: Any, model: Any) -> Tensor:
     """The logits of one input, (classes,) or (T, classes), whichever axis is that of the batch."""
     logits = logits_of(output)
-    row = (logits if of_transformers(model) else batch_first(logits))[0]
+    rows = logits if of_transformers(model) else batch_first(logits)
+    row = rows.squeeze(0) if len(rows) == 1 else rows[0]  # the gradient of a choice is as large as all of them, that of a view is none
     if row.dim() not in (1, 2):
         raise TargetError(
             f"The logits of one input must have one or two axes, got {tuple(row.shape)}. "
