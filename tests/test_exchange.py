@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import pelrp_nb
 from pelrp_nb import exchange, views, zoo
-from pelrp_nb.engine.positions import blocks, kernels, reweighing
+from pelrp_nb.engine.positions import blocks, kernels, moving, reweighing
 from pelrp_nb.engine.positions.exchanging import Pairs
 from pelrp_nb.errors import CallError, FileError, InputError, ModelError
 from pelrp_nb.results.exchange import Exchange
@@ -56,6 +56,19 @@ def test_queries_that_are_looked_at_some_at_a_time_lose_what_all_of_them_do(kind
     whole = exchanged(kind()).matrix
     monkeypatch.setattr(blocks, "BLOCK", 2)
     torch.testing.assert_close(exchanged(kind()).matrix, whole, rtol=1e-9, atol=1e-9 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("kind", [FusedRotary, FusedGroupedRotary, FusedWindowedRotary], ids=lambda kind: kind.__name__)
+def test_constants_are_dealt_where_that_makes_what_contents_make(kind, monkeypatch):
+    """Contents are dealt once, to see that; and each time where it is not so."""
+    dealt, by_contents = [], moving.Mover._by_contents
+    monkeypatch.setattr(moving.Mover, "_by_contents", lambda self, order: dealt.append(1) or by_contents(self, order))
+    whole = exchanged(kind()).matrix
+    assert len(dealt) == 1
+    by_constants = moving.Mover._by_constants
+    monkeypatch.setattr(moving.Mover, "_by_constants", lambda self, orders: [(q + 1e-9, k) for q, k in by_constants(self, orders)])
+    torch.testing.assert_close(exchanged(kind()).matrix, whole, rtol=1e-9, atol=1e-9 * float(whole.abs().max()))
+    assert len(dealt) == 1 + 1 + T  # of an odd number of places, each rests once
 
 
 class SharpRotary(FusedRotary):

@@ -6,7 +6,8 @@
 
 `h`: heads; `some`: contents that take part, in the order of their places.  All scores are in bits (their exponentials are powers of two,
 which cost less) and `base` is added to them.  They come from a dealer's scores in general.  Where those are products of queries and keys
-with nothing added, vectors are dealt before they are multiplied, so that of a matrix no more is made than is looked at.
+with nothing added, vectors are dealt before they are multiplied, so that of a matrix no more is made than is looked at; constants of
+positions are dealt in place of contents where one order, looked at before, shows that this makes the same vectors.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from torch import Tensor
 from .dealing import Dealer
 
 BITS = 1 / math.log(2)  # of a score
-
-
 MOST = 1 << 19  # numbers of vectors that are made at a time
 
 
