@@ -112,6 +112,15 @@ class MultipliedMask(CausalRotary):
         return s * b + -1e4 * (1 - b)
 
 
+class WrittenRotary(CausalRotary):
+    """Scores are written into after another call has taken them, last less the largest of their row, as a stable softmax does."""
+
+    def weigh(self, s: Tensor, v: Tensor) -> Tensor:
+        s += 0.3 * s.tanh()
+        s -= s.amax(-1, keepdim=True)
+        return s.softmax(-1) @ v
+
+
 class GroupedRotary(Rotary):
     groups, causal = 2, True
 
@@ -225,7 +234,8 @@ class Alibi(Attention):
 ALIBIS: dict[str, Any] = {way: type(f"Alibi_{way}", (Alibi,), {"way": way}) for way in ("distance", "key", "size", "clamped")}
 ALIBIS["fused"] = type("Alibi_fused", (Alibi,), {"fused": True})
 EXACT = (Rotary, CausalRotary, FusedRotary, GroupedRotary, FusedGroupedRotary, SaturatedRotary, WindowedRotary, FusedWindowedRotary,
-         FusedSaturatedRotary, MultipliedMask, ComplexRotary, NormedRotary, Bias, FusedBias, Relative, RelativeToKeys)  # fmt: skip
+         FusedSaturatedRotary, MultipliedMask, WrittenRotary, ComplexRotary, NormedRotary, Bias, FusedBias, Relative,
+         RelativeToKeys)  # fmt: skip
 IDS = torch.tensor([[3, 9, 4, 17, 6, 3, 21]])
 
 

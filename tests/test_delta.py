@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from models import build, build_position, inputs, score
-from positioned import FOLLOWED, IDS, UNFOLLOWED, CausalRotary, weighing as attention_of
+from positioned import FOLLOWED, IDS, UNFOLLOWED, CausalRotary, WrittenRotary, weighing as attention_of
 from tolerance import assert_same
 from torch import Tensor, nn
 
@@ -242,3 +242,17 @@ class Unused(CausalRotary):
 
 def test_a_use_that_the_value_does_not_depend_on_is_no_reason_to_refuse():
     assert of(Unused()).ledger.positions == of(CausalRotary()).ledger.positions
+
+
+def test_scores_that_are_written_into_pay_what_their_twins_pay():
+    """A call that took the scores before is done again with them as they were then."""
+
+    class Twin(CausalRotary):
+        def weigh(self, s: Tensor, v: Tensor) -> Tensor:
+            s = s + 0.3 * s.tanh()
+            return (s - s.amax(-1, keepdim=True)).softmax(-1) @ v
+
+    ours, twin = (explain(kind(), {"input_ids": IDS}, target=lambda out: out[0], composite=DELTA_LRP) for kind in (WrittenRotary, Twin))
+    assert ours.ledger.closed and float(ours.positional.abs().sum()) > 1
+    assert_same(ours.positional, twin.positional)
+    assert_same(ours.semantic, twin.semantic)

@@ -93,7 +93,7 @@ ORDER = (  # a file may import those of its own line and of the lines above it
     "engine.module_hooks",
     "engine.leaving",
     "engine.options engine.account engine.notes",
-    "engine.projections engine.widening engine.replay engine.hidden_writes",
+    "engine.projections engine.widening engine.taped engine.replay engine.hidden_writes",
     "engine.context",
     "engine.arguments engine.shapes",
     "engine.boundaries engine.heads engine.routes engine.positions",

@@ -86,7 +86,7 @@ def gradient(model: Any, tokenizer: Any, found: Sequence[str]) -> Tensor:
 def by_length(model: Any, tokenizer: Any, found: Sequence[str]) -> list[Tensor]:
     """The same, but that the texts are sorted and cut into batches as `explain` cuts them."""
     rows = sorted(tokenizer(list(found))["input_ids"], key=len)
-    cuts = cut([len(row) for row in rows], TOKENS, beginning(model) or TOKENS)
+    cuts = cut([len(row) for row in rows], TOKENS, beginning(model))
     return [walked(model, tokenizer.pad({"input_ids": rows[a:b]}, return_tensors="pt")) for a, b in cuts]
 
 

@@ -97,7 +97,7 @@ class Context(Knows, Protocol):
     projections: which linear maps feed or follow a softmax product; wide: what a walk in float32 over half precision needs, or None
     shapes:      torch's fake tensors, where `plan` follows shapes in place of values; else None
     power:      the loss scale: what the walk back begins with
-    taped:      whether calls are kept, to be done again (`replay.py`); worth: who is told of attentions where positions enter scores;
+    taped:      whether calls are kept, to be done again (`taped.py`); worth: who is told of attentions where positions enter scores;
                 weighed: how many uses of weights are followed; permuted: whose positions stand where, if not where they are
     routes:     what is remembered for routes, where they were asked for
     """

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch._C import DisableTorchFunction
 
 from ..rules import PositionKind
-from . import replay, roles
+from . import roles, taped
 from .arguments import Met
 from .handlers import chains, weighing
 from .hidden_writes import HiddenWrites
@@ -132,7 +132,7 @@ class Following(Base):
     def tape(self, func: Callable, name: str, given: tuple, met: Met, out: Any, entered: Sequence[Leaf] | None, weighed: int) -> None:
         """Keep a call, to be done again, and follow attention weights through it; entered: None where nothing carries."""
         made = met.args[0] if name == "__setitem__" else out
-        replay.record(func, name, given, met.kwargs, made, entered or (), entered is not None)
+        taped.record(func, name, given, met.kwargs, made, entered or (), entered is not None)
         weighing.watched(self, name, met, made, weighed)
 
     def keep_places(self, func: Callable, name: str, met: Met, out: Any) -> None:

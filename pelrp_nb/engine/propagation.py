@@ -24,7 +24,7 @@ from .. import rules
 from ..composites import Composite, as_composite
 from ..composites import in_force as everywhere
 from ..errors import InputError, ModelError
-from . import checkpointing, only, replay, residual_sums
+from . import checkpointing, only, residual_sums, taped
 from .account import Account
 from .arguments import Met, bare, look
 from .attach import attach
@@ -138,7 +138,7 @@ class Propagation(TorchFunctionMode, Following):
         met, graded = look(self, args, kwargs), torch.is_grad_enabled()
         if (met.carrying and (name in CUTS or not graded)) or (met.raw and (name in LEAVING or (not graded and name in LOOK_UPS))):
             self.notice(name, met)
-        given = replay.before(name, met.args) if self.taped else ()
+        given = taped.before(name, met.args) if self.taped else ()
         if not graded or not (met.carrying or (met.raw and name in LOOK_UPS)):
             out = func(*met.args, **met.kwargs) if graded else func(*args, **kwargs)
             if met.placed or met.noted or func in COUNTERS:

@@ -1,127 +1,25 @@
-"""What was done from the places where positions enter to the softmax, kept so that it can be done again with something else.
+"""What was done from the places where positions enter to the softmax, done again with something else.
 
-    record   each torch call on what depends on an input leaves a `Call` on what it made: the function and its arguments, among
-             them tensors that have calls of their own
-    Chain    the calls behind some tensors, back to where positions enter; what came before is an input of the chain
-    run      does them again: constants of positions, terms or inputs may be other ones
-
-Linear maps, however written, look-ups, attention and residual sums are not followed: a chain begins with what they make.
+Chain    the calls behind some tensors (`taped.py`), back to where positions enter; what came before is an input of the chain
+run      does them again: constants of positions, terms or inputs may be other ones
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 from torch import Tensor
 from torch._C import DisableTorchFunction
 
 from .leaves import Leaf
-from .notes import ATTRIBUTE as NOTE
 from .places.arguments import tensors, writes
-from .places.follow import CONTRACTING, copy_provenance, provenance_of
-from .places.maps import words
-from .places.products import is_map
+from .places.follow import CONTRACTING, provenance_of
 from .places.provenance import Provenance
 from .places.values import as_stored, storage_of
 from .saved import held
-
-ATTRIBUTE = "_pelrp_call"
-_numbers = count()
-CUTS = words("""linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addmm embedding bilinear
-scaled_dot_product_attention multi_head_attention_forward grouped_mm_fallback _grouped_mm grouped_mm""")
-
-
-@dataclass(eq=False, slots=True)
-class Call:
-    """One call of torch.
-
-    entries: places where positions entered in it; relation: the leaf, if what it made is a product with relative embeddings
-    number: no other call has it
-    """
-
-    func: Callable
-    name: str
-    args: tuple
-    kwargs: dict
-    entries: tuple[Leaf, ...]
-    relation: Leaf | None = None
-    number: int = field(default_factory=_numbers.__next__)
-
-
-def made_by(x: Any) -> tuple[Call, int | None] | None:
-    """The call that made a tensor, and which of its results that is."""
-    return x.__dict__.get(ATTRIBUTE) if isinstance(x, Tensor) else None
-
-
-def relates(x: Tensor, leaf: Leaf) -> None:
-    """Note that x is a product with relative embeddings."""
-    if (made := made_by(x)) is not None:
-        made[0].relation = leaf
-
-
-def before(name: str, args: tuple) -> tuple:
-    """The arguments as they are to be remembered: what is about to be written into as it is now."""
-    if not (args and isinstance(args[0], Tensor) and writes(name)):
-        return args
-    copy_provenance(args[0], old := args[0].detach().clone())
-    return (same(args[0], old), *args[1:])
-
-
-def same(x: Tensor, copy: Tensor) -> Tensor:
-    """A copy of x, made by the same call."""
-    if (made := made_by(x)) is not None:
-        copy.__dict__[ATTRIBUTE] = made
-    return copy
-
-
-def record(func: Callable, name: str, args: tuple, kwargs: dict, target: Any, entries: Sequence[Leaf], carrying: bool) -> None:
-    """Leave the call on what it made (`target`), if that depends on an input and the call is one that is followed."""
-    pieces = target if isinstance(target, tuple | list) else (target,)
-    fresh = [x for x in pieces if isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex())]
-    if not fresh or not (carrying or entries or any(made_by(x) for x in tensors(args, kwargs))):
-        return
-    if name in CUTS or (name in CONTRACTING and any(made_softmax(x) for x in tensors(args, kwargs))):
-        forget(args, kwargs)
-        return
-    if any(getattr(getattr(x, NOTE, None), "stream", None) is not None for x in fresh):
-        return
-    call = Call(func, name, args, kwargs, tuple(entries), next((leaf for leaf in entries if leaf.part == "gathered"), None))
-    for i, x in enumerate(pieces):
-        if isinstance(x, Tensor) and (writes(name) or not any(x is a for a in args)):
-            x.__dict__[ATTRIBUTE] = (call, None if x is target else i)
-
-
-def forget(args: tuple, kwargs: Mapping[str, Any]) -> None:
-    """Drop the calls behind what ends here, if no position entered them: else they keep what nobody else needs on the way back."""
-    for x in tensors(args, kwargs):
-        if (made := made_by(x)) is not None and not enters(made[0], {}):
-            del x.__dict__[ATTRIBUTE]
-
-
-def enters(call: Call, known: dict[int, bool]) -> bool:
-    """Whether positions enter in a call or behind it; known: what was found before, by identity."""
-    found = known.get(id(call))
-    if found is None:
-        behind = () if maps(call) else filter(None, map(made_by, tensors(call.args, call.kwargs)))
-        here = call.relation is not None or any(leaf.taken is not False for leaf in call.entries)
-        found = known[id(call)] = here or any(enters(made[0], known) for made in behind)
-    return found
-
-
-def maps(call: Call) -> bool:
-    """Whether a call is a linear map of features by weights: a chain begins with what it made."""
-    return is_map(call.name, call.args, tensors(call.args, call.kwargs))
-
-
-def made_softmax(x: Tensor) -> bool:
-    """Whether x holds the weights that a softmax has made."""
-    return getattr(getattr(x, NOTE, None), "made", None) == "softmax"
-
-
-# --- the chain -------------------------------------------------------------------------------------------------------
+from .taped import Call, enters, made_by, maps, numbers
 
 
 @dataclass(frozen=True)
@@ -140,7 +38,7 @@ class Step:
     args: tuple
     kwargs: dict
     outs: dict[int | None, int] = field(default_factory=dict)
-    call: int = field(default_factory=_numbers.__next__)
+    call: int = field(default_factory=numbers.__next__)
 
 
 class Chain:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from weakref import ref
 
 from torch import Tensor
+from torch._C import DisableTorchFunction
 
 from .places.values import storage_of
 
@@ -77,7 +78,8 @@ class Slot:
 
 def held(x: Tensor) -> Callable[[], Tensor]:
     """x as a saved tensor of a backward hook, to be read once: kept, or rematerialised where its layer is checkpointed."""
-    value = x.detach()
+    with DisableTorchFunction():  # a call of ours: one that is kept to be done again would hold x, and x its hook
+        value = x.detach()
     layers = stack()
     kept = layers[-1].save(value) if layers else Kept(value)
     return kept.take if isinstance(kept, Slot | Kept) else lambda: value

@@ -32,12 +32,12 @@ def grouped(rows: Sequence[Encoded], padded: bool, tokens: int = TOKENS, begun: 
     groups: dict[tuple, list[int]] = {}
     for i in sorted(range(len(rows)), key=lambda i: (places[i], i)):
         groups.setdefault(alike(i), []).append(i)
-    begun = tokens if begun is None else begun
     return [members[a:b] for members in groups.values() for a, b in cut([places[i] for i in members], tokens, begun)]
 
 
-def cut(places: Sequence[int], tokens: int, begun: float) -> list[tuple[int, int]]:
+def cut(places: Sequence[int], tokens: int, begun: float | None) -> list[tuple[int, int]]:
     """Where rows of rising length are cut into batches, (first, end) of each: the fewest padded places, `begun` counted for each batch."""
+    begun = tokens if begun is None else begun
     least, firsts = [0.0], [0]
     for end, longest in enumerate(places, 1):
         most = max(tokens // max(SHORTEST, longest), 1)

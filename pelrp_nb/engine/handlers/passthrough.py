@@ -13,7 +13,7 @@ from ...errors import ModelError
 from ..context import Context, Handler
 from ..places.follow import copy_provenance, provenance_of
 from ..positions import relative
-from ..replay import same
+from ..taped import same
 from ..saved import before_write
 from . import idioms
 from .chains import elementwise_note

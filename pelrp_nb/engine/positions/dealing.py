@@ -23,6 +23,7 @@ from . import kernels
 from .offsets import levelled, read, visible_offsets
 
 ADDING = words("add add_ __add__ __radd__ __iadd__ baddbmm baddbmm_ addmm sub sub_ __sub__ __isub__")
+SUBTRACTING = words("sub sub_ __sub__ __isub__")
 MULTIPLYING = words("mul mul_ __mul__ __rmul__ __imul__")
 
 
@@ -262,7 +263,7 @@ def unmasked(chain: Chain) -> Any:
             fillers = [x for x in given if not (isinstance(x, Tensor) and x.dim() > 0)]
             if len(rest) == 1 and all(float(x) <= HIDES for x in fillers):
                 return rest[0]
-        if step.name in ("sub", "__sub__") and isinstance(step.args[1], Slot) and step.args[1].number in largest:
+        if step.name in SUBTRACTING and isinstance(step.args[1], Slot) and step.args[1].number in largest:
             return args[0]
         if step.name == kernels.SCORES:
             kwargs = {**kwargs, "masks": False}

@@ -21,7 +21,7 @@ from ..places.follow import provenance_of
 from ..places.maps import padded
 from ..places.meetings import meeting
 from ..places.provenance import Provenance, axes_seen, unified
-from ..replay import relates
+from ..taped import relates
 from . import detection, sinks
 from .detection import sinks_of
 from .judging import dismiss
