@@ -117,7 +117,7 @@ def test_a_plan_by_shapes_is_the_plan_by_values(family, attention, monkeypatch):
 @pytest.mark.parametrize("kind", ["t5", "mpt", "deberta", "falcon alibi"])
 def test_every_kind_of_position_is_planned_alike_by_shapes(kind, monkeypatch):
     model, x = build_position(kind)
-    wanted = plan(model, x)
+    wanted = plan(model.float(), x)  # the oldest transformers' MPT takes no float64
     monkeypatch.setattr(PLANS, "LARGE", 0)
     found = plan(model, x)
     assert found == wanted and found.sinks and found.bytes == wanted.bytes
