@@ -78,7 +78,7 @@ def test_nor_does_what_is_added_to_scores(elsewhere, family):
     for composite, options in ((PA_LRP, Options(audit=True)), (CP_LRP, DETAIL)):
         with Elsewhere() as there, propagate(model, composite, options) as flow:
             found = flow.trace(score(model(**x)))
-        assert there.calls > 500 and {"relative bias", "alibi"} & {s.kind for s in found.sinks}
+        assert there.calls > 400 and {"relative bias", "alibi"} & {s.kind for s in found.sinks}
         assert all(r.device.type == "cpu" and r.dtype == torch.float32 for r in (found.tokens, found.positional))
 
 

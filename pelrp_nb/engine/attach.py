@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -31,8 +30,9 @@ def attach(flow: ForwardPass) -> None:
     for module in entry.modules:
         if type(module) in KNOWN_BY_PARAMETERS and module is not model and "_hf_hook" not in vars(module):
             continue
-        entry.before(module, partial(_before, block=id(module) in blocks))
-        entry.after(module, partial(_after, block=id(module) in blocks))
+        block = id(module) in blocks
+        entry.before(module, _before_block if block else _before)
+        entry.after(module, _after_block if block else _after)
     for module in entry.modules:
         if "_gradient_checkpointing_func" in vars(module):
             entry.instead(module, "_gradient_checkpointing_func")
@@ -51,18 +51,23 @@ def walking(flow: ForwardPass) -> Iterator[None]:
         yield
 
 
-def _before(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict, block: bool) -> tuple[tuple, dict] | None:
+def _before(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
     flow.path.append(module)
     if module is flow.model and len(flow.path) == 1:
         return flow.recorder.enter_model(args, kwargs)
-    if block:
-        args, kwargs = flow.recorder.enter_block(args, kwargs) or (args, kwargs)
-        checkpointing.begin(flow, module, args, kwargs)
-        return quantised.before(flow, module, args, kwargs) or (args, kwargs)
     return quantised.before(flow, module, args, kwargs)
 
 
-def _after(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict, output: Any, block: bool) -> Any:
+def _before_block(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+    if module is flow.model and not flow.path:
+        return _before(flow, module, args, kwargs)
+    flow.path.append(module)
+    args, kwargs = flow.recorder.enter_block(args, kwargs) or (args, kwargs)
+    checkpointing.begin(flow, module, args, kwargs)
+    return quantised.before(flow, module, args, kwargs) or (args, kwargs)
+
+
+def _after(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict, output: Any, block: bool = False) -> Any:
     if module not in flow.path:
         return None
     replaced = quantised.after(flow, module, output)
@@ -73,3 +78,7 @@ def _after(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict, outp
     if block and flow.blocks:
         flow.recorder.leave_block(output)
     return activation_module(flow, module, args, output) if replaced is None else replaced
+
+
+def _after_block(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
+    return _after(flow, module, args, kwargs, output, block=True)

@@ -13,6 +13,7 @@ from weakref import ref
 
 import torch
 from torch import Tensor, nn
+from torch._C import DisableTorchFunction
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._pytree import tree_leaves
 
@@ -161,8 +162,9 @@ def begin(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> No
     if flow.planning or any(isinstance(x, Made) for x in stack()):
         return
     if flow.room is not None and not flow.checkpoint:
-        stream = first_carrier((*args, *kwargs.values()))
-        flow.checkpoint = stream is not None and flow.room.is_short(stream)
+        with DisableTorchFunction():  # what is looked at is none of the model's operations
+            stream = first_carrier((*args, *kwargs.values()))
+            flow.checkpoint = stream is not None and flow.room.is_short(stream)
     if flow.checkpoint:
         layer = Layer(flow, module, args, kwargs)
         layer.enter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 INSIDE: Literal[0] = 0  # of the layer, or of nothing yet where the layer is -1
@@ -26,3 +27,9 @@ class Depth:
     def segment(self) -> int:
         """The layer whose output the walk back has passed last: what is met after a layer belongs with the next one."""
         return self.layer + self.phase
+
+
+@lru_cache(maxsize=10_000)
+def depth_of(stream: int, layer: int, phase: Literal[0, 1]) -> Depth:
+    """The depth there: one for all who ask."""
+    return Depth(stream, layer, phase)

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..verbs import Later
 
 FILLER = 1e30  # beyond this an added constant is a mask, not an amount
+LITTLE = 2**17  # numbers of which a temporary costs nothing
 
 
 def better(x: Tensor) -> Tensor:
@@ -67,7 +68,8 @@ def _dense(x: Tensor) -> bool:
 def by_place(x: Tensor, g: Tensor) -> Tensor:
     """sum of x * g over the features, (B, T, D) to (B, T)."""
     if x.dtype == g.dtype and x.dtype in (torch.float32, torch.float64):
-        return torch.einsum("...d,...d->...", x, g)
+        # of few numbers a temporary costs less than what einsum does before it computes
+        return torch.linalg.vecdot(x, g) if x.numel() <= LITTLE else torch.einsum("...d,...d->...", x, g)
     return dot(x, g).sum(-1)
 
 

@@ -155,14 +155,15 @@ class Propagation(TorchFunctionMode, Following):
         """A call in which something carries relevance, or is looked up by an input: by its handler."""
         if self.streams.several and not self.blocks:
             self.streams.follow(met.args, self.places.is_batch)
-        start, looked_up, entered = sequence(), len(self.inputs.tokens), len(self.inputs.entered)
-        weighed, handler = self.weighed, handler_of(key, self.own, met.kwargs.get("inplace", False))
+        start, inputs, weighed = sequence(), self.inputs, self.weighed
+        looked_up, entered = len(inputs.tokens), len(inputs.entered)
+        handler = handler_of(key, self.own, "inplace" in met.kwargs and met.kwargs["inplace"])
         out = REFUSED if handler is None else handler(self, func, met.args, met.kwargs)
         if refused := out is REFUSED:
             out = self.refuse(func, start, func(*met.args, **met.kwargs))
         self.follow_carrier(func, name, met, out, looked_up)
         if self.taped:
-            self.tape(func, name, given, met, out, self.inputs.entered[entered:], weighed)
+            self.tape(func, name, given, met, out, inputs.entered[entered:], weighed)
         if not refused:
             self.cover(start, sequence())
             if self.planning and handler is not None:
@@ -290,9 +291,10 @@ class Propagation(TorchFunctionMode, Following):
         return choice
 
     def used(self, kind: str, rule: rules.Rule) -> Step:
-        """Note for `plan` which rule was applied to the running operation."""
+        """Note for `plan` which rule was applied to the running operation; where nobody plans, once for all places."""
         name = getattr(self.function, "__name__", None) or str(self.function)
-        short = (name, kind, self.spot, self.path[-1] if self.path else None, None if self.placed is None else repr(rule))
+        apart = self.path[-1] if self.path and (self.planning or self.projections.wanted) else None
+        short = (name, kind, self.spot, apart, None if self.placed is None else repr(rule))
         found = self.steps.short.get(short)
         if found is None:
             operation, place = spelling(self.function), self.spot or self.place

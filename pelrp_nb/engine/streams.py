@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .depth import AFTER, INSIDE, Depth
+from .depth import AFTER, INSIDE, Depth, depth_of
 from .places.follow import provenance_of
 from .places.maps import Axis
 from .places.roles import role_of
@@ -99,10 +99,11 @@ class Streams:
 
     def depth(self, layer: int | None) -> Depth:
         """In a layer; outside of layers (None) after the last that has begun."""
-        begun, stream = self.calls[self.current], self.names.index(self.current)
+        stream = self.names.index(self.current)
         if layer is not None:
-            return Depth(stream, layer, INSIDE)
-        return Depth(stream, begun - 1, AFTER) if begun else Depth(stream)
+            return depth_of(stream, layer, INSIDE)
+        begun = self.calls[self.current]
+        return depth_of(stream, begun - 1, AFTER) if begun else depth_of(stream, -1, INSIDE)
 
     def start(self, name: str) -> Depth:
         """Where a stream begins: its tokens are there."""

@@ -20,6 +20,7 @@ from ..places.maps import padded
 from ..places.provenance import Provenance
 from ..trace import Sink
 from . import sink_totals
+from .received import Received
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Part:
     detail: Mapping[str, Any]
 
 
-def part_of(flow: ForwardPass, name: str, gradients: dict[int, Tensor], received: list[sink_totals.Received]) -> Part | None:
+def part_of(flow: ForwardPass, name: str, gradients: dict[int, Tensor], received: list[Received]) -> Part | None:
     """One stream's tokens, sinks and boundaries; None where no input of it was seen."""
     inputs = flow.inputs
 

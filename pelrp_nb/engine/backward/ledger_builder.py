@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from ..forward_pass import ForwardPass
 from ..numerics import exact, sums
 from .arrivals import Part
 from .rounding import Precision
-from .sink_totals import Received
+from .received import Received
 
 Gradients = dict[int, Tensor]  # of leaves, by identity
 
@@ -108,8 +109,9 @@ def keep_books(
     gaps = running(flow, began, kept(flow, amounts, parts, received)) if flow.options.ledger else {}
     if not flow.streams.several:
         allowed = torch.maximum(precision.tolerance * scale, rounding)
-        wide = [name for name, gap in gaps.items() if gap is not None and bool((gap.abs() > allowed).any())]
-        gaps |= {name: None for name in wide if passed_by(flow, name)}
+        known = {name: gap for name, gap in gaps.items() if gap is not None}
+        wide = (torch.stack([*known.values(), zero]).abs() > allowed).any(1).tolist()
+        gaps |= {name: None for name, apart in zip(known, wide, strict=False) if apart and passed_by(flow, name)}
     segments = by_segment(flow, amounts, received)
     return Books(starts, entries, tokens, places, scale, segments, gaps, flow.audited, unknown, precision, rounding, flow.options.ledger)
 
@@ -132,18 +134,16 @@ def segment(flow: ForwardPass, depth: Depth) -> str:
     return f"{name} {where}" if flow.streams.several else where
 
 
-def kept(
-    flow: ForwardPass, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], received: Sequence[Received]
-) -> list[tuple[Depth, Tensor]]:
-    """(depth, amount per row) of everything that keeps relevance, tokens at the depth at which their stream begins."""
+def kept(flow: ForwardPass, amounts: Mapping[Any, Tensor], parts: Mapping[str, Part], received: Sequence[Received]) -> Kept:
+    """Everything that keeps relevance, tokens at the depth at which their stream begins."""
     B = flow.account.rows
     found = [(depth, amount) for (_, _, depth), amount in amounts.items()]
     found += [(one.leaf.depth, one.totals) for one in received]
     found += [(flow.streams.start(name), sums(exact(part.tokens), B)) for name, part in parts.items()]
-    return found
+    return Kept(found, B)
 
 
-def running(flow: ForwardPass, starts: Tensor, kept: list[tuple[Depth, Tensor]]) -> dict[str, Tensor | None]:
+def running(flow: ForwardPass, starts: Tensor, kept: Kept) -> dict[str, Tensor | None]:
     """At each layer boundary, from the value back: start - R(boundary) - all that was kept behind it."""
     meet = meetings(flow) if flow.streams.several else {}
     marks = [m for m in reversed(flow.recorder.marks) if m.kind in ("layer", "embeddings") and m.relevance is not None]
@@ -157,12 +157,36 @@ def passed_by(flow: ForwardPass, name: str) -> bool:
     return barrier is not None and any(reaches(value.grad_fn, ends, barrier) for value in flow.recorder.values)
 
 
-def gap_at(
-    flow: ForwardPass, mark: Mark, starts: Tensor, kept: list[tuple[Depth, Tensor]], meet: Mapping[tuple[str, str], str]
-) -> Tensor | None:
+class Kept:
+    """What keeps relevance, (depth, amount per row) each: the amounts of a stream added up once, from the value back."""
+
+    def __init__(self, entries: Iterable[tuple[Depth, Tensor]], rows: int) -> None:
+        self.none = torch.zeros(rows, dtype=torch.float64)
+        by: dict[int, list[tuple[Depth, Tensor]]] = {}
+        for depth, amount in entries:
+            by.setdefault(depth.stream, []).append((depth, amount))
+        self.depths: dict[int, list[tuple[int, int]]] = {}
+        self.sums: dict[int, Tensor] = {}
+        for stream, own in by.items():
+            own.sort(key=lambda one: backwards(one[0]))
+            self.depths[stream] = [backwards(depth) for depth, _ in own]
+            self.sums[stream] = torch.stack([self.none, *(amount for _, amount in own)]).cumsum(0)
+
+    def behind(self, stream: int, depth: Depth | None = None) -> Tensor:
+        """What one stream keeps later than a depth; all that it keeps (None)."""
+        if stream not in self.sums:
+            return self.none
+        return self.sums[stream][-1 if depth is None else bisect_left(self.depths[stream], backwards(depth))]
+
+
+def backwards(depth: Depth) -> tuple[int, int]:
+    """Places of one stream in the order of the walk back."""
+    return -depth.layer, -depth.phase
+
+
+def gap_at(flow: ForwardPass, mark: Mark, starts: Tensor, kept: Kept, meet: Mapping[tuple[str, str], str]) -> Tensor | None:
     """The gap at one boundary, per row; None where streams meet in a way that cannot be followed."""
-    here = flow.streams.names.index(mark.stream)
-    behind = sum((a for depth, a in kept if depth.stream == here and depth > mark.depth), torch.zeros_like(starts))
+    behind = kept.behind(flow.streams.names.index(mark.stream), mark.depth)
     for name in flow.streams.names:
         if name != mark.stream:
             aside = beside(flow, mark, name, meet[mark.stream, name], kept, len(starts))
@@ -172,13 +196,13 @@ def gap_at(
     return starts - sums(exact(mark.relevance), len(starts)) - behind
 
 
-def beside(flow: ForwardPass, mark: Mark, other: str, how: str, kept: list[tuple[Depth, Tensor]], B: int) -> Tensor | None:
+def beside(flow: ForwardPass, mark: Mark, other: str, how: str, kept: Kept, B: int) -> Tensor | None:
     """What another stream has drawn of the relevance on the way back to `mark`; None where that was not seen."""
     zero = torch.zeros(B, dtype=torch.float64)
     if how == "before":  # it entered ahead of this boundary, and its relevance is still in it
         return zero
     if how == "apart":
-        return sum((a for depth, a in kept if depth.stream == flow.streams.names.index(other)), zero)
+        return kept.behind(flow.streams.names.index(other))
     drawn = [m for m in flow.recorder.marks if m.kind == "cross" and m.stream == other]
     drawn = [m for m in drawn if m.depth.stream == flow.streams.names.index(mark.stream)]
     got = [m for m in drawn if m.relevance is not None]

@@ -23,7 +23,8 @@ from .ledger_builder import Books, keep_books
 from .rounding import precision_of
 from .rows import Rows
 from .running_gap import watch_of
-from .sink_totals import lacking, receive
+from .received import receive
+from .sink_totals import lacking
 
 
 def whole(flow: ForwardPass, value: Tensor, keep: bool) -> Trace:

@@ -19,6 +19,7 @@ from ..depth import Depth
 from ..forward_pass import ForwardPass
 from ..numerics import exact, sums, visible
 from . import ledger_builder
+from .ledger_builder import Kept
 from .rounding import Precision
 
 
@@ -66,7 +67,7 @@ class Watch:
             return None
         kept = [(depth, exact(amount)) for (_, _, depth), amount in flow.account.amounts.items()]
         kept += [(leaf.depth, sums(exact(leaf.columns["signed"]), flow.account.rows)) for leaf in flow.inputs.sinks if leaf.columns]
-        found = ledger_builder.gap_at(flow, mark, flow.starts, kept + self.heard, self.meet)
+        found = ledger_builder.gap_at(flow, mark, flow.starts, Kept(kept + self.heard, flow.account.rows), self.meet)
         wide = found is not None and not flow.streams.several and bool((found.abs() > self.allowed(mark)).any())
         return None if wide and ledger_builder.passed_by(flow, mark.name) else found
 

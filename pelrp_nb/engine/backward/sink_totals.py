@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,68 +11,10 @@ from torch import Tensor
 
 from ...rules import PositionKind
 from ..leaves import SUMS, Columns, Leaf, columns_of
-from ..numerics import better, dot, visible
+from ..numerics import better
 from ..places import credit
 from ..trace import Sink
-
-
-TURNS = ("cos", "sin", "rotary")  # parts of a rotation, which hold no fillers
-
-
-@dataclass(eq=False)
-class Received:
-    """What one leaf received: found (rows, places, features), the places, and the sum of each row (rows,), float64 on the CPU.
-
-    real: of a complex table what its real part received, which is the cosine's
-    """
-
-    leaf: Leaf
-    columns: Columns
-    places: tuple[credit.Place, ...]
-    totals: Tensor
-    found: Tensor | None = None
-    real: Tensor | None = None
-
-    def parts(self) -> dict[str, Tensor]:
-        """What the reductions take apart: by the part that it is, a complex table by its real and its imaginary one."""
-        assert self.found is not None
-        if self.real is None:
-            return {self.leaf.part: self.found}
-        return {"cos": self.real, "sin": self.found - self.real}
-
-
-def relevance(leaf: Leaf, gradients: dict[int, Tensor]) -> Tensor:
-    """x * g of a leaf, in its own shape."""
-    x, g = leaf.tensor.detach(), gradients.get(id(leaf.tensor))
-    if g is None:
-        return torch.zeros_like(better(x.real if x.is_complex() else x))
-    return dot(x, g) if leaf.part in TURNS else visible(x, g)  # what is added or joined may hold fillers, of places that nobody sees
-
-
-def features_of(leaf: Leaf, dims: int) -> int | None:
-    """The last axis that holds neither rows nor places; heads and other axes before it are summed."""
-    axes = leaf.layout(dims).axes
-    return next((a for a in range(dims - 1, -1, -1) if a not in axes and leaf.tensor.shape[a] > 1), None)
-
-
-def receive(leaves: list[Leaf], gradients: dict[int, Tensor], rows: int) -> list[Received]:
-    """x * g of every leaf, once."""
-    return [received(leaf, gradients, rows) for leaf in leaves]
-
-
-def received(leaf: Leaf, gradients: dict[int, Tensor], rows: int) -> Received:
-    """One leaf's relevance, summed to rows and places."""
-    if leaf.tensor is None or leaf.silent:
-        signed = leaf.columns.get("signed")
-        totals = torch.zeros(rows, dtype=torch.float64) if signed is None else signed.detach().cpu().double().sum(1)
-        return Received(leaf, leaf.columns, leaf.told, totals)
-    R = relevance(leaf, gradients)
-    layout, features = leaf.layout(R.dim()), features_of(leaf, R.dim())
-    found, places = leaf.by_pairs(R, rows) if leaf.known.pair and R.dim() > 2 else credit.summed(R, layout, rows, features)
-    real = None
-    if leaf.tensor.is_complex() and id(leaf.tensor) in gradients:
-        real, _ = credit.summed(leaf.tensor.detach().real * gradients[id(leaf.tensor)].real, layout, rows, features)
-    return Received(leaf, {}, places, found.detach().cpu().double().sum((1, 2)), found, real)
+from .received import Received, chunks, relevance
 
 
 def summarise(all_of: list[Received], rows: int, order: Sequence[credit.Place]) -> tuple[tuple[Sink, ...], Columns]:
@@ -82,39 +22,45 @@ def summarise(all_of: list[Received], rows: int, order: Sequence[credit.Place]) 
     groups: dict[tuple[str, int | None], list[Received]] = {}
     for one in all_of:
         groups.setdefault((one.leaf.name, one.leaf.layer), []).append(one)
-    sinks: list[Sink] = []
-    columns: dict[str, list[Tensor]] = {k: [] for k in SUMS}
-    for (name, layer), members in groups.items():
-        sinks.append(Sink(name, members[0].leaf.kind, layer))
-        for key, column in _together(members, rows, order).items():
-            columns[key].append(column.cpu())  # layers may lie on several devices
-    empty = torch.zeros(rows, 0, len(order))
-    stacked = {k: torch.stack(v, 1) if v else empty for k, v in columns.items()}
+    sinks = tuple(Sink(name, members[0].leaf.kind, layer) for (name, layer), members in groups.items())
+    columns = dict.fromkeys(SUMS, torch.zeros(len(groups), rows, len(order)))
+    for numbers, found in _reduced([_parts(members, order) for members in groups.values()]):
+        columns = {key: _summed(columns[key], numbers, column) for key, column in found.items()}
+    for number, one in ((number, one) for number, members in enumerate(groups.values()) for one in members):
+        if one.found is None and one.columns:  # what a tap heard, at the stream's places
+            placed = {key: credit.aligned(column[..., None], one.places, order)[..., 0] for key, column in one.columns.items()}
+            columns = {key: _summed(columns[key], [number], column[None]) for key, column in placed.items()}
+    stacked = {key: column.transpose(0, 1).contiguous() for key, column in columns.items()}
     stacked["l2"] = stacked.pop("squared").sqrt()
-    return tuple(sinks), stacked
+    return sinks, stacked
 
 
-def _together(members: list[Received], rows: int, order: Sequence[credit.Place]) -> Columns:
-    """One sink: equal parts (cos of queries, cos of keys) summed first, then reduced, then added up."""
+def _parts(members: list[Received], order: Sequence[credit.Place]) -> list[Tensor]:
+    """What one sink received, its equal parts (cos of queries, cos of keys) added up."""
     parts: dict[tuple, Tensor] = {}
-    each: list[Columns] = []
     for one in members:
-        if one.found is None:
-            each += [_placed(one.columns, one.places, order)] if one.columns else []
-            continue
-        for part, R in one.parts().items():
+        for part, R in one.parts().items() if one.found is not None else ():
             R = credit.aligned(R, one.places, order)
             key = (part, R.shape[-1])
             parts[key] = parts[key] + R if key in parts else R
-    each = [columns_of(R) for R in parts.values()] + each
-    if not each:
-        return {key: torch.zeros(rows, len(order)) for key in SUMS}
-    return {key: reduce(torch.add, (c[key] for c in each)) for key in SUMS}
+    return list(parts.values())
 
 
-def _placed(columns: Columns, places: Sequence[credit.Place], order: Sequence[credit.Place]) -> Columns:
-    """What a tap heard, at the stream's places."""
-    return {key: credit.aligned(column[..., None], places, order)[..., 0] for key, column in columns.items()}
+def _reduced(parts: list[list[Tensor]]) -> Iterator[tuple[list[int], Columns]]:
+    """(numbers of sinks, what each of these received in every reduction): parts of one shape together."""
+    alike: dict[tuple, list[tuple[int, Tensor]]] = {}
+    for number, each in enumerate(parts):
+        for R in each:
+            alike.setdefault((R.shape, R.dtype, R.device), []).append((number, R))
+    for members in alike.values():
+        for some in chunks(members, members[0][1].numel()):
+            yield [number for number, _ in some], columns_of(torch.stack([R for _, R in some]))
+
+
+def _summed(total: Tensor, numbers: list[int], column: Tensor) -> Tensor:
+    """(sinks, B, T) with what some of them received added; layers may lie on several devices."""
+    dtype = torch.promote_types(total.dtype, column.dtype)
+    return total.to(dtype).index_add(0, torch.tensor(numbers), column.cpu().to(dtype))
 
 
 # --- behind the sums -------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def elementwise(flow: Context, func: Callable, args: tuple, kwargs: dict) -> tup
 
 def told_by(x: Any) -> bool:
     """Whether x, which carries nothing, says entry by entry how a carrier compares with a number."""
-    return not carries(x) and (note := made_note(x)) is not None and note.origin is not None
+    return isinstance(x, Tensor) and not x.requires_grad and (note := made_note(x)) is not None and note.origin is not None
 
 
 def compared(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
@@ -66,7 +66,7 @@ def tells(out: Tensor, note: Note) -> None:
 def elementwise_note(flow: Context, func: Callable, args: tuple, kwargs: dict, out: Tensor, made: str | None = None) -> Tensor:
     """Remember of which tensor `out` is an elementwise function."""
     found = elementwise(flow, func, args, kwargs)
-    if found is not None and any(map(told_by, args)):  # x * (x > 0)
+    if found is not None and made is None and any(map(told_by, args)):  # x * (x > 0)
         made = "activation"
     if found is not None or made:
         origin, zero = found or (None, None)

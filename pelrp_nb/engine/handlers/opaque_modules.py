@@ -25,8 +25,10 @@ sequence = torch._C._autograd._get_sequence_nr
 
 def activation_module(flow: Context, module: nn.Module, args: tuple, output: Any) -> Tensor | None:
     """The output of an activation module bent as an activation; None if this module is none, or is seen anyway."""
+    if len(args) != 1:
+        return None
     with DisableTorchFunction():  # what is looked at is none of the model's operations
-        if len(args) != 1 or not (carries(args[0]) and carries(output)) or not isinstance(output.grad_fn, BackwardCFunction):
+        if not (carries(args[0]) and carries(output) and isinstance(output.grad_fn, BackwardCFunction)):
             return None
         node: Any = type(output.grad_fn)
         if node._forward_cls.__module__.startswith(f"{PACKAGE}."):  # one of ours

@@ -21,7 +21,7 @@ from ..places.follow import provenance_of
 from ..places.matrices import matrices
 from ..places.products import product_of_two
 from ..positions import detection, relative
-from ..notes import Note, carries, note_of, pick, write
+from ..notes import Note, carries, made_note, note_of, pick, write
 from ..numerics import spread, times
 from . import attention, composed, forms, idioms, weighing
 from .chains import elementwise, elementwise_note, one_activation
@@ -69,7 +69,8 @@ def multiply(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor
     leaf = detection.multiplied(flow, constant, carrier, shape)
     if leaf is not None:
         out = turned(flow, carrier, leaf)
-        note = Note(sinks=(*detection.sinks_of(flow, carrier), leaf), awaiting=detection.awaiting(flow, carrier))
+        before = made_note(carrier) or Note()
+        note = Note(sinks=(*before.sinks, leaf), awaiting=before.awaiting)
         if constant.numel() == 1:  # of one place alone: an activation may be written out of it all the same
             note.origin, note.zero = elementwise(flow, func, (carrier, constant), {}) or (None, None)
         write(out, note)

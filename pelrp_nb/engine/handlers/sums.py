@@ -40,21 +40,19 @@ def add(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
             write(out, note)
         return idioms.subtracted(flow, func, whole, b, out)
     carrier, constant = (a, b) if carries(a) else (b, a)
-    shape = spread(a, b) if isinstance(constant, Tensor) else carrier.shape
-    times = factor_of(func, more.get("alpha", 1), constant is a)
-    sink, fresh = relative.added(flow, constant, carrier, shape, times)
-    if sink is not None:
-        out = func(sink, fresh, **more) if constant is a else func(fresh, sink, **more)
-        carrier = fresh
-        hand_on(flow, carrier, out)
-        return entered(flow, sink, out)
-    mapped = idioms.with_bias(flow, func, carrier, constant, more)
+    times, mapped = factor_of(func, more.get("alpha", 1), constant is a), None
+    if isinstance(constant, Tensor):  # a number is neither a position nor a bias of its own
+        sink, fresh = relative.added(flow, constant, carrier, spread(a, b), times)
+        if sink is not None:
+            out = func(sink, fresh, **more) if constant is a else func(fresh, sink, **more)
+            hand_on(flow, fresh, out)
+            return entered(flow, sink, out)
+        mapped = idioms.with_bias(flow, func, carrier, constant, more)
     if mapped is not None:
         return mapped
     out = func(a, b, **more)
     book_constant(flow, out, constant, times)
     elementwise_note(flow, func, (a, b), more, out)
-    hand_on(flow, carrier, out)
     idioms.subtracted(flow, func, a, b, out)
     return idioms.added(flow, carrier, constant, out) if func in ADDITIONS else out
 
@@ -78,6 +76,8 @@ def entered(flow: Context, sink: Tensor, out: Tensor) -> Tensor:
 
 def book_constant(flow: Context, out: Tensor, constant: Any, sign: float = 1.0) -> None:
     """Give an added constant its line in the ledger."""
+    if not (flow.account.open and out.requires_grad):
+        return
     if isinstance(constant, Tensor):
         flow.account.constant(out, constant, flow.name_of(constant, "added"), flow.depth, sign)
     elif constant and abs(constant) < 1e30:

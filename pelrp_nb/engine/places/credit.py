@@ -65,11 +65,17 @@ def layout_of(
     return Layout(rows, tuple(of(key) for key in keys))
 
 
-def summed(R: Tensor, layout: Layout, rows: int, features: int | None = None) -> tuple[Tensor, tuple[Place, ...]]:
-    """((rows, places, F), the places in their order of first appearance): all that is no row, place or feature is added up."""
+def summed(
+    R: Tensor, layout: Layout, rows: int, features: int | None = None, several: bool = False
+) -> tuple[Tensor, tuple[Place, ...]]:  # fmt: skip
+    """((rows, places, F), the places in their order of first appearance): all that is no row, place or feature is added up.
+
+    several: the last axis holds several of the same shape, which are told apart as features are
+    """
     with DisableTorchFunction():
         axes = layout.axes
         kept = [*axes, *([features % R.dim()] if features is not None and features % R.dim() not in axes else [])]
+        kept += [R.dim() - 1] if several else []
         others = [a for a in range(R.dim()) if a not in kept]
         R = R.sum(others, keepdim=True) if others else R
         own = kept[len(axes) :]

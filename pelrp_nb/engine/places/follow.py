@@ -90,6 +90,7 @@ class Places:
         self.cuts: dict[tuple[str, str], None] = {}  # (how, where) gradients were switched off
         self.left: dict[str, tuple[str, str]] = {}  # inputs whose values left torch: how, where
         self.aligned: set[tuple[str, str]] = set()  # inputs whose places have met, axis by axis
+        self.heard: dict[int, Step] = {}  # what was heard already, by identity
         self.take_batches()
 
     def enter(self, stream: str, x: Tensor, role: str) -> Tensor:
@@ -104,7 +105,7 @@ class Places:
         self.take_batches()
         found = [counting(Axis(stream, axis), n, axis, x.dim()) for axis, n in enumerate(x.shape)]
         if not x.is_floating_point():
-            self.embedded |= {stream}  # a table makes the features of ids
+            self.embedded, self.heard = self.embedded | {stream}, {}  # a table makes the features of ids
         return write(x, provenance.provenance(content=True, raw=not x.is_floating_point(), maps=found))
 
     # --- what is known of the axes ------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ class Places:
             return
         if args and outs[0] is args[0] and name in CASTS:  # the tensor itself
             return
-        if ATTRIBUTE in outs[0].__dict__ and followed(outs[0], args):
+        if ATTRIBUTE in outs[0].__dict__ and all(outs[0] is not x for x in args):  # it is fresh, and was made by calls of its own
             return
         key = self.key_of(name, args, outs, spelt(args, kwargs) if words is None else words)
         try:
@@ -204,15 +205,16 @@ class Places:
         else:
             for o, known in zip(outs, step.outs, strict=True):
                 write(o, known)
-        if step.tells:
+        if step.tells and id(step) not in self.heard:
             self.hear(step)
 
     def hear(self, step: Step) -> None:
-        """What an operation says of the inputs' axes."""
+        """What an operation says of the inputs' axes, once for as long as the same inputs have met weights."""
+        self.heard[id(step)] = step
         for axis in step.summed:  # the first sum of an input with weights makes its features; a later one mixes places
             (self.mixed if axis.stream in self.embedded else self.features).add(axis)
         if not step.weighed <= self.embedded:
-            self.embedded |= step.weighed
+            self.embedded, self.heard = self.embedded | step.weighed, {}
         self.aligned.update(step.beside)
         self.mix(step.mixed)
         for text in step.notes:
@@ -262,11 +264,6 @@ def word(x: Any) -> Any:
     if kind is slice:
         return ("slice", x.start, x.stop, x.step)
     return x
-
-
-def followed(out: Tensor, args: tuple) -> bool:
-    """Whether a result with provenance was followed already: it is fresh, and was made by calls of its own."""
-    return all(out is not x for x in args)
 
 
 def index_of(args: tuple) -> tuple:

@@ -132,10 +132,11 @@ def made(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int
     own = set(axes_seen(seen, len(shape)))
     if "heads" in flow.options.detail and len(shape) == 4 and part == "product":
         own |= {1, 2}
-    sizes = [1] * (len(shape) - constant.dim()) + list(constant.shape)
-    sizes = [n if axis in own else size for axis, (n, size) in enumerate(zip(shape, sizes, strict=True))]
+    given = tuple(constant.shape)
+    sizes = (1,) * (len(shape) - len(given)) + given
+    sizes = tuple([n if axis in own else size for axis, (n, size) in enumerate(zip(shape, sizes, strict=True))])
     leaf = sinks.named(flow, sinks.sink(flow, None, part, seen, tuple(shape), found), constant)
-    spread = constant.expand(sizes)
+    spread = constant if sizes == given else constant.expand(sizes)
     leaf.tensor = flow.leaf(spread if flow.permuted is None else flow.permuted.constant(flow, leaf, spread))
     return leaf
 
