@@ -50,11 +50,12 @@ def test_it_is_the_model_computed_again(kind, dtype):
     assert (exchanged(model).matrix - truth).abs().max() <= allowed * truth.abs().max()
 
 
+@pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("kind", [*EXACT, *ALIBIS.values()], ids=lambda kind: kind.__name__)
-def test_queries_that_are_looked_at_some_at_a_time_lose_what_all_of_them_do(kind, monkeypatch):
-    """Columns of a pair of which a block sees only one, and rows that lie in different blocks."""
+def test_queries_that_are_looked_at_some_at_a_time_lose_what_all_of_them_do(kind, size, monkeypatch):
+    """Columns of a pair of which a block sees only one, or of which the only one rests, and rows that lie in different blocks."""
     whole = exchanged(kind()).matrix
-    monkeypatch.setattr(blocks, "BLOCK", 2)
+    monkeypatch.setattr(blocks, "BLOCK", size)
     torch.testing.assert_close(exchanged(kind()).matrix, whole, rtol=1e-9, atol=1e-9 * float(whole.abs().max()))
 
 

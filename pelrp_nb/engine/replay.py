@@ -59,6 +59,7 @@ class Chain:
         self.entries: list[Leaf] = []
         self.strange: list[Leaf] = []
         self.steps: list[Step] = []
+        self._found: dict[tuple, list[Step]] = {}  # what runs needed so far
         self._numbers: dict[int, int] = {}
         self._made: dict[int, Step] = {}
         self._entered: dict[int, bool] = {}
@@ -128,6 +129,7 @@ class Chain:
         """One more call, of all results: the number of what it makes."""
         number = 1 + max([*self.inputs, *self.constants, *(n for step in self.steps for n in step.outs.values())])
         self.steps.append(Step(func, name, tuple(map(Slot, self.results)), kwargs, {None: number}))
+        self._found.clear()
         return number
 
     def softmax(self) -> tuple[int, int, int] | None:
@@ -150,10 +152,9 @@ class Chain:
         call: does a step's call in place of torch, (step, args, kwargs) -> what it makes
         """
         wanted = self.results if wanted is None else wanted
-        needed = self._needed(wanted, swapped)
         values = {**self.constants, **{n: get() for n, get in self.inputs.items() if n not in swapped}, **swapped}
         with DisableTorchFunction():
-            for step in (step for step in self.steps if id(step) in needed):
+            for step in self._needed(tuple(wanted), frozenset(swapped)):
                 args, kwargs = filled(step.args, values), {k: filled(v, values) for k, v in step.kwargs.items()}
                 out = again(step, args, kwargs) if call is None else call(step, args, kwargs)
                 for i, number in step.outs.items():
@@ -162,21 +163,28 @@ class Chain:
                         values[number] = term(number, made) if term is not None and number in self.terms else made
             return [values[number] for number in wanted]
 
-    def _needed(self, wanted: Sequence[int], given: Mapping[int, Tensor]) -> set[int]:
-        """The steps, by identity, that make what is wanted out of what is given."""
-        todo, found = set(wanted) - set(given), set()
-        for step in reversed(self.steps):
-            if todo & set(step.outs.values()):
-                found.add(id(step))
-                todo |= {slot.number for slot in slots((step.args, step.kwargs))} - set(given)
+    def depends(self, made: int, given: int) -> bool:
+        """Whether one tensor of the chain is made with another."""
+        steps = self._needed((made,), frozenset())
+        return made == given or any(slot.number == given for step in steps for slot in slots((step.args, step.kwargs)))
+
+    def _needed(self, wanted: tuple[int, ...], given: frozenset[int]) -> list[Step]:
+        """The steps that make what is wanted out of what is given, in their order."""
+        if (found := self._found.get((wanted, given))) is None:
+            todo, found = set(wanted) - given, []
+            for step in reversed(self.steps):
+                if todo & set(step.outs.values()):
+                    found.insert(0, step)
+                    todo |= {slot.number for slot in slots((step.args, step.kwargs))} - given
+            self._found[wanted, given] = found
         return found
 
 
 def filled(x: Any, values: Mapping[int, Tensor]) -> Any:
     """An argument with tensors for its slots (a function inside `run` that calls itself would hold all of them until it is collected)."""
-    if isinstance(x, Slot):
+    if type(x) is Slot:
         return values[x.number]
-    return type(x)(filled(one, values) for one in x) if type(x) in (tuple, list) else x
+    return type(x)([filled(one, values) for one in x]) if type(x) in (tuple, list) else x
 
 
 def slots(x: Any) -> list[Slot]:

@@ -191,9 +191,16 @@ class Dealer:
             moved = differ(self._run({number: x}), self.S)
             rows, columns = moved.any(1), moved.any(0)
         else:
-            q, k = (differ(a, b).any(-1) for a, b in zip(self.run_vectors({number: x}), self.vectors, strict=True))
+            q, k = (self._moved(made, still, number, x) for made, still in zip(self.factors, self.vectors, strict=True))
             rows, columns = q | k.any(), k | q.any()
         return rows.nonzero().flatten().tolist(), columns.nonzero().flatten().tolist()
+
+    def _moved(self, made: int, still: Tensor, number: int, x: Tensor) -> Tensor:
+        """(T,) which of some vectors are others if an input is x."""
+        if not self.chain.depends(made, number):
+            return torch.zeros(still.shape[-2], dtype=torch.bool, device=still.device)
+        (now,) = self.chain.run({**self.inputs, **self.cleared, number: x}, call=self.call, wanted=[made])
+        return differ(better(now), still).any(-1)
 
     def dealt(self, order: Tensor, queries: bool, keys: bool) -> Tensor:
         """(heads, Tq, Tk): the scores with what is at `order[p]` dealt to place p, on one side or on both."""

@@ -13,6 +13,7 @@ positions are dealt in place of contents where one order, looked at before, show
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -23,7 +24,7 @@ from torch import Tensor
 from .dealing import Dealer
 
 BITS = 1 / math.log(2)  # of a score
-MOST = 1 << 19  # numbers of vectors that are made at a time
+MOST = 1 << 19  # numbers of constants that are dealt at a time
 
 
 class Moved(Protocol):
@@ -97,17 +98,14 @@ class Mover:
     def __init__(self, dealer: Dealer, at: Tensor) -> None:
         self.dealer, self.at, self.key = dealer, at, tuple(at.tolist())
         self.queries, self.keys = (any(one.keys is keys for one in dealer.sides) for keys in (False, True))
-        self.several = 1  # orders at a time
         if dealer.factors is not None:
             q, k = self._by_head(dealer.vectors)
             by = dealer.chain.steps[-1].kwargs.get("scale")
             self.scale = BITS * (q.shape[-1] ** -0.5 if by is None else by)
             self.k, self.still = k, (q * self.scale, k * self.scale)
             self.constants = constants_of(dealer)
-            several = max(MOST // q.numel(), 1)
-            if self.constants and self._serves(several):
-                self.several = several
-            else:
+            self.contents = {number: x.contiguous() for number, x in dealer.inputs.items()} if self.constants else {}
+            if not self._serves():
                 self.constants = {}
 
     def as_they_stand(self, h: slice, j: slice, i: slice) -> Tensor:
@@ -116,16 +114,19 @@ class Mover:
             return (self.dealer.S[h, i, j].mT * BITS).contiguous()
         return self.k[h, j] @ self.still[0][h, i].mT
 
-    def to(self, partners: Tensor) -> list[Moved]:
+    def to(self, partners: Tensor) -> Iterator[Moved]:
         """Each content has the position of its partner: (orders, contents), their numbers among those that take part."""
         orders = torch.arange(max(self.dealer.hidden.shape[-2:])).repeat(len(partners), 1)
         orders[:, self.at] = self.at[partners]
         device = self.dealer.hidden.device
         if self.dealer.factors is None:
             at = self.at.to(device)
-            return [Scores(self.dealer, order, at, at[partner]) for order, partner in zip(orders, partners.to(device), strict=True)]
-        moved = self._by_constants(orders) if self.constants else map(self._by_contents, orders)
-        return [Vectors(self.still, x, partner, self.scale) for x, partner in zip(moved, partners.to(device), strict=True)]
+            for order, partner in zip(orders, partners.to(device), strict=True):
+                yield Scores(self.dealer, order, at, at[partner])
+        else:
+            moved = self._by_constants(orders) if self.constants else map(self._by_contents, orders)
+            for x, partner in zip(moved, partners.to(device), strict=True):
+                yield Vectors(self.still, x, partner, self.scale)
 
     def _by_contents(self, order: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys (heads, contents, d): contents are dealt to each other's places, and read there."""
@@ -136,26 +137,29 @@ class Mover:
         to = order[self.at].to(q.device)
         return q.index_select(1, to), k.index_select(1, to)
 
-    def _by_constants(self, orders: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The same of some orders, by constants of positions that are dealt to the contents: less is moved, and all orders at once."""
-        one = self.dealer.sides[0]
-        at = (orders[:, one.shift : one.shift + len(one.cells)] - one.shift).flatten().to(self.dealer.hidden.device)
-        swapped = {}
-        for number, (x, axis) in self.constants.items():
-            several = x.index_select(axis, at).unflatten(axis, (len(orders), -1))
-            swapped[number] = several.movedim(axis - 1, 0).flatten(0, 1)
-        mine = in_one_piece(self.at)
-        return [(q[:, mine], k[:, mine]) for q, k in map(self._by_head, zip(*self.dealer.run_vectors(swapped), strict=True))]
+    def _by_constants(self, orders: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same of one order after the other, by constants of positions that are dealt to the contents: less is moved."""
+        one, mine = self.dealer.sides[0], in_one_piece(self.at)
+        several = max(MOST // max(x.numel() for x, _ in self.constants.values()), 1)
+        for some in (orders[:, one.shift : one.shift + len(one.cells)] - one.shift).to(self.dealer.hidden.device).split(several):
+            dealt = {
+                n: x.index_select(axis, some.flatten()).unflatten(axis, some.shape).unbind(axis - 1)
+                for n, (x, axis) in self.constants.items()
+            }
+            for at in range(len(some)):
+                q, k = self._by_head(self.dealer.run_vectors({**self.contents, **{n: x[at] for n, x in dealt.items()}}))
+                yield q[:, mine], k[:, mine]
 
-    def _serves(self, several: int) -> bool:
-        """Whether constants that are dealt, those of several orders together, make what contents make that are dealt."""
-        still = torch.arange(max(self.dealer.hidden.shape[-2:]))
-        turned = still.index_copy(0, self.at, self.at.flip(0))
+    def _serves(self) -> bool:
+        """Whether constants that are dealt make what contents make that are dealt."""
+        if not self.constants:
+            return False
+        turned = torch.arange(max(self.dealer.hidden.shape[-2:])).index_copy(0, self.at, self.at.flip(0))
         try:
-            found = self._by_constants(torch.stack([still, turned])[-several:])
+            (found,) = self._by_constants(turned[None])
         except RuntimeError:  # shapes that do not fit
             return False
-        return all(map(torch.equal, found[-1], self._by_contents(turned)))
+        return all(map(torch.equal, found, self._by_contents(turned)))
 
     def _by_head(self, vectors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Queries and keys (heads, T, d), those that several heads share once for each."""
@@ -164,17 +168,15 @@ class Mover:
 
 
 def constants_of(dealer: Dealer) -> dict[int, tuple[Tensor, int]]:
-    """Constants of positions that could be dealt to places: number -> (four axes of which the first is orders, the axis of places)."""
+    """Constants of positions that could be dealt to places: number -> (the constant, its axis of places, from the last)."""
     spans = {(one.shift, len(one.cells)) for one in dealer.sides}
-    if len(spans) > 1 or any(x.dim() != 4 or len(x) != 1 for x in dealer.vectors):
-        return {}
     found = {}
     for number in dealer.chain.positions:
         x = dealer.chain.constants.get(number)
         axis = next((a for a in range(-x.dim(), 0) if x.shape[a] == len(dealer.sides[0].cells)), None) if x is not None else None
-        if x is None or axis is None or x.dim() > 4 or (x.dim() == 4 and len(x) != 1):
+        if x is None or axis is None or len(spans) > 1:
             return {}
-        found[number] = x[(None,) * (4 - x.dim())], axis
+        found[number] = x, axis
     return found
 
 

@@ -40,9 +40,8 @@ def exchanged(dealer: Dealer, G: Tensor, rounds: Tensor, index: Tensor, plans: d
     whole = Attention.of(dealer, G, index[by_place])
     partners = number[rounds[:, by_place]]
     lost = G.new_zeros(len(rounds), len(G), len(index))
-    for some in torch.arange(len(rounds)).split(whole.mover.several):
-        for r, moved in zip(some.tolist(), whole.mover.to(partners[some]), strict=True):
-            whole.add(lost[r], moved, [planned(plans, r, block, partners[r], whole.mover) for block, _ in whole.parts])
+    for r, moved in enumerate(whole.mover.to(partners)):
+        whole.add(lost[r], moved, [planned(plans, r, block, partners[r], whole.mover) for block, _ in whole.parts])
     pairs = lost + lost.gather(2, partners[:, None].expand_as(lost).to(lost.device))
     first = (torch.arange(len(index)) < rounds).to(lost.device)
     return pairs.index_select(2, number.to(lost.device)).transpose(0, 1)[:, first]
@@ -76,7 +75,7 @@ class Attention:
                 rows = Rows(block, moved, plan, None if met is None else met[..., block.rows].flatten(1).index_select(1, plan.met))
                 for piece in own:
                     lost[piece.h, block.rows].add_(rows.lost(piece))
-            if keys and block.columns.start < block.columns.stop:
+            if keys and len(plan.first):
                 columns = Columns(block, moved, plan, self.mover)
                 for piece in own:
                     lost[piece.h, block.columns].add_(columns.lost(piece))
@@ -87,14 +86,15 @@ class Plan:
     """Who meets whom in a block in one order of places, whatever the head.
 
     met, to: which of the (2, rows) scores with moved keys lie in it, and where in a head's rows, one behind the other
-    partner: which of its columns is each one's partner; alone: those whose partner it does not see; places: where they stand among its keys
+    first: which of its columns begin a pair, those whose partner it sees before those that are alone; second: the partners of these
+    places: where its columns stand among its keys
     own: where in a head's columns, one behind the other, the rows of the contents and of their partners are, which are counted as rows
     """
 
     met: Tensor
     to: Tensor
-    partner: Tensor
-    alone: Tensor
+    first: Tensor
+    second: Tensor
     places: Tensor
     own: Tensor
 
@@ -104,11 +104,12 @@ class Plan:
         met, to = inside(stands[:, block.rows].flatten(), block.j)
         to += met % max(block.rows.stop - block.rows.start, 1) * (block.j.stop - block.j.start)
         partner = partner[block.columns] - block.columns.start
-        alone = ((partner < 0) | (partner >= n)).nonzero().flatten()
+        seen, pair = (partner >= 0) & (partner < n), torch.arange(n) < partner
+        first, alone = (seen & pair).nonzero().flatten(), (~seen).nonzero().flatten()
         mine, own = inside(stands[:, block.columns].flatten(), block.i)
         own += mine % max(n, 1) * (block.i.stop - block.i.start)
         places = stands[0, block.columns] - block.j.start
-        found = (met, to, partner.clamp(0, max(n - 1, 0)), alone, places, own if mover.queries else own[:0])
+        found = (met, to, torch.cat([first, alone]), partner[first], places, own if mover.queries else own[:0])
         return Plan(*(x.to(block.hidden.device) for x in found))
 
 
@@ -142,7 +143,8 @@ class Rows:
         """(h, rows, j) less the log of the old sum of each row."""
         found = self.moved.rows(piece.h, self.block.rows, self.block.j, piece.row_base[..., None])
         if self.met is not None:
-            found.view(len(found), -1).index_copy_(1, self.plan.to, self.met[piece.h])
+            met = self.met[piece.h]
+            found.view(found.shape[0], -1).scatter_(1, self.plan.to.expand_as(met), met)
         if self.block.hidden_rows is not None:
             self.block.hidden_rows.on(found, piece.h)
         return found
@@ -175,41 +177,41 @@ class Columns:
         return found
 
     def lost(self, piece: Piece) -> Tensor:
-        """(h, columns) what the value loses by them in the rows of the block."""
+        """(h, columns) what the value loses by them in the rows of the block, by a pair's told of its first."""
         change = self.scores(piece).exp2_().sub_(piece.A)
-        change.view(len(change), -1).index_fill_(1, self.plan.own, 0)
-        Z = change.index_select(1, self.plan.partner)
-        if len(self.plan.alone):
-            Z.index_fill_(1, self.plan.alone, 0)
-        Z.add_(change).add_(1)
+        change.view(change.shape[0], -1).index_fill_(1, self.plan.own, 0)
+        Z = self.paired(change).add_(1)
+        kept = self.paired(change.mul_(piece.less)).div_(Z)
         low, high = torch.aminmax(Z)
-        change.div_(Z)
-        if float(low) >= CANCELS and float(high) <= RISES:
-            return change.mul_(piece.less).sum(-1)
-        wrong = ~((Z >= CANCELS) & (Z <= RISES))
-        found = change.masked_fill_(wrong, 0).mul_(piece.less).sum(-1)
-        twice = self.plan.partner < torch.arange(len(self.plan.partner), device=wrong.device)
-        twice[self.plan.alone] = False
-        wrong[:, twice] = False  # a pair's rows, once
-        for x in wrong.flatten(1).any(1).nonzero().flatten().tolist():
-            self.again(piece, x, wrong[x], found[x])
+        if wrong := not (float(low) >= CANCELS and float(high) <= RISES):
+            again = ~((Z >= CANCELS) & (Z <= RISES))
+            kept.masked_fill_(again, 0)
+        found = torch.zeros_like(change[..., 0]).index_copy_(1, self.plan.first, kept.sum(-1))
+        if wrong:
+            for x in again.flatten(1).any(1).nonzero().flatten().tolist():
+                self.again(piece, x, again[x], found[x])
+        return found
+
+    def paired(self, x: Tensor) -> Tensor:
+        """(h, first, i) columns of x and those of their partners together, in a fresh tensor."""
+        first, second = self.plan.first, self.plan.second
+        found = x.index_select(1, first)
+        found[:, : second.shape[0]].add_(x.index_select(1, second))
         return found
 
     def again(self, piece: Piece, x: int, wrong: Tensor, found: Tensor) -> None:
-        """Add to what is `found` (columns,) in head x of a piece what is wrong (columns, i), from whole rows with two columns replaced."""
+        """Add to what is `found` (columns,) in head x of a piece what is wrong (first, i), from whole rows with two columns replaced."""
         block, h = self.block, slice(piece.h.start + x, piece.h.start + x + 1)
         new = self.scores(piece)[x]
         still = self.mover.as_they_stand(h, block.j, block.i)[0].mT + piece.base[x, :, None]
         still.masked_fill_(block.hidden[(piece.h.start + x) % len(block.hidden)], -torch.inf)
-        places = self.plan.places
-        seen = torch.ones_like(places, dtype=torch.bool).index_fill_(0, self.plan.alone, False)
-        column, query = wrong.nonzero(as_tuple=True)
-        for part in torch.arange(len(column), device=new.device).split(max(MOST // still.shape[1], 1)):
-            t, i = column[part], query[part]
+        places, (pair, query) = self.plan.places, wrong.nonzero(as_tuple=True)
+        for part in torch.arange(len(pair), device=new.device).split(max(MOST // still.shape[1], 1)):
+            i, t = query[part], self.plan.first[pair[part]]
             S = still.index_select(0, i)
             S[torch.arange(len(t), device=S.device), places[t]] = new[t, i]
-            both = seen[t].nonzero().flatten()
-            u = self.plan.partner[t[both]]
+            both = (pair[part] < len(self.plan.second)).nonzero().flatten()
+            u = self.plan.second[pair[part][both]]
             S[both, places[u]] = new[u, i[both]]
             kept = S.div_(BITS).softmax(-1).mul_(piece.G[x].index_select(0, i)).sum(-1)
             found.index_add_(0, t, piece.mean[x][i] - kept)
