@@ -85,8 +85,8 @@ def blocks(hidden: Tensor, at: Tensor, dtype: torch.dtype) -> Iterator[Block]:
 class Piece:
     """Some heads h of a block: their weights A and the gradient G of these, less: sum_j A_ij G_ij of each row less G.
 
-    G: (h, i, j); base: (h, i) less the log, in bits, of the sum of exp of each row's scores; mean: (h, i) sum_j A_ij G_ij
-    of contents that take part: row_G (h, rows, j), row_base, row_mean (h, rows), A and less (h, columns, i)
+    G: (h, i, j); base: (h, 1, i) less the log, in bits, of the sum of exp of each row's scores; mean: (h, i) sum_j A_ij G_ij
+    of contents that take part: row_G (h, rows, j), row_base (h, rows, 1), row_mean (h, rows), A and less (h, columns, i)
     """
 
     h: slice
@@ -115,7 +115,8 @@ class Piece:
         mean = (A * by_key).sum(1)
         less = torch.sub(mean[:, None], by_key, out=by_key)[:, block.column_in]
         row_G, row_base, row_mean = (x[:, block.row_in].contiguous() for x in (G, base, mean))
-        return Piece(h, G, base, mean, row_G, row_base, row_mean, A[:, block.column_in].contiguous(), less.contiguous())
+        A = A[:, block.column_in].contiguous()
+        return Piece(h, G, base[:, None], mean, row_G, row_base[..., None], row_mean, A, less.contiguous())
 
 
 def pieces(mover: Mover, block: Block, G: Tensor) -> list[Piece]:

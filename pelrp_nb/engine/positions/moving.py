@@ -2,7 +2,7 @@
 
     rows(h, some, j, base)      queries with the positions of their partners, against keys j as they stand
     columns(h, some, i, base)   keys with the positions of their partners, against queries i as they stand: a column lies in a row
-    met()                       the same queries against two keys that are moved as well: each one's own, and its partner's
+    met(base)                   the same queries against two keys that are moved as well: each one's own, and its partner's
 
 `h`: heads; `some`: contents that take part, in the order of their places.  All scores are in bits (their exponentials are powers of two,
 which cost less) and `base` is added to them.  They come from a dealer's scores in general.  Where those are products of queries and keys
@@ -32,7 +32,7 @@ class Moved(Protocol):
 
     def rows(self, h: slice, some: slice, j: slice, base: Tensor) -> Tensor: ...
     def columns(self, h: slice, some: slice, i: slice, base: Tensor) -> Tensor: ...
-    def met(self) -> Tensor: ...
+    def met(self, base: Tensor) -> Tensor: ...
 
 
 class Scores:
@@ -49,10 +49,10 @@ class Scores:
     def _columns(self) -> Tensor:
         return self.dealer.dealt(self.order, False, True).mT.index_select(1, self.to)
 
-    def met(self) -> Tensor:
+    def met(self, base: Tensor) -> Tensor:
         """Read from the scores with both sides dealt."""
         both = self.dealer.dealt(self.order, True, True)
-        return torch.stack([both[:, self.to, self.to], both[:, self.to, self.at]], 1) * BITS
+        return torch.add(base, torch.stack([both[:, self.to, self.to], both[:, self.to, self.at]], 1), alpha=BITS)
 
     def rows(self, h: slice, some: slice, j: slice, base: Tensor) -> Tensor:
         """Rows of the queries."""
@@ -77,16 +77,16 @@ class Vectors:
 
     def rows(self, h: slice, some: slice, j: slice, base: Tensor) -> Tensor:
         """Moved queries against keys."""
-        return torch.baddbmm(base, self.moved[0][h, some], self.still[1][h, j].mT)
+        return torch.baddbmm(base, part(self.moved[0], h, some), part(self.still[1], h, j).mT)
 
     def columns(self, h: slice, some: slice, i: slice, base: Tensor) -> Tensor:
         """Moved keys against queries."""
-        return torch.baddbmm(base, self.moved[1][h, some], self.still[0][h, i].mT)
+        return torch.baddbmm(base, part(self.moved[1], h, some), part(self.still[0], h, i).mT)
 
-    def met(self) -> Tensor:
+    def met(self, base: Tensor) -> Tensor:
         """Moved queries against single moved keys."""
         q, k = self.moved
-        return torch.stack([(q * k).sum(-1), k.index_select(1, self.partner).mul_(q).sum(-1)], 1).mul_(self.scale)
+        return torch.add(base, torch.stack([(q * k).sum(-1), k.index_select(1, self.partner).mul_(q).sum(-1)], 1), alpha=self.scale)
 
 
 class Mover:
@@ -140,6 +140,7 @@ class Mover:
     def _by_constants(self, orders: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """The same of one order after the other, by constants of positions that are dealt to the contents: less is moved."""
         one, mine = self.dealer.sides[0], in_one_piece(self.at)
+        all_of_them = len(self.at) == self.dealer.vectors[0].shape[-2] == self.dealer.vectors[1].shape[-2]
         several = max(MOST // max(x.numel() for x, _ in self.constants.values()), 1)
         for some in (orders[:, one.shift : one.shift + len(one.cells)] - one.shift).to(self.dealer.hidden.device).split(several):
             dealt = {
@@ -148,7 +149,7 @@ class Mover:
             }
             for at in range(len(some)):
                 q, k = self._by_head(self.dealer.run_vectors({**self.contents, **{n: x[at] for n, x in dealt.items()}}))
-                yield q[:, mine], k[:, mine]
+                yield (q, k) if all_of_them else (q[:, mine], k[:, mine])
 
     def _serves(self) -> bool:
         """Whether constants that are dealt make what contents make that are dealt."""
@@ -163,8 +164,8 @@ class Mover:
 
     def _by_head(self, vectors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Queries and keys (heads, T, d), those that several heads share once for each."""
-        q, k = (x.reshape(-1, *x.shape[-2:]) for x in vectors)
-        return q, k if len(k) == len(q) else k.repeat_interleave(len(q) // len(k), 0)
+        q, k = (x.flatten(0, -3) for x in vectors)
+        return q, k if k.shape[0] == q.shape[0] else k.repeat_interleave(q.shape[0] // k.shape[0], 0)
 
 
 def constants_of(dealer: Dealer) -> dict[int, tuple[Tensor, int]]:
@@ -184,3 +185,8 @@ def in_one_piece(at: Tensor) -> slice | Tensor:
     """Rising numbers as a slice, if they are one."""
     first, n = int(at[0]) if len(at) else 0, len(at)
     return slice(first, first + n) if n == 0 or int(at[-1]) == first + n - 1 else at
+
+
+def part(x: Tensor, h: slice, some: slice) -> Tensor:
+    """x[h, some]; x itself where that is all of it, which takes less time."""
+    return x if h.stop - h.start == x.shape[0] and some.stop - some.start == x.shape[1] else x[h, some]

@@ -8,8 +8,8 @@ by the old sum of the row, G its gradient and m = sum_j A_ij G_ij:
 Of a row that is among them sum_j e_j G_j / sum_j e_j is kept.  Where Z cancels (less than 1e-3 of the sum is left) or a sum rises far, or a
 row's falls far, the row is computed again as a whole.
 
-Round after round, each content with one partner: what the value loses in its row, and by its column in the rows of others, is told of
-it, and a pair loses what both do.
+Round after round, each content with one partner: what the value loses in the row of each is told of it, what it loses by the columns of a
+pair in the rows of others of the first of them, and a pair loses what both do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .blocks import Block, Piece, blocks, pieces
 from .dealing import Dealer
-from .moving import BITS, Moved, Mover
+from .moving import BITS, Moved, Mover, part
 
 CANCELS, RISES = 1e-3, math.exp(30.0)  # what must be left of a row's sum, and what it may rise to
 MOST = 1 << 20  # numbers of rows that are computed again at a time
@@ -49,7 +49,7 @@ def exchanged(dealer: Dealer, G: Tensor, rounds: Tensor, index: Tensor, plans: d
 
 @dataclass(frozen=True)
 class Attention:
-    """One attention as it stands; base: (heads, contents) as of its pieces, of the queries of contents that take part."""
+    """One attention as it stands; base: (heads, 1, contents) as of its pieces, of the queries of contents that take part."""
 
     mover: Mover
     parts: list[tuple[Block, list[Piece]]]
@@ -59,33 +59,33 @@ class Attention:
     def of(dealer: Dealer, G: Tensor, at: Tensor) -> Attention:
         """at: where these contents stand in the scores, in rising order."""
         hidden = dealer.hidden[:1] if bool((dealer.hidden[:1] == dealer.hidden).all()) else dealer.hidden
-        mover, base = Mover(dealer, at), G.new_zeros(len(G), len(at))
+        mover, base = Mover(dealer, at), G.new_zeros(len(G), 1, len(at))
         parts = [(block, pieces(mover, block, G)) for block in blocks(hidden, at, G.dtype)]
         for block, own in parts:
             for piece in own:
-                base[piece.h, block.rows] = piece.row_base
+                base[piece.h, 0, block.rows] = piece.row_base[..., 0]
         return Attention(mover, parts, base)
 
     def add(self, lost: Tensor, moved: Moved, plans: list[Plan]) -> None:
         """Add to (heads, contents) what the value loses in the row of each, and by its column in the rows of others."""
         queries, keys = self.mover.queries, self.mover.keys
-        met = moved.met().add_(self.base[:, None]) if queries and keys else None
+        met = moved.met(self.base).flatten(1) if queries and keys else None
         for (block, own), plan in zip(self.parts, plans, strict=True):
             if queries and block.rows.start < block.rows.stop:
-                rows = Rows(block, moved, plan, None if met is None else met[..., block.rows].flatten(1).index_select(1, plan.met))
+                rows = Rows(block, moved, plan, None if met is None else met.index_select(1, plan.met))
                 for piece in own:
-                    lost[piece.h, block.rows].add_(rows.lost(piece))
+                    part(lost, piece.h, block.rows).add_(rows.lost(piece))
             if keys and len(plan.first):
                 columns = Columns(block, moved, plan, self.mover)
                 for piece in own:
-                    lost[piece.h, block.columns].add_(columns.lost(piece))
+                    part(lost, piece.h, block.columns).add_(columns.lost(piece))
 
 
 @dataclass(frozen=True)
 class Plan:
     """Who meets whom in a block in one order of places, whatever the head.
 
-    met, to: which of the (2, rows) scores with moved keys lie in it, and where in a head's rows, one behind the other
+    met, to: which of the (2, contents) scores with moved keys lie in it, and where in a head's rows, one behind the other
     first: which of its columns begin a pair, those whose partner it sees before those that are alone; second: the partners of these
     places: where its columns stand among its keys
     own: where in a head's columns, one behind the other, the rows of the contents and of their partners are, which are counted as rows
@@ -101,8 +101,10 @@ class Plan:
     @staticmethod
     def of(block: Block, partner: Tensor, mover: Mover) -> Plan:
         stands, n = torch.stack([mover.at, mover.at[partner]]), block.columns.stop - block.columns.start
+        rows = block.rows.stop - block.rows.start
         met, to = inside(stands[:, block.rows].flatten(), block.j)
-        to += met % max(block.rows.stop - block.rows.start, 1) * (block.j.stop - block.j.start)
+        to += met % max(rows, 1) * (block.j.stop - block.j.start)
+        met += block.rows.start + (met >= rows) * (stands.shape[1] - rows)
         partner = partner[block.columns] - block.columns.start
         seen, pair = (partner >= 0) & (partner < n), torch.arange(n) < partner
         first, alone = (seen & pair).nonzero().flatten(), (~seen).nonzero().flatten()
@@ -141,7 +143,7 @@ class Rows:
 
     def scores(self, piece: Piece) -> Tensor:
         """(h, rows, j) less the log of the old sum of each row."""
-        found = self.moved.rows(piece.h, self.block.rows, self.block.j, piece.row_base[..., None])
+        found = self.moved.rows(piece.h, self.block.rows, self.block.j, piece.row_base)
         if self.met is not None:
             met = self.met[piece.h]
             found.view(found.shape[0], -1).scatter_(1, self.plan.to.expand_as(met), met)
@@ -171,7 +173,7 @@ class Columns:
 
     def scores(self, piece: Piece) -> Tensor:
         """(h, columns, i) less the log of the old sum of each row."""
-        found = self.moved.columns(piece.h, self.block.columns, self.block.i, piece.base[:, None])
+        found = self.moved.columns(piece.h, self.block.columns, self.block.i, piece.base)
         if self.block.hidden_columns is not None:
             self.block.hidden_columns.on(found, piece.h)
         return found
@@ -203,15 +205,15 @@ class Columns:
         """Add to what is `found` (columns,) in head x of a piece what is wrong (first, i), from whole rows with two columns replaced."""
         block, h = self.block, slice(piece.h.start + x, piece.h.start + x + 1)
         new = self.scores(piece)[x]
-        still = self.mover.as_they_stand(h, block.j, block.i)[0].mT + piece.base[x, :, None]
+        still = self.mover.as_they_stand(h, block.j, block.i)[0].mT + piece.base[x, 0, :, None]
         still.masked_fill_(block.hidden[(piece.h.start + x) % len(block.hidden)], -torch.inf)
         places, (pair, query) = self.plan.places, wrong.nonzero(as_tuple=True)
-        for part in torch.arange(len(pair), device=new.device).split(max(MOST // still.shape[1], 1)):
-            i, t = query[part], self.plan.first[pair[part]]
+        for some in torch.arange(len(pair), device=new.device).split(max(MOST // still.shape[1], 1)):
+            i, t = query[some], self.plan.first[pair[some]]
             S = still.index_select(0, i)
             S[torch.arange(len(t), device=S.device), places[t]] = new[t, i]
-            both = (pair[part] < len(self.plan.second)).nonzero().flatten()
-            u = self.plan.second[pair[part][both]]
+            both = (pair[some] < len(self.plan.second)).nonzero().flatten()
+            u = self.plan.second[pair[some][both]]
             S[both, places[u]] = new[u, i[both]]
             kept = S.div_(BITS).softmax(-1).mul_(piece.G[x].index_select(0, i)).sum(-1)
             found.index_add_(0, t, piece.mean[x][i] - kept)
