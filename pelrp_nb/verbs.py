@@ -3,7 +3,7 @@
     freeze(x)             x,  no gradient
     scale(x, factor)      x,  gradient times factor
     share(a, b, part)     a b,  both gradients times part
-    route(value, through) value,  gradient of `through`
+    route(value, through) value,  gradient of `through`, or of that times a factor
     stabilise(z, eps)     z + eps sign(z),  with sign(0) = 1
 
 At every tensor R(x) = x * g(x), where g is the gradient bent by these verbs.  (Arras et al. 2025, input x gradient form)
@@ -34,14 +34,14 @@ class Later:
 
 class _Scale(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, factor) -> Tensor:
+    def forward(ctx, x: Tensor, factor, value: Tensor | None = None) -> Tensor:
         ctx.factor = factor
         if isinstance(factor, Tensor):
             ctx.save_for_backward(factor)
             ctx.factor = None
         elif callable(factor):
             ctx.save_for_backward(x)
-        return x.detach()
+        return (x if value is None else value).detach()
 
     @staticmethod
     def backward(ctx, g: Tensor):
@@ -49,9 +49,9 @@ class _Scale(torch.autograd.Function):
             (x,) = ctx.saved_tensors
             factor = ctx.factor(x)
             own = factor.data_ptr() != x.data_ptr() and factor.shape == g.shape and factor.dtype == g.dtype
-            return factor.mul_(g) if own else (g * factor).to(g.dtype), None  # in place: no new memory
+            return factor.mul_(g) if own else (g * factor).to(g.dtype), None, None  # in place: no new memory
         factor = ctx.saved_tensors[0] if ctx.factor is None else float(ctx.factor)
-        return (g * factor).to(g.dtype), None
+        return (g * factor).to(g.dtype), None, None
 
 
 class _Share(torch.autograd.Function):
@@ -125,11 +125,14 @@ def share(
     return _Share.apply(a, b, part, f, *(x.detach() for x in parts))
 
 
-def route(value: Inexact[Tensor, "*shape"], through: Inexact[Tensor, "..."]) -> Inexact[Tensor, "*shape"]:
-    """The value of `value`, to the bit; the gradient of `through`, which has the same shape."""
+def route(
+    value: Inexact[Tensor, "*shape"], through: Inexact[Tensor, "..."],
+    factor: float | Inexact[Tensor, "..."] | Callable[[Tensor], Tensor] | None = None,
+) -> Inexact[Tensor, "*shape"]:  # fmt: skip
+    """The value of `value`, to the bit; the gradient of `through`, which has the same shape, times a `factor` as that of `scale`."""
     if value.shape != through.shape:
         raise InputError(f"route needs two tensors of one shape, got {tuple(value.shape)} and {tuple(through.shape)}")
-    return _Route.apply(value.detach(), through)
+    return _Route.apply(value.detach(), through) if factor is None else _Scale.apply(through, factor, value.detach())
 
 
 def stabilise(z: Float[Tensor, "*shape"], eps: float = 0.0) -> Float[Tensor, "*shape"]:

@@ -30,6 +30,7 @@ from ..positions.sinks import tap
 from ..notes import Note, carries, pick, write
 from ..saved import by_graph, held
 from . import forms, weighing
+from .fused_node import bent_kernel, on_its_node
 from .weighing import CHUNK, attention_weights
 
 
@@ -124,7 +125,6 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     for leaf in () if constant else filter(None, (bias, *detection.awaiting(flow, mask))):
         leaf.weights = by_graph(mask, weighing.weights_of(held(q), held(k), held(given), causal, more))
     f = Factors(0, 0, flow.composite.values, 0) if constant else factors(carries(q), carries(k), carries(v), carries(mask))
-    bent = [bend_by(x, factor) for x, factor in zip((q, k, v, mask), f, strict=True)]
 
     def kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return func(q, k, v, attn_mask=mask, dropout_p=0.0, is_causal=causal, **more)
@@ -133,16 +133,20 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
         return out
     edges = routes.of_kernel(flow, met := heads.begin(flow), q, k, v)
     out = weighing.fused(flow, kernel, (q, k, v, given), bias, causal, more, edges) if constant and carries(v) else None
-    scored = not constant and any(map(carries, (q, k, mask)))
+    scored, own = not constant and any(map(carries, (q, k, mask))), False
+    bent: list[Any] = [None] * 4
     if out is None:
-        out = kernel(*bent)
+        apart = constant or carries(mask) or "heads" in flow.options.detail or flow.options.audit or edges is not None
+        out, bent, own = bent_kernel(kernel, (q, k, v, mask), f, None if apart else (causal, *more.items()))
         weighing.heard(flow, None if scored else edges, out, (q, k, v, given), f.v, causal, more)
     flow.projections.attend(out, q.shape[1] if q.dim() == 4 else 1)
     listen(flow, met, out, (q, k, mask), bent, f)
     booked = carries(out) and flow.options.ledger
     if booked and constant and f.v != 1:
         book_lost(flow, out, 1 - f.v)
-    if booked and scored:
+    if own:
+        on_its_node(flow, out, (q, k), f, (1 - f.v if carries(v) else 1.0) if booked else None)
+    elif booked and scored:
         measured(flow, out, bent, (q, k, v, mask), f, causal, more, edges)
     return out
 
@@ -194,13 +198,6 @@ def constant_tap(flow: Context, constant: Tensor, name: str, depth: Depth) -> Te
     """A constant inside a fused kernel, its share booked by name."""
     value = held(constant)
     return tap(flow, constant, lambda g: flow.account.add("constants", name, depth, flow.account.sums(visible(value(), g))))
-
-
-def bend_by(x: Tensor | None, factor: float) -> Tensor | None:
-    """The input of a fused kernel with its gradient times `factor`; a fresh tensor where it carries."""
-    if x is None or not carries(x):
-        return x
-    return scale(x, factor) if factor else freeze(x)
 
 
 def values_only(flow: Context, out: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...verbs import route, scale
+from ...verbs import route
 from ..context import Context
 from ..notes import Note, Origin, Zero, carries, chain, hand_on, made_note, note_of, origin_of, write
 
@@ -100,7 +100,7 @@ def one_activation(flow: Context, func: Callable, args: tuple, merged: tuple[Ori
         (limit,) = torch.autograd.grad(zero.value, origin.zero.value, retain_graph=True, allow_unused=True)
         start, at_zero = float(zero.value), 0.0 if limit is None else float(limit)
         slope = torch.where(x == 0, torch.full_like(value, at_zero), (value - start) / torch.where(x == 0, 1, x))
-    out = route(value, scale(x, slope))
+    out = route(value, x, slope)
     if start:
         flow.account.constant(out, start, f"{flow.place}: f(0)", flow.depth)
     flow.projections.note(flow.projections.activations, out)

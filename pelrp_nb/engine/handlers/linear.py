@@ -29,9 +29,10 @@ def linear(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """F.linear and convolutions: z = W x + b."""
     x, weight, bias = args if len(args) == 3 else (pick(args, kwargs, i, n) for i, n in enumerate(("input", "weight", "bias")))
     rest, more = args[3:], {k: v for k, v in kwargs.items() if k not in ("input", "weight", "bias")} if kwargs else kwargs
-    special = quantised.linear_of(flow, func, x, weight, bias) if func is F.linear and carries(x) else None
-    if special is not None:
-        return special
+    if type(weight) not in quantised.PLAIN and func is F.linear and carries(x):
+        special = quantised.linear_of(flow, func, x, weight, bias)
+        if special is not None:
+            return special
     if not carries(x) or carries(weight):
         out = func(x, weight, None, *rest, **more)
         out = scale(out, 1 / 2) if carries(x) else looked_up(flow, out, args, kwargs)

@@ -112,7 +112,7 @@ def fits(constant: Tensor, shape: Sequence[int]) -> bool:
 
 def picked_out(flow: Context, known: Provenance, operation: str) -> Picked | None:
     """What an operation meets of a carrier in which one place is left: a loop over places, or a text of one token."""
-    if not known.pair and known.along - flow.places.rows_along:
+    if not (known.pair or known.along <= flow.places.rows_along):
         return None
     here = [m for m in known.maps if not m.axes and not m.key.of_weight and not flow.places.is_batch(m.key, surely=True)]
     here = [m for m in here if m.cells.numel() and int(m.cells.reshape(-1)[0]) >= 0 and m.key not in flow.places.features]
