@@ -12,6 +12,7 @@ At every tensor R(x) = x * g(x), where g is the gradient bent by these verbs.  (
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Inexact
@@ -32,7 +33,16 @@ class Later:
         return self.ask()
 
 
-class _Scale(torch.autograd.Function):
+class _Verb(torch.autograd.Function):
+    """A node of the graph; outside of transforms of torch.func it is made without what torch does for those alone."""
+
+    @classmethod
+    def apply(cls, *given):
+        at_once: Any = super() if torch._C._are_functorch_transforms_active() else super(torch.autograd.Function, cls)
+        return at_once.apply(*given)
+
+
+class _Scale(_Verb):
     @staticmethod
     def forward(ctx, x: Tensor, factor, value: Tensor | None = None) -> Tensor:
         ctx.factor = factor
@@ -54,7 +64,7 @@ class _Scale(torch.autograd.Function):
         return (g * factor).to(g.dtype), None, None
 
 
-class _Share(torch.autograd.Function):
+class _Share(_Verb):
     @staticmethod
     def forward(ctx, a: Tensor, b: Tensor, part: float | Later, again, *parts: Tensor) -> Tensor:
         ctx.save_for_backward(b, *(parts if again else (a,)))
@@ -87,7 +97,7 @@ def _reduce(g: Tensor, like: Tensor) -> Tensor:
     return g.to(like.dtype)
 
 
-class _Route(torch.autograd.Function):
+class _Route(_Verb):
     @staticmethod
     def forward(ctx, value: Tensor, through: Tensor) -> Tensor:
         ctx.dtype = through.dtype

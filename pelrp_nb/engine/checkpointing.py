@@ -8,6 +8,7 @@ twice, no sink is found twice, and what the second run saves, in the same order,
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 from weakref import ref
 
@@ -152,9 +153,9 @@ def apart(flow: ForwardPass) -> ForwardPass:
 # --- layers of the model ---------------------------------------------------------------------------------------------
 
 
-def theirs(model: nn.Module) -> bool:
+def theirs(modules: Iterable[nn.Module]) -> bool:
     """Whether transformers' own gradient checkpointing is on."""
-    return any(m.training and getattr(m, "gradient_checkpointing", False) for m in model.modules())
+    return any(m.training and getattr(m, "gradient_checkpointing", False) for m in modules)
 
 
 def begin(flow: ForwardPass, module: nn.Module, args: tuple, kwargs: dict) -> None:

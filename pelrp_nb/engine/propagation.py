@@ -107,7 +107,7 @@ class Propagation(TorchFunctionMode, Following):
         self.refused: list[tuple[int, int, str, str]] = []
         self.function: Callable | None = None
         self.planning = False  # True: note what needs no rule, too, and to which module a call belongs
-        self.checkpoint = bool(options.checkpoint) or checkpointing.theirs(model)
+        self.checkpoint = bool(options.checkpoint) or checkpointing.theirs(module for _, module in tree.modules)
         self.open: list[checkpointing.Layer] = []
         self.aside: list[tuple[nn.Module, Tensor]] = []  # quantised layers that run, and what carries into them
 

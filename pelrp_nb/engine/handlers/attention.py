@@ -109,10 +109,9 @@ def noted(flow: Context, out: Tensor, x: Tensor, dim: Any) -> Tensor:
 def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """scaled_dot_product_attention behind its factors; the kernel, and so the output, is the model's own."""
     q, k, v = (pick(args, kwargs, i, n) for i, n in enumerate(("query", "key", "value")))
-    mask, p = pick(args, kwargs, 3, "attn_mask"), pick(args, kwargs, 4, "dropout_p", 0.0)
-    causal = pick(args, kwargs, 5, "is_causal", False)
+    mask, causal = pick(args, kwargs, 3, "attn_mask"), pick(args, kwargs, 5, "is_causal", False)
     more = {n: kwargs[n] for n in ("scale", "enable_gqa") if n in kwargs}
-    refuse_dropout(flow, p)
+    refuse_dropout(flow, pick(args, kwargs, 4, "dropout_p", 0.0))
     flow.saw_attention()
     flow.used("attention", flow.composite.softmax)
     detection.take_roles(flow, [q, k])
@@ -124,7 +123,7 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
     constant = flow.composite.softmax_is_constant
     for leaf in () if constant else filter(None, (bias, *detection.awaiting(flow, mask))):
         leaf.weights = by_graph(mask, weighing.weights_of(held(q), held(k), held(given), causal, more))
-    f = Factors(0, 0, flow.composite.values, 0) if constant else factors(carries(q), carries(k), carries(v), carries(mask))
+    f = Factors(0, 0, flow.composite.values, 0) if constant else factors(*map(carries, (q, k, v, mask)))
 
     def kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return func(q, k, v, attn_mask=mask, dropout_p=0.0, is_causal=causal, **more)
@@ -133,21 +132,19 @@ def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) ->
         return out
     edges = routes.of_kernel(flow, met := heads.begin(flow), q, k, v)
     out = weighing.fused(flow, kernel, (q, k, v, given), bias, causal, more, edges) if constant and carries(v) else None
-    scored, own = not constant and any(map(carries, (q, k, mask))), False
-    bent: list[Any] = [None] * 4
+    scored, bent, own = not constant and any(map(carries, (q, k, mask))), [None] * 4, False
     if out is None:
-        apart = constant or carries(mask) or "heads" in flow.options.detail or flow.options.audit or edges is not None
-        out, bent, own = bent_kernel(kernel, (q, k, v, mask), f, None if apart else (causal, *more.items()))
+        how = None if constant or carries(mask) or listened(flow, edges) else (causal, *more.items())
+        out, bent, own = bent_kernel(kernel, (q, k, v, mask), f, how)
         weighing.heard(flow, None if scored else edges, out, (q, k, v, given), f.v, causal, more)
     flow.projections.attend(out, q.shape[1] if q.dim() == 4 else 1)
     listen(flow, met, out, (q, k, mask), bent, f)
-    booked = carries(out) and flow.options.ledger
-    if booked and constant and f.v != 1:
-        book_lost(flow, out, 1 - f.v)
     if own:
-        on_its_node(flow, out, (q, k), f, (1 - f.v if carries(v) else 1.0) if booked else None)
-    elif booked and scored:
+        on_its_node(flow, out, (q, k), f)
+    elif flow.options.ledger and carries(out) and scored:
         measured(flow, out, bent, (q, k, v, mask), f, causal, more, edges)
+    elif flow.options.ledger and carries(out) and constant and f.v != 1:
+        book_lost(flow, out, 1 - f.v)
     return out
 
 
@@ -155,6 +152,11 @@ def refuse_dropout(flow: Context, p: float) -> None:
     """Raise ModelError where a kernel would drop weights by chance."""
     if p > 0:
         raise ModelError(f"The attention dropout in {flow.place} is active (p = {p}). Type model.eval().")
+
+
+def listened(flow: Context, edges: Edges | None) -> bool:
+    """Whether somebody wants to know more of a fused kernel than what comes to it and what it hands on."""
+    return edges is not None or flow.options.audit or "heads" in flow.options.detail
 
 
 def measured(

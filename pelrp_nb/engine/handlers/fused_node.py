@@ -58,13 +58,13 @@ def hands_on(out: Tensor, given: tuple) -> bool:
     return out.grad_fn is not None and [*out.grad_fn.next_functions[:3]] == wanted and all(node is not None for node, _ in wanted)
 
 
-def on_its_node(flow: Context, out: Tensor, given: tuple, f: Factors, share: float | None) -> None:
-    """The gradients of queries, keys and values times their factors; what the softmax keeps by difference (share None: not booked)."""
+def on_its_node(flow: Context, out: Tensor, given: tuple, f: Factors) -> None:
+    """The gradients of queries, keys and values times their factors; with a ledger, what the softmax keeps by difference."""
     account, line = flow.account, (flow.softmax_name(True), flow.depth)
     values: list[Callable[[], Tensor]] = []
-    if share is not None:
+    if flow.options.ledger:
         flow.audited = False
-        account.hear("softmax", *line, out, held(out), share)
+        account.hear("softmax", *line, out, held(out), 1 - f.v)
         values = [held(x) for x in given]
 
     def multiplied(gradients: tuple[Any, ...], _: tuple) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -99,7 +99,12 @@ def meeting(
     shape = tuple(shape)
     if constant.dim() > len(shape) or not (constant.is_floating_point() or constant.is_complex()):
         return None
-    shift, sizes, strides = len(shape) - constant.dim(), constant.shape, constant.stride()
-    moving = sorted(axes_seen(known, len(shape)))
-    axes = tuple([a for a in moving if a >= shift and sizes[a - shift] > 1 and strides[a - shift] != 0])
+    axes = met_along(known, len(shape), constant.shape, constant.stride())
     return Meeting(constant, known, shape, axes, factor, times) if axes else None
+
+
+@lru_cache(maxsize=10_000)
+def met_along(known: Provenance, dims: int, sizes: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of a carrier with `dims` axes along which places differ, and a constant of these sizes and strides may."""
+    shift = dims - len(sizes)
+    return tuple(a for a in sorted(axes_seen(known, dims)) if a >= shift and sizes[a - shift] > 1 and strides[a - shift] != 0)

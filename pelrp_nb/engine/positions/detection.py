@@ -8,7 +8,7 @@ each such tensor, however many layers it enters.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from torch import Tensor
@@ -47,7 +47,7 @@ def multiplied(flow: Context, constant: Any, carrier: Tensor, shape: Sequence[in
     leaf = entering(flow, constant, known, shape, "product", "product")
     if leaf is not None:
         shift = len(shape) - carrier.dim()
-        leaf.widens = carrier.dim() > 2 and any(n == 1 < shape[a + shift] for a, n in enumerate(carrier.shape[:-1]))
+        leaf.widens = carrier.dim() > 2 and tuple(carrier.shape[:-1]) != tuple(shape[shift:-1])
     if leaf is not None and known.pair:
         leaf.part, leaf.kind = "decay", PositionKind.RELATIVE_EMBEDDING if carrier.shape[-1] == 1 < shape[-1] else None
     return leaf
@@ -105,9 +105,13 @@ def entering(flow: Context, constant: Tensor, known: Provenance, shape: Sequence
 
 def fits(constant: Tensor, shape: Sequence[int]) -> bool:
     """Whether the constant is spread over that shape."""
-    own = constant.shape
-    behind = tuple(shape)[len(shape) - len(own) :]
-    return own == behind or all(n in (1, size) for n, size in zip(own, behind, strict=True))
+    return spread_over(constant.shape, tuple(shape))
+
+
+@lru_cache(maxsize=1000)
+def spread_over(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether each axis is as long as the one of the shape that stands as far from the end, or 1."""
+    return all(n in (1, size) for n, size in zip(own, shape[len(shape) - len(own) :], strict=True))
 
 
 def picked_out(flow: Context, known: Provenance, operation: str) -> Picked | None:
