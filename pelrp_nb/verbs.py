@@ -79,8 +79,9 @@ class _Share(_Verb):
         own = ctx.again is not None and a.shape == g.shape and a.dtype == g.dtype and not any(_shared(a, x) for x in rest)
         into_a = into_b = None
         if own:  # in place, as far as the memory is ours: new memory costs more than the products
-            into_a = (g * b).mul_(part) if to_a else None
-            into_b = a.mul_(g).mul_(part) if to_b else None
+            part_of_g = g * part if part != 1 else g
+            into_b = a.mul_(part_of_g) if to_b else None
+            into_a = (part_of_g * b if part_of_g is g else part_of_g.mul_(b)) if to_a else None
         else:
             g = g * part
             into_a, into_b = g * b if to_a else None, g.mul_(a) if to_b else None

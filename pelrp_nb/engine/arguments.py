@@ -44,9 +44,10 @@ def look(flow: Context, args: tuple, kwargs: dict) -> Met:
     met.words = words
     met.args, met.kwargs = through(flow, met, args, words), kwargs
     if kwargs:
-        values = through(flow, met, tuple(kwargs.values()), words)
+        given = tuple(kwargs.values())
+        values = through(flow, met, given, words)
         words.append(tuple(kwargs))
-        met.kwargs = dict(zip(kwargs, values, strict=True))
+        met.kwargs = kwargs if values is given else dict(zip(kwargs, values, strict=True))
     return met
 
 
@@ -80,11 +81,12 @@ def through(flow: Context, met: Met, args: tuple, words: list) -> tuple:
             if gradient:
                 fresh = fresh or list(args)
                 fresh[i] = constant(a, note)
-        elif isinstance(a, list | tuple) and not PLAIN.issuperset(map(type, a)) and any(isinstance(x, Tensor) for x in a):
+        elif isinstance(a, list | tuple) and not PLAIN.issuperset(map(type, a)):
             inside: list[Any] = []
-            pieces = through(flow, met, tuple(a), inside)
+            given = tuple(a)
+            pieces = through(flow, met, given, inside)
             words.append(tuple(inside))
-            if any(x is not y for x, y in zip(a, pieces, strict=True)):
+            if pieces is not given:
                 fresh = fresh or list(args)
                 fresh[i] = type(a)(pieces)
         else:

@@ -65,6 +65,7 @@ class Recorder:
     def __init__(self, flow: Context) -> None:
         self._flow = ref(flow)  # which holds this: without a circle all of it goes when the last one lets go
         self.marks: list[Mark] = []
+        self.names: set[str] = set()  # of the marks
         self.frames: dict[int, bool] = {}  # leaves of sound by identity: whether time is their last axis
         self.calls = 0  # of the model, inside one `propagate`
         self.roles: dict[str, tuple[str, Any]] = {}  # of the arguments: role and value
@@ -88,7 +89,7 @@ class Recorder:
         twin = copy.copy(self)
         twin._flow = ref(flow)
         twin.marks, twin.heard, twin.crossings = [*self.marks], [*self.heard], [*self.crossings]
-        twin.frames, twin.roles = {**self.frames}, {**self.roles}
+        twin.frames, twin.roles, twin.names = {**self.frames}, {**self.roles}, {*self.names}
         return twin
 
     def clear(self, live: bool) -> None:
@@ -126,6 +127,7 @@ class Recorder:
         flow = self.flow
         for mark in self.marks:
             mark.name, mark.stream = f"{stream} {mark.name}", stream
+        self.names = {mark.name for mark in self.marks}
         for leaf in flow.inputs.sinks:
             leaf.stream = stream
         for met in flow.attentions:
@@ -197,6 +199,8 @@ class Recorder:
         """A layer ends: what it hands on is a boundary."""
         flow = self.flow
         depth, block = flow.depth, flow.blocks.pop()
+        if not flow.options.ledger:
+            return
         with DisableTorchFunction():
             stream = first_carrier(output if isinstance(output, tuple | list) else (output,))
             if stream is not None:
@@ -214,9 +218,10 @@ class Recorder:
         """A residual sum: what the branch contributed, when the gradient of `at` arrives; the name of the boundary."""
         flow = self.flow
         name = f"{flow.streams.prefix}layer {layer} {kind}"
-        if kind == "attention" and any(m.name == name for m in self.marks):
+        if kind == "attention" and name in self.names:
             name = f"{flow.streams.prefix}layer {layer} cross-attention"
-        self.hang(Mark(name, kind, layer, flow.streams.current, flow.depth), branch, at)
+        if flow.options.ledger:
+            self.hang(Mark(name, kind, layer, flow.streams.current, flow.depth), branch, at)
         return name
 
     def hang(self, mark: Mark, x: Tensor, at: Tensor) -> None:
@@ -227,6 +232,7 @@ class Recorder:
         mark.number, mark.dtype = at.grad_fn._sequence_nr() if at.grad_fn is not None else None, x.dtype
         at.register_hook(partial(self.arrived, flow, mark, provenance_of(x), value))
         self.marks.append(mark)
+        self.names.add(mark.name)
 
     def arrived(self, flow: Context, mark: Mark, known: Provenance | None, value: Callable[[], Tensor], g: Tensor) -> None:
         """The gradient g of a boundary has arrived."""

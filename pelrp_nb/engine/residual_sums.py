@@ -35,7 +35,7 @@ def residual(flow: ForwardPass, a: Tensor, b: Tensor, add: Callable, plain: bool
         out = flow.composite.residual.forward(a, b)
     stream, branch = (a, b) if streams[0] else (b, a)
     name = flow.recorder.branch("attention" if block.attention else "mlp", block.layer, branch, out if alike else branch)
-    node = routes.node(flow, name, flow.where_am_i())
+    node = None if flow.routes is None else routes.node(flow, name, flow.where_am_i())
     if node is not None:
         for part, x, at in (("relevance", out, out), ("skip", stream, stream), ("branch", branch, branch)):
             listen(flow, node, part, x, out if alike else at, known)

@@ -81,7 +81,7 @@ def is_linear(module: nn.Module) -> bool:
 
 def summed(flow: ForwardPass, name: str, out: Tensor, known: Provenance | None) -> Tensor:
     """A residual sum: where a condition names it, what goes on is a copy, so that nobody writes into what the gate stands at."""
-    layer = flow.where_am_i()
+    layer = flow.where_am_i() if flow.conditions else ""
     if not any(c.kind == "places" and c.layer in (name, layer) for c in flow.conditions):
         return out
     at = out.view(out.shape)  # heard after all that listens at the sum

@@ -25,7 +25,7 @@ sequence = torch._C._autograd._get_sequence_nr
 
 def activation_module(flow: Context, module: nn.Module, args: tuple, output: Any) -> Tensor | None:
     """The output of an activation module bent as an activation; None if this module is none, or is seen anyway."""
-    if len(args) != 1:
+    if len(args) != 1 or any(p is not None for p in module._parameters.values()):
         return None
     with DisableTorchFunction():  # what is looked at is none of the model's operations
         if not (carries(args[0]) and carries(output) and isinstance(output.grad_fn, BackwardCFunction)):
