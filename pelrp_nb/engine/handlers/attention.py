@@ -108,7 +108,7 @@ def noted(flow: Context, out: Tensor, x: Tensor, dim: Any) -> Tensor:
 
 def fused_attention(flow: Context, func: Callable, args: tuple, kwargs: dict) -> Tensor:
     """scaled_dot_product_attention behind its factors; the kernel, and so the output, is the model's own."""
-    q, k, v = (pick(args, kwargs, i, n) for i, n in enumerate(("query", "key", "value")))
+    q, k, v = args[:3] if len(args) > 2 else (pick(args, kwargs, i, n) for i, n in enumerate(("query", "key", "value")))
     mask, causal = pick(args, kwargs, 3, "attn_mask"), pick(args, kwargs, 5, "is_causal", False)
     more = {n: kwargs[n] for n in ("scale", "enable_gqa") if n in kwargs}
     refuse_dropout(flow, pick(args, kwargs, 4, "dropout_p", 0.0))

@@ -94,9 +94,10 @@ def weighted(flow: Context, x: Tensor, weight: Tensor, bias: Tensor | None, appl
     choice = flow.linear_rule(x, weight)
     rule = choice.rule
     choice.step = flow.used("linear", rule)
-    if bias is None and choice.known and rule == rules.epsilon:  # nothing to bend, and nothing kept
+    if bias is None and choice.known and (rule is rules.epsilon or rule == rules.epsilon):  # nothing to bend, and nothing kept
         out = apply(detection.looped(flow, weight, x, "linear")[1], weight, None)
-        flow.projections.met(out, choice)
+        if flow.projections.wanted:
+            flow.projections.met(out, choice)
         return out
     name = flow.name_of(bias, "bias") if bias is not None else flow.name_of(weight, "weight")
     out = (bent if choice.known else bent_later)(flow, choice, x, LinearMap(apply, axis, name), weight, bias)

@@ -137,8 +137,8 @@ def made(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[int
     if "heads" in flow.options.detail and len(shape) == 4 and part == "product":
         own |= {1, 2}
     given = tuple(constant.shape)
-    sizes = (1,) * (len(shape) - len(given)) + given
-    sizes = tuple([n if axis in own else size for axis, (n, size) in enumerate(zip(shape, sizes, strict=True))])
+    aligned = zip(shape, (1,) * (len(shape) - len(given)) + given, strict=True)
+    sizes = tuple([n if axis in own else size for axis, (n, size) in enumerate(aligned)])
     leaf = sinks.named(flow, sinks.sink(flow, None, part, seen, tuple(shape), found), constant)
     spread = constant if sizes == given else constant.expand(sizes)
     leaf.tensor = flow.leaf(spread if flow.permuted is None else flow.permuted.constant(flow, leaf, spread))
@@ -282,15 +282,15 @@ def joined(flow: Context, constant: Tensor, known: Provenance, shape: Sequence[i
 
 def sinks_of(flow: Context, x: Any) -> tuple[Leaf, ...]:
     """The leaves of factors that entered x."""
-    note = made_note(x)
-    return note.sinks if note is not None else ()
+    return () if (note := made_note(x)) is None else note.sinks
 
 
 def take_roles(flow: Context, operands: list[Tensor], roles: tuple[str, ...] = ("query", "key")) -> None:
     """The first operand of a product of two rotated tensors is the query, the second the key; behind a softmax stand values."""
-    if all(sinks_of(flow, x) for x in operands):
-        for x, role in zip(operands, roles, strict=True):
-            for leaf in sinks_of(flow, x):
+    found = [sinks_of(flow, x) for x in operands]
+    if all(found):
+        for leaves, role in zip(found, roles, strict=True):
+            for leaf in leaves:
                 leaf.role = leaf.role or role
 
 
