@@ -134,14 +134,14 @@ class Leaf:
         queries, keys = self.layout(R.dim()), self.layout(R.dim(), keys=True)
         if any(m is None for m in keys.maps):  # keys of another input, whose places are none of these
             return credit.summed(R, queries, rows, self.keys_axis)
-        mine, places = credit.summed(R / 2, queries, rows, self.keys_axis)
-        theirs, told = credit.summed(R / 2, keys, rows, -3 - self.keys_axis)
+        mine, places = credit.summed(R, queries, rows, self.keys_axis)
+        theirs, told = credit.summed(R, keys, rows, -3 - self.keys_axis)
         more = [i for i, place in enumerate(told) if place not in places]
         if more and not theirs.is_meta:  # what was padded is no key's place
             lit = theirs[:, more].abs().sum((0, 2)).tolist()
             more = [i for i, size in zip(more, lit, strict=True) if size]
         order = credit.in_order([*places, *(told[i] for i in more)])
-        return torch.cat([credit.aligned(mine, places, order), credit.aligned(theirs, told, order)], -1), tuple(order)
+        return torch.cat([credit.aligned(mine, places, order), credit.aligned(theirs, told, order)], -1) / 2, tuple(order)
 
 
 @dataclass

@@ -90,6 +90,11 @@ def spread_over(constant: Tensor, g: Tensor) -> Tensor:
     return torch.mv(g.reshape(-1, g.shape[-1]), visible(constant, torch.ones_like(constant))).reshape(g.shape[:-1])
 
 
+def anywhere(x: Tensor) -> bool:
+    """Whether any is true; taken to be so on a device, which would have to be waited for."""
+    return x.device.type != "cpu" or bool(x.any())
+
+
 def finer(g: Tensor, power: float) -> Tensor:
     """The gradient without its loss scale: g / power, in float32 or better."""
     g = g if g.is_complex() else better(g)

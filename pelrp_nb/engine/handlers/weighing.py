@@ -21,7 +21,7 @@ from ..context import Context
 from ..edges import Edges
 from ..leaves import Leaf
 from ..notes import ATTRIBUTE, Note, carries, write
-from ..numerics import better, finer
+from ..numerics import anywhere, better, finer
 from ..places.arguments import tensors
 from ..places.follow import SHAPE_OF_OTHER, provenance_of
 from ..places.maps import words
@@ -282,17 +282,17 @@ def attention_weights(given: Sequence[Tensor | None], rows: slice, causal: bool,
     if q.dim() == 4 and q.shape[1] != k.shape[1]:
         k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
     by = more.get("scale")
-    s = torch.matmul(better(q[..., rows, :]), better(k).transpose(-1, -2)) * (q.shape[-1] ** -0.5 if by is None else by)
-    hidden = torch.zeros_like(s, dtype=torch.bool)
+    s = torch.matmul(better(q[..., rows, :]) * (q.shape[-1] ** -0.5 if by is None else by), better(k).transpose(-1, -2))
+    hidden: Tensor | None = None
     if causal:
-        hidden = hidden | torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=s.device).triu(1)[rows]
+        hidden = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=s.device).triu(1)[rows]
     if mask is not None:
         part = mask[..., rows, :] if mask.dim() >= 2 and mask.shape[-2] == q.shape[-2] else mask
-        if part.dtype == torch.bool:
-            hidden = hidden | ~part
-        else:
-            s = s + better(part)
-            hidden = hidden | (s < HIDES)
-    s = s.masked_fill(hidden, -torch.inf)
-    A = s.softmax(-1).nan_to_num(0.0)
-    return A, s.masked_fill(hidden, 0)
+        away = ~part if part.dtype == torch.bool else None
+        if away is None:
+            away = s.add_(better(part)) < HIDES
+        hidden = away if hidden is None else hidden | away
+    if hidden is None or not anywhere(hidden):
+        return s.softmax(-1), s
+    A = s.masked_fill_(hidden, -torch.inf).softmax(-1).nan_to_num_(0.0)
+    return A, s.masked_fill_(hidden, 0)

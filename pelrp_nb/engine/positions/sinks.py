@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..context import Context
 from ..leaves import Columns, Leaf, columns_of
-from ..numerics import better, finer, visible
+from ..numerics import anywhere, better, finer, visible
 from ..places import credit
 from ..places.meetings import Meeting
 from ..places.provenance import Provenance
@@ -152,9 +152,11 @@ def centred(bias: Tensor, g: Tensor, weights: Tensor | None, keys: list[int]) ->
     The same total, and unmoved by a constant per row.  Where the gradients of a row do not sum to 0 (a soft cap behind the bias, a
     learned sink beside the keys), the mean's share goes over the row by the weights.  Without weights the mean is over visible pairs.
     """
-    seen = g != 0
-    bias = better(torch.where(seen, bias, 0))
-    A = seen.to(bias.dtype) if weights is None or weights.numel() != g.numel() else weights.reshape(g.shape).to(bias.dtype) * seen
-    A = A / A.sum(keys, keepdim=True).clamp(min=torch.finfo(A.dtype).tiny)
-    mean = (A * bias).sum(keys, keepdim=True)
-    return (bias - mean) * g + A * mean * g.sum(keys, keepdim=True)
+    away, bias = g == 0, better(bias)
+    A = None if weights is None or weights.numel() != g.numel() else weights.reshape(g.shape).to(bias.dtype)
+    if A is None or anywhere(away):
+        bias = torch.where(away, 0, bias)
+        A = (~away).to(bias.dtype) if A is None else A.masked_fill(away, 0)
+    whole = A.sum(keys, keepdim=True).clamp(min=torch.finfo(A.dtype).tiny)
+    mean = (A * bias).sum(keys, keepdim=True) / whole
+    return (A * (mean * g.sum(keys, keepdim=True) / whole)).addcmul_(bias - mean, g)
