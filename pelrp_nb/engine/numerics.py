@@ -78,7 +78,7 @@ def visible(constant: Tensor, g: Tensor) -> Tensor:
     if constant.is_complex():
         return (constant.conj() * g).real
     constant = better(constant.detach())
-    constant = torch.where(constant.abs() < FILLER, constant, torch.zeros_like(constant))
+    constant = torch.where(constant.abs() < FILLER, constant, 0)
     return constant * better(g)
 
 

@@ -69,12 +69,13 @@ def keep_softmax(flow: Context, met: Attention | None, x: Tensor, out: Tensor, d
     weights, scores, known = held(out), held(x), provenance_of(x)
 
     def keep(g: Tensor) -> None:
-        A, s = weights(), scores()
-        into = better(A) * (g - (A * g).sum(dim, keepdim=True))
-        R = visible(s, into)
+        A = better(weights())
+        arrived = dot(A, g)
+        into = arrived - A * arrived.sum(dim, keepdim=True)
+        R = visible(scores(), into)
         through = flow.account.sums(R)
-        routes.left(flow, met, known, dot(A, g), R)
-        flow.account.add("softmax", *line, flow.account.sums(dot(A, g)) - through)
+        routes.left(flow, met, known, arrived, R)
+        flow.account.add("softmax", *line, flow.account.sums(arrived) - through)
         if met is not None:
             met.scores = through / flow.power
 
