@@ -249,3 +249,20 @@ def test_unknown_operations_beside_the_way_do_not_matter():
     model, x = Strange(lambda x: (x, torch.logcumsumexp(x, -1))), torch.randn(1, 4, dtype=torch.float64)
     with propagate(model, PA_LRP) as flow:
         assert flow.trace(model(x)[0][0, 0]).ledger.closed
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral"])
+def test_a_kernel_of_several_nodes_is_paid_as_one_is(family):
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    model, x = build(family), inputs(family)
+    found = []
+    for several in (False, True):  # the second meets the shapes that were one node in the first
+        kernels = [SDPBackend.MATH] if several else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+        with sdpa_kernel(kernels), propagate(model, PA_LRP) as flow:
+            found.append(flow.trace(score(model(**x))))
+    one, other = found
+    torch.testing.assert_close(one.tokens, other.tokens, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(one.positional, other.positional, rtol=1e-9, atol=1e-12)
+    assert one.ledger.closed and other.ledger.softmax == pytest.approx(one.ledger.softmax, rel=1e-9)
+    assert {b.name for b in one.boundaries} == {b.name for b in other.boundaries}
