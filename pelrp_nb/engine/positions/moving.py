@@ -13,7 +13,7 @@ positions are dealt in place of contents where one order, looked at before, show
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -21,6 +21,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..numerics import better
+from ..replay import Slot
 from .dealing import Dealer
 
 BITS = 1 / math.log(2)  # of a score
@@ -105,6 +107,7 @@ class Mover:
             self.k, self.still = k, (q * self.scale, k * self.scale)
             self.constants = constants_of(dealer)
             self.contents = {number: x.contiguous() for number, x in dealer.inputs.items()} if self.constants else {}
+            self.turns = turns_of(dealer, self.constants)
             if not self._serves():
                 self.constants = {}
 
@@ -148,8 +151,15 @@ class Mover:
                 for n, (x, axis) in self.constants.items()
             }
             for at in range(len(some)):
-                q, k = self._by_head(self.dealer.run_vectors({**self.contents, **{n: x[at] for n, x in dealt.items()}}))
+                q, k = self._by_head(self._made({n: x[at] for n, x in dealt.items()}))
                 yield (q, k) if all_of_them else (q[:, mine], k[:, mine])
+
+    def _made(self, dealt: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
+        """Queries and keys (..., T, d) with constants that were dealt."""
+        if self.turns is None:
+            return self.dealer.run_vectors({**self.contents, **dealt})
+        q, k = ((self.contents[x] * dealt[c]).addcmul_(self.contents[y], dealt[s]) for (x, c), (y, s) in self.turns)
+        return q, k
 
     def _serves(self) -> bool:
         """Whether constants that are dealt make what contents make that are dealt."""
@@ -160,7 +170,7 @@ class Mover:
             (found,) = self._by_constants(turned[None])
         except RuntimeError:  # shapes that do not fit
             return False
-        return all(map(torch.equal, found, self._by_contents(turned)))
+        return all(map(same, found, self._by_contents(turned)))
 
     def _by_head(self, vectors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Queries and keys (heads, T, d), those that several heads share once for each."""
@@ -179,6 +189,30 @@ def constants_of(dealer: Dealer) -> dict[int, tuple[Tensor, int]]:
             return {}
         found[number] = x, axis
     return found
+
+
+def turns_of(dealer: Dealer, constants: Container[int]) -> list[list[tuple[int, int]]] | None:
+    """Of queries and of keys ((x, c), (y, s)), if both are x c + y s, with constants c and s: rotations, which are two calls then."""
+    made = {step.outs[None]: step for step in dealer.chain.steps if None in step.outs}
+
+    def given(number: int, name: str) -> list[int]:
+        """The two tensors of which a call of that name makes one."""
+        step = made.get(number)
+        plain = step is not None and step.name.strip("_") == name and not step.kwargs
+        return [x.number for x in step.args if isinstance(x, Slot)] if step is not None and plain else []
+
+    found = []
+    for number in dealer.factors or ():
+        pairs = [sorted(given(term, "mul"), key=lambda x: x in constants) for term in given(number, "add")]
+        if len(pairs) != 2 or not all(len(pair) == 2 and pair[0] in dealer.inputs and pair[1] in constants for pair in pairs):
+            return None
+        found.append([(x, c) for x, c in pairs])
+    return None if any(better(x) is not x for x in dealer.inputs.values()) else found
+
+
+def same(x: Tensor, y: Tensor) -> bool:
+    """Whether two tensors are one up to rounding."""
+    return x.shape == y.shape and bool((x - y).abs().amax() <= 4 * torch.finfo(y.dtype).eps * y.abs().amax())
 
 
 def in_one_piece(at: Tensor) -> slice | Tensor:
