@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pelrp_nb import rules
+from pelrp_nb.engine.handlers.weighing import attention_weights
 from pelrp_nb.rules.attention import Factors, factors
 from pelrp_nb.rules.rotary import angles
 from pelrp_nb.rules.softmax import kept
@@ -170,3 +171,16 @@ def test_a_shift_of_all_positions_leaves_signed_positions_and_changes_their_abso
     (here, size), (there, other) = positional(0), positional(shift)
     torch.testing.assert_close(here, there, rtol=1e-7, atol=1e-9 * float(size))
     assert abs(size - other) > 1e-6 * size
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("hides", [False, True])
+def test_weights_of_a_fused_kernel_are_the_softmax_of_its_scores_and_a_mask_may_have_more_rows(rows, hides):
+    q, k, mask = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4), torch.randn(rows, 1, 3, 5)
+    if hides:
+        mask[..., 1:] = -torch.inf
+        mask[-1, :, 2] = -torch.inf  # a query that sees nothing
+    right = q @ k.mT / 2 + mask
+    A, s = attention_weights((q, k, mask), slice(None), False, {})
+    torch.testing.assert_close(A, right.softmax(-1).nan_to_num(0))
+    torch.testing.assert_close(s, right.masked_fill(right == -torch.inf, 0))

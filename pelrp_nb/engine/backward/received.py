@@ -14,7 +14,7 @@ from ..numerics import better, dot, visible
 from ..places import credit
 
 TURNS = ("cos", "sin", "rotary")  # parts of a rotation, which hold no fillers
-LITTLE = 2**20  # numbers of which copies may be made at the end
+COPIED = 2**20  # numbers of gradients that are copied at a time
 
 Member = TypeVar("Member")
 
@@ -70,7 +70,7 @@ def receive(leaves: list[Leaf], gradients: dict[int, Tensor], rows: int) -> list
 
 def chunks(members: list[Member], size: int) -> Iterator[list[Member]]:
     """As many at once as take little memory together, `size` numbers each."""
-    most = max(LITTLE // max(size, 1), 1)
+    most = max(COPIED // max(size, 1), 1)
     return (members[i : i + most] for i in range(0, len(members), most))
 
 

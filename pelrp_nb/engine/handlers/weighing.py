@@ -21,7 +21,7 @@ from ..context import Context
 from ..edges import Edges
 from ..leaves import Leaf
 from ..notes import ATTRIBUTE, Note, carries, write
-from ..numerics import anywhere, better, finer
+from ..numerics import anywhere, better, finer, spread
 from ..places.arguments import tensors
 from ..places.follow import SHAPE_OF_OTHER, provenance_of
 from ..places.maps import words
@@ -290,7 +290,8 @@ def attention_weights(given: Sequence[Tensor | None], rows: slice, causal: bool,
         part = mask[..., rows, :] if mask.dim() >= 2 and mask.shape[-2] == q.shape[-2] else mask
         away = ~part if part.dtype == torch.bool else None
         if away is None:
-            away = s.add_(better(part)) < HIDES
+            s = s.add_(better(part)) if spread(s, part) == s.shape else s + better(part)  # a mask may have more rows than its queries
+            away = s < HIDES
         hidden = away if hidden is None else hidden | away
     if hidden is None or not anywhere(hidden):
         return s.softmax(-1), s

@@ -105,11 +105,11 @@ def entering(flow: Context, constant: Tensor, known: Provenance, shape: Sequence
 
 def fits(constant: Tensor, shape: Sequence[int]) -> bool:
     """Whether the constant is spread over that shape."""
-    return spread_over(constant.shape, tuple(shape))
+    return broadcasts(constant.shape, tuple(shape))
 
 
 @lru_cache(maxsize=1000)
-def spread_over(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+def broadcasts(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether each axis is as long as the one of the shape that stands as far from the end, or 1."""
     return all(n in (1, size) for n, size in zip(own, shape[len(shape) - len(own) :], strict=True))
 
