@@ -174,13 +174,14 @@ def test_a_shift_of_all_positions_leaves_signed_positions_and_changes_their_abso
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-@pytest.mark.parametrize("hides", [False, True])
-def test_weights_of_a_fused_kernel_are_the_softmax_of_its_scores_and_a_mask_may_have_more_rows(rows, hides):
+@pytest.mark.parametrize("kind", ["adds", "hides", "bool"])
+def test_weights_of_a_fused_kernel_are_the_softmax_of_its_scores_and_a_mask_may_have_more_rows(rows, kind):
     q, k, mask = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4), torch.randn(rows, 1, 3, 5)
-    if hides:
+    if kind != "adds":
         mask[..., 1:] = -torch.inf
         mask[-1, :, 2] = -torch.inf  # a query that sees nothing
-    right = q @ k.mT / 2 + mask
-    A, s = attention_weights((q, k, mask), slice(None), False, {})
+    seen = mask > -torch.inf
+    right = (q @ k.mT / 2).masked_fill(~seen, -torch.inf) if kind == "bool" else q @ k.mT / 2 + mask
+    A, s = attention_weights((q, k, seen if kind == "bool" else mask), slice(None), False, {})
     torch.testing.assert_close(A, right.softmax(-1).nan_to_num(0))
     torch.testing.assert_close(s, right.masked_fill(right == -torch.inf, 0))

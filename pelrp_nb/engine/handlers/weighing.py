@@ -288,10 +288,9 @@ def attention_weights(given: Sequence[Tensor | None], rows: slice, causal: bool,
         hidden = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=s.device).triu(1)[rows]
     if mask is not None:
         part = mask[..., rows, :] if mask.dim() >= 2 and mask.shape[-2] == q.shape[-2] else mask
-        away = ~part if part.dtype == torch.bool else None
-        if away is None:
-            s = s.add_(better(part)) if spread(s, part) == s.shape else s + better(part)  # a mask may have more rows than its queries
-            away = s < HIDES
+        if (shape := spread(s, part)) != s.shape:  # a mask may have more rows than its queries
+            s = s.expand(shape).clone()
+        away = ~part if part.dtype == torch.bool else s.add_(better(part)) < HIDES
         hidden = away if hidden is None else hidden | away
     if hidden is None or not anywhere(hidden):
         return s.softmax(-1), s
